@@ -1,0 +1,155 @@
+"""Fixtures of the whole suite: databases, servers, and the end of background work."""
+
+import importlib
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests import databases, servers
+from tests.router import SelectedDatabaseRouter
+
+REQUIRE_ALL = "ERIC_SSE_TEST_REQUIRE_ALL"
+
+
+def missing(reason: str) -> None:
+    """Skip the running test, or fail it where ERIC_SSE_TEST_REQUIRE_ALL=1. Never returns."""
+    if os.environ.get(REQUIRE_ALL) == "1":
+        pytest.fail(f"{reason}, and {REQUIRE_ALL}=1 asks for everything", pytrace=False)
+    pytest.skip(reason)
+
+
+def database_of(item: pytest.Item) -> str | None:
+    """Return the name of the database that the test was collected for, None for none."""
+    callspec = getattr(item, "callspec", None)
+    return None if callspec is None else callspec.params.get("database")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # `timeout 600 pytest` ends us with SIGTERM: leave through atexit, which kills servers.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        mark = item.get_closest_marker("django_db")
+        if database_of(item) is not None and mark is not None and "databases" not in mark.kwargs:
+            raise pytest.UsageError(
+                f"{item.nodeid} uses the fixture `database` and has a django_db mark of its own, "
+                "which hides the fixture's: remove the mark."
+            )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    # Before any fixture: pytest-django fails on an alias that settings do not have.
+    name = database_of(item)
+    reason = None if name is None else databases.absence(name)
+    if reason is not None:
+        missing(reason)
+
+
+@pytest.fixture(scope="session")
+def database_servers(request: pytest.FixtureRequest) -> Iterator[dict[str, servers.Server]]:
+    """
+    Return the running database servers, by the name of the database.
+
+    Starts, side by side, those that a selected test needs; takes about 2 s when one does.
+    """
+    wanted = {database_of(item) for item in request.session.items}
+    kinds = {"postgres": servers.Postgres, "mariadb": servers.MariaDB}
+    running: dict[str, servers.Server] = {
+        name: kind() for name, kind in kinds.items() if name in wanted and not kind.absence()
+    }
+    with ExitStack() as stack:
+        for server in running.values():
+            stack.callback(server.discard)
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda server: server.start(), running.values()))
+        yield running
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    django_db_modify_db_settings_parallel_suffix: None,
+    database_servers: dict[str, servers.Server],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Tell Django where the databases are, just before pytest-django creates them."""
+    from django.db import connections
+
+    # A file: the shared in-memory database locks whole tables and ignores the timeout.
+    file = tmp_path_factory.mktemp("sqlite") / "test.sqlite3"
+    connections.settings["default"]["TEST"]["NAME"] = str(file)
+    for name, server in database_servers.items():
+        connections.settings[databases.ALIASES[name]]["PORT"] = str(server.port)
+
+
+def close_background() -> None:
+    """End the package's notifier and hub threads, with their database connections."""
+    try:
+        testing = importlib.import_module("eric_sse_django.testing")
+    except ModuleNotFoundError:
+        return
+    close_all = getattr(testing, "close_all", None)
+    if close_all is not None:
+        close_all()
+
+
+@pytest.fixture(autouse=True)
+def no_background_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """End background threads before the database is emptied, or given to the next test."""
+    for name in ("transactional_db", "db"):
+        if name in request.fixturenames:
+            request.getfixturevalue(name)  # set up before us, so torn down after us
+    yield
+    if "eric_sse_django.models" in sys.modules:
+        close_background()
+
+
+@pytest.fixture(params=[databases.param(name, transaction=True) for name in databases.ALIASES])
+def database(request: pytest.FixtureRequest) -> Iterator[str]:
+    """
+    Run the test on SQLite, PostgreSQL and MariaDB. Returns the alias in use.
+
+    Tables are empty again after the test. `tests.databases` has marks for fewer databases
+    (sqlite_only, …) and for tests in a transaction that is rolled back (rolled_back).
+    """
+    SelectedDatabaseRouter.alias = databases.ALIASES[request.param]
+    yield SelectedDatabaseRouter.alias
+    SelectedDatabaseRouter.alias = "default"
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[servers.Redis]:
+    """Return a running Redis for the session; `.port` is what a test needs. 20 ms."""
+    reason = servers.Redis.absence()
+    if reason is not None:
+        missing(reason)
+    with servers.Redis() as server:
+        yield server
+
+
+@pytest.fixture
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on."""
+    return servers.free_port()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Return the path of the machine's Chromium."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+    if found is None:
+        missing("Chromium is not installed (on Debian: apt-get install chromium)")
+    return str(Path(str(found)))
+
+
+def pytest_report_header() -> list[str]:
+    return [f"{name}: {databases.absence(name) or 'yes'}" for name in databases.ALIASES]

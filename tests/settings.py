@@ -1,0 +1,81 @@
+"""
+Django settings of the test site, in pytest and in the server processes it starts.
+
+A server process is told by environment variables to use what the running test uses:
+
+    ERIC_SSE_TEST_DB        "sqlite::path", "postgres:port:name" or "mariadb:port:name"
+    ERIC_SSE_TEST_SETTINGS  JSON object, merged into ERIC_SSE
+    ERIC_SSE_TEST_REDIS     port of a Redis for channels_redis' RedisChannelLayer
+    ERIC_SSE_TEST_LAYER     JSON object, CHANNEL_LAYERS["default"] as it is
+"""
+
+import os
+
+from tests import databases
+
+SECRET_KEY = "tests only: signs nothing that leaves this machine"
+DEBUG = False
+ALLOWED_HOSTS = ["*"]
+USE_TZ = True
+TIME_ZONE = "UTC"
+ROOT_URLCONF = "tests.urls"
+ASGI_APPLICATION = "tests.asgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+STATIC_URL = "static/"
+# The real hasher takes 0.2 s per password, on purpose.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+INSTALLED_APPS = [
+    "daphne",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "eric_sse_django",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+if "ERIC_SSE_TEST_DB" in os.environ:
+    DATABASES = {"default": databases.entry_from_address(os.environ["ERIC_SSE_TEST_DB"])}
+else:
+    DATABASES = databases.all_entries()
+    DATABASE_ROUTERS = ["tests.router.SelectedDatabaseRouter"]
+if any(entry["ENGINE"].endswith(".mysql") for entry in DATABASES.values()):
+    databases.teach_mysql_driver()
+
+if "ERIC_SSE_TEST_REDIS" in os.environ:
+    _layer = {
+        "BACKEND": "channels_redis.core.RedisChannelLayer",
+        "CONFIG": {"hosts": [("127.0.0.1", int(os.environ["ERIC_SSE_TEST_REDIS"]))]},
+    }
+else:
+    _layer = {"BACKEND": "channels.layers.InMemoryChannelLayer"}
+CHANNEL_LAYERS = {"default": databases.from_environment("ERIC_SSE_TEST_LAYER", _layer)}
+
+ERIC_SSE = databases.from_environment("ERIC_SSE_TEST_SETTINGS", {})
