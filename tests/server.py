@@ -71,6 +71,14 @@ def unprivileged_user(*preferred: str) -> str | None:
     return next(name for name in (*preferred, "nobody") if name in known)
 
 
+def _lives(process: psutil.Process) -> bool:
+    """Return False for a zombie too: the init of a container may be slow to reap orphans."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 class Server:
     """
     One server process. `port` and data stay the same over stop(), kill() and start().
@@ -84,7 +92,7 @@ class Server:
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
 
     def __init__(self, durable: bool = False, port: int | None = None) -> None:
-        """Prepare nothing yet. `durable` makes commits survive a crash of the machine."""
+        """Touch nothing yet. `durable` is what production has: commits are synced to disk."""
         self.durable = durable
         self.port = port or free_port()
         self.user = unprivileged_user(*self.users)
@@ -163,7 +171,7 @@ class Server:
             except psutil.NoSuchProcess:
                 continue
         self.process.wait(STOP_TIMEOUT_S)
-        psutil.wait_procs(family, timeout=STOP_TIMEOUT_S)
+        until(lambda: not any(map(_lives, family)), STOP_TIMEOUT_S)
 
     def restart(self) -> None:
         """Stop in order and start again. For a crash: kill(), then start()."""
