@@ -1,0 +1,105 @@
+"""
+Every error this package raises on purpose.
+
+An error keeps the values it was built from, in attributes and in `args`; its text is made
+when it is read. So it survives pickling, and every raise of one type says the same.
+"""
+
+from __future__ import annotations
+
+
+class EricError(Exception):
+    """Base class of this package's errors."""
+
+
+class InvalidChannelException(EricError):
+    """There is no channel with that id."""
+
+    def __init__(self, channel_id: str | None = None) -> None:
+        super().__init__(channel_id)
+        self.channel_id = channel_id
+
+    def __str__(self) -> str:
+        if self.channel_id is None:
+            return "There is no channel: register the listener with one first."
+        return f"There is no channel {self.channel_id!r}: create it first, or check its id."
+
+
+class InvalidConnectionException(EricError):
+    """There is no connection with that id."""
+
+    def __init__(self, connection_id: str | None = None) -> None:
+        super().__init__(connection_id)
+        self.connection_id = connection_id
+
+    def __str__(self) -> str:
+        return (
+            f"There is no connection {self.connection_id!r}: register it first, "
+            "or take one from get_connections()."
+        )
+
+
+class InvalidListenerException(EricError):
+    """The channel has no listener with that id."""
+
+    def __init__(self, listener_id: str | None = None, channel_id: str | None = None) -> None:
+        super().__init__(listener_id, channel_id)
+        self.listener_id = listener_id
+        self.channel_id = channel_id
+
+    def __str__(self) -> str:
+        where = "There is" if self.channel_id is None else f"Channel {self.channel_id!r} has"
+        return (
+            f"{where} no listener {self.listener_id!r}: register it first, "
+            "or use the id of the listener that add_listener() returned."
+        )
+
+
+class NoMessagesException(EricError):
+    """There is no message to take now; a later call may find one."""
+
+    def __init__(
+        self,
+        reason: str = "the queue is empty; push to it, or wait with message_stream()",
+        listener_id: str | None = None,
+    ) -> None:
+        super().__init__(reason, listener_id)
+        self.reason = reason
+        self.listener_id = listener_id
+
+    def __str__(self) -> str:
+        whose = "" if self.listener_id is None else f" for listener {self.listener_id!r}"
+        return f"No message{whose}: {self.reason}."
+
+
+class InvalidMessageFormat(EricError):
+    """The message can not be published, or what was read is not a message."""
+
+    def __init__(self, reason: str = "it is not a message of this package") -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"The message was refused: {self.reason}."
+
+
+class RepositoryError(EricError):
+    """The store behind a queue or a channel failed; what it raised is the cause."""
+
+    def __init__(self, reason: object = "it gave no reason") -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"The store failed: {self.reason}. Try again when it answers."
+
+
+class ItemNotFound(EricError):
+    """Nothing is stored under that key."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
+
+    def __str__(self) -> str:
+        return f"Nothing is stored under {self.key!r}: store it first, or check the key."

@@ -1,0 +1,93 @@
+"""Messages: a type and a payload."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, TypeAlias
+from uuid import uuid4
+
+# What a message carries: any JSON value.
+Payload: TypeAlias = "dict[str, Any] | list[Any] | str | int | float | bool | None"
+
+
+class MessageContract(ABC):
+    """What channels, queues and listeners ask of a message."""
+
+    @property
+    @abstractmethod
+    def type(self) -> str:
+        """What the message is about; the `event:` of a server-sent event."""
+
+    @property
+    @abstractmethod
+    def payload(self) -> Payload:
+        """What the message says."""
+
+    def __repr__(self) -> str:
+        # Without the payload: a message may land in a log or a traceback.
+        return f"<{type(self).__name__} {self.type!r}>"
+
+
+class Message(MessageContract):
+    """A type and a payload, and nothing else."""
+
+    def __init__(self, msg_type: str, msg_payload: Payload = None) -> None:
+        self._type = msg_type
+        self._payload = msg_payload
+
+    @property
+    def type(self) -> str:
+        return self._type
+
+    @property
+    def payload(self) -> Payload:
+        return self._payload
+
+
+class SignedMessage(Message):
+    """A message that names the listener who sent it."""
+
+    def __init__(self, sender_id: str, msg_type: str, msg_payload: Payload = None) -> None:
+        super().__init__(msg_type, msg_payload)
+        self._sender_id = sender_id
+
+    @property
+    def sender_id(self) -> str:
+        """The id of the listener who sent the message."""
+        return self._sender_id
+
+
+class UniqueMessage(MessageContract):
+    """
+    A message with an id, around another message whose type and payload it shows.
+
+    Its id is `message_id`, or a new uuid4 as text when that is not given.
+    """
+
+    def __init__(
+        self,
+        message: MessageContract,
+        sender_id: str | None = None,
+        message_id: str | None = None,
+    ) -> None:
+        self._message = message
+        self._sender_id = sender_id
+        self._id = message_id or str(uuid4())
+
+    @property
+    def id(self) -> str:
+        """What tells this message from every other."""
+        return self._id
+
+    @property
+    def type(self) -> str:
+        return self._message.type
+
+    @property
+    def sender_id(self) -> str | None:
+        """The id of the listener who sent the message, None when nobody signed it."""
+        return self._sender_id
+
+    @property
+    def payload(self) -> Payload:
+        return self._message.payload
