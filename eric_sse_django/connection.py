@@ -1,0 +1,58 @@
+"""Connections: a listener with its queue."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from uuid import uuid4
+
+from eric_sse_django.listener import MessageQueueListener
+from eric_sse_django.queues import InMemoryQueue, Queue
+
+
+class Connection:
+    """
+    A listener and the queue its messages wait in.
+
+    Its id is `connection_id`, or a new uuid4 as text when that is not given.
+    """
+
+    def __init__(
+        self,
+        listener: MessageQueueListener,
+        queue: Queue,
+        connection_id: str | None = None,
+    ) -> None:
+        self._listener = listener
+        self._queue = queue
+        self._id = connection_id or str(uuid4())
+
+    @property
+    def listener(self) -> MessageQueueListener:
+        """Who receives."""
+        return self._listener
+
+    @property
+    def queue(self) -> Queue:
+        """Where the listener's messages wait."""
+        return self._queue
+
+    @property
+    def id(self) -> str:
+        """What tells this connection from every other."""
+        return self._id
+
+
+class ConnectionsFactory(ABC):
+    """Decides what queue a channel's listeners get."""
+
+    @abstractmethod
+    def create(self, listener: MessageQueueListener | None = None) -> Connection:
+        """Return a new connection of `listener`, or of a new listener when None is given."""
+
+
+class InMemoryConnectionsFactory(ConnectionsFactory):
+    """Gives each listener a queue in this process's memory."""
+
+    def create(self, listener: MessageQueueListener | None = None) -> Connection:
+        """Return a new connection whose queue is an InMemoryQueue."""
+        return Connection(listener or MessageQueueListener(), InMemoryQueue())
