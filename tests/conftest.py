@@ -1,6 +1,7 @@
 """Fixtures of the whole suite: databases, servers, and the end of background work."""
 
 import importlib
+import inspect
 import os
 import shutil
 import signal
@@ -11,6 +12,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from asgiref.sync import SyncToAsync
+from django.db import connections
 
 from tests import databases, servers
 from tests.router import SelectedDatabaseRouter
@@ -39,6 +42,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         mark = item.get_closest_marker("django_db")
+        is_async = inspect.iscoroutinefunction(getattr(item, "obj", None))
+        if is_async and mark is not None and not mark.kwargs.get("transaction"):
+            raise pytest.UsageError(
+                f"{item.nodeid} is async, so its queries run on another thread's connection, "
+                "outside the transaction that would be rolled back: use transaction=True."
+            )
         if database_of(item) is not None and mark is not None and "databases" not in mark.kwargs:
             raise pytest.UsageError(
                 f"{item.nodeid} uses the fixture `database` and has a django_db mark of its own, "
@@ -82,8 +91,6 @@ def django_db_modify_db_settings(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     """Tell Django where the databases are, just before pytest-django creates them."""
-    from django.db import connections
-
     # A file: the shared in-memory database locks whole tables and ignores the timeout.
     file = tmp_path_factory.mktemp("sqlite") / "test.sqlite3"
     connections.settings["default"]["TEST"]["NAME"] = str(file)
@@ -92,24 +99,30 @@ def django_db_modify_db_settings(
 
 
 def close_background() -> None:
-    """End the package's notifier and hub threads, with their database connections."""
+    """
+    End the package's notifier and hub threads, and all connections of other threads.
+
+    Waits at most 10 s for the thread on which async tests run their queries.
+    """
     try:
         testing = importlib.import_module("eric_sse_django.testing")
     except ModuleNotFoundError:
-        return
+        testing = None
     close_all = getattr(testing, "close_all", None)
     if close_all is not None:
         close_all()
+    # Else emptying the tables may wait for its locks, and dropping the database fails.
+    SyncToAsync.single_thread_executor.submit(connections.close_all).result(10)
 
 
 @pytest.fixture(autouse=True)
 def no_background_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """End background threads before the database is emptied, or given to the next test."""
-    for name in ("transactional_db", "db"):
-        if name in request.fixturenames:
-            request.getfixturevalue(name)  # set up before us, so torn down after us
+    asked = [name for name in ("transactional_db", "db") if name in request.fixturenames]
+    for name in asked:
+        request.getfixturevalue(name)  # set up before us, so torn down after us
     yield
-    if "eric_sse_django.models" in sys.modules:
+    if asked or request.node.get_closest_marker("django_db"):
         close_background()
 
 

@@ -1,0 +1,28 @@
+"""Fixtures of the live tests: everything here is slow, and marked so."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.live import asgi_servers
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.live)
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., asgi_servers.ASGIServer]]:
+    """Return a function that starts an ASGIServer (same arguments); all end with the test."""
+    with ExitStack() as stack:
+
+        def start(server: str = "daphne", **options: Any) -> asgi_servers.ASGIServer:
+            return stack.enter_context(asgi_servers.ASGIServer(server, **options))
+
+        yield start
