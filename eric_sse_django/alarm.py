@@ -94,7 +94,8 @@ class Alarm:
 
     def ring(self) -> None:
         """End the wait; to be called after the change, from any thread."""
-        # Whoever finds it rung already is served by the read that follows the next clear().
+        # Who finds it rung is served by the read after the next clear(). A push in a burst
+        # takes 0.5 µs so, 3.8 µs if each ring crossed over to the loop.
         if self._rung:
             return
         self._rung = True

@@ -60,6 +60,23 @@ async def test_a_wait_ends_after_its_time():
         await soon(alarm.wait(0.001))
 
 
+async def test_a_wait_that_a_ring_ended_leaves_no_timer_behind(monkeypatch):
+    timers = []
+    loop = asyncio.get_running_loop()
+    call_later = loop.call_later
+
+    def record(*args):
+        timers.append(call_later(*args))
+        return timers[-1]
+
+    with Alarm() as alarm, monkeypatch.context() as patched:
+        patched.setattr(loop, "call_later", record)
+        alarm.ring()
+        await alarm.wait(60)
+    [timer] = timers
+    assert timer.cancelled()
+
+
 async def test_a_wait_on_what_can_not_tell_ends_at_the_next_look(monkeypatch):
     monkeypatch.setattr(alarm_module, "LOOK_INTERVAL_S", 0.001)
     with Alarm(lambda wake: None) as alarm:
@@ -102,13 +119,21 @@ async def test_a_sleep_takes_its_time_when_nothing_changes():
 
 async def test_a_ring_does_not_shorten_a_sleep_that_may_go_on():
     watchers = Watchers()
+    looks = []
+
+    def goes_on():
+        looks.append(1)
+        return True
+
     with Alarm(watchers.add) as alarm:
         before = time.monotonic()
-        sleeping = asyncio.create_task(alarm.sleep(0.01, lambda: True))
+        sleeping = asyncio.create_task(alarm.sleep(0.01, goes_on))
         await asyncio.sleep(0)
         watchers.wake()
         await soon(sleeping)
         assert time.monotonic() - before >= 0.009
+    # One at the start, one for the ring, and one if the timer came a little early.
+    assert 2 <= len(looks) <= 3
 
 
 async def test_a_sleep_that_may_not_go_on_ends_at_the_ring():
