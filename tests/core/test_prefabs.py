@@ -135,23 +135,24 @@ class TestDataProcessingChannel:
         listener.gate.set()
         assert await soon(waiting) == [("job", {"number": 1})]
 
-    async def test_leaving_early_waits_for_the_work_begun_and_leaves_the_rest_queued(
-        self, executor_class
-    ):
-        class Processed(MessageQueueListener):
-            processed = []
-
+    async def test_leaving_early_waits_for_the_work_begun_and_leaves_the_rest_queued(self):
+        class FreeFirst(Blocking):
             def on_message(self, msg):
-                self.processed.append(msg.payload["number"])
+                if msg.payload["number"] == 0:
+                    self.processed.append(msg.payload)
+                else:
+                    super().on_message(msg)
 
-        channel = DataProcessingChannel(max_workers=1)
-        listener = Processed()
+        channel = DataProcessingChannel(max_workers=2)
+        listener = FreeFirst()
         fill(channel, listener, range(10))
         results = channel.process_queue(listener)
         await soon(anext(results))
+        # Two wait at the gate, one behind them, when the stream is left.
+        asyncio.get_running_loop().call_later(0.002, listener.gate.set)
         await soon(results.aclose())
-        begun = MESSAGES_PER_WORKER
-        assert listener.processed == list(range(begun))
+        begun = 2 * MESSAGES_PER_WORKER
+        assert sorted(data["number"] for data in listener.processed) == list(range(begun))
         assert channel._connection(listener.id).queue.pop().payload == {"number": begun}
 
     async def test_what_the_listener_raises_reaches_the_caller(self, executor_class):
