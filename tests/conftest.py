@@ -5,7 +5,6 @@ import inspect
 import os
 import shutil
 import signal
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -35,8 +34,8 @@ def database_of(item: pytest.Item) -> str | None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # `timeout 600 pytest` ends us with SIGTERM: leave through atexit, which kills servers.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    # `timeout 600 pytest` ends us with SIGTERM: end like Ctrl-C, so that servers end too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

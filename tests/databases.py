@@ -41,14 +41,21 @@ def entry(name: str, where: str, port: str = "") -> dict[str, Any]:
             },
         }
     common = {"NAME": where, "HOST": "127.0.0.1", "PORT": port, "PASSWORD": ""}
+    # Django's default is to wait for "default", which a run of one database never creates.
+    test: dict[str, Any] = {"DEPENDENCIES": []}
     if name == "postgres":
-        return {"ENGINE": "django.db.backends.postgresql", "USER": "postgres", **common}
+        return {
+            "ENGINE": "django.db.backends.postgresql",
+            "USER": "postgres",
+            "TEST": test,
+            **common,
+        }
     if name == "mariadb":
         return {
             "ENGINE": "django.db.backends.mysql",
             "USER": "root",
             "OPTIONS": {"charset": "utf8mb4"},
-            "TEST": {"CHARSET": "utf8mb4", "COLLATION": "utf8mb4_unicode_ci"},
+            "TEST": {"CHARSET": "utf8mb4", "COLLATION": "utf8mb4_unicode_ci", **test},
             **common,
         }
     raise ValueError(f"No database is called {name!r}: use one of {', '.join(ALIASES)}.")

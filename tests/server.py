@@ -35,6 +35,18 @@ class ServerError(Exception):
         super().__init__(f"{name} {what}. The end of its log {log}:\n{tail}")
 
 
+def is_free(port: int) -> bool:
+    """Return True if nobody listens on this port of loopback."""
+    with socket.socket() as probe:
+        # Connections of a server that is gone may rest on the port for a minute.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 def free_port() -> int:
     """
     Return a TCP port of loopback that nobody listens on.
@@ -44,11 +56,7 @@ def free_port() -> int:
     """
     for _ in range(200):
         port = random.randint(12_000, 32_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
+        if is_free(port):
             return port
     raise OSError("No free port of 127.0.0.1 found in 200 tries between 12000 and 32000.")
 
@@ -128,6 +136,9 @@ class Server:
         if not self.directory.name:
             self._create_directory()
             self.prepare()
+        # Else the answer of whoever listens there would pass for ours.
+        if not is_free(self.port):
+            raise ServerError(self.name, f"found port {self.port} taken", self.log)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command(),

@@ -1,0 +1,63 @@
+"""The gates: style, types, layers, migrations and system checks are tests like any other."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+pytestmark = pytest.mark.gate
+
+needs_stubs = pytest.mark.skipif(
+    sys.version_info < (3, 11), reason="django-stubs needs Python 3.11 or newer"
+)
+
+
+def run(*arguments: str, **environment: str) -> None:
+    """Run `python …` in the checkout. Fails with its output; waits at most 5 minutes."""
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    if done.returncode:
+        pytest.fail(f"{' '.join(arguments)}\n{done.stdout}{done.stderr}", pytrace=False)
+
+
+def test_ruff_finds_nothing():
+    run("-m", "ruff", "check", ".")
+
+
+def test_every_file_is_formatted():
+    run("-m", "ruff", "format", "--check", ".")
+
+
+@needs_stubs
+def test_the_types_hold_strictly():
+    run("-m", "mypy")
+
+
+def test_imports_only_point_down():
+    # lint-imports has no `python -m`; this is what its script calls.
+    run("-c", "from importlinter.cli import lint_imports_command as c; c()", "--no-cache")
+
+
+def test_no_migration_is_missing():
+    run(
+        *("-m", "django", "makemigrations", "--check", "--dry-run"),
+        DJANGO_SETTINGS_MODULE="tests.settings",
+        ERIC_SSE_TEST_DB="sqlite:::memory:",
+        PYTHONPATH=str(ROOT),
+    )
+
+
+def test_the_system_checks_find_nothing():
+    run("manage.py", "check", "--fail-level", "WARNING", DJANGO_SETTINGS_MODULE="")
