@@ -15,7 +15,8 @@ LAST_DELAY_S = 30.0
 class Backoff:
     """Counts failures in a row and says how long to wait after each."""
 
-    def __init__(self) -> None:
+    def __init__(self, last_delay_s: float = LAST_DELAY_S) -> None:
+        self._last_delay_s = last_delay_s
         self._bound_s = FIRST_DELAY_S
 
     def reset(self) -> None:
@@ -30,5 +31,5 @@ class Backoff:
         that went away do not all come back at one moment.
         """
         bound_s = self._bound_s
-        self._bound_s = min(LAST_DELAY_S, 2 * bound_s)
+        self._bound_s = min(self._last_delay_s, 2 * bound_s)
         return random.uniform(bound_s / 2, bound_s)

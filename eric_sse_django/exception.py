@@ -103,3 +103,28 @@ class ItemNotFound(EricError):
 
     def __str__(self) -> str:
         return f"Nothing is stored under {self.key!r}: store it first, or check the key."
+
+
+class InvalidIdentifier(EricError, ValueError):
+    """The id can not be one of a channel or listener that is kept in the database."""
+
+    def __init__(self, identifier: object, rule: str = "") -> None:
+        super().__init__(identifier, rule)
+        self.identifier = identifier
+        self.rule = rule
+
+    def __str__(self) -> str:
+        return f"{self.identifier!r} can not be an id. {self.rule}".rstrip()
+
+
+class ChannelExists(EricError):
+    """There is a channel with that id already."""
+
+    def __init__(self, channel_id: str) -> None:
+        super().__init__(channel_id)
+        self.channel_id = channel_id
+
+    def __str__(self) -> str:
+        return (
+            f"There is a channel {self.channel_id!r} already: load() it, or use get_or_create()."
+        )

@@ -1,0 +1,74 @@
+"""Who may open a stream: the listener's owner, or whoever holds a signed ticket for it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user
+from django.core import signing
+from django.http import HttpRequest
+
+from eric_sse_django import conf
+
+SALT = "eric_sse_django.ticket"
+
+
+class InvalidTicket(Exception):
+    """The ticket is forged, broken or past its time."""
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """
+    Leave to open the stream of one listener, or (listener None) to watch one channel.
+
+    `expires_at` is in seconds since the epoch; a stream that it opened ends then.
+    """
+
+    channel: str
+    listener: str | None
+    expires_at: float
+
+    def covers(self, channel: str, listener: str | None) -> bool:
+        return self.channel == channel and self.listener == listener
+
+
+def make_ticket(channel: str, listener: str | None = None, max_age_s: float | None = None) -> str:
+    """
+    Return a signed string for a URL's `?ticket=`; good for TICKET_MAX_AGE_S by default.
+
+    Signed with SECRET_KEY; SECRET_KEY_FALLBACKS are honoured. It is a bearer token: who
+    has it, has the stream.
+    """
+    age = conf.get("TICKET_MAX_AGE_S") if max_age_s is None else max_age_s
+    return signing.dumps([channel, listener, round(time.time() + age, 3)], salt=SALT)
+
+
+def read_ticket(text: str) -> Ticket:
+    """Return the ticket, checked without a query; raises InvalidTicket."""
+    try:
+        channel, listener, expires_at = signing.loads(text, salt=SALT)
+    except (signing.BadSignature, ValueError, UnicodeError) as error:
+        raise InvalidTicket("The ticket was not signed here.") from error
+    if expires_at <= time.time():
+        raise InvalidTicket("The ticket is past its time: make a new one.")
+    return Ticket(channel, listener, expires_at)
+
+
+def session_user_key(cookies: dict[str, str]) -> Any:
+    """
+    Return the primary key of the user whom a session cookie names, None for nobody.
+
+    Two queries; the session's hash is checked as Django does for a request.
+    """
+    session_key = cookies.get(settings.SESSION_COOKIE_NAME)
+    if not session_key:
+        return None
+    request = HttpRequest()
+    request.session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
+    user = get_user(request)
+    return user.pk if user.is_authenticated and user.is_active else None

@@ -1,0 +1,184 @@
+"""Every setting of the app: its name with the unit, its default, its meaning, its check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings as project_settings
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One name of the ERIC_SSE dict. `problem(value)` is a sentence when the value is bad."""
+
+    name: str
+    default: Any
+    meaning: str
+    problem: Callable[[Any], str | None]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _seconds(least: float, most: float) -> Callable[[Any], str | None]:
+    def problem(value: Any) -> str | None:
+        if _is_number(value) and least <= value <= most:
+            return None
+        return f"must be a number of seconds from {least:g} to {most:g}"
+
+    return problem
+
+
+def _whole(least: int, most: int) -> Callable[[Any], str | None]:
+    def problem(value: Any) -> str | None:
+        if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
+            return None
+        return f"must be a whole number from {least} to {most}"
+
+    return problem
+
+
+def _boolean(value: Any) -> str | None:
+    return None if isinstance(value, bool) else "must be True or False"
+
+
+def _path(value: Any) -> str | None:
+    if isinstance(value, str) and value.endswith("/") and not value.startswith("/"):
+        return None
+    return 'must be a path such as "events/": no slash in front, one at the end'
+
+
+def _dotted(value: Any) -> str | None:
+    if isinstance(value, str) and all(part.isidentifier() for part in value.split(".")):
+        return None
+    return 'must be a dotted path such as "package.module.Class"'
+
+
+def _name_or_none(value: Any) -> str | None:
+    if value is None or (isinstance(value, str) and value):
+        return None
+    return "must be an alias of CHANNEL_LAYERS, or None for no layer"
+
+
+DAY_S = 86_400
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("URL_PREFIX", "events/", "Path below which streams are served.", _path),
+    Setting(
+        "CHANNEL_CLASS",
+        "eric_sse_django.database.DatabaseChannel",
+        "The channel class whose `adapt` decides what HTTP streams send.",
+        _dotted,
+    ),
+    Setting(
+        "CHANNEL_LAYER",
+        "default",
+        "Alias in CHANNEL_LAYERS that carries wakes between processes; None for polling only.",
+        _name_or_none,
+    ),
+    Setting(
+        "POLL_INTERVAL_S",
+        1.0,
+        "Seconds between two looks at the log when no wake came.",
+        _seconds(0.05, 60),
+    ),
+    Setting(
+        "SQLITE_LOOK_INTERVAL_S",
+        0.2,
+        "Seconds between two looks at SQLite's change counter (it shows other processes).",
+        _seconds(0.02, 60),
+    ),
+    Setting(
+        "HEARTBEAT_S", 15.0, "Seconds of silence after which a comment is sent.", _seconds(1, 300)
+    ),
+    Setting(
+        "RETRY_MS",
+        3_000,
+        "Milliseconds a client waits before it reconnects.",
+        _whole(100, 600_000),
+    ),
+    Setting(
+        "MAX_STREAM_AGE_S",
+        3_600.0,
+        "Seconds after which a stream ends and the client reconnects; up to a fifth less at random.",
+        _seconds(1, 7 * DAY_S),
+    ),
+    Setting(
+        "SEND_TIMEOUT_S",
+        30.0,
+        "Seconds one write may wait for a slow client before its stream is cut off.",
+        _seconds(1, 600),
+    ),
+    Setting(
+        "DRAIN_S", 5.0, "Seconds over which clients return after a server stops.", _seconds(0, 600)
+    ),
+    Setting(
+        "HANDLE_SIGNALS",
+        True,
+        "Whether SIGTERM and SIGINT end the streams politely before the server's own handler.",
+        _boolean,
+    ),
+    Setting(
+        "MAX_MESSAGE_BYTES",
+        262_144,
+        "Bytes of JSON that a payload may take.",
+        _whole(1, 64 * 1_048_576),
+    ),
+    Setting(
+        "STREAM_BUFFER_MESSAGES",
+        1_000,
+        "Messages that may wait in memory for one stream; beyond, it reads the log again.",
+        _whole(1, 1_000_000),
+    ),
+    Setting(
+        "STREAM_BUFFER_BYTES",
+        1_048_576,
+        "Bytes that may wait in memory for one stream; beyond, it reads the log again.",
+        _whole(1_024, 1_073_741_824),
+    ),
+    Setting(
+        "RING_MESSAGES",
+        500,
+        "Latest messages kept in memory for each channel, so that who returns needs no query.",
+        _whole(0, 1_000_000),
+    ),
+    Setting(
+        "RETENTION_S",
+        7.0 * DAY_S,
+        "Seconds a message is kept, unless its channel says otherwise.",
+        _seconds(60, 3_650 * DAY_S),
+    ),
+    Setting(
+        "TRIM_INTERVAL_S",
+        60.0,
+        "Seconds between two removals of messages past their retention; 0 leaves it to `eric_trim`.",
+        _seconds(0, DAY_S),
+    ),
+    Setting(
+        "TICKET_MAX_AGE_S",
+        3_600.0,
+        "Seconds a signed ticket is good for, unless it is made with another age.",
+        _seconds(1, 365 * DAY_S),
+    ),
+)
+
+DEFAULTS: dict[str, Any] = {setting.name: setting.default for setting in SETTINGS}
+
+
+def given() -> dict[str, Any]:
+    """Return the project's ERIC_SSE dict as it is, {} when there is none."""
+    return getattr(project_settings, "ERIC_SSE", {})
+
+
+def get(name: str) -> Any:
+    """
+    Return ERIC_SSE[name] from the project's settings, else its default.
+
+    Read at every call, so override_settings() and pytest's `settings` fixture
+    work without a reset hook. Raises KeyError for a name not in DEFAULTS.
+    """
+    default = DEFAULTS[name]
+    return given().get(name, default)

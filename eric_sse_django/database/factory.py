@@ -1,0 +1,42 @@
+"""Connections whose queues are in the database."""
+
+from __future__ import annotations
+
+from eric_sse_django.connection import Connection, ConnectionsFactory
+from eric_sse_django.database.listener import DatabaseListener
+from eric_sse_django.database.queue import DatabaseQueue
+from eric_sse_django.database.rows import channel_row, create_channel, create_listener
+from eric_sse_django.exception import InvalidChannelException
+from eric_sse_django.listener import MessageQueueListener
+from eric_sse_django.models import Channel, Listener
+
+
+class DatabaseConnectionsFactory(ConnectionsFactory):
+    """
+    Gives listeners durable queues; also in a plain SSEChannel.
+
+    The listeners are those of one database channel: `channel_id`, made when it is not
+    there yet.
+    """
+
+    def __init__(self, channel_id: str) -> None:
+        try:
+            self.channel: Channel = channel_row(channel_id)
+        except InvalidChannelException:
+            self.channel = create_channel(channel_id)
+
+    def create(self, listener: MessageQueueListener | None = None) -> Connection:
+        """
+        Return the connection of `listener`, or of a new one.
+
+        A listener whose id the database knows gets its queue back, with what waits.
+        Raises InvalidIdentifier for an id that could not stand in a URL.
+        """
+        name = None if listener is None else listener.id
+        running = listener is not None and listener.is_running()
+        return connect(create_listener(self.channel, name, running=running), listener)
+
+
+def connect(row: Listener, listener: MessageQueueListener | None = None) -> Connection:
+    """Return the connection of a row; its listener is `listener`, else the row's own."""
+    return Connection(listener or DatabaseListener(row), DatabaseQueue(row), str(row.pk))

@@ -1,0 +1,109 @@
+"""A listener's queue in the database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from asgiref.sync import sync_to_async
+from django.db import Error as DatabaseError
+from django.utils import timezone
+
+from eric_sse_django import log, notifier
+from eric_sse_django.alarm import Undo, Wake
+from eric_sse_django.database.messages import message_of
+from eric_sse_django.entry import STOP, Entry
+from eric_sse_django.exception import (
+    InvalidListenerException,
+    NoMessagesException,
+    RepositoryError,
+)
+from eric_sse_django.hub import Hub
+from eric_sse_django.message import MessageContract
+from eric_sse_django.models import Listener
+from eric_sse_django.queues import Queue
+
+
+class DatabaseQueue(Queue):
+    """
+    What a listener has not been served: broadcasts and its own messages, oldest first.
+
+    Any number of processes may push and pop. It shares the listener's cursor with its
+    streams: what one has taken, the other does not see.
+    """
+
+    def __init__(self, row: Listener) -> None:
+        self.row = row
+
+    def pop(self) -> MessageContract:
+        """
+        Remove and return the oldest message; two callers never get the same one.
+
+        Never waits for one. The cursor moves with the caller's transaction. Where
+        retention removed unread messages, one of type `eric-reset` stands for them.
+        Raises NoMessagesException when the queue is empty, InvalidListenerException
+        when the listener was removed, RepositoryError when the database fails.
+        """
+        with _store_errors():
+            return message_of(self._take())
+
+    def push(self, message: MessageContract) -> None:
+        """
+        Add a message for this listener, if and when the caller's transaction commits.
+
+        Raises InvalidMessageFormat for what cannot be sent, RepositoryError when the
+        database fails.
+        """
+        with _store_errors():
+            log.append([log.row(self.row.channel, message, listener=self.row.pk)])
+            notifier.ring_on_commit()
+
+    async def apop(self) -> MessageContract:
+        """As pop()."""
+        return await sync_to_async(self.pop)()
+
+    async def apush(self, message: MessageContract) -> None:
+        """As push()."""
+        await sync_to_async(self.push)(message)
+
+    def watch(self, wake: Wake) -> Undo | None:
+        """Have wake() called after each look of the running loop's hub that found something."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return None
+        return Hub.for_running_loop().add_waker(wake)
+
+    def __len__(self) -> int:
+        """Return how many messages, with a position, wait."""
+        self.row.refresh_from_db(fields=["cursor"])
+        return log.waiting(self.row)
+
+    def _take(self) -> Entry:
+        listeners = Listener.objects.using(log.database()).filter(pk=self.row.pk)
+        while True:
+            found = listeners.values_list("channel_id", "owner_id", "cursor").first()
+            if found is None:
+                raise InvalidListenerException(self.row.name, self.row.channel.name)
+            channel, owner, cursor = found
+            entries = log.read(channel, self.row.pk, owner, cursor, log.END, limit=1)
+            if not entries:
+                if notifier.settle():
+                    continue
+                raise NoMessagesException(listener_id=self.row.name)
+            entry = entries[0]
+            # Compare and swap: whoever moves the cursor has the message.
+            moved = listeners.filter(cursor=cursor).update(
+                cursor=entry.position, last_seen=timezone.now()
+            )
+            if moved and entry.type != STOP:
+                return entry
+
+
+@contextmanager
+def _store_errors() -> Iterator[None]:
+    try:
+        yield
+    except DatabaseError as error:
+        raise RepositoryError(error) from error

@@ -1,0 +1,222 @@
+"""The durable channel, without the async twins of its methods."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from django.db import transaction
+
+from eric_sse_django import conf, log, notifier, wire
+from eric_sse_django.connection import Connection
+from eric_sse_django.database.factory import connect
+from eric_sse_django.database.listener import DatabaseListener, end_streams
+from eric_sse_django.database.messages import message_of
+from eric_sse_django.database.rows import (
+    channel_row,
+    create_channel,
+    create_listener,
+    listener_row,
+)
+from eric_sse_django.entities import AbstractChannel
+from eric_sse_django.entry import Entry
+from eric_sse_django.exception import ChannelExists, InvalidListenerException
+from eric_sse_django.hub import Hub
+from eric_sse_django.listener import MessageQueueListener
+from eric_sse_django.message import MessageContract
+from eric_sse_django.models import Channel, Listener, QueuedMessage
+from eric_sse_django.streaming import Stream
+
+Self = TypeVar("Self", bound="SyncDatabaseChannel")
+
+
+class SyncDatabaseChannel(AbstractChannel):
+    """What DatabaseChannel is; use that."""
+
+    def __init__(self, row: Channel, stream_delay_seconds: float = 0) -> None:
+        super().__init__(stream_delay_seconds, channel_id=row.name)
+        self.row = row
+        # Objects of the caller's own classes, whose on_message() this process calls.
+        self._registered: dict[str, MessageQueueListener] = {}
+
+    @classmethod
+    def create(
+        cls: type[Self],
+        channel_id: str | None = None,
+        *,
+        format: str = "json",
+        retention_s: int | None = None,
+    ) -> Self:
+        """
+        Return a new channel; without an id it gets a uuid4.
+
+        `format` is "json", or "text" for strings sent as they are. `retention_s` is how
+        many seconds messages are kept (None: the setting). Raises ChannelExists, and
+        InvalidIdentifier for an id that could not stand in a URL.
+        """
+        return cls(create_channel(channel_id, format=format, retention_s=retention_s))
+
+    @classmethod
+    def load(cls: type[Self], channel_id: str) -> Self:
+        """Return the channel with that id; raises InvalidChannelException. One query."""
+        return cls(channel_row(channel_id))
+
+    @classmethod
+    def get_or_create(cls: type[Self], channel_id: str, **options: Any) -> Self:
+        """Return the channel with that id, made (with create()'s options) if there is none."""
+        try:
+            return cls.create(channel_id, **options)
+        except ChannelExists:
+            return cls.load(channel_id)
+
+    # Listeners ------------------------------------------------------------------
+
+    def add_listener(self, owner: Any = None, listener_id: str | None = None) -> DatabaseListener:
+        """
+        Return a new listener, or the one with that id; it receives from its start() on.
+
+        With an `owner` (a user), that user's session may open its stream.
+        """
+        return DatabaseListener(create_listener(self.row, listener_id, owner))
+
+    def register_listener(self, listener: MessageQueueListener) -> None:
+        """
+        Register an object of your own; its on_message() is called in this process.
+
+        Its queue is the database's: the one that its id has, if it has one.
+        """
+        create_listener(self.row, listener.id, running=listener.is_running())
+        self._registered[listener.id] = listener
+
+    def register_connection(self, connection: Connection) -> None:
+        """Register the connection's listener; its queue is the database's."""
+        self.register_listener(connection.listener)
+
+    def get_listener(self, listener_id: str) -> MessageQueueListener:
+        """Return the listener with that id; raises InvalidListenerException. One query."""
+        return self._connection(listener_id).listener
+
+    def remove_listener(self, listener_id: str) -> None:
+        """Remove the listener; its streams end. Raises InvalidListenerException."""
+        row = listener_row(self.row, listener_id)
+        using = log.database()
+        with transaction.atomic(using=using):
+            end_streams(row)
+            Listener.objects.using(using).filter(pk=row.pk).delete()
+        removed = self._registered.pop(listener_id, None)
+        if removed is not None:
+            removed.wake()
+
+    def get_connections(self) -> Iterator[Connection]:
+        """Yield the connections of all the channel's listeners, read as you go."""
+        for row in Listener.objects.using(log.database()).filter(channel=self.row).iterator():
+            row.channel = self.row
+            yield connect(row, self._registered.get(row.name))
+
+    def _connection(self, listener_id: str) -> Connection:
+        row = listener_row(self.row, listener_id)
+        return connect(row, self._registered.get(listener_id))
+
+    # Publishing -----------------------------------------------------------------
+
+    def dispatch(self, listener_id: str, msg: MessageContract) -> None:
+        """
+        Publish to one listener: one row.
+
+        Raises InvalidListenerException for an unknown id, InvalidMessageFormat for what
+        cannot be sent.
+        """
+        row = listener_row(self.row, listener_id)
+        self._publish([log.row(self.row, msg, listener=row.pk)])
+
+    def dispatch_to_owner(self, user: Any, msg: MessageContract) -> None:
+        """Publish to all listeners that a user owns, now or when they read it: one row."""
+        self._publish([log.row(self.row, msg, owner=user.pk)])
+
+    def broadcast(self, msg: MessageContract) -> None:
+        """Publish to all listeners: one row, however many they are."""
+        self._publish([log.row(self.row, msg)])
+
+    def broadcast_many(self, msgs: Iterable[MessageContract]) -> None:
+        """Publish several messages to all listeners, in their order: all of them or none."""
+        rows = [log.row(self.row, msg) for msg in msgs]
+        if rows:
+            self._publish(rows)
+
+    def _publish(self, rows: Sequence[QueuedMessage]) -> None:
+        log.append(rows)
+        notifier.ring_on_commit()
+
+    # Streams --------------------------------------------------------------------
+
+    def adapt(self, msg: MessageContract) -> Any:
+        """
+        Return what streams yield for `msg`: its event, data and retry.
+
+        Override it to change that, and name your class in ERIC_SSE["CHANNEL_CLASS"]:
+        HTTP streams then send what it returns.
+        """
+        return {"event": msg.type, "retry": conf.get("RETRY_MS"), "data": msg.payload}
+
+    def encode(self, entry: Entry) -> bytes:
+        """Return the entry's frame: `adapt` in the channel's format."""
+        as_text = self.row.format == Channel.Format.TEXT
+        if type(self).adapt is SyncDatabaseChannel.adapt:
+            if not as_text:
+                return wire.encode_json(entry.type, entry.payload, entry.position)
+            return wire.encode(entry.type, wire.text_of(entry.payload), entry.position)
+        event = self.adapt(message_of(entry))
+        if not isinstance(event, dict):
+            event = {"event": entry.type, "data": event}
+        data = event.get("data")
+        if not (as_text and isinstance(data, str)):
+            data = wire.json_text(data, conf.get("MAX_MESSAGE_BYTES"))
+        return wire.encode(event.get("event", ""), data, entry.position, event.get("retry"))
+
+    async def message_stream(self, listener: MessageQueueListener) -> AsyncGenerator[Any, None]:
+        """
+        Yield adapt(message), with its `id`, for what waits and what comes while it is running.
+
+        Waits for as long as nothing comes, at no cost; ends soon after stop(). Messages
+        count as served when they are yielded. An unknown listener yields one message of
+        type 'error', and ends.
+        """
+        hub = Hub.for_running_loop()
+        try:
+            row = await hub.run(listener_row, self.row, listener.id)
+        except InvalidListenerException as unknown:
+            yield self._error(str(unknown))
+            return
+        is_own = not isinstance(listener, DatabaseListener)
+        if not (listener.is_running() if is_own else row.running):
+            return
+        try:
+            async with Stream(hub, self.row, row) as stream, _ending(stream, listener):
+                async for entry in stream.entries():
+                    event = self._deliver(listener, message_of(entry))
+                    if isinstance(event, dict):
+                        event.setdefault("id", entry.position)
+                    yield event
+                    if self.stream_delay_seconds:
+                        await asyncio.sleep(self.stream_delay_seconds)
+        finally:
+            await hub.write_cursors()  # who reads the listener next goes on from here
+
+
+@asynccontextmanager
+async def _ending(stream: Stream, listener: MessageQueueListener) -> AsyncIterator[None]:
+    """Have the stream end when the listener object is stopped, from any thread."""
+    loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        if not listener.is_running():
+            stream.end("stopped")
+
+    undo = listener.watch(lambda: loop.call_soon_threadsafe(end) and None)
+    try:
+        yield
+    finally:
+        if undo is not None:
+            undo()

@@ -1,0 +1,80 @@
+"""A message in its place in the log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+RESERVED_PREFIX = "eric-"
+RESET = "eric-reset"
+STOP = "eric-stop"
+
+
+class Entry:
+    """
+    A position and the message there, as read from the log. Shared by all streams.
+
+    `payload` is JSON text. `addressed(...)` tells whom it is for. `frame(encode)`
+    is its bytes on the wire, made once.
+    """
+
+    __slots__ = (
+        "_frame",
+        "channel",
+        "listener",
+        "owner",
+        "payload",
+        "position",
+        "sender",
+        "type",
+        "uid",
+    )
+
+    def __init__(
+        self,
+        position: int,
+        channel: int,
+        listener: int | None,
+        owner: Any,
+        type: str,
+        payload: str,
+        sender: str | None = None,
+        uid: str | None = None,
+    ) -> None:
+        self.position = position
+        self.channel = channel
+        self.listener = listener
+        self.owner = owner
+        self.type = type
+        self.payload = payload
+        self.sender = sender
+        self.uid = uid
+        self._frame: bytes | None = None
+
+    @classmethod
+    def reset(cls, channel: int, listener: int | None, after: int, floor: int) -> Entry:
+        """Return the entry that says: messages between `after` and `floor` were removed."""
+        lost = json.dumps({"after": after, "floor": floor})
+        return cls(floor, channel, listener, None, RESET, lost)
+
+    @property
+    def is_broadcast(self) -> bool:
+        return self.listener is None and self.owner is None
+
+    @property
+    def size(self) -> int:
+        """Characters of type and payload: near enough to its bytes to bound memory with."""
+        return len(self.payload) + len(self.type)
+
+    def addressed(self, listener: int | None, owner: Any) -> bool:
+        """Whether a listener (by key, with its owner's key) is one this message is for."""
+        if self.listener is not None:
+            return self.listener == listener
+        return self.owner is None or self.owner == owner
+
+    def frame(self, encode: Callable[[Entry], bytes]) -> bytes:
+        """Return the bytes that `encode` made of it the first time it was asked."""
+        if self._frame is None:
+            self._frame = encode(self)
+        return self._frame

@@ -1,0 +1,151 @@
+"""A channel's latest entries in memory, and their way to its streams."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+from eric_sse_django.entry import Entry
+
+
+# Characters of one channel's ring: bounds memory where messages are large.
+RING_BYTES = 4_194_304
+
+
+class Batch:
+    """
+    Entries that go out together, oldest first. Shared by all streams that get all of it.
+
+    Its bytes are joined once, whoever asks first.
+    """
+
+    __slots__ = ("_chunk", "entries", "position", "size")
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self.entries = entries
+        self.position = entries[-1].position
+        self.size = sum(entry.size for entry in entries)
+        self._chunk: bytes | None = None
+
+    def chunk(self, encode: Callable[[Entry], bytes]) -> bytes:
+        """Return its entries' frames in one bytes object, the same one at each call."""
+        if self._chunk is None:
+            self._chunk = b"".join([entry.frame(encode) for entry in self.entries])
+        return self._chunk
+
+
+class Subscriber(Protocol):
+    """What a feed hands batches to: a stream."""
+
+    listener: int | None
+    owner: Any
+
+    def push(self, batch: Batch) -> None: ...
+
+    def fall_back(self) -> None: ...
+
+
+class Feed:
+    """
+    One channel's part of the hub: its ring, and its streams by how they are addressed.
+
+    The ring holds every entry of the channel with a position over `floor`, up to the
+    hub's position. Only for the hub's loop: nothing here waits or locks.
+    """
+
+    def __init__(self, channel: int, position: int, ring_messages: int) -> None:
+        self.channel = channel
+        self.floor = position
+        self.streams: set[Subscriber] = set()
+        self.quiet_since: float | None = None
+        self._ring: deque[Entry] = deque()
+        self._ring_messages = ring_messages
+        self._ring_bytes = 0
+        self._by_listener: dict[int, set[Subscriber]] = {}
+        self._by_owner: dict[Any, set[Subscriber]] = {}
+
+    def add(self, stream: Subscriber) -> None:
+        self.streams.add(stream)
+        self.quiet_since = None
+        if stream.listener is not None:
+            self._by_listener.setdefault(stream.listener, set()).add(stream)
+        if stream.owner is not None:
+            self._by_owner.setdefault(stream.owner, set()).add(stream)
+
+    def discard(self, stream: Subscriber) -> None:
+        """Take a stream out; one that is not in changes nothing."""
+        self.streams.discard(stream)
+        if not self.streams:
+            self.quiet_since = time.monotonic()
+        _discard(self._by_listener, stream.listener, stream)
+        _discard(self._by_owner, stream.owner, stream)
+
+    def since(self, position: int, listener: int | None, owner: Any) -> list[Entry] | None:
+        """Return what came after `position` for a listener, None where the ring does not go back so far."""
+        if position < self.floor:
+            return None
+        newest_first = (
+            entry
+            for entry in _while_after(reversed(self._ring), position)
+            if entry.addressed(listener, owner)
+        )
+        return list(newest_first)[::-1]
+
+    def skip_to(self, position: int) -> None:
+        """Forget the ring: entries up to `position` were not seen. Streams read the log again."""
+        self._ring.clear()
+        self._ring_bytes = 0
+        self.floor = position
+        for stream in tuple(self.streams):
+            stream.fall_back()
+
+    def take(self, entries: list[Entry]) -> None:
+        """Keep the channel's next entries, and hand each to the streams it is for."""
+        self._keep(entries)
+        if not self.streams:
+            return
+        run: list[Entry] = []
+        for entry in entries:
+            if entry.is_broadcast:
+                run.append(entry)
+                continue
+            self._hand(run, self.streams)
+            run = []
+            self._hand([entry], self._recipients(entry))
+        self._hand(run, self.streams)
+
+    def _recipients(self, entry: Entry) -> Iterable[Subscriber]:
+        if entry.listener is not None:
+            return self._by_listener.get(entry.listener, ())
+        return self._by_owner.get(entry.owner, ())
+
+    def _hand(self, entries: list[Entry], streams: Iterable[Subscriber]) -> None:
+        if entries and streams:
+            batch = Batch(entries)
+            for stream in streams:
+                stream.push(batch)
+
+    def _keep(self, entries: list[Entry]) -> None:
+        self._ring.extend(entries)
+        self._ring_bytes += sum(entry.size for entry in entries)
+        while len(self._ring) > self._ring_messages or self._ring_bytes > RING_BYTES:
+            oldest = self._ring.popleft()
+            self._ring_bytes -= oldest.size
+            self.floor = oldest.position
+
+
+def _while_after(newest_first: Iterable[Entry], position: int) -> Iterable[Entry]:
+    for entry in newest_first:
+        if entry.position <= position:
+            return
+        yield entry
+
+
+def _discard(index: dict[Any, set[Subscriber]], key: Any, stream: Subscriber) -> None:
+    streams = index.get(key)
+    if streams is not None:
+        streams.discard(stream)
+        if not streams:
+            del index[key]

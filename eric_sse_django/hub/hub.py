@@ -1,0 +1,219 @@
+"""The hub: one database thread, one tail, one timer for all streams of an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import logging
+import os
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from eric_sse_django import notifier, wakes
+from eric_sse_django.hub.cursors import Cursors
+from eric_sse_django.hub.database_thread import DatabaseThread
+from eric_sse_django.hub.feed import Subscriber
+from eric_sse_django.hub.tail import LINGER_S, Tail
+
+logger = logging.getLogger(__name__)
+
+# Seconds between two rounds of heartbeats, ages, deadlines and cursor writes.
+TICK_S = 1.0
+
+
+class Served(Subscriber, Protocol):
+    """What a hub serves: a stream."""
+
+    channel: int
+
+    def on_tick(self, now: float) -> None: ...
+
+    def end(self, reason: str) -> None: ...
+
+
+class Hub:
+    """
+    Entries to streams, on one event loop. Get it with `Hub.for_running_loop()`.
+
+    It has one thread and one database connection, whatever the number of streams. It
+    stops by itself LINGER_S after its last stream, and logs and retries all failures.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.streams: set[Served] = set()
+        self.cursors = Cursors()
+        self.draining = False
+        self._loop = loop
+        self._thread = DatabaseThread("eric-sse-hub")
+        self.run = self._thread.run
+        self.tail = Tail(self.run)
+        self._used_at = time.monotonic()
+        self._tick: asyncio.TimerHandle | None = None
+        self._unsubscribe: Callable[[], None] | None = None
+        self._closed = False
+        self._started = self._spawn(self._start())
+        self._tasks = [self._spawn(self._follow()), self._spawn(self._listen())]
+
+    @staticmethod
+    def for_running_loop() -> Hub:
+        """Return the running loop's hub; the first call makes and starts it."""
+        loop = asyncio.get_running_loop()
+        hub = _hubs.get(loop)
+        if hub is None:
+            _forget_closed_loops()
+            hub = _hubs[loop] = Hub(loop)
+        hub._used_at = time.monotonic()
+        return hub
+
+    async def ready(self) -> None:
+        """Wait until the head of the log is known: as long as the database is away."""
+        await asyncio.shield(self._started)
+
+    def attach(self, stream: Served) -> None:
+        """Serve a stream from here on."""
+        self.streams.add(stream)
+        self.tail.feed_of(stream.channel).add(stream)
+        self._keep_ticking()
+
+    def detach(self, stream: Served) -> None:
+        """Serve it no more; never waits, and may be called twice."""
+        self._used_at = time.monotonic()
+        self.streams.discard(stream)
+        feed = self.tail.feeds.get(stream.channel)
+        if feed is not None:
+            feed.discard(stream)
+
+    def reached(self, listener: int, position: int) -> None:
+        """Have a listener's cursor written, with others', within TICK_S."""
+        self.cursors.reached(listener, position)
+        self._keep_ticking()
+
+    def unwritten(self, listener: int) -> int:
+        """Return the position a listener has reached, 0 when the database knows it."""
+        return self.cursors.unwritten(listener)
+
+    async def write_cursors(self) -> None:
+        """Write what streams have reached; on an error it waits for the next round."""
+        try:
+            await self.cursors.flush(self.run)
+        except Exception:  # noqa: BLE001 - the tail tells of the database
+            logger.debug("cursors could not be written", exc_info=True)
+
+    def add_waker(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """Have wake() called on this loop after each look that found something; return the undo."""
+        self.tail.wakers.add(wake)
+        return lambda: self.tail.wakers.discard(wake)
+
+    def wake(self) -> None:
+        """Have the log looked at. Safe from any thread, returns at once."""
+        self._soon(self.tail.lookout.alarm.set)
+
+    def drain(self) -> None:
+        """End all streams, each with a `retry:` of its own. Safe from any thread."""
+        self.draining = True
+        self._soon(self._end_streams, "draining")
+
+    def _soon(self, function: Callable[..., None], *args: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has closed
+            self._loop.call_soon_threadsafe(function, *args)
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        # Outside the request's context: asgiref would tie its thread to our task.
+        return contextvars.Context().run(self._loop.create_task, coroutine)
+
+    async def _start(self) -> None:
+        await self.tail.start()
+        self._unsubscribe = notifier.current().subscribe(self.wake)
+        notifier.current().start()
+
+    async def _follow(self) -> None:
+        await self._started
+        await self.tail.follow()
+
+    async def _listen(self) -> None:
+        await self._started
+        await wakes.listen(self.tail.lookout.alarm.set)
+
+    # The timer ------------------------------------------------------------------
+
+    def _keep_ticking(self) -> None:
+        if self._tick is None and not self._closed:
+            self._tick = self._loop.call_later(TICK_S, self._on_tick)
+
+    def _on_tick(self) -> None:
+        self._tick = None
+        now = time.monotonic()
+        for stream in tuple(self.streams):
+            stream.on_tick(now)
+        self.tail.forget_quiet(now)
+        if self.cursors.dirty:
+            self._spawn(self.write_cursors())
+        if self._is_idle(now):
+            self._spawn(self.close())
+        else:
+            self._keep_ticking()
+
+    # The end --------------------------------------------------------------------
+
+    def _is_idle(self, now: float) -> bool:
+        if self.streams or self.tail.wakers or self.cursors.dirty:
+            return False
+        return now - self._used_at > LINGER_S
+
+    def _end_streams(self, reason: str) -> None:
+        for stream in tuple(self.streams):
+            stream.end(reason)
+
+    async def close(self) -> None:
+        """End all streams, write their cursors, and give thread and connection back."""
+        if self._closed:
+            return
+        self.forget()
+        self._end_streams("hub closed")
+        for task in (self._started, *self._tasks):
+            task.cancel()
+        await asyncio.gather(self._started, *self._tasks, return_exceptions=True)
+        await self.write_cursors()
+        await self._thread.aclose()
+
+    @staticmethod
+    async def close_all() -> None:
+        """Close the running loop's hub, if there is one."""
+        hub = _hubs.get(asyncio.get_running_loop())
+        if hub is not None:
+            await hub.close()
+
+    def abandon(self) -> None:
+        """As close(), from outside its loop, for a loop that will not run again."""
+        self.forget()
+        self._thread.close()
+
+    def forget(self) -> None:
+        """Have nobody find or call this hub again."""
+        self._closed = True
+        _hubs.pop(self._loop, None)
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+        if self._tick is not None:
+            self._tick.cancel()
+
+
+# Not weak: a hub refers to its loop, so a WeakKeyDictionary would never let go of it.
+_hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
+
+
+def _forget_closed_loops() -> None:
+    for loop, hub in tuple(_hubs.items()):
+        if loop.is_closed():
+            hub.abandon()
+
+
+def all_hubs() -> list[Hub]:
+    """Return the hubs of this process's open loops."""
+    _forget_closed_loops()
+    return list(_hubs.values())
+
+
+os.register_at_fork(after_in_child=_hubs.clear)

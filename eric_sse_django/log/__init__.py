@@ -1,0 +1,28 @@
+"""
+The log: append, sequence, read, trim. The only package that queries the messages.
+
+A row is born without a position, in the publisher's transaction. `sequence()` gives
+positions to committed rows, in a short transaction of its own: so the order is the
+order of commit, and a row that commits late can not be skipped.
+"""
+
+from eric_sse_django.log.alias import database
+from eric_sse_django.log.append import append, control, row
+from eric_sse_django.log.read import END, read, tail, waiting
+from eric_sse_django.log.sequence import head, pending, sequence
+from eric_sse_django.log.trim import trim
+
+__all__ = [
+    "END",
+    "append",
+    "control",
+    "database",
+    "head",
+    "pending",
+    "read",
+    "row",
+    "sequence",
+    "tail",
+    "trim",
+    "waiting",
+]

@@ -1,0 +1,82 @@
+"""Reading messages after a position: history and live, on one road."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from heapq import merge
+from typing import Any
+
+from django.db.models import Q
+
+from eric_sse_django.entry import Entry
+from eric_sse_django.log.alias import database
+from eric_sse_django.models import Channel, Listener, QueuedMessage
+
+_ENTRY = ("position", "channel_id", "listener_id", "owner_id", "type", "payload", "sender", "uid")
+# A position after every other: the largest that the column holds.
+END = 2**63 - 1
+
+_BY_POSITION = ("listener_id", "owner_id", "position")  # as eric_log_read: nothing to sort
+
+
+def tail(after: int, upto: int, channels: Iterable[int] | None, limit: int) -> list[Entry]:
+    """Return the entries of some channels (None: all) with after < position <= upto."""
+    rows = QueuedMessage.objects.using(database()).filter(position__gt=after, position__lte=upto)
+    if channels is not None:
+        rows = rows.filter(channel_id__in=list(channels))
+    return [Entry(*row) for row in rows.order_by("position").values_list(*_ENTRY)[:limit]]
+
+
+def read(
+    channel: int, listener: int | None, owner: Any, after: int, upto: int, limit: int
+) -> list[Entry]:
+    """
+    Return what is addressed to a listener (None: broadcasts only) in (after, upto], in order.
+
+    At most `limit` entries. Where retention removed some of it, one `eric-reset`
+    entry stands at the highest position removed.
+    """
+    rows = QueuedMessage.objects.using(database()).filter(
+        channel_id=channel, position__gt=after, position__lte=upto
+    )
+    found = [
+        [Entry(*values) for values in part.order_by(*_BY_POSITION).values_list(*_ENTRY)[:limit]]
+        for part in (rows.filter(to) for to in _addresses(listener, owner))
+    ]
+    entries = list(merge(*found, key=lambda entry: entry.position))[:limit]
+    # After the rows: a trim in between can only make this say too much, never too little.
+    floor = floor_of(channel, listener)
+    reached = entries[-1].position if len(entries) == limit else upto
+    if after < floor <= reached:
+        entries.append(Entry.reset(channel, listener, after, floor))
+        entries.sort(key=lambda entry: entry.position)
+    return entries
+
+
+def _addresses(listener: int | None, owner: Any) -> list[Q]:
+    addresses = [Q(listener__isnull=True, owner__isnull=True)]
+    if listener is not None:
+        addresses.append(Q(listener=listener, owner__isnull=True))
+    if owner is not None:
+        addresses.append(Q(listener__isnull=True, owner=owner))
+    return addresses
+
+
+def floor_of(channel: int, listener: int | None) -> int:
+    """Return the highest position that retention removed of what they may not have seen."""
+    using = database()
+    if listener is None:
+        floors = Channel.objects.using(using).filter(pk=channel).values_list("floor").first()
+    else:
+        rows = Listener.objects.using(using).filter(pk=listener)
+        floors = rows.values_list("floor", "channel__floor").first()
+    return max(floors or (0,))
+
+
+def waiting(listener: Listener) -> int:
+    """Return how many messages, with a position, wait in a listener's queue."""
+    rows = QueuedMessage.objects.using(database()).filter(
+        channel_id=listener.channel_id, position__gt=listener.cursor
+    )
+    to = _addresses(listener.pk, listener.owner_id)
+    return sum(rows.filter(address).count() for address in to)

@@ -1,0 +1,43 @@
+"""Something that fails, said once when it begins and once when it is over."""
+
+from __future__ import annotations
+
+import logging
+
+from eric_sse_django.backoff import Backoff
+
+
+# Seconds no try is put off longer than: a database that restarts is back in about this.
+LAST_DELAY_S = 5.0
+
+
+class Outage:
+    """
+    The failures in a row of one named thing, for the loop that retries it.
+
+    Not for use from several threads.
+    """
+
+    def __init__(self, logger: logging.Logger, what: str) -> None:
+        self._logger = logger
+        self._what = what
+        self._backoff = Backoff(LAST_DELAY_S)
+        self._failures = 0
+
+    def failed(self) -> float:
+        """
+        Note one more failure; return the seconds to wait, growing and jittered.
+
+        Call it where the exception is handled: the first in a row is logged with it.
+        """
+        self._failures += 1
+        if self._failures == 1:
+            self._logger.exception("%s failed, trying again until it works", self._what)
+        return self._backoff.next_delay_s()
+
+    def over(self) -> None:
+        """Note that it works; say so when it had failed."""
+        if self._failures:
+            self._logger.warning("%s works again after %d failures", self._what, self._failures)
+            self._failures = 0
+            self._backoff.reset()

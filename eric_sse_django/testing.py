@@ -1,0 +1,21 @@
+"""For the tests of projects that publish and stream."""
+
+from __future__ import annotations
+
+from eric_sse_django import notifier
+from eric_sse_django.hub import Hub, all_hubs
+
+
+def close_all() -> None:
+    """
+    End this process's notifier and the hubs of its loops, with their connections.
+
+    Call it before a test database is removed: PostgreSQL refuses while one is open.
+    In a coroutine, `await Hub.close_all()` first.
+    """
+    notifier.close()
+    for hub in all_hubs():
+        hub.abandon()
+
+
+__all__ = ["Hub", "close_all"]
