@@ -1,1 +1,140 @@
 """System checks: what is wrong with the settings, before it goes wrong in production."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
+from django.db import connections
+from django.utils.module_loading import import_string
+
+from eric_sse_django import conf
+from eric_sse_django.database import DatabaseChannel
+from eric_sse_django.log import database
+
+IN_MEMORY_LAYER = "channels.layers.InMemoryChannelLayer"
+# Seconds a SQLite writer waits for another: Python's own default is 5.
+LEAST_SQLITE_TIMEOUT_S = 5
+SQLITE_OPTIONS = (
+    '"OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20, '
+    '"init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"}'
+)
+
+
+@register()
+def check_settings(**_: Any) -> list[CheckMessage]:
+    """Unknown names and bad values in ERIC_SSE."""
+    given = conf.given()
+    if not isinstance(given, dict):
+        return [Error("ERIC_SSE is not a dict.", hint="ERIC_SSE = {…}", id="eric_sse_django.E001")]
+    found: list[CheckMessage] = []
+    for name, value in given.items():
+        setting = conf.BY_NAME.get(name)
+        if setting is None:
+            names = ", ".join(sorted(conf.BY_NAME))
+            message = f"ERIC_SSE has no setting {name!r}."
+            found.append(Error(message, hint=f"Use one of: {names}.", id="eric_sse_django.E002"))
+        elif problem := setting.problem(value):
+            message = f"ERIC_SSE[{name!r}] is {value!r}: it {problem}."
+            hint = f"{setting.meaning} Default: {setting.default!r}."
+            found.append(Error(message, hint=hint, id="eric_sse_django.E003"))
+    return found
+
+
+@register()
+def check_channel_class(**_: Any) -> list[CheckMessage]:
+    """A CHANNEL_CLASS that cannot serve streams."""
+    path = conf.given().get("CHANNEL_CLASS") if isinstance(conf.given(), dict) else None
+    if not isinstance(path, str):
+        return []
+    hint = "Name a subclass of eric_sse_django.database.DatabaseChannel."
+    try:
+        found = import_string(path)
+    except ImportError as error:
+        message = f"ERIC_SSE['CHANNEL_CLASS'] cannot be imported: {error}."
+        return [Error(message, hint=hint, id="eric_sse_django.E004")]
+    if isinstance(found, type) and issubclass(found, DatabaseChannel):
+        return []
+    message = f"ERIC_SSE['CHANNEL_CLASS'] {path!r} is no DatabaseChannel."
+    return [Error(message, hint=hint, id="eric_sse_django.E004")]
+
+
+@register()
+def check_layer(**_: Any) -> list[CheckMessage]:
+    """A layer alias that is not there; several processes that cannot wake each other."""
+    alias = conf.get("CHANNEL_LAYER")
+    layers = getattr(settings, "CHANNEL_LAYERS", {})
+    if alias is not None and alias != "default" and alias not in layers:
+        message = f"ERIC_SSE['CHANNEL_LAYER'] is {alias!r}, which CHANNEL_LAYERS does not have."
+        hint = f"Use one of {', '.join(map(repr, layers))}, or None for polling only."
+        return [Error(message, hint=hint, id="eric_sse_django.E005")]
+    processes = os.environ.get("WEB_CONCURRENCY", "")
+    if processes.isdigit() and int(processes) > 1 and not _crosses_processes():
+        return [_no_wakes(f"WEB_CONCURRENCY asks for {processes} processes")]
+    return []
+
+
+@register(Tags.compatibility, deploy=True)
+def check_layer_for_deployment(**_: Any) -> list[CheckMessage]:
+    """A database for many servers, with nothing to wake them."""
+    if connections[database()].vendor == "sqlite" or _crosses_processes():
+        return []
+    return [_no_wakes("Several processes can use this database")]
+
+
+def _crosses_processes() -> bool:
+    layers = getattr(settings, "CHANNEL_LAYERS", {})
+    backend = layers.get(conf.get("CHANNEL_LAYER"), {}).get("BACKEND", IN_MEMORY_LAYER)
+    return bool(backend != IN_MEMORY_LAYER)
+
+
+def _no_wakes(reason: str) -> CheckMessage:
+    return Warning(
+        f"{reason}, and no channel layer reaches them: a message published in one takes up "
+        "to ERIC_SSE['POLL_INTERVAL_S'] to the streams of another.",
+        hint="Set CHANNEL_LAYERS to channels_redis (pip install 'eric-sse-django[redis]').",
+        id="eric_sse_django.W001",
+    )
+
+
+@register()
+def check_sqlite(**_: Any) -> list[CheckMessage]:
+    """SQLite options under which a writer fails instead of waiting for another."""
+    connection = connections[database()]
+    if connection.vendor != "sqlite":
+        return []
+    options = connection.settings_dict.get("OPTIONS", {})
+    missing = []
+    if str(options.get("transaction_mode", "")).upper() != "IMMEDIATE":
+        missing.append('"transaction_mode": "IMMEDIATE"')
+    if "wal" not in str(options.get("init_command", "")).lower():
+        missing.append("journal_mode=WAL")
+    if not options.get("timeout", 0) >= LEAST_SQLITE_TIMEOUT_S:
+        missing.append(f'a "timeout" of {LEAST_SQLITE_TIMEOUT_S} or more')
+    if not missing:
+        return []
+    return [
+        Warning(
+            f"The SQLite database {database()!r} has not {', '.join(missing)}: publishing while "
+            'another process writes can fail with "database is locked".',
+            hint=f"In DATABASES[{database()!r}]: {SQLITE_OPTIONS}",
+            id="eric_sse_django.W002",
+        )
+    ]
+
+
+@register()
+def check_gzip(**_: Any) -> list[CheckMessage]:
+    """GZipMiddleware over a stream that a view of the project's own returns."""
+    if "django.middleware.gzip.GZipMiddleware" not in settings.MIDDLEWARE:
+        return []
+    return [
+        Info(
+            "GZipMiddleware is on. Streams served by with_streams() do not pass it; a view of "
+            "your own that returns a message_stream() does, and its events may arrive late.",
+            hint='Set the view\'s response header "Content-Encoding: identity".',
+            id="eric_sse_django.I001",
+        )
+    ]

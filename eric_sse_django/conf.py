@@ -103,7 +103,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "MAX_STREAM_AGE_S",
         3_600.0,
-        "Seconds after which a stream ends and the client reconnects; up to a fifth less at random.",
+        "Seconds after which a stream ends, for the client to return; up to a fifth less at random.",
         _seconds(1, 7 * DAY_S),
     ),
     Setting(
@@ -154,7 +154,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "TRIM_INTERVAL_S",
         60.0,
-        "Seconds between two removals of messages past their retention; 0 leaves it to `eric_trim`.",
+        "Seconds between two removals of messages past retention; 0 leaves it to `eric_trim`.",
         _seconds(0, DAY_S),
     ),
     Setting(
@@ -165,6 +165,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
 )
 
+BY_NAME = {setting.name: setting for setting in SETTINGS}
 DEFAULTS: dict[str, Any] = {setting.name: setting.default for setting in SETTINGS}
 
 

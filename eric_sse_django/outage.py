@@ -6,7 +6,6 @@ import logging
 
 from eric_sse_django.backoff import Backoff
 
-
 # Seconds no try is put off longer than: a database that restarts is back in about this.
 LAST_DELAY_S = 5.0
 
@@ -32,7 +31,7 @@ class Outage:
         """
         self._failures += 1
         if self._failures == 1:
-            self._logger.exception("%s failed, trying again until it works", self._what)
+            self._logger.error("%s failed, trying again until it works", self._what, exc_info=True)
         return self._backoff.next_delay_s()
 
     def over(self) -> None:

@@ -162,7 +162,7 @@ class SyncDatabaseChannel(AbstractChannel):
 
     def encode(self, entry: Entry) -> bytes:
         """Return the entry's frame: `adapt` in the channel's format."""
-        as_text = self.row.format == Channel.Format.TEXT
+        as_text = str(self.row.format) == Channel.Format.TEXT.value
         if type(self).adapt is SyncDatabaseChannel.adapt:
             if not as_text:
                 return wire.encode_json(entry.type, entry.payload, entry.position)
@@ -214,7 +214,10 @@ async def _ending(stream: Stream, listener: MessageQueueListener) -> AsyncIterat
         if not listener.is_running():
             stream.end("stopped")
 
-    undo = listener.watch(lambda: loop.call_soon_threadsafe(end) and None)
+    def wake() -> None:
+        loop.call_soon_threadsafe(end)
+
+    undo = listener.watch(wake)
     try:
         yield
     finally:

@@ -1,0 +1,22 @@
+"""Removes messages past their retention, now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from eric_sse_django import log
+
+
+class Command(BaseCommand):
+    help = "Removes the messages that are past their retention. Processes that publish or "
+    help += "stream do so by themselves, unless ERIC_SSE['TRIM_INTERVAL_S'] is 0."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        removed = 0
+        while count := log.trim():
+            removed += count
+            if options["verbosity"] > 1:
+                self.stdout.write(f"{removed} messages removed so far")
+        self.stdout.write(self.style.SUCCESS(f"{removed} messages removed."))
