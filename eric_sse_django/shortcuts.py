@@ -14,6 +14,11 @@ from eric_sse_django.database import DatabaseChannel, DatabaseListener
 from eric_sse_django.message import Message, Payload
 
 
+def channel(channel_id: str, **options: Any) -> DatabaseChannel:
+    """Return the channel with that id; made, with DatabaseChannel.create()'s options, if new."""
+    return DatabaseChannel.get_or_create(channel_id, **options)
+
+
 def publish(
     channel_id: str,
     type: str,
@@ -28,15 +33,15 @@ def publish(
     Kept if and only if the caller's transaction commits; waits for its INSERT only.
     Raises InvalidChannelException, InvalidListenerException, InvalidMessageFormat.
     """
-    channel, message = DatabaseChannel.load(channel_id), Message(type, payload)
+    target, message = DatabaseChannel.load(channel_id), Message(type, payload)
     if listener_id is not None and owner is not None:
         raise ValueError("Give listener_id or owner, not both.")
     if listener_id is not None:
-        channel.dispatch(listener_id, message)
+        target.dispatch(listener_id, message)
     elif owner is not None:
-        channel.dispatch_to_owner(owner, message)
+        target.dispatch_to_owner(owner, message)
     else:
-        channel.broadcast(message)
+        target.broadcast(message)
 
 
 async def apublish(
@@ -73,9 +78,9 @@ def stream_url(listener: DatabaseListener, ticket: bool = False) -> str:
     It is open to the listener's owner; with `ticket`, to whoever has the URL, for
     TICKET_MAX_AGE_S.
     """
-    channel, name = listener.row.channel.name, listener.row.name
-    url = f"{get_script_prefix()}{conf.get('URL_PREFIX')}{quote(channel)}/{quote(name)}/"
-    return f"{url}?ticket={make_ticket(channel, name)}" if ticket else url
+    ids = listener.row.channel.name, listener.row.name
+    url = f"{get_script_prefix()}{conf.get('URL_PREFIX')}{quote(ids[0])}/{quote(ids[1])}/"
+    return f"{url}?ticket={make_ticket(*ids)}" if ticket else url
 
 
 def watch_url(channel_id: str) -> str:

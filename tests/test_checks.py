@@ -1,0 +1,125 @@
+"""System checks: each finding has an id and a hint, and a good project has none."""
+
+import pytest
+
+from eric_sse_django import checks, conf
+
+
+def ids(found):
+    assert all(each.hint for each in found)
+    return [each.id.removeprefix("eric_sse_django.") for each in found]
+
+
+def test_defaults_are_good_values():
+    assert [each.name for each in conf.SETTINGS if each.problem(each.default)] == []
+
+
+def test_no_settings_at_all_are_fine(settings):
+    settings.ERIC_SSE = {}
+    assert checks.check_settings() == []
+
+
+def test_settings_that_are_no_dict_are_an_error(settings):
+    settings.ERIC_SSE = ["POLL_INTERVAL_S"]
+    assert ids(checks.check_settings()) == ["E001"]
+
+
+def test_an_unknown_name_is_an_error_that_names_the_known(settings):
+    settings.ERIC_SSE = {"POLL_INTERVALL_S": 1}
+    [error] = checks.check_settings()
+    assert ids([error]) == ["E002"]
+    assert "POLL_INTERVALL_S" in error.msg
+    assert "POLL_INTERVAL_S" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("POLL_INTERVAL_S", "1"),
+        ("POLL_INTERVAL_S", True),
+        ("POLL_INTERVAL_S", 0),
+        ("POLL_INTERVAL_S", float("nan")),
+        ("HEARTBEAT_S", -1),
+        ("RETRY_MS", 1.5),
+        ("MAX_MESSAGE_BYTES", 0),
+        ("URL_PREFIX", "/events/"),
+        ("URL_PREFIX", "events"),
+        ("CHANNEL_CLASS", "not a path"),
+        ("CHANNEL_CLASS", None),
+        ("CHANNEL_LAYER", ""),
+        ("HANDLE_SIGNALS", "yes"),
+        ("RETENTION_S", None),
+    ],
+)
+def test_a_bad_value_is_an_error_that_shows_it(settings, name, value):
+    settings.ERIC_SSE = {name: value}
+    [error] = checks.check_settings()
+    assert ids([error]) == ["E003"]
+    assert repr(value) in error.msg
+
+
+@pytest.mark.parametrize("path", ["nowhere.Channel", "eric_sse_django.prefabs.SSEChannel"])
+def test_a_channel_class_that_cannot_serve_is_an_error(settings, path):
+    settings.ERIC_SSE = {"CHANNEL_CLASS": path}
+    assert ids(checks.check_channel_class()) == ["E004"]
+
+
+def test_the_default_channel_class_serves(settings):
+    settings.ERIC_SSE = {"CHANNEL_CLASS": conf.DEFAULTS["CHANNEL_CLASS"]}
+    assert checks.check_channel_class() == []
+
+
+def test_a_layer_that_is_not_there_is_an_error(settings):
+    settings.ERIC_SSE = {"CHANNEL_LAYER": "elsewhere"}
+    assert ids(checks.check_layer()) == ["E005"]
+
+
+def test_several_processes_with_an_in_memory_layer_are_warned_of(settings, monkeypatch):
+    monkeypatch.setenv("WEB_CONCURRENCY", "4")
+    assert ids(checks.check_layer()) == ["W001"]
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer"}}
+    assert checks.check_layer() == []
+
+
+def test_one_process_needs_no_layer(settings, monkeypatch):
+    monkeypatch.setenv("WEB_CONCURRENCY", "1")
+    assert checks.check_layer() == []
+
+
+def test_a_sqlite_deployment_needs_no_layer():
+    assert checks.check_layer_for_deployment() == []
+
+
+@pytest.mark.parametrize(
+    ("options", "missing"),
+    [
+        ({}, ["IMMEDIATE", "WAL", "timeout"]),
+        ({"transaction_mode": "IMMEDIATE", "timeout": 20}, ["WAL"]),
+        ({"init_command": "PRAGMA journal_mode=WAL", "timeout": 20}, ["IMMEDIATE"]),
+        (
+            {
+                "transaction_mode": "IMMEDIATE",
+                "init_command": "PRAGMA journal_mode=WAL",
+                "timeout": 1,
+            },
+            ["timeout"],
+        ),
+    ],
+)
+def test_sqlite_without_its_options_is_warned_of(monkeypatch, options, missing):
+    from django.db import connections
+
+    monkeypatch.setitem(connections["default"].settings_dict, "OPTIONS", options)
+    [warning] = checks.check_sqlite()
+    assert ids([warning]) == ["W002"]
+    assert all(word in warning.msg for word in missing)
+
+
+def test_sqlite_with_its_options_is_fine():
+    assert checks.check_sqlite() == []
+
+
+def test_gzip_is_told_of(settings):
+    assert checks.check_gzip() == []
+    settings.MIDDLEWARE = ["django.middleware.gzip.GZipMiddleware", *settings.MIDDLEWARE]
+    assert ids(checks.check_gzip()) == ["I001"]

@@ -1,0 +1,31 @@
+"""What the documents say is what the code does."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from eric_sse_django import conf
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_the_readme_table_is_the_settings():
+    expected = [
+        f"| `{each.name}` | `{each.default!r}` | {each.meaning} |" for each in conf.SETTINGS
+    ]
+    table = README.split("| name | default | meaning |\n|---|---|---|\n")[1].split("\n\n")[0]
+    assert table.splitlines() == expected
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) < 250
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_the_pages_lead_somewhere(page):
+    text = page.read_text()
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", text):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"
