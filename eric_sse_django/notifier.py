@@ -169,25 +169,24 @@ def owes() -> bool:
     return any(callback is ring for _, callback, *_ in waiting)
 
 
-def settle() -> bool:
+def settle() -> None:
     """
-    Give positions to what the caller can see; return whether there may be more to read now.
+    Give positions to what the caller can see.
 
     Inside the caller's transaction that is done only for what it published itself
     (it then holds the log's order until it ends): what others committed is left to
     the notifier, so that a slow request delays nobody.
     """
     if not log.pending().exists():
-        return False
+        return
     if connections[log.database()].in_atomic_block and not owes():
         ring()
-        return False
+        return
     sequenced = 0
     while count := log.sequence():
         sequenced += count
     if sequenced:
         transaction.on_commit(current().wake, using=log.database(), robust=True)
-    return sequenced > 0
 
 
 def flush(timeout_s: float = EXIT_FLUSH_S) -> bool:

@@ -82,16 +82,20 @@ class DatabaseQueue(Queue):
 
     def _take(self) -> Entry:
         listeners = Listener.objects.using(log.database()).filter(pk=self.row.pk)
+        settled = False
         while True:
             found = listeners.values_list("channel_id", "owner_id", "cursor").first()
             if found is None:
                 raise InvalidListenerException(self.row.name, self.row.channel.name)
             channel, owner, cursor = found
             entries = log.read(channel, self.row.pk, owner, cursor, log.END, limit=1)
-            if not entries:
-                if notifier.settle():
-                    continue
+            if not entries and settled:
                 raise NoMessagesException(listener_id=self.row.name)
+            if not entries:
+                # Then read again whatever it did: another may have sequenced just before.
+                notifier.settle()
+                settled = True
+                continue
             entry = entries[0]
             # Compare and swap: whoever moves the cursor has the message.
             moved = listeners.filter(cursor=cursor).update(
