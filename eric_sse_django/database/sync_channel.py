@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeVar
 
 from django.db import transaction
@@ -162,7 +162,7 @@ class SyncDatabaseChannel(AbstractChannel):
 
     def encode(self, entry: Entry) -> bytes:
         """Return the entry's frame: `adapt` in the channel's format."""
-        as_text = str(self.row.format) == Channel.Format.TEXT.value
+        as_text = self.row.format == str(Channel.Format.TEXT)
         if type(self).adapt is SyncDatabaseChannel.adapt:
             if not as_text:
                 return wire.encode_json(entry.type, entry.payload, entry.position)
@@ -194,15 +194,35 @@ class SyncDatabaseChannel(AbstractChannel):
             return
         try:
             async with Stream(hub, self.row, row) as stream, _ending(stream, listener):
-                async for entry in stream.entries():
-                    event = self._deliver(listener, message_of(entry))
-                    if isinstance(event, dict):
-                        event.setdefault("id", entry.position)
-                    yield event
-                    if self.stream_delay_seconds:
-                        await asyncio.sleep(self.stream_delay_seconds)
+                async with aclosing(self._events(stream, listener)) as events:
+                    async for event in events:
+                        yield event
         finally:
             await hub.write_cursors()  # who reads the listener next goes on from here
+
+    async def watch(self) -> AsyncGenerator[Any, None]:
+        """Return a stream of what is published from now on. No row is written for it."""
+        hub = Hub.for_running_loop()
+        await hub.run(notifier.settle)
+        head, _ = await hub.run(log.head)
+        return self._watch_after(hub, head)
+
+    async def _watch_after(self, hub: Hub, position: int) -> AsyncGenerator[Any, None]:
+        async with Stream(hub, self.row, last_event_id=position) as stream:
+            async with aclosing(self._events(stream, MessageQueueListener())) as events:
+                async for event in events:
+                    yield event
+
+    async def _events(
+        self, stream: Stream, listener: MessageQueueListener
+    ) -> AsyncGenerator[Any, None]:
+        async for entry in stream.entries():
+            event = self._deliver(listener, message_of(entry))
+            if isinstance(event, dict):
+                event.setdefault("id", entry.position)
+            yield event
+            if self.stream_delay_seconds:
+                await asyncio.sleep(self.stream_delay_seconds)
 
 
 @asynccontextmanager

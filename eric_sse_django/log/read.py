@@ -65,6 +65,7 @@ def _addresses(listener: int | None, owner: Any) -> list[Q]:
 def floor_of(channel: int, listener: int | None) -> int:
     """Return the highest position that retention removed of what they may not have seen."""
     using = database()
+    floors: tuple[int, ...] | None
     if listener is None:
         floors = Channel.objects.using(using).filter(pk=channel).values_list("floor").first()
     else:

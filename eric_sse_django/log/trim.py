@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.db import transaction
@@ -23,7 +24,7 @@ def trim() -> int:
     have missed them, so that their streams can say so.
     """
     using = database()
-    rows = list(
+    rows: list[Any] = list(
         QueuedMessage.objects.using(using)
         .filter(expires_at__lt=timezone.now(), position__isnull=False)
         .order_by("expires_at")
@@ -41,7 +42,7 @@ def trim() -> int:
     return removed
 
 
-def _raise_floors(using: str, rows: list[tuple[int, int, int | None, Any]]) -> None:
+def _raise_floors(using: str, rows: Iterable[Any]) -> None:
     broadcasts: dict[int, int] = {}
     dispatches: dict[int, int] = {}
     owned: dict[tuple[int, Any], int] = {}
