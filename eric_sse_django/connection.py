@@ -49,6 +49,14 @@ class ConnectionsFactory(ABC):
     def create(self, listener: MessageQueueListener | None = None) -> Connection:
         """Return a new connection of `listener`, or of a new listener when None is given."""
 
+    async def acreate(self, listener: MessageQueueListener | None = None) -> Connection:
+        """
+        As create(), for a coroutine.
+
+        This is create() itself; a factory that does I/O overrides it, as Queue.apop().
+        """
+        return self.create(listener)
+
 
 class InMemoryConnectionsFactory(ConnectionsFactory):
     """Gives each listener a queue in this process's memory."""

@@ -185,8 +185,9 @@ class AbstractChannel(ABC):
         What is published from now on is in it. The listener is removed when the stream,
         once begun, ends or is closed.
         """
-        listener = self.add_listener()
+        listener = MessageQueueListener()
         listener.start()
+        self.register_connection(await self._connections_factory.acreate(listener))
         return self._watch(listener)
 
     async def _watch(self, listener: MessageQueueListener) -> AsyncGenerator[Any, None]:

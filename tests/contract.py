@@ -229,7 +229,7 @@ class DeliveryContract:
 class StreamContract:
     async def test_a_stream_yields_what_waits_and_then_what_comes(self, channel, call):
         listener = await call(channel.add_listener)
-        listener.start()
+        await call(listener.start)
         await call(channel.dispatch, listener.id, count(0))
         stream = channel.message_stream(listener)
         assert await take(stream, 1) == [("count", 0)]
@@ -240,7 +240,7 @@ class StreamContract:
 
     async def test_a_waiting_stream_is_woken_by_a_message(self, channel, call):
         listener = await call(channel.add_listener)
-        listener.start()
+        await call(listener.start)
         stream = channel.message_stream(listener)
         waiting = asyncio.create_task(take(stream, 1))
         await asyncio.sleep(0)
@@ -250,16 +250,16 @@ class StreamContract:
 
     async def test_a_stream_ends_when_its_listener_stops(self, channel, call):
         listener = await call(channel.add_listener)
-        listener.start()
+        await call(listener.start)
         await call(channel.dispatch, listener.id, count(1))
         stream = channel.message_stream(listener)
         assert await take(stream, 1) == [("count", 1)]
-        listener.stop()
+        await call(listener.stop)
         assert await rest(stream) == []
 
     async def test_a_waiting_stream_ends_when_its_listener_stops(self, channel, call):
         listener = await call(channel.add_listener)
-        listener.start()
+        await call(listener.start)
         waiting = asyncio.create_task(rest(channel.message_stream(listener)))
         await asyncio.sleep(0)
         await call(listener.stop)
@@ -269,12 +269,12 @@ class StreamContract:
         listener = await call(channel.add_listener)
         await call(channel.dispatch, listener.id, count(1))
         assert await rest(channel.message_stream(listener)) == []
-        listener.start()
+        await call(listener.start)
         assert (await call(channel.deliver_next, listener.id)).payload == 1
 
     async def test_an_unknown_listener_gets_one_error_and_the_end(self, channel, call):
         listener = MessageQueueListener("nobody-9")
-        listener.start()
+        await call(listener.start)
         [(kind, text)] = await rest(channel.message_stream(listener))
         assert kind == "error"
         assert "nobody-9" in text
@@ -289,7 +289,7 @@ class StreamContract:
     async def test_streams_of_one_channel_do_not_disturb_each_other(self, channel, call):
         listeners = [await call(channel.add_listener) for _ in range(3)]
         for listener in listeners:
-            listener.start()
+            await call(listener.start)
         streams = [channel.message_stream(listener) for listener in listeners]
         await call(channel.broadcast, count(1))
         assert [await take(stream, 1) for stream in streams] == [[("count", 1)]] * 3
@@ -302,7 +302,7 @@ class StreamContract:
 
     async def test_what_a_left_stream_did_not_yield_is_in_the_next(self, channel, call):
         listener = await call(channel.add_listener)
-        listener.start()
+        await call(listener.start)
         for number in range(3):
             await call(channel.dispatch, listener.id, count(number))
         first = channel.message_stream(listener)
@@ -318,7 +318,7 @@ class StreamContract:
     ):
         chance = random.Random(seed)
         listener = await call(channel.add_listener)
-        listener.start()
+        await call(listener.start)
         reading = asyncio.create_task(take(channel.message_stream(listener), 20))
         for number in range(20):
             publish = chance.choice(

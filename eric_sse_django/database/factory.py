@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from asgiref.sync import sync_to_async
+
 from eric_sse_django.connection import Connection, ConnectionsFactory
 from eric_sse_django.database.listener import DatabaseListener
 from eric_sse_django.database.queue import DatabaseQueue
@@ -35,6 +37,10 @@ class DatabaseConnectionsFactory(ConnectionsFactory):
         name = None if listener is None else listener.id
         running = listener is not None and listener.is_running()
         return connect(create_listener(self.channel, name, running=running), listener)
+
+    async def acreate(self, listener: MessageQueueListener | None = None) -> Connection:
+        """As create()."""
+        return await sync_to_async(self.create)(listener)
 
 
 def connect(row: Listener, listener: MessageQueueListener | None = None) -> Connection:

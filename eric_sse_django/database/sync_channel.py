@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from django.db import transaction
 
 from eric_sse_django import conf, log, notifier, wire
 from eric_sse_django.connection import Connection
+from eric_sse_django.database.events import ending, events
 from eric_sse_django.database.factory import connect
 from eric_sse_django.database.listener import DatabaseListener, end_streams
 from eric_sse_django.database.messages import message_of
@@ -193,10 +192,9 @@ class SyncDatabaseChannel(AbstractChannel):
         if not (listener.is_running() if is_own else row.running):
             return
         try:
-            async with Stream(hub, self.row, row) as stream, _ending(stream, listener):
-                async with aclosing(self._events(stream, listener)) as events:
-                    async for event in events:
-                        yield event
+            async with Stream(hub, self.row, row) as stream, ending(stream, listener):
+                async for event in self._events(stream, listener):
+                    yield event
         finally:
             await hub.write_cursors()  # who reads the listener next goes on from here
 
@@ -209,37 +207,11 @@ class SyncDatabaseChannel(AbstractChannel):
 
     async def _watch_after(self, hub: Hub, position: int) -> AsyncGenerator[Any, None]:
         async with Stream(hub, self.row, last_event_id=position) as stream:
-            async with aclosing(self._events(stream, MessageQueueListener())) as events:
-                async for event in events:
-                    yield event
+            async for event in self._events(stream, MessageQueueListener()):
+                yield event
 
-    async def _events(
-        self, stream: Stream, listener: MessageQueueListener
-    ) -> AsyncGenerator[Any, None]:
-        async for entry in stream.entries():
-            event = self._deliver(listener, message_of(entry))
-            if isinstance(event, dict):
-                event.setdefault("id", entry.position)
-            yield event
-            if self.stream_delay_seconds:
-                await asyncio.sleep(self.stream_delay_seconds)
+    def _events(self, stream: Stream, listener: MessageQueueListener) -> AsyncGenerator[Any, None]:
+        def deliver(entry: Entry) -> Any:
+            return self._deliver(listener, message_of(entry))
 
-
-@asynccontextmanager
-async def _ending(stream: Stream, listener: MessageQueueListener) -> AsyncIterator[None]:
-    """Have the stream end when the listener object is stopped, from any thread."""
-    loop = asyncio.get_running_loop()
-
-    def end() -> None:
-        if not listener.is_running():
-            stream.end("stopped")
-
-    def wake() -> None:
-        loop.call_soon_threadsafe(end)
-
-    undo = listener.watch(wake)
-    try:
-        yield
-    finally:
-        if undo is not None:
-            undo()
+        return events(stream, deliver, self.stream_delay_seconds)
