@@ -1,0 +1,27 @@
+"""Channels, listeners, the log of messages, and who serves which streams."""
+
+from eric_sse_django.models.channel import Channel
+from eric_sse_django.models.identifier import (
+    IDENTIFIER,
+    IDENTIFIER_MAX_LENGTH,
+    IDENTIFIER_WORDS,
+    is_identifier,
+)
+from eric_sse_django.models.listener import Listener
+from eric_sse_django.models.log_head import LogHead
+from eric_sse_django.models.message import TYPE_MAX_LENGTH, QueuedMessage
+from eric_sse_django.models.presence import OpenStream, ServerProcess
+
+__all__ = [
+    "IDENTIFIER",
+    "IDENTIFIER_MAX_LENGTH",
+    "IDENTIFIER_WORDS",
+    "TYPE_MAX_LENGTH",
+    "Channel",
+    "Listener",
+    "LogHead",
+    "OpenStream",
+    "QueuedMessage",
+    "ServerProcess",
+    "is_identifier",
+]

@@ -1,0 +1,46 @@
+"""Channels."""
+
+from __future__ import annotations
+
+from django.core.validators import MinValueValidator
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from eric_sse_django.models.identifier import IDENTIFIER_MAX_LENGTH, is_identifier
+
+
+class Channel(models.Model):
+    """What messages are published to."""
+
+    class Format(models.TextChoices):
+        JSON = "json", _("JSON, on one line")
+        TEXT = "text", _("text, as it is (for htmx)")
+
+    name = models.CharField(
+        _("id"), max_length=IDENTIFIER_MAX_LENGTH, unique=True, validators=[is_identifier]
+    )
+    format = models.CharField(
+        _("format"), max_length=4, choices=Format.choices, default=Format.JSON
+    )
+    retention_s = models.PositiveBigIntegerField(
+        _("retention in seconds"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(60)],
+        help_text=_("How long new messages are kept. Empty: ERIC_SSE['RETENTION_S']."),
+    )
+    floor = models.BigIntegerField(
+        _("floor"),
+        default=0,
+        editable=False,
+        help_text=_("Highest position of a broadcast that retention has removed."),
+    )
+    created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name = _("channel")
+        verbose_name_plural = _("channels")
+
+    def __str__(self) -> str:
+        return self.name

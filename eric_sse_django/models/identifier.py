@@ -1,0 +1,16 @@
+"""What an id of a channel or listener may be."""
+
+from __future__ import annotations
+
+from django.core.validators import RegexValidator
+from django.utils.translation import gettext_lazy as _
+
+# What can stand in one segment of a URL's path without being escaped or
+# normalised away: so no "/", and not "." or "..", which browsers resolve.
+IDENTIFIER = r"^(?!\.{1,2}$)[A-Za-z0-9_.:@~+-]{1,128}\Z"
+IDENTIFIER_WORDS = _(
+    "Use 1 to 128 of the characters A-Z a-z 0-9 _ . : @ ~ + - (and not just one or two dots)."
+)
+IDENTIFIER_MAX_LENGTH = 128
+
+is_identifier = RegexValidator(IDENTIFIER, IDENTIFIER_WORDS)

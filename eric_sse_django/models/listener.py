@@ -1,0 +1,64 @@
+"""Listeners."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from eric_sse_django.models.channel import Channel
+from eric_sse_django.models.identifier import IDENTIFIER_MAX_LENGTH, is_identifier
+
+
+class Listener(models.Model):
+    """One durable subscriber of a channel: a user's device, a worker."""
+
+    channel = models.ForeignKey(
+        Channel,
+        models.CASCADE,
+        related_name="listeners",
+        verbose_name=_("channel"),
+        db_index=False,  # the unique constraint below begins with it
+    )
+    name = models.CharField(_("id"), max_length=IDENTIFIER_MAX_LENGTH, validators=[is_identifier])
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("owner"),
+    )
+    running = models.BooleanField(_("running"), default=False)
+    start = models.BigIntegerField(
+        _("start"),
+        default=0,
+        editable=False,
+        help_text=_("Head of the log when it was added: earlier messages are not its own."),
+    )
+    cursor = models.BigIntegerField(
+        _("cursor"),
+        default=0,
+        editable=False,
+        help_text=_("Position up to which it has been served."),
+    )
+    floor = models.BigIntegerField(
+        _("floor"),
+        default=0,
+        editable=False,
+        help_text=_("Highest position of a message of its own, removed before it was served."),
+    )
+    created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
+    last_seen = models.DateTimeField(_("last seen"), null=True, editable=False)
+
+    class Meta:
+        verbose_name = _("listener")
+        verbose_name_plural = _("listeners")
+        constraints = [
+            # Finding one by the two ids of its URL, and all of a channel's.
+            models.UniqueConstraint(fields=["channel", "name"], name="eric_listener_name"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
