@@ -18,11 +18,17 @@ HEARTBEAT = b":\n"
 
 # WHATWG 9.2.5: a line ends at CRLF, LF or CR; not at what str.splitlines() adds.
 _LINE_END = re.compile("\r\n|\n|\r")
-_NOT_IN_A_TYPE = re.compile("[\r\n\0]")
+_NOT_IN_A_LINE = re.compile("[\r\n\0]")
 
 # The separators leave no space to send; ASCII, so that every JSON string (a lone
 # surrogate too) survives any database's and any client's encoding unchanged.
 _JSON = json.JSONEncoder(allow_nan=False, separators=(",", ":"), ensure_ascii=True)
+
+# Levels of lists and dicts: what one Python may nest, another (or this one, called from
+# deeper down) may fail to read. 100 is where Ruby's JSON stops, PHP's stops at 512.
+MAX_DEPTH = 100
+_NO_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[^][{}"]+')
+_INNERMOST = re.compile(r"\[\]|\{\}")
 
 
 def json_text(payload: Any, max_bytes: int) -> str:
@@ -30,7 +36,7 @@ def json_text(payload: Any, max_bytes: int) -> str:
     Return the payload as one line of ASCII JSON.
 
     Raises InvalidMessageFormat for what JSON cannot say (NaN, Infinity, objects
-    of other types, endless nesting) and for more than `max_bytes` bytes.
+    of other types), for more than MAX_DEPTH levels and for more than `max_bytes` bytes.
     """
     try:
         text = _JSON.encode(payload)
@@ -44,29 +50,53 @@ def json_text(payload: Any, max_bytes: int) -> str:
             f"its payload takes {len(text)} bytes of JSON, {max_bytes} are allowed; publish a "
             "reference to it, or raise ERIC_SSE['MAX_MESSAGE_BYTES']"
         )
+    if _is_deep(text):
+        raise InvalidMessageFormat(
+            f"its payload has more than {MAX_DEPTH} levels of lists and dicts; make it flatter"
+        )
     return text
+
+
+def _is_deep(text: str) -> bool:
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return False
+    brackets = _NO_BRACKET.sub("", text)
+    for _ in range(MAX_DEPTH):
+        brackets = _INNERMOST.sub("", brackets)
+        if not brackets:
+            return False
+    return True
 
 
 def check_type(type: Any, max_length: int) -> str:
     """Return the type; raise InvalidMessageFormat when it cannot be an SSE `event:` field."""
-    if not isinstance(type, str):
-        raise InvalidMessageFormat(f"its type {type!r} is not a str; give a short name")
-    if _NOT_IN_A_TYPE.search(type):
+    return check_text("type", type, max_length)
+
+
+def check_text(what: str, value: Any, max_length: int) -> str:
+    """
+    Return the value: a str of one line that UTF-8 and every database can hold.
+
+    Raises InvalidMessageFormat, which calls it `what`, for any other.
+    """
+    if not isinstance(value, str):
+        raise InvalidMessageFormat(f"its {what} {value!r} is not a str; give a short name")
+    if _NOT_IN_A_LINE.search(value):
         raise InvalidMessageFormat(
-            f"its type {type!r} holds a CR, LF or NUL, which would break the stream; take it out"
+            f"its {what} {value!r} holds a CR, LF or NUL, which breaks the stream; take it out"
         )
-    if len(type) > max_length:
+    if len(value) > max_length:
         raise InvalidMessageFormat(
-            f"its type has {len(type)} characters, {max_length} are allowed; "
+            f"its {what} has {len(value)} characters, {max_length} are allowed; "
             "put the rest in the payload"
         )
     try:
-        type.encode()
+        value.encode()
     except UnicodeEncodeError as error:
         raise InvalidMessageFormat(
-            f"its type {type!r} holds a lone surrogate, which UTF-8 cannot say; take it out"
+            f"its {what} {value!r} holds a lone surrogate, which UTF-8 cannot say; take it out"
         ) from error
-    return type
+    return value
 
 
 def encode(

@@ -1,0 +1,59 @@
+import logging
+
+import pytest
+
+from eric_sse_django.outage import LAST_DELAY_S, Outage
+
+logger = logging.getLogger(__name__)
+
+
+@pytest.fixture
+def outage():
+    return Outage(logger, "reading the log")
+
+
+def fail(outage, times):
+    for _ in range(times):
+        try:
+            raise ConnectionError("refused")
+        except ConnectionError:
+            outage.failed()
+
+
+def test_an_outage_is_logged_once_with_its_cause(outage, caplog):
+    fail(outage, 10)
+    [record] = caplog.records
+    assert record.levelname == "ERROR"
+    assert record.getMessage().startswith("reading the log failed")
+    assert record.exc_info[0] is ConnectionError
+
+
+def test_its_end_is_logged_once_with_the_number_of_failures(outage, caplog):
+    fail(outage, 3)
+    caplog.clear()
+    outage.over()
+    outage.over()
+    [record] = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage() == "reading the log works again after 3 failures"
+
+
+def test_what_works_is_not_logged(outage, caplog):
+    outage.over()
+    assert caplog.records == []
+
+
+def test_the_next_outage_is_logged_again(outage, caplog):
+    fail(outage, 1)
+    outage.over()
+    caplog.clear()
+    fail(outage, 2)
+    assert len(caplog.records) == 1
+
+
+def test_tries_grow_apart_up_to_a_bound_and_begin_anew_after_it(outage):
+    first = outage.failed()
+    delays = [outage.failed() for _ in range(20)]
+    assert first < delays[-1] <= LAST_DELAY_S
+    outage.over()
+    assert outage.failed() < LAST_DELAY_S / 4
