@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.db.models.signals import post_delete
 from django.utils.translation import gettext_lazy as _
 
 
@@ -11,4 +12,9 @@ class EricSseConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from eric_sse_django import checks  # noqa: F401, PLC0415 - registers the system checks
+        # Importing checks registers them. Here, for models are ready only now.
+        from eric_sse_django import checks  # noqa: F401, PLC0415
+        from eric_sse_django.database import operations  # noqa: PLC0415
+        from eric_sse_django.models import Listener  # noqa: PLC0415
+
+        post_delete.connect(operations.on_listener_deleted, sender=Listener)

@@ -8,7 +8,12 @@ from typing import Any
 
 RESERVED_PREFIX = "eric-"
 RESET = "eric-reset"
+# To a listener's open streams: end, for it was stopped; end, but come back; go back to
+# the position in the payload.
 STOP = "eric-stop"
+CLOSE = "eric-close"
+REPLAY = "eric-replay"
+CONTROLS = frozenset({STOP, CLOSE, REPLAY})
 
 
 class Entry:

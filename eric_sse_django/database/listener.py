@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from asgiref.sync import sync_to_async
-from django.db import transaction
 
-from eric_sse_django import log, notifier
-from eric_sse_django.entry import STOP
+from eric_sse_django.database import operations
 from eric_sse_django.listener import MessageQueueListener
 from eric_sse_django.models import Listener
 
@@ -26,12 +24,14 @@ class DatabaseListener(MessageQueueListener):
 
     def start(self) -> None:
         """Begin to receive: what waits is delivered, and streams may open. One query."""
-        self._set(True)
+        operations.start([self.row])
+        self.row.running = True
         super().start()
 
     def stop(self) -> None:
         """End to receive, when the caller's transaction commits; what comes then waits."""
-        self._set(False)
+        operations.stop([self.row])
+        self.row.running = False
         super().stop()
 
     def refresh(self) -> None:
@@ -46,22 +46,3 @@ class DatabaseListener(MessageQueueListener):
     async def astop(self) -> None:
         """As stop()."""
         await sync_to_async(self.stop)()
-
-    def _set(self, running: bool) -> None:
-        using = log.database()
-        with transaction.atomic(using=using):
-            Listener.objects.using(using).filter(pk=self.row.pk).update(running=running)
-            if not running:
-                end_streams(self.row)
-        self.row.running = running
-
-
-def end_streams(row: Listener) -> None:
-    """
-    Have the listener's open streams end, on every process, after the commit.
-
-    The word travels in the log: it comes after what was published before it, and
-    nothing published after it is sent.
-    """
-    log.append([log.control(row.channel, STOP, row.pk)])
-    notifier.ring_on_commit()

@@ -13,7 +13,7 @@ from django.utils import timezone
 from eric_sse_django import log, notifier
 from eric_sse_django.alarm import Undo, Wake
 from eric_sse_django.database.messages import message_of
-from eric_sse_django.entry import STOP, Entry
+from eric_sse_django.entry import CONTROLS, Entry
 from eric_sse_django.exception import (
     InvalidListenerException,
     NoMessagesException,
@@ -101,7 +101,7 @@ class DatabaseQueue(Queue):
             moved = listeners.filter(cursor=cursor).update(
                 cursor=entry.position, last_seen=timezone.now()
             )
-            if moved and entry.type != STOP:
+            if moved and entry.type not in CONTROLS:
                 return entry
 
 

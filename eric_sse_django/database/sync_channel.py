@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from django.db import transaction
-
 from eric_sse_django import conf, log, notifier, wire
 from eric_sse_django.connection import Connection
 from eric_sse_django.database.events import ending, events
 from eric_sse_django.database.factory import connect
-from eric_sse_django.database.listener import DatabaseListener, end_streams
+from eric_sse_django.database.listener import DatabaseListener
 from eric_sse_django.database.messages import message_of
 from eric_sse_django.database.rows import (
     channel_row,
@@ -100,10 +98,7 @@ class SyncDatabaseChannel(AbstractChannel):
     def remove_listener(self, listener_id: str) -> None:
         """Remove the listener; its streams end. Raises InvalidListenerException."""
         row = listener_row(self.row, listener_id)
-        using = log.database()
-        with transaction.atomic(using=using):
-            end_streams(row)
-            Listener.objects.using(using).filter(pk=row.pk).delete()
+        row.delete(using=log.database())
         removed = self._registered.pop(listener_id, None)
         if removed is not None:
             removed.wake()

@@ -8,6 +8,7 @@ order of commit, and a row that commits late can not be skipped.
 
 from eric_sse_django.log.alias import database
 from eric_sse_django.log.append import append, control, row
+from eric_sse_django.log.moment import position_at
 from eric_sse_django.log.read import END, read, tail, waiting
 from eric_sse_django.log.sequence import head, pending, sequence
 from eric_sse_django.log.trim import trim
@@ -19,6 +20,7 @@ __all__ = [
     "database",
     "head",
     "pending",
+    "position_at",
     "read",
     "row",
     "sequence",

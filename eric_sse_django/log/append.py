@@ -12,8 +12,11 @@ from eric_sse_django import conf, wire
 from eric_sse_django.entry import RESERVED_PREFIX
 from eric_sse_django.exception import InvalidMessageFormat
 from eric_sse_django.log.alias import database
-from eric_sse_django.message import MessageContract
-from eric_sse_django.models import TYPE_MAX_LENGTH, Channel, QueuedMessage
+from eric_sse_django.message import MessageContract, SignedMessage, UniqueMessage
+from eric_sse_django.models import TYPE_MAX_LENGTH, Channel, Listener, QueuedMessage
+
+# Characters of a sender's id or a message's own: as the columns have.
+ID_MAX_LENGTH = 255
 
 
 def row(
@@ -31,23 +34,38 @@ def row(
             "take another name"
         )
     text = wire.json_text(message.payload, conf.get("MAX_MESSAGE_BYTES"))
-    sender, uid = getattr(message, "sender_id", None), getattr(message, "id", None)
-    return _row(channel, type, text, listener, owner, sender, uid)
+    kept_s = channel.retention_s
+    return _row(channel.pk, kept_s, type, text, listener, owner, *_identity(message))
+
+
+def _identity(message: MessageContract) -> tuple[str | None, str | None]:
+    """Return the sender's id and the message's own, None for what it does not have."""
+    sender = uid = None
+    if isinstance(message, (SignedMessage, UniqueMessage)) and message.sender_id is not None:
+        sender = wire.check_text("sender_id", message.sender_id, ID_MAX_LENGTH)
+    if isinstance(message, UniqueMessage):
+        uid = wire.check_text("id", message.id, ID_MAX_LENGTH)
+    return sender, uid
+
+
+def control(listener: Listener, type: str, payload: str = "null") -> QueuedMessage:
+    """Return the unsaved row of a message of the app's own to a listener's streams."""
+    return _row(listener.channel_id, None, type, payload, listener.pk)
 
 
 def _row(
-    channel: Channel,
+    channel: int,
+    kept_s: int | None,
     type: str,
     payload: str,
-    listener: Any,
+    listener: Any = None,
     owner: Any = None,
     sender: str | None = None,
     uid: str | None = None,
 ) -> QueuedMessage:
-    kept_s = channel.retention_s or conf.get("RETENTION_S")
     now = timezone.now()
     return QueuedMessage(
-        channel_id=channel.pk,
+        channel_id=channel,
         listener_id=listener,
         owner_id=owner,
         type=type,
@@ -55,13 +73,8 @@ def _row(
         sender=sender,
         uid=uid,
         created_at=now,
-        expires_at=now + timedelta(seconds=kept_s),
+        expires_at=now + timedelta(seconds=kept_s or conf.get("RETENTION_S")),
     )
-
-
-def control(channel: Channel, type: str, listener: Any) -> QueuedMessage:
-    """Return the unsaved row of a message of the app's own to a listener's streams."""
-    return _row(channel, type, "null", listener)
 
 
 def append(rows: Sequence[QueuedMessage]) -> None:

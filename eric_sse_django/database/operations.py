@@ -1,0 +1,89 @@
+"""What an operator does to listeners: for their queues, and for their streams on every process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from eric_sse_django import log, notifier
+from eric_sse_django.entry import CLOSE, REPLAY, STOP
+from eric_sse_django.models import Listener
+
+
+def start(rows: Sequence[Listener]) -> int:
+    """Have the listeners receive; return how many did not before."""
+    return _listeners(rows).filter(running=False).update(running=True)
+
+
+def stop(rows: Sequence[Listener]) -> int:
+    """Have the listeners receive no more, and their streams end; return how many did before."""
+    with transaction.atomic(using=log.database()):
+        changed = _listeners(rows).filter(running=True).update(running=False)
+        _tell(rows, STOP)
+    return changed
+
+
+def disconnect(rows: Sequence[Listener]) -> int:
+    """
+    Have the listeners' open streams end, on every process, after the commit.
+
+    Clients that reconnect, as browsers do, come back. Returns how many listeners.
+    """
+    _tell(rows, CLOSE)
+    return len(rows)
+
+
+def on_listener_deleted(instance: Listener, **_: object) -> None:
+    """
+    Have the streams of a deleted listener end. Connected to post_delete.
+
+    After the deletion: that of a channel removes the messages there are before it.
+    """
+    _tell([instance], STOP)
+
+
+def discard(rows: Sequence[Listener]) -> int:
+    """
+    Have the listeners skip what waits; return how many had not reached the log's head.
+
+    The messages stay for other listeners. Open streams have no part in it: what they
+    were to send is sent.
+    """
+    notifier.settle()
+    head, _ = log.head()
+    return _listeners(rows).filter(cursor__lt=head).update(cursor=head)
+
+
+def replay(rows: Sequence[Listener], since: datetime) -> int:
+    """
+    Have the listeners get again what was published since; return how many listeners.
+
+    With the same positions, so that clients can tell; never what came before a listener
+    was added. Open streams go back after the commit, other clients when they come.
+    """
+    position = log.position_at(since)
+    with transaction.atomic(using=log.database()):
+        for row in rows:
+            back = max(position, row.start)
+            _listeners([row]).filter(cursor__gt=back).update(cursor=back)
+            _tell([row], REPLAY, str(back))
+    return len(rows)
+
+
+def _listeners(rows: Sequence[Listener]) -> QuerySet[Listener]:
+    return Listener.objects.using(log.database()).filter(pk__in=[row.pk for row in rows])
+
+
+def _tell(rows: Sequence[Listener], control: str, payload: str = "null") -> None:
+    """
+    Say something to the listeners' open streams, on every process.
+
+    The word travels in the log: it comes after what was published before it, and
+    before what is published after.
+    """
+    if rows:
+        log.append([log.control(row, control, payload) for row in rows])
+        notifier.ring_on_commit()

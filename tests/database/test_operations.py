@@ -1,0 +1,111 @@
+"""What an operator does to listeners."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from eric_sse_django import log
+from eric_sse_django.database import DatabaseChannel, operations
+from eric_sse_django.entry import CLOSE, REPLAY, STOP
+from eric_sse_django.exception import NoMessagesException
+from eric_sse_django.message import Message
+from eric_sse_django.models import Listener, QueuedMessage
+
+
+@pytest.fixture
+def channel(database):
+    return DatabaseChannel.create("orders")
+
+
+@pytest.fixture
+def listener(channel):
+    listener = channel.add_listener(listener_id="till-7")
+    listener.start()
+    return listener
+
+
+def told():
+    rows = QueuedMessage.objects.using(log.database()).order_by("id")
+    return [row.type for row in rows if row.type.startswith("eric-")]
+
+
+def settle():
+    while log.sequence():
+        pass
+
+
+def row(listener):
+    rows = Listener.objects.using(log.database()).select_related("channel")
+    return rows.get(pk=listener.row.pk)
+
+
+def test_start_and_stop_count_who_changed(channel, listener):
+    other = channel.add_listener()
+    rows = [row(listener), row(other)]
+    assert operations.start(rows) == 1
+    assert operations.stop(rows) == 2
+    assert operations.stop(rows) == 0
+    assert not row(listener).running
+
+
+def test_what_is_told_to_streams_is_no_message(channel, listener):
+    operations.disconnect([row(listener)])
+    operations.stop([row(listener)])
+    operations.start([row(listener)])
+    assert told() == [CLOSE, STOP]
+    channel.broadcast(Message("paid", 1))
+    assert channel.deliver_next("till-7").payload == 1
+
+
+def test_discard_skips_what_waits_for_that_listener_only(channel, listener):
+    other = channel.add_listener()
+    other.start()
+    channel.broadcast(Message("paid", 1))
+    assert operations.discard([row(listener)]) == 1
+    assert operations.discard([row(listener)]) == 0
+    with pytest.raises(NoMessagesException):
+        channel.deliver_next("till-7")
+    assert channel.deliver_next(other.id).payload == 1
+
+
+def test_replay_gives_again_what_was_published_since(channel, listener):
+    for number in range(5):
+        channel.broadcast(Message("paid", number))
+    settle()
+    rows = QueuedMessage.objects.using(log.database()).order_by("position")
+    now = timezone.now()
+    for age, message in zip((90, 70, 50, 30, 10), rows, strict=True):
+        message.created_at = now - timedelta(minutes=age)
+        message.save(update_fields=["created_at"])
+    assert [channel.deliver_next("till-7").payload for _ in range(5)] == [0, 1, 2, 3, 4]
+    assert operations.replay([row(listener)], now - timedelta(hours=1)) == 1
+    assert told() == [REPLAY]
+    assert [channel.deliver_next("till-7").payload for _ in range(3)] == [2, 3, 4]
+    with pytest.raises(NoMessagesException):
+        channel.deliver_next("till-7")
+
+
+def test_replay_never_goes_before_the_listener_was_added(channel):
+    channel.broadcast(Message("paid", 0))
+    late = channel.add_listener()
+    late.start()
+    operations.replay([row(late)], timezone.now() - timedelta(hours=1))
+    with pytest.raises(NoMessagesException):
+        channel.deliver_next(late.id)
+
+
+def test_an_empty_log_has_a_position_for_every_moment(database):
+    assert log.position_at(timezone.now()) == log.head()[0]
+
+
+def test_streams_of_a_deleted_listener_are_told(channel, listener):
+    row(listener).delete()
+    assert told() == [STOP]
+
+
+def test_streams_of_a_deleted_channel_are_told(channel, listener):
+    channel.broadcast(Message("paid", 0))
+    row(listener).channel.delete()
+    assert told() == [STOP]
+    assert QueuedMessage.objects.using(log.database()).count() == 1
