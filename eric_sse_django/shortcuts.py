@@ -63,7 +63,7 @@ def listen(channel_id: str, owner: Any = None, listener_id: str | None = None) -
     Without an id, an owner has one listener a channel, "user-<key>", which all their
     devices share. Raises InvalidChannelException.
     """
-    if listener_id is None and owner is not None:
+    if listener_id is None and owner is not None and owner.pk is not None:
         listener_id = f"user-{owner.pk}"
     listener = DatabaseChannel.load(channel_id).add_listener(owner, listener_id)
     if not listener.is_running():

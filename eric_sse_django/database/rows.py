@@ -27,6 +27,15 @@ def check_identifier(identifier: Any) -> str:
     return str(identifier)
 
 
+def check_owner(owner: Any) -> None:
+    """Raise ValueError for an owner that is no saved user; None is fine."""
+    if owner is not None and owner.pk is None:
+        raise ValueError(
+            f"{owner!r} is no saved user and can own nothing: let the visitor log in, or make "
+            "a listener without an owner and give out a ticket for it."
+        )
+
+
 def channel_row(channel_id: str) -> Channel:
     """Return the channel's row; raises InvalidChannelException if there is none."""
     row = Channel.objects.using(log.database()).filter(name=channel_id).first()
@@ -67,6 +76,7 @@ def create_listener(
     What was published before is not its own, what is published from now on is.
     """
     name = check_identifier(str(uuid4()) if listener_id is None else listener_id)
+    check_owner(owner)
     notifier.settle()
     position, _ = log.head()
     row, _ = Listener.objects.using(log.database()).get_or_create(

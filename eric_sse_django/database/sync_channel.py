@@ -13,6 +13,7 @@ from eric_sse_django.database.listener import DatabaseListener
 from eric_sse_django.database.messages import message_of
 from eric_sse_django.database.rows import (
     channel_row,
+    check_owner,
     create_channel,
     create_listener,
     listener_row,
@@ -127,6 +128,7 @@ class SyncDatabaseChannel(AbstractChannel):
 
     def dispatch_to_owner(self, user: Any, msg: MessageContract) -> None:
         """Publish to all listeners that a user owns, now or when they read it: one row."""
+        check_owner(user)
         self._publish([log.row(self.row, msg, owner=user.pk)])
 
     def broadcast(self, msg: MessageContract) -> None:

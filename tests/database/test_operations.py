@@ -11,6 +11,7 @@ from eric_sse_django.entry import CLOSE, REPLAY, STOP
 from eric_sse_django.exception import NoMessagesException
 from eric_sse_django.message import Message
 from eric_sse_django.models import Listener, QueuedMessage
+from eric_sse_django.shortcuts import listen
 
 
 @pytest.fixture
@@ -109,3 +110,12 @@ def test_streams_of_a_deleted_channel_are_told(channel, listener):
     row(listener).channel.delete()
     assert told() == [STOP]
     assert QueuedMessage.objects.using(log.database()).count() == 1
+
+
+def test_a_visitor_who_is_not_logged_in_can_own_nothing(channel):
+    from django.contrib.auth.models import AnonymousUser
+
+    with pytest.raises(ValueError, match="log in"):
+        listen("orders", owner=AnonymousUser())
+    with pytest.raises(ValueError, match="log in"):
+        channel.dispatch_to_owner(AnonymousUser(), Message("paid", 1))
