@@ -1,0 +1,1 @@
+"""A small real site: vitals, an inbox, and listeners that are away."""

@@ -1,0 +1,99 @@
+"""The demo's channels and the listeners that are there from the start."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import DateTimeField, F, QuerySet
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from eric_sse_django.database import DatabaseChannel, DatabaseQueue
+from eric_sse_django.models import Listener
+from eric_sse_django.shortcuts import listen
+
+VITALS = "vitals"
+INBOX = "inbox"
+# The chart shows the last 90 s of it.
+VITALS_RETENTION_S = 600
+INBOX_RETENTION_S = 86_400
+# A visitor who stays away longer is forgotten.
+VISITOR_MAX_AGE = timedelta(days=1)
+# Listeners shown on the page, each of which costs two or three small queries.
+MOST_LISTENERS = 50
+
+SLOW_WORKER = "slow-worker"
+NIGHT_SHIFT = "night-shift"
+PROGRAMS = {
+    SLOW_WORKER: "a program that takes one message every 2 s",
+    NIGHT_SHIFT: "never comes: what is sent to it stays queued",
+}
+
+_MOODS = (
+    "amber",
+    "bright",
+    "calm",
+    "gentle",
+    "happy",
+    "keen",
+    "lucky",
+    "mellow",
+    "quiet",
+    "swift",
+)
+_ANIMALS = (
+    "badger",
+    "crane",
+    "dolphin",
+    "heron",
+    "ibis",
+    "lynx",
+    "marten",
+    "otter",
+    "puffin",
+    "stoat",
+)
+
+
+def create() -> None:
+    """Make what is not there yet, and forget visitors who are long gone."""
+    DatabaseChannel.get_or_create(VITALS, retention_s=VITALS_RETENTION_S)
+    inbox = DatabaseChannel.get_or_create(INBOX, retention_s=INBOX_RETENTION_S)
+    for name in PROGRAMS:
+        listen(INBOX, listener_id=name)
+    for row in _visitors().filter(seen__lt=timezone.now() - VISITOR_MAX_AGE):
+        inbox.remove_listener(row.name)
+
+
+def visitor_name() -> str:
+    """Return a listener id that people can read, and nobody has."""
+    number = secrets.randbelow(900_000) + 100_000
+    return f"{secrets.choice(_MOODS)}-{secrets.choice(_ANIMALS)}-{number}"
+
+
+def overview() -> list[dict[str, Any]]:
+    """Return the inbox's listeners for the page: the programs, then who was seen last."""
+    programs = list(_rows().filter(name__in=PROGRAMS))
+    recent = _visitors().order_by("-seen")[: MOST_LISTENERS - len(programs)]
+    return [_described(row) for row in [*programs, *recent]]
+
+
+def _rows() -> QuerySet[Listener]:
+    return Listener.objects.filter(channel__name=INBOX).select_related("channel", "owner")
+
+
+def _visitors() -> Any:
+    seen = Coalesce(F("last_seen"), F("created_at"), output_field=DateTimeField())
+    return _rows().exclude(name__in=PROGRAMS).annotate(seen=seen)
+
+
+def _described(row: Listener) -> dict[str, Any]:
+    return {
+        "id": row.name,
+        "about": PROGRAMS.get(row.name) or (f"of {row.owner}" if row.owner else "a visitor"),
+        "program": row.name in PROGRAMS,
+        "waiting": len(DatabaseQueue(row)),
+        "seen": row.last_seen.isoformat() if row.last_seen else None,
+    }

@@ -1,0 +1,7 @@
+// Makes an element; `text` stays text, whatever it says.
+export function element(name, attributes = {}, text = null) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  if (text !== null) made.textContent = text;
+  return made;
+}

@@ -1,0 +1,59 @@
+// Sends a form by fetch, and shows what came of it beside the field it is about.
+
+export function wire(form, done) {
+  const status = form.querySelector(".done");
+  const button = form.querySelector("button[type=submit]");
+
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    showErrors(form, {});
+    status.textContent = "";
+    status.classList.remove("failed");
+    button.disabled = true;
+    try {
+      const answer = await send(form);
+      if (answer.errors) {
+        showErrors(form, answer.errors);
+      } else {
+        form.elements.text.value = "";
+        status.textContent = done(form);
+      }
+    } catch (error) {
+      status.classList.add("failed");
+      status.textContent = error.message;
+    } finally {
+      button.disabled = false;
+    }
+  });
+
+  form.addEventListener("input", (event) => {
+    status.textContent = "";
+    showError(form, event.target, []);
+  });
+}
+
+async function send(form) {
+  let response;
+  try {
+    response = await fetch(form.action, { method: "POST", body: new FormData(form) });
+  } catch {
+    throw new Error("Not sent: the server does not answer. Try again in a moment.");
+  }
+  if (response.status === 201 || response.status === 400) return response.json();
+  if (response.status === 403) throw new Error("Not sent: this page is out of date. Reload it.");
+  throw new Error(`Not sent: the server answered ${response.status}.`);
+}
+
+function showErrors(form, errors) {
+  const fields = [...form.elements].filter(({ name, type }) => name && type !== "hidden");
+  for (const field of fields) showError(form, field, errors[field.name] ?? []);
+  fields.find((field) => errors[field.name])?.focus();
+}
+
+function showError(form, field, messages) {
+  const place = form.querySelector(`#${field.id}-error`);
+  if (!place) return;
+  place.textContent = messages.join(" ");
+  if (messages.length) field.setAttribute("aria-invalid", "true");
+  else field.removeAttribute("aria-invalid");
+}

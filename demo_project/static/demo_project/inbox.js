@@ -1,0 +1,82 @@
+// The messages of our listener, oldest first. Everything is set as text, never as markup.
+
+import { element } from "./element.js";
+
+const MOST_SHOWN = 200;
+
+const clock = new Intl.DateTimeFormat([], { timeStyle: "medium", hourCycle: "h23" });
+
+export class Inbox {
+  #list;
+  #empty;
+  #scroll;
+  #me;
+  #divider = null; // above the messages of one replay
+  #replayed = 0;
+
+  constructor(root, me) {
+    this.#list = root.querySelector("#notes");
+    this.#empty = root.querySelector("#inbox-empty");
+    this.#scroll = root.querySelector("#inbox-scroll");
+    this.#me = me;
+  }
+
+  add(type, payload, { position, replayed }) {
+    if (type === "eric-reset") {
+      this.#append(divider("Older messages were removed before you saw them."));
+      return;
+    }
+    if (replayed) this.#countReplay();
+    else this.#divider = null;
+    this.#append(this.#note(payload, position, replayed));
+  }
+
+  // Has the next replay counted on its own.
+  endReplay() {
+    this.#divider = null;
+  }
+
+  #countReplay() {
+    if (this.#divider === null) {
+      this.#replayed = 0;
+      this.#divider = divider("");
+      this.#append(this.#divider);
+    }
+    this.#replayed += 1;
+    const count = this.#replayed === 1 ? "1 message" : `${this.#replayed} messages`;
+    this.#divider.textContent = `While you were away: ${count}`;
+  }
+
+  #note(payload, position, replayed) {
+    const note = typeof payload === "object" && payload !== null ? payload : { text: payload };
+    const from = note.from === this.#me ? "you" : String(note.from ?? "a program");
+    const at = new Date(note.at ?? Date.now());
+    const made = element("li", { class: replayed ? "note replayed" : "note" });
+    made.dataset.position = position;
+    made.dataset.replayed = replayed;
+    const meta = element("p", { class: "meta" });
+    meta.append(
+      element("span", { class: "from" }, from),
+      element("span", { class: "to" }, note.to === this.#me ? "to you" : "to everyone"),
+    );
+    if (!isNaN(at)) meta.append(element("time", { datetime: at.toISOString() }, clock.format(at)));
+    if (replayed) meta.append(element("span", { class: "badge" }, "replayed"));
+    meta.append(element("span", { class: "id", title: "its position in the log" }, `#${position}`));
+    made.append(meta, element("p", { class: "text" }, String(note.text ?? JSON.stringify(payload))));
+    return made;
+  }
+
+  #append(made) {
+    // Whoever reads further up is left there.
+    const { scrollHeight, scrollTop, clientHeight } = this.#scroll;
+    const follows = scrollHeight - scrollTop - clientHeight < 80;
+    this.#empty.hidden = true;
+    this.#list.append(made);
+    while (this.#list.children.length > MOST_SHOWN) this.#list.firstElementChild.remove();
+    if (follows) this.#scroll.scrollTop = this.#scroll.scrollHeight;
+  }
+}
+
+function divider(text) {
+  return element("li", { class: "divider" }, text);
+}

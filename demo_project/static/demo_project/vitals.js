@@ -1,0 +1,86 @@
+// The machine's load, memory and network: two charts and four numbers.
+
+import { Chart } from "./chart.js";
+
+const WINDOW_S = 90;
+
+const percent = (value) => `${Math.round(value)} %`;
+
+export function bytes(value) {
+  let unit = 0;
+  while (value >= 1000 && unit < 3) {
+    value /= 1000;
+    unit += 1;
+  }
+  const digits = unit && value < 10 && value % 1 ? 1 : 0;
+  return `${value.toFixed(digits)} ${["B", "kB", "MB", "GB"][unit]}/s`;
+}
+
+const FORMATS = { cpu: percent, memory: percent, received: bytes, sent: bytes };
+
+export class Vitals {
+  #samples = [];
+  #pointed = null; // seconds before now, where the pointer is
+  #scheduled = false;
+  #numbers;
+  #charts;
+
+  constructor(root) {
+    const find = (id) => root.querySelector(`#${id}`);
+    this.#numbers = Object.keys(FORMATS).map((key) => [key, find(`now-${key}`)]);
+    const common = { windowS: WINDOW_S };
+    this.#charts = [
+      [find("percent"), { series: ["cpu", "memory"], format: percent, top: 100, fixed: true }],
+      [find("network"), { series: ["received", "sent"], format: bytes, top: 1000 }],
+    ].map(([svg, options]) => {
+      const chart = new Chart(svg, { ...common, ...options });
+      svg.addEventListener("pointermove", (event) => this.#point(chart.ageAt(event.clientX)));
+      svg.addEventListener("pointerleave", () => this.#point(null));
+      new ResizeObserver(() => this.#schedule()).observe(svg);
+      return chart;
+    });
+  }
+
+  // Seconds since the epoch by the server's clock, at its last sample.
+  get now() {
+    return this.#samples.at(-1)?.t ?? Date.now() / 1000;
+  }
+
+  add(load) {
+    this.#samples.push({ ...load, t: Date.parse(load.at) / 1000 });
+    const oldest = this.now - WINDOW_S;
+    while (this.#samples[0].t < oldest) this.#samples.shift();
+    this.#schedule();
+  }
+
+  #point(age) {
+    this.#pointed = age;
+    this.#schedule();
+  }
+
+  // A history of a hundred samples comes at once: draw once.
+  #schedule() {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    requestAnimationFrame(() => {
+      this.#scheduled = false;
+      this.#draw();
+    });
+  }
+
+  #draw() {
+    const marked = this.#pointed === null ? null : this.#nearest(this.now - this.#pointed);
+    for (const chart of this.#charts) chart.draw(this.#samples, this.now, marked);
+    const shown = marked ?? this.#samples.at(-1);
+    if (!shown) return;
+    for (const [key, number] of this.#numbers) number.textContent = FORMATS[key](shown[key]);
+  }
+
+  #nearest(t) {
+    const distance = (sample) => Math.abs(sample.t - t);
+    return this.#samples.reduce(
+      (best, sample) => (best && distance(best) <= distance(sample) ? best : sample),
+      null,
+    );
+  }
+}
