@@ -1,7 +1,9 @@
 """The demo's addresses; the streams' are below `events/`, see asgi.py."""
 
 from django.contrib import admin
+from django.templatetags.static import static
 from django.urls import path
+from django.views.generic import RedirectView
 
 from demo_project import views
 
@@ -11,4 +13,6 @@ urlpatterns = [
     path("dispatch/", views.dispatch, name="dispatch"),
     path("broadcast/", views.broadcast, name="broadcast"),
     path("admin/", admin.site.urls),
+    # Pages that name no icon, such as the admin's: browsers ask for this one.
+    path("favicon.ico", RedirectView.as_view(url=static("demo_project/icon.svg"))),
 ]

@@ -76,14 +76,16 @@ export class Listeners {
   }
 
   #fillSelect() {
-    const ids = this.#shown.map(({ id }) => id);
-    if (ids.join() === [...this.#select.options].map(({ value }) => value).join()) return;
+    const words = new Map(this.#shown.map(({ id }) => [id, id]));
+    words.set(this.#me, `${this.#me} (you)`);
     const chosen = this.#select.value;
-    const options = ids.map((id) => {
-      return element("option", { value: id }, id === this.#me ? `${id} (you)` : id);
-    });
+    // Who was chosen stays so: a message must not slip to whoever comes next in the list.
+    if (chosen && !words.has(chosen)) words.set(chosen, `${chosen} (not listed any more)`);
+    const before = [...this.#select.options].map(({ text }) => text);
+    if ([...words.values()].join() === before.join()) return;
+    const options = [...words].map(([id, text]) => element("option", { value: id }, text));
     this.#select.replaceChildren(...options);
-    if (ids.includes(chosen)) this.#select.value = chosen;
+    if (chosen) this.#select.value = chosen;
     this.#select.dispatchEvent(new Event("change"));
   }
 }

@@ -1,0 +1,340 @@
+"""The demo site, as a visitor meets it: `manage.py demo` in a process, Chromium in front of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.server import free_port, until
+
+sync_api = pytest.importorskip("playwright.sync_api")
+expect = sync_api.expect
+
+ROOT = Path(__file__).parents[2]
+START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 10.0
+PAGE_TIMEOUT_MS = 15_000
+
+HOSTILE = "<script>document.title = 'owned'</script><img src=x onerror=alert(1)>"
+
+
+class Demo:
+    """`manage.py demo` on a free port, with a database of its own that outlives it."""
+
+    def __init__(self, directory: Path, **environment: str) -> None:
+        inherited = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
+        self.environment = {
+            **inherited,
+            "PYTHONUNBUFFERED": "1",
+            "DEMO_DATABASE": str(directory / "demo.sqlite3"),
+            "DEMO_SECRET_KEY": "tests only: signs nothing that leaves this machine",
+            **environment,
+        }
+        self.log = directory / "demo.log"
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}/"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-W", "error", "manage.py", *arguments]
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run another `manage.py …` with the same database, for 30 s at most."""
+        return subprocess.run(
+            self.command(*arguments),
+            cwd=ROOT,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=START_TIMEOUT_S,
+            check=False,
+        )
+
+    def start(self) -> None:
+        """Start, and return once it answers. Raises AssertionError after 30 s."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command("demo", "--port", str(self.port)),
+                cwd=ROOT,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        process = self.process
+        until(lambda: process.poll() is not None or self._answers(), START_TIMEOUT_S)
+        assert process.poll() is None, self.logged()
+
+    def interrupt(self) -> float:
+        """End it as Ctrl-C does; return the seconds it took."""
+        assert self.process is not None
+        began = time.monotonic()
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(STOP_TIMEOUT_S)
+        return time.monotonic() - began
+
+    def kill(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(STOP_TIMEOUT_S)
+
+    def logged(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def _answers(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+
+@pytest.fixture
+def demo_with(tmp_path: Path) -> Iterator[Callable[..., Demo]]:
+    """Return a function that starts the demo, given environment variables."""
+    with ExitStack() as stack:
+
+        def start(**environment: str) -> Demo:
+            demo = Demo(tmp_path, **environment)
+            stack.callback(demo.kill)
+            demo.start()
+            return demo
+
+        yield start
+
+
+@pytest.fixture
+def demo(demo_with: Callable[..., Demo]) -> Demo:
+    return demo_with()
+
+
+@pytest.fixture
+def browser(chromium: str) -> Iterator[sync_api.Browser]:
+    with sync_api.sync_playwright() as playwright:
+        options = ["--no-sandbox"] if os.geteuid() == 0 else []
+        browser = playwright.chromium.launch(executable_path=chromium, args=options)
+        yield browser
+        browser.close()
+
+
+class Visitor:
+    """A browser session of its own on the demo's page; `problems` is what its console said."""
+
+    def __init__(self, browser: sync_api.Browser, url: str, width: int = 1280) -> None:
+        self.context = browser.new_context(viewport={"width": width, "height": 800})
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(PAGE_TIMEOUT_MS)
+        self.problems: list[str] = []
+        self.page.on("console", self._on_console)
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.goto(url)
+        self.name = self.page.locator(".who code").inner_text()
+        self.is_live()
+
+    def _on_console(self, message: sync_api.ConsoleMessage) -> None:
+        # A breach of the Content-Security-Policy is one too.
+        if message.type in ("error", "warning"):
+            self.problems.append(message.text)
+
+    def is_live(self) -> None:
+        expect(self.page.locator("#inbox-state")).to_have_text("live", timeout=PAGE_TIMEOUT_MS)
+        expect(self.page.locator("#vitals-state")).to_have_text("live", timeout=PAGE_TIMEOUT_MS)
+
+    def broadcast(self, text: str) -> None:
+        self.page.fill("#broadcast-text", text)
+        self.page.press("#broadcast-text", "Enter")
+        expect(self.page.locator("#broadcast .done")).to_have_text("Sent to everyone.")
+
+    def dispatch(self, listener: str, text: str) -> None:
+        self.page.select_option("#dispatch-listener", listener)
+        self.page.fill("#dispatch-text", text)
+        self.page.press("#dispatch-text", "Enter")
+        expect(self.page.locator("#dispatch .done")).to_have_text(f"Sent to {listener}.")
+
+    def toggle(self) -> None:
+        self.page.get_by_role("switch", name="Online").press("Space")
+
+    def receives(self, *texts: str, selector: str = ".note") -> None:
+        """Wait until these are the texts of the notes, in this order."""
+        notes = self.page.locator(f"{selector} .text")
+        expect(notes).to_have_text(list(texts), timeout=PAGE_TIMEOUT_MS)
+
+    def queue_of(self, listener: str) -> sync_api.Locator:
+        rows = self.page.locator("#listeners tr")
+        named = self.page.get_by_role("button", name=listener, exact=True)
+        return rows.filter(has=named).locator(".count")
+
+
+def test_who_comes_back_reads_in_order_what_they_missed(demo, browser):
+    ann, bob = Visitor(browser, demo.url), Visitor(browser, demo.url)
+    bob.broadcast("before")
+    ann.receives("before")
+
+    ann.toggle()
+    expect(ann.page.locator("#inbox-state")).to_have_text("offline")
+    bob.broadcast("first")
+    bob.dispatch(ann.name, "second, to Ann alone")
+    ann.broadcast("third, by Ann herself")
+    hello = 'from eric_sse_django.shortcuts import publish; publish("inbox", "note", "fourth")'
+    shell = demo.run("shell", "-c", hello)
+    assert shell.returncode == 0, shell.stderr
+    expect(ann.page.locator("#away")).to_have_text("4 messages wait for you.")
+    expect(ann.queue_of(ann.name)).to_have_text("4")
+    ann.receives("before")
+
+    ann.toggle()
+    missed = ["first", "second, to Ann alone", "third, by Ann herself", "fourth"]
+    ann.receives("before", *missed)
+    ann.receives(*missed, selector=".note.replayed")
+    expect(ann.page.locator(".divider")).to_have_text("While you were away: 4 messages")
+    expect(ann.page.locator("#away")).to_be_hidden()
+    expect(ann.queue_of(ann.name)).to_have_text("0")
+
+    bob.broadcast("live again")
+    ann.receives("before", *missed, "live again")
+    ann.receives(*missed, selector=".note.replayed")
+    bob.receives("before", "first", "third, by Ann herself", "fourth", "live again")
+    bob.receives(selector=".note.replayed")
+    positions = [
+        int(note.get_attribute("data-position") or 0) for note in ann.page.locator(".note").all()
+    ]
+    assert positions == sorted(set(positions))
+    assert (ann.problems, bob.problems) == ([], [])
+
+
+def test_what_came_while_the_page_was_closed_is_there_when_it_opens(demo, browser):
+    ann, bob = Visitor(browser, demo.url), Visitor(browser, demo.url)
+    ann.page.goto("about:blank")
+    bob.broadcast("while she was away")
+    ann.page.goto(demo.url)
+    ann.receives("while she was away", selector=".note.replayed")
+    assert (ann.problems, bob.problems) == ([], [])
+
+
+def test_the_chart_moves_and_keeps_its_history_over_a_reload(demo, browser):
+    ann = Visitor(browser, demo.url)
+    line = ann.page.locator("#percent .line.cpu").first
+    expect(ann.page.locator("#now-cpu")).to_have_text(re.compile(r"^\d+ %$"))
+    until(lambda: (line.get_attribute("d") or "").count("L") >= 3, timeout_s=15)
+    expect(ann.page.locator("#now-received")).to_have_text(re.compile(r"^[\d.]+ k?M?B/s$"))
+    ann.page.reload()
+    # At once: more than came since.
+    drawn = line.get_attribute("d") or ""
+    assert drawn.count("L") >= 3
+    assert ann.problems == []
+
+
+def test_the_slow_worker_takes_its_messages_and_answers(demo, browser):
+    ann = Visitor(browser, demo.url)
+    ann.dispatch("slow-worker", "one job")
+    ann.receives("Done: one job")
+    ann.dispatch("night-shift", "for later")
+    expect(ann.queue_of("night-shift")).to_have_text("1")
+    expect(ann.queue_of("slow-worker")).to_have_text("0")
+    assert ann.problems == []
+
+
+def test_markup_in_a_message_is_text(demo, browser):
+    ann = Visitor(browser, demo.url)
+    title = ann.page.title()
+    ann.broadcast(HOSTILE)
+    ann.receives(HOSTILE)
+    assert ann.page.title() == title
+    assert ann.page.locator(".note script, .note img").count() == 0
+    assert ann.problems == []
+
+
+def test_a_form_says_what_is_wrong_beside_its_field(demo, browser):
+    ann = Visitor(browser, demo.url)
+    ann.page.press("#broadcast-text", "Enter")
+    expect(ann.page.locator("#broadcast-text-error")).to_have_text("Write something first.")
+    expect(ann.page.locator("#broadcast-text")).to_have_attribute("aria-invalid", "true")
+    expect(ann.page.locator("#broadcast-text")).to_be_focused()
+
+    ann.page.fill("#broadcast-text", "x" * 501)
+    expect(ann.page.locator("#broadcast-text-error")).to_be_empty()
+    ann.page.press("#broadcast-text", "Enter")
+    expect(ann.page.locator("#broadcast-text-error")).to_contain_text("At most 500 characters")
+
+
+def test_who_was_chosen_and_is_gone_is_not_replaced_by_another(demo, browser):
+    ann = Visitor(browser, demo.url)
+    ann.page.select_option("#dispatch-listener", "night-shift")
+    remove = "from eric_sse_django.database import DatabaseChannel as C; "
+    remove += 'C.load("inbox").remove_listener("night-shift")'
+    assert demo.run("shell", "-c", remove).returncode == 0
+    expect(ann.page.locator("#listeners tr")).to_have_count(2)
+    ann.page.fill("#dispatch-text", "hello?")
+    ann.page.press("#dispatch-text", "Enter")
+    error = ann.page.locator("#dispatch-listener-error")
+    expect(error).to_contain_text("There is no listener 'night-shift'")
+
+
+def test_an_unknown_listener_and_a_missing_csrf_token_are_refused(demo):
+    with httpx.Client(base_url=demo.url, timeout=10) as client:
+        html = client.get("/").text
+        token = re.search(r'csrfmiddlewaretoken" value="(\w+)"', html)
+        assert token is not None
+        note = {"listener": "nobody", "text": "hello"}
+        assert client.post("/dispatch/", data=note).status_code == 403
+        refused = client.post("/dispatch/", data={**note, "csrfmiddlewaretoken": token[1]})
+    assert refused.status_code == 400
+    assert "no listener 'nobody'" in refused.json()["errors"]["listener"][0]
+
+
+def test_a_page_with_a_ticket_past_its_time_gets_another_by_itself(demo_with, browser):
+    demo = demo_with(DEMO_TICKET_S="1")
+    ann, bob = Visitor(browser, demo.url), Visitor(browser, demo.url)
+    with ann.page.expect_response(re.compile("/events/inbox/.*last_event_id=")) as reopened:
+        bob.broadcast("before")
+    assert reopened.value.status == 200
+    bob.broadcast("after")
+    ann.receives("before", "after")
+    # The browser reports the 403 that told the page; nothing else.
+    assert all("403" in problem for problem in ann.problems), ann.problems
+
+
+@pytest.mark.parametrize("width", [390, 768, 1280])
+def test_nothing_sticks_out_of_the_window(demo, browser, width):
+    ann = Visitor(browser, demo.url, width)
+    ann.broadcast("W" * 400)
+    ann.receives("W" * 400)
+    for panel in ann.page.locator("header, .panel, .note, .command, input, button").all():
+        box = panel.bounding_box()
+        assert box is None or (box["x"] >= 0 and box["x"] + box["width"] <= width), box
+    assert ann.problems == []
+
+
+def test_ctrl_c_ends_it_quickly_and_the_next_start_goes_on(demo, browser):
+    first = demo.logged()
+    assert "printed only this once" in first
+    ann = Visitor(browser, demo.url)
+    taken = demo.run("demo", "--port", str(demo.port))
+    assert taken.returncode == 1
+    assert f"Port {demo.port} of 127.0.0.1 is taken" in taken.stderr
+    assert "--port" in taken.stderr
+
+    assert demo.interrupt() < 3.0
+    assert demo.process is not None
+    assert demo.process.returncode == 0
+    assert "Traceback" not in demo.logged(), demo.logged()
+    demo.start()
+    assert demo.logged().count("printed only this once") == 1
+    ann.is_live()  # by itself
+    ann.broadcast("still here")
+    ann.receives("still here")
+    assert demo.interrupt() < 3.0
+    assert "Traceback" not in demo.logged(), demo.logged()
