@@ -66,7 +66,8 @@ def session_user_key(cookies: dict[str, str]) -> Any:
     Two queries; the session's hash is checked as Django does for a request.
     """
     session_key = cookies.get(settings.SESSION_COOKIE_NAME)
-    if not session_key:
+    # PostgreSQL raises ValueError for a NUL in a query's parameter.
+    if not session_key or not session_key.isprintable():
         return None
     request = HttpRequest()
     request.session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)

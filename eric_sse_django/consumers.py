@@ -4,31 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qs
 
 from channels.exceptions import StopConsumer
 from channels.generic.http import AsyncHttpConsumer
+from django.db import Error as DatabaseError
 from django.http import parse_cookie
 from django.utils.module_loading import import_string
 
-from eric_sse_django import authorization, conf, drain
-from eric_sse_django.database.rows import channel_row, listener_row
-from eric_sse_django.exception import InvalidChannelException, InvalidListenerException
+from eric_sse_django import authorization, conf, drain, wire
+from eric_sse_django.database.rows import channel_row, check_identifier, listener_row
+from eric_sse_django.exception import (
+    InvalidChannelException,
+    InvalidIdentifier,
+    InvalidListenerException,
+)
 from eric_sse_django.hub import Hub
 from eric_sse_django.models import Channel, Listener
-from eric_sse_django.streaming import Stream
+from eric_sse_django.streaming import Outlet, Stream
 
 logger = logging.getLogger(__name__)
 
 HEADERS = [
-    (b"Content-Type", b"text/event-stream; charset=utf-8"),
-    (b"Cache-Control", b"no-store, no-transform"),
-    (b"X-Accel-Buffering", b"no"),  # nginx holds even the headers back without it
-    (b"Vary", b"Cookie"),
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store, no-transform"),
+    (b"x-accel-buffering", b"no"),  # nginx holds even the headers back without it
+    (b"vary", b"Cookie"),
 ]
 METHODS = b"GET, HEAD, OPTIONS"
+# Seconds a request waits for the database, before it is asked to come back: shorter than a
+# proxy's patience, whose 504 would end an EventSource for good.
+ADMIT_TIMEOUT_S = 5.0
 # Digits of the largest position a database column holds.
 POSITION_DIGITS = 19
 
@@ -50,16 +59,17 @@ class StreamConsumer(AsyncHttpConsumer):
     Writes no row, and holds no database connection and no layer channel while it is open.
     """
 
-    channel_layer_alias = None  # else Channels opens a layer channel for every stream
+    scope: Any
+    channel_layer_alias: ClassVar[Any] = (
+        None  # else Channels opens a layer channel for every stream
+    )
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self._receive = receive  # Channels does not listen to it while handle() runs
         await super().__call__(scope, receive, send)
 
-    async def http_request(self, message: dict[str, Any]) -> None:
-        """Answer once the request is complete; its body is not kept."""
-        if message.get("more_body"):
-            return
+    async def http_request(self, message: Any) -> None:
+        """Answer at once: a request for a stream has no body, and one that has is not kept."""
         try:
             await self.handle(b"")
         finally:
@@ -70,47 +80,70 @@ class StreamConsumer(AsyncHttpConsumer):
         try:
             self._check_method()
             self._check_accept()
-            hub = Hub.for_running_loop()
             drain.install()
-            await hub.ready()
-            asof = hub.tail.position
-            channel, listener, ends_at = await hub.run(self._admit)
+            hub = Hub.for_running_loop()
+            channel, listener, ends_at = await asyncio.wait_for(
+                self._admitted(hub), ADMIT_TIMEOUT_S
+            )
         except Refused as refused:
-            headers = [(b"Content-Type", b"text/plain; charset=utf-8"), *refused.headers]
-            await self.send_response(refused.status, refused.text.encode(), headers=headers)
-            return
+            await self._refuse(refused)
+        except (DatabaseError, asyncio.TimeoutError):
+            await self._put_off()  # the hub tells of the database
+        except Exception:
+            logger.exception("a stream could not be opened path=%s", self.scope["path"])
+            await self._put_off()
+        else:
+            if self.scope["method"] == "HEAD":
+                await self.send_response(200, b"", headers=HEADERS)
+                return
+            async with Stream(hub, channel, listener, self._last_event_id(), ends_at) as stream:
+                await self._serve(stream, channel)
+
+    async def _admitted(self, hub: Hub) -> tuple[Channel, Listener | None, float | None]:
+        await hub.ready()
+        return await hub.run(self._admit)
+
+    async def _refuse(self, refused: Refused) -> None:
+        headers = [(b"content-type", b"text/plain; charset=utf-8"), *refused.headers]
+        await self.send_response(refused.status, refused.text.encode(), headers=headers)
+
+    async def _put_off(self) -> None:
+        """
+        Have the client come back later: nobody can be let in or turned away now.
+
+        Not 503: an EventSource takes every status but 200 for the end.
+        """
         if self.scope["method"] == "HEAD":
-            await self.send_response(200, b"", headers=HEADERS)
+            await self.send_response(503, b"", headers=[(b"retry-after", b"5")])
             return
-        async with Stream(hub, channel, listener, self._last_event_id(), ends_at) as stream:
-            if listener and hub.tail.position != asof and not await hub.run(_runs, listener):
-                stream.end("stopped")
-            await self._serve(stream, channel)
+        retry_ms = int(conf.get("RETRY_MS") * random.uniform(1, 2))
+        await self.send_response(200, wire.farewell(retry_ms), headers=HEADERS)
 
     async def _serve(self, stream: Stream, channel: Channel) -> None:
-        """Write the stream's chunks until it ends or the client leaves."""
-        writer = asyncio.current_task()
-        stream.on_abort = writer.cancel if writer else None
+        """Write the stream until it ends or the client leaves."""
+        outlet = Outlet(self.base_send)
         gone = asyncio.ensure_future(self._watch(stream))
-        encode = import_string(conf.get("CHANNEL_CLASS"))(channel).encode
         try:
             await self.send_headers(headers=HEADERS)
-            async for chunk in stream.chunks(encode):
-                await self.send_body(chunk, more_body=True)
-            if stream.reason != "client left":
-                await self.send_body(b"")
-        except asyncio.CancelledError:
-            # Ours, amid a write that did not return; else the server's.
-            if stream.reason not in ("client left", "send timeout"):
-                raise
+            encode = import_string(conf.get("CHANNEL_CLASS"))(channel).encode
+            await stream.serve(outlet.write, encode)
+            if stream.was_cut and stream.reason != "client left":
+                outlet.cut()
         except OSError:  # ASGI 2.4: send() may raise it once the client has left
             stream.end("client left")
+        except Exception:
+            # The log has it still: the client gets it once what failed is mended.
+            stream.end("error")
+            logger.exception("a stream failed path=%s", self.scope["path"])
+            await outlet.write(b"", False)
         finally:
             gone.cancel()
+            outlet.release()
             stream.close()  # no await before: Daphne's shutdown may not come back to us
             self._log(stream)
 
     async def _watch(self, stream: Stream) -> None:
+        """Wait until the client leaves; what it sends meanwhile is dropped."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
         stream.abort("client left")
@@ -132,9 +165,9 @@ class StreamConsumer(AsyncHttpConsumer):
     def _check_method(self) -> None:
         method = self.scope["method"]
         if method == "OPTIONS":
-            raise Refused(204, headers=[(b"Allow", METHODS)])
+            raise Refused(204, headers=[(b"allow", METHODS)])
         if method not in ("GET", "HEAD"):
-            raise Refused(405, "Open a stream with GET.\n", [(b"Allow", METHODS)])
+            raise Refused(405, "Open a stream with GET.\n", [(b"allow", METHODS)])
 
     def _check_accept(self) -> None:
         accept = self._header(b"accept")
@@ -157,9 +190,12 @@ class StreamConsumer(AsyncHttpConsumer):
         ticket = self._ticket()
         holder = ticket is not None and ticket.covers(channel_id, listener_id)
         try:
-            channel = channel_row(channel_id)
-            listener = listener_row(channel, listener_id) if listener_id else None
-        except (InvalidChannelException, InvalidListenerException):
+            # No query for what cannot be an id: PostgreSQL raises ValueError for a NUL.
+            channel = channel_row(check_identifier(channel_id))
+            listener = None
+            if listener_id is not None:
+                listener = listener_row(channel, check_identifier(listener_id))
+        except (InvalidIdentifier, InvalidChannelException, InvalidListenerException):
             raise Refused(204 if holder else 403, "" if holder else FORBIDDEN) from None
         if not holder and not self._owns(listener):
             raise Refused(403, FORBIDDEN)
@@ -184,7 +220,7 @@ class StreamConsumer(AsyncHttpConsumer):
         user = self.scope.get("user")  # where a middleware of the project's has found it
         if user is not None:
             return bool(user.is_authenticated and user.pk == listener.owner_id)
-        cookies = parse_cookie(self._header(b"cookie") or "")
+        cookies = parse_cookie(self._header(b"cookie", "; ") or "")
         return bool(authorization.session_user_key(cookies) == listener.owner_id)
 
     def _last_event_id(self) -> int | None:
@@ -202,18 +238,12 @@ class StreamConsumer(AsyncHttpConsumer):
         return None
 
     def _query(self) -> dict[str, list[str]]:
-        return parse_qs(self.scope["query_string"].decode("ascii", "replace"))
+        return parse_qs(self.scope.get("query_string", b"").decode("ascii", "replace"))
 
-    def _header(self, name: bytes) -> str | None:
-        for key, value in self.scope["headers"]:
-            if key.lower() == name:
-                return bytes(value).decode("latin-1")
-        return None
+    def _header(self, name: bytes, between: str = ",") -> str | None:
+        """Return a header's value, or its values joined; HTTP/2 sends a cookie in several."""
+        found = [value for key, value in self.scope["headers"] if key.lower() == name]
+        return between.join(value.decode("latin-1") for value in found) if found else None
 
 
 FORBIDDEN = "This stream is its listener's owner's, or who holds a ticket for it.\n"
-
-
-def _runs(listener: Listener) -> bool:
-    rows = Listener.objects.using(listener._state.db).filter(pk=listener.pk, running=True)
-    return rows.exists()

@@ -41,6 +41,8 @@ def install() -> None:
 
 def _chain(number: signal.Signals) -> None:
     before: Any = signal.getsignal(number)
+    if before is None:
+        return  # not set from Python: it could not be called from ours
 
     def handle(received: int, frame: FrameType | None) -> None:
         drain()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from channels.routing import URLRouter
 from django.urls import path
 
 from eric_sse_django import conf
 from eric_sse_django.consumers import StreamConsumer
 
+stream: Any = StreamConsumer.as_asgi()
+
+# For a project that composes its own URLRouter of Channels.
 urlpatterns = [
-    path("<str:channel_id>/<str:listener_id>/", StreamConsumer.as_asgi(), name="listener"),
-    path("<str:channel_id>/", StreamConsumer.as_asgi(), name="watch"),
+    path("<str:channel_id>/<str:listener_id>/", stream, name="listener"),
+    path("<str:channel_id>/", stream, name="watch"),
 ]
 
 
@@ -23,19 +25,31 @@ def with_streams(application: Any) -> Any:
     In asgi.py: `application = with_streams(get_asgi_application())`.
     """
     prefix: str = "/" + conf.get("URL_PREFIX")
-    streams = URLRouter([path(prefix.lstrip("/"), URLRouter(urlpatterns))])
 
     async def route(scope: Any, receive: Any, send: Any) -> Any:
-        below = scope.get("path", "").removeprefix(scope.get("root_path", ""))
-        if scope["type"] != "http" or not below.startswith(prefix):
+        if scope["type"] != "http" or not (below := _below_root(scope)).startswith(prefix):
             return await application(scope, receive, send)
-        try:
-            return await streams(scope, receive, send)
-        except ValueError:
-            # URLRouter's "No route found": an address below the prefix with no stream.
+        ids = _ids(below.removeprefix(prefix))
+        if ids is None:
             return await _not_found(send)
+        return await stream({**scope, "url_route": {"args": (), "kwargs": ids}}, receive, send)
 
     return route
+
+
+def _below_root(scope: Any) -> str:
+    """Return the path within the application: some servers give it with root_path in front."""
+    whole: str = scope["path"]
+    root: str = scope.get("root_path", "").rstrip("/")
+    return whole.removeprefix(root) if whole.startswith(f"{root}/") else whole
+
+
+def _ids(below: str) -> dict[str, str] | None:
+    """Return the ids in "<channel>/<listener>/" or "<channel>/", None for another path."""
+    *ids, rest = below.split("/")
+    if rest or not 1 <= len(ids) <= 2 or "" in ids:
+        return None
+    return dict(zip(("channel_id", "listener_id"), ids, strict=False))
 
 
 async def _not_found(send: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eric_sse_django import notifier
-from eric_sse_django.hub import Hub, all_hubs
+from eric_sse_django.hub import Hub, abandon_all
 
 
 def close_all() -> None:
@@ -14,8 +14,7 @@ def close_all() -> None:
     In a coroutine, `await Hub.close_all()` first.
     """
     notifier.close()
-    for hub in all_hubs():
-        hub.abandon()
+    abandon_all()
 
 
 __all__ = ["Hub", "close_all"]

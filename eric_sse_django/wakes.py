@@ -8,9 +8,10 @@ Redis; the hubs' polls are the net under it.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import logging
 import threading
-import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,8 @@ SEND_TIMEOUT_S = 1.0
 # Seconds after which a hub joins the group again: well within channels' default
 # group_expiry of a day, and soon after a Redis that came back empty.
 REJOIN_S = 60.0
+# Seconds of receiving without an error after which an outage counts as over.
+HEALTHY_S = 5.0
 
 
 def make_layer() -> BaseChannelLayer | None:
@@ -43,9 +46,16 @@ def make_layer() -> BaseChannelLayer | None:
 
 
 async def _close(layer: BaseChannelLayer) -> None:
-    close = getattr(layer, "close_pools", None)  # channels_redis; the base class has none
+    # channels_redis has the first, its pub/sub layer closes in flush(); others have neither.
+    # (Of RedisChannelLayer flush() would empty the whole Redis.)
+    close = getattr(layer, "close_pools", None)
+    if close is None and type(layer).__name__ == "RedisPubSubChannelLayer":
+        close = getattr(layer, "flush", None)
     if close is not None:
-        await close()
+        try:
+            await asyncio.wait_for(close(), SEND_TIMEOUT_S)
+        except Exception:
+            logger.debug("the channel layer could not be closed", exc_info=True)
 
 
 class Sender:
@@ -57,82 +67,139 @@ class Sender:
 
     def __init__(self) -> None:
         self._wanted = threading.Event()
-        self._closing = False
+        self._idle = threading.Event()
+        self._closing = threading.Event()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
     def ring(self) -> None:
         """Have a wake sent soon. Returns at once."""
+        self._idle.clear()
         self._wanted.set()
         if self._thread is None:
             with self._lock:
                 if self._thread is None:
+                    _senders.add(self)
                     self._thread = threading.Thread(
                         target=self._run, name="eric-sse-wakes", daemon=True
                     )
                     self._thread.start()
 
-    def close(self) -> None:
-        """Stop the thread; waits SEND_TIMEOUT_S and a little at most."""
+    def flush(self, timeout_s: float = SEND_TIMEOUT_S) -> bool:
+        """Wait until the wakes are sent; False when it took longer."""
         thread = self._thread
-        self._closing = True
+        return thread is None or not thread.is_alive() or self._idle.wait(timeout_s)
+
+    def close(self) -> None:
+        """Stop the thread; waits twice SEND_TIMEOUT_S at most."""
+        self._closing.set()
         self._wanted.set()
-        if thread is not None:
-            thread.join(SEND_TIMEOUT_S * 2)
+        if self._thread is not None:
+            self._thread.join(SEND_TIMEOUT_S * 2)
 
     def _run(self) -> None:
-        loop = asyncio.new_event_loop()
-        layer = make_layer()
         outage = Outage(logger, "sending wakes through the channel layer")
-        # Waits outside the loop: an executor's thread would keep the process from ending.
-        while layer is not None and self._wanted.wait() and not self._closing:
-            self._wanted.clear()  # before the send: a ring that comes later is kept
+        while not self._closing.is_set():
             try:
+                layer = make_layer()
+                if layer is None:
+                    return
+                self._send_through(layer, outage)
+            except Exception:  # noqa: BLE001 - the loop that owns this thread
+                self._idle.set()
+                self._wanted.set()  # what failed is to be sent again
+                self._closing.wait(outage.failed())
+
+    def _send_through(self, layer: BaseChannelLayer, outage: Outage) -> None:
+        """Send a wake for each ring until closed; raises what the layer raises."""
+        loop = asyncio.new_event_loop()
+        try:
+            while self._rung():
                 loop.run_until_complete(_send(layer))
                 outage.over()
-            except Exception:  # noqa: BLE001 - the loop that owns this thread
-                time.sleep(outage.failed())
-                self._wanted.set()
-        if layer is not None:
-            loop.run_until_complete(_close(layer))
-        loop.close()
+        finally:
+            loop.run_until_complete(_leave(layer))
+            loop.close()
+
+    def _rung(self) -> bool:
+        """Wait for a ring; False when closed. Outside the loop, which stands still meanwhile."""
+        if not self._wanted.is_set():
+            self._idle.set()
+        self._wanted.wait()
+        self._wanted.clear()  # before the send: a ring that comes later is kept
+        return not self._closing.is_set()
+
+
+async def _leave(layer: BaseChannelLayer) -> None:
+    """Close the layer, and leave none of its tasks behind."""
+    await _close(layer)
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _send(layer: BaseChannelLayer) -> None:
     await asyncio.wait_for(layer.group_send(GROUP, {"type": "eric.wake"}), SEND_TIMEOUT_S)
 
 
+_senders: weakref.WeakSet[Sender] = weakref.WeakSet()
+
+
+def flush() -> None:
+    """Wait until this process's wakes are sent, SEND_TIMEOUT_S at most."""
+    for sender in tuple(_senders):
+        sender.flush()
+
+
+# Else a command that publishes and ends would leave its wake unsent. Called after the
+# notifier's, which is registered later.
+atexit.register(flush)
+
+
 async def listen(wake: Callable[[], None]) -> None:
     """Call wake() for every wake that comes through the layer, until cancelled."""
     outage = Outage(logger, "receiving wakes through the channel layer")
     while True:
-        layer = make_layer()
-        if layer is None:
-            return
+        layer: BaseChannelLayer | None = None
         try:
+            layer = make_layer()
+            if layer is None:
+                return
             await _receive(layer, wake, outage)
-        except asyncio.CancelledError:
-            raise
         except Exception:  # noqa: BLE001 - the loop that owns this task
             await asyncio.sleep(outage.failed())
         finally:
-            await _close(layer)
+            if layer is not None:
+                await _close(layer)
 
 
 async def _receive(layer: Any, wake: Callable[[], None], outage: Outage) -> None:
+    """Receive until something fails; raises that."""
     channel = await layer.new_channel("eric-sse")
     await layer.group_add(GROUP, channel)
     wake()  # what came before we were in the group
-    rejoin = asyncio.ensure_future(_rejoin(layer, channel))
+    healthy = asyncio.get_running_loop().call_later(HEALTHY_S, outage.over)
+    # Never with a timeout: a cancelled receive loses the channel on PubSub.
+    tasks = {
+        asyncio.ensure_future(_wake_on_receive(layer, channel, wake)),
+        asyncio.ensure_future(_rejoin(layer, channel)),
+    }
     try:
-        while not rejoin.done():
-            # Never with a timeout: a cancelled receive loses the channel on PubSub.
-            await layer.receive(channel)
-            outage.over()
-            wake()
-        await rejoin
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
     finally:
-        rejoin.cancel()
+        healthy.cancel()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _wake_on_receive(layer: Any, channel: str, wake: Callable[[], None]) -> None:
+    while True:
+        await layer.receive(channel)
+        wake()
 
 
 async def _rejoin(layer: Any, channel: str) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
+from django.db import connections, transaction
 from django.db.models import F
 from django.db.models.functions import Greatest
 from django.utils import timezone
@@ -14,8 +15,11 @@ from django.utils import timezone
 from eric_sse_django.log import database
 from eric_sse_django.models import Listener
 
-# Listeners named in one UPDATE: within every database's limit of parameters.
-UPDATE_BATCH = 500
+# Listeners written in one transaction: within every database's limit of parameters, and
+# short enough that the reads of the log, on the same thread, need not wait for long.
+WRITE_BATCH = 500
+
+Reached = tuple[int, int]  # a listener's key, and its position
 
 
 class Cursors:
@@ -39,28 +43,62 @@ class Cursors:
         """Return the position a listener has reached, 0 when the database knows it."""
         return max(self._reached.get(listener, 0), self._writing.get(listener, 0))
 
+    def pending(self) -> list[Reached]:
+        """Return what is not known to be written, by position."""
+        reached = {listener: self.unwritten(listener) for listener in self._reached}
+        return sorted((self._writing | reached).items(), key=_position)
+
     async def flush(self, run: Callable[..., Awaitable[Any]]) -> None:
-        """Write what waits, on the thread that `run` calls on. On an error it goes on waiting."""
+        """Write what waits, on the thread that `run` calls on. What fails goes on waiting."""
         async with self._one_at_a_time:
-            self._writing, self._reached = self._reached, {}
+            left = self.pending()
+            self._writing, self._reached = dict(left), {}
             try:
-                if self._writing:
-                    await run(write, tuple(self._writing.items()))
-            except BaseException:
-                for listener, position in self._writing.items():
-                    self.reached(listener, position)
-                raise
+                while left:
+                    for pair in await run(write, left[:WRITE_BATCH]):
+                        self.reached(*pair)
+                    left = left[WRITE_BATCH:]
             finally:
+                for pair in left:
+                    self.reached(*pair)
                 self._writing = {}
 
 
-def write(positions: Iterable[tuple[int, int]]) -> None:
-    """Raise the cursors of (listener, position) pairs, never lowering one."""
-    now = timezone.now()
-    listeners = Listener.objects.using(database())
-    by_position = sorted(positions, key=lambda pair: (pair[1], pair[0]))
-    for position, group in groupby(by_position, key=lambda pair: pair[1]):
-        keys = [listener for listener, _ in group]
-        for first in range(0, len(keys), UPDATE_BATCH):
-            some = listeners.filter(pk__in=keys[first : first + UPDATE_BATCH])
-            some.update(cursor=Greatest(F("cursor"), position), last_seen=now)
+def _position(pair: Reached) -> int:
+    return pair[1]
+
+
+def write(positions: Sequence[Reached]) -> list[Reached]:
+    """
+    Raise the cursors of listeners in one transaction, never lowering one.
+
+    Returns those that others have locked: they are left for the next time. A request that
+    calls pop() and goes on for long would else hold up all streams of the hub.
+    """
+    using = database()
+    listeners = Listener.objects.using(using)
+    with transaction.atomic(using=using):
+        locked = _locked(using, [listener for listener, _ in positions])
+        now = timezone.now()
+        for position, group in groupby(sorted(positions, key=_position), key=_position):
+            keys = [listener for listener, _ in group if listener not in locked]
+            if keys:
+                raised = Greatest(F("cursor"), position)
+                listeners.filter(pk__in=keys).update(cursor=raised, last_seen=now)
+    return [pair for pair in positions if pair[0] in locked]
+
+
+def _locked(using: str, keys: Iterable[int]) -> set[int]:
+    """Lock the listeners that nobody else has locked; return the others."""
+    features = connections[using].features
+    if not features.has_select_for_update_skip_locked:
+        return set()
+    rows = Listener.objects.using(using).filter(pk__in=keys)
+    free = set(
+        rows.select_for_update(
+            skip_locked=True, no_key=features.has_select_for_no_key_update
+        ).values_list("pk", flat=True)
+    )
+    others = set(keys) - free
+    # The second look: a listener that was removed is no longer here, and not to be kept.
+    return set(rows.filter(pk__in=others).values_list("pk", flat=True)) if others else set()

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Protocol
 
 from eric_sse_django.entry import Entry
-
 
 # Characters of one channel's ring: bounds memory where messages are large.
 RING_BYTES = 4_194_304
@@ -83,7 +82,7 @@ class Feed:
         _discard(self._by_owner, stream.owner, stream)
 
     def since(self, position: int, listener: int | None, owner: Any) -> list[Entry] | None:
-        """Return what came after `position` for a listener, None where the ring does not go back so far."""
+        """Return what came after `position` for a listener; None: the ring begins later."""
         if position < self.floor:
             return None
         newest_first = (
@@ -110,19 +109,19 @@ class Feed:
         for entry in entries:
             if entry.is_broadcast:
                 run.append(entry)
-                continue
-            self._hand(run, self.streams)
-            run = []
-            self._hand([entry], self._recipients(entry))
+            elif recipients := self._recipients(entry):
+                self._hand(run, self.streams)
+                run = []
+                self._hand([entry], recipients)
         self._hand(run, self.streams)
 
-    def _recipients(self, entry: Entry) -> Iterable[Subscriber]:
+    def _recipients(self, entry: Entry) -> Collection[Subscriber]:
         if entry.listener is not None:
             return self._by_listener.get(entry.listener, ())
         return self._by_owner.get(entry.owner, ())
 
     def _hand(self, entries: list[Entry], streams: Iterable[Subscriber]) -> None:
-        if entries and streams:
+        if entries:
             batch = Batch(entries)
             for stream in streams:
                 stream.push(batch)

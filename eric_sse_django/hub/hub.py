@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import contextvars
 import logging
@@ -12,8 +13,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from eric_sse_django import notifier, wakes
-from eric_sse_django.hub.cursors import Cursors
-from eric_sse_django.hub.database_thread import DatabaseThread
+from eric_sse_django.hub import cursors
+from eric_sse_django.hub.database_thread import FIRST, DatabaseThread
 from eric_sse_django.hub.feed import Subscriber
 from eric_sse_django.hub.tail import LINGER_S, Tail
 
@@ -21,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 # Seconds between two rounds of heartbeats, ages, deadlines and cursor writes.
 TICK_S = 1.0
+# Seconds a process that ends gives each hub to write its streams' cursors.
+EXIT_WRITE_S = 2.0
 
 
 class Served(Subscriber, Protocol):
@@ -43,18 +46,21 @@ class Hub:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.streams: set[Served] = set()
-        self.cursors = Cursors()
+        self.cursors = cursors.Cursors()
         self.draining = False
         self._loop = loop
         self._thread = DatabaseThread("eric-sse-hub")
         self.run = self._thread.run
-        self.tail = Tail(self.run)
+        self.tail = Tail(self._thread.run_first)
         self._used_at = time.monotonic()
-        self._tick: asyncio.TimerHandle | None = None
         self._unsubscribe: Callable[[], None] | None = None
         self._closed = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._writing: asyncio.Task[None] | None = None
         self._started = self._spawn(self._start())
-        self._tasks = [self._spawn(self._follow()), self._spawn(self._listen())]
+        self._spawn(self._follow())
+        self._spawn(self._listen())
+        self._tick = loop.call_later(TICK_S, self._on_tick)
 
     @staticmethod
     def for_running_loop() -> Hub:
@@ -68,27 +74,32 @@ class Hub:
         return hub
 
     async def ready(self) -> None:
-        """Wait until the head of the log is known: as long as the database is away."""
-        await asyncio.shield(self._started)
+        """Wait until the head of the log is known, or the hub is closed."""
+        # Not `await self._started`: what cancels us must not cancel that, nor the reverse.
+        if not self._started.done():
+            await asyncio.wait({self._started})
 
     def attach(self, stream: Served) -> None:
-        """Serve a stream from here on."""
+        """Serve a stream from here on; a hub that stops ends it at once."""
         self.streams.add(stream)
         self.tail.feed_of(stream.channel).add(stream)
-        self._keep_ticking()
+        if self._closed or self.draining:
+            stream.end("hub closed" if self._closed else "draining")
 
     def detach(self, stream: Served) -> None:
-        """Serve it no more; never waits, and may be called twice."""
+        """Serve it no more, and have its cursor written. Never waits; may be called twice."""
+        if stream not in self.streams:
+            return
         self._used_at = time.monotonic()
         self.streams.discard(stream)
         feed = self.tail.feeds.get(stream.channel)
         if feed is not None:
             feed.discard(stream)
+        self._write_soon()
 
     def reached(self, listener: int, position: int) -> None:
         """Have a listener's cursor written, with others', within TICK_S."""
         self.cursors.reached(listener, position)
-        self._keep_ticking()
 
     def unwritten(self, listener: int) -> int:
         """Return the position a listener has reached, 0 when the database knows it."""
@@ -98,11 +109,11 @@ class Hub:
         """Write what streams have reached; on an error it waits for the next round."""
         try:
             await self.cursors.flush(self.run)
-        except Exception:  # noqa: BLE001 - the tail tells of the database
+        except Exception:
             logger.debug("cursors could not be written", exc_info=True)
 
     def add_waker(self, wake: Callable[[], None]) -> Callable[[], None]:
-        """Have wake() called on this loop after each look that found something; return the undo."""
+        """Have wake() called here after each look that found something; return the undo."""
         self.tail.wakers.add(wake)
         return lambda: self.tail.wakers.discard(wake)
 
@@ -121,7 +132,10 @@ class Hub:
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         # Outside the request's context: asgiref would tie its thread to our task.
-        return contextvars.Context().run(self._loop.create_task, coroutine)
+        task = contextvars.Context().run(self._loop.create_task, coroutine)
+        self._tasks.add(task)  # asyncio itself would let it be collected
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _start(self) -> None:
         await self.tail.start()
@@ -129,38 +143,36 @@ class Hub:
         notifier.current().start()
 
     async def _follow(self) -> None:
-        await self._started
+        await self.ready()
         await self.tail.follow()
 
     async def _listen(self) -> None:
-        await self._started
+        await self.ready()
         await wakes.listen(self.tail.lookout.alarm.set)
 
     # The timer ------------------------------------------------------------------
 
-    def _keep_ticking(self) -> None:
-        if self._tick is None and not self._closed:
-            self._tick = self._loop.call_later(TICK_S, self._on_tick)
-
     def _on_tick(self) -> None:
-        self._tick = None
         now = time.monotonic()
+        self._tick = self._loop.call_later(TICK_S, self._on_tick)
         for stream in tuple(self.streams):
             stream.on_tick(now)
         self.tail.forget_quiet(now)
-        if self.cursors.dirty:
-            self._spawn(self.write_cursors())
+        self._write_soon()
         if self._is_idle(now):
             self._spawn(self.close())
-        else:
-            self._keep_ticking()
 
-    # The end --------------------------------------------------------------------
+    def _write_soon(self) -> None:
+        idle = self._writing is None or self._writing.done()
+        if idle and self.cursors.dirty and not self._closed:
+            self._writing = self._spawn(self.write_cursors())
 
     def _is_idle(self, now: float) -> bool:
-        if self.streams or self.tail.wakers or self.cursors.dirty:
+        if self.streams or self.tail.wakers or self.cursors.dirty or not self._started.done():
             return False
         return now - self._used_at > LINGER_S
+
+    # The end --------------------------------------------------------------------
 
     def _end_streams(self, reason: str) -> None:
         for stream in tuple(self.streams):
@@ -172,11 +184,14 @@ class Hub:
             return
         self.forget()
         self._end_streams("hub closed")
-        for task in (self._started, *self._tasks):
+        others = self._tasks - {asyncio.current_task()}
+        for task in others:
             task.cancel()
-        await asyncio.gather(self._started, *self._tasks, return_exceptions=True)
+        await asyncio.gather(*others, return_exceptions=True)
         await self.write_cursors()
-        await self._thread.aclose()
+        self._thread.close()
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(asyncio.wrap_future(self._thread.ended), EXIT_WRITE_S)
 
     @staticmethod
     async def close_all() -> None:
@@ -185,10 +200,14 @@ class Hub:
         if hub is not None:
             await hub.close()
 
-    def abandon(self) -> None:
+    def abandon(self, timeout_s: float = EXIT_WRITE_S) -> None:
         """As close(), from outside its loop, for a loop that will not run again."""
         self.forget()
+        pending = self.cursors.pending()
+        for first in range(0, len(pending), cursors.WRITE_BATCH):
+            self._thread.submit(FIRST, cursors.write, pending[first : first + cursors.WRITE_BATCH])
         self._thread.close()
+        self._thread.join(timeout_s)
 
     def forget(self) -> None:
         """Have nobody find or call this hub again."""
@@ -196,8 +215,7 @@ class Hub:
         _hubs.pop(self._loop, None)
         if self._unsubscribe is not None:
             self._unsubscribe()
-        if self._tick is not None:
-            self._tick.cancel()
+        self._tick.cancel()
 
 
 # Not weak: a hub refers to its loop, so a WeakKeyDictionary would never let go of it.
@@ -207,13 +225,20 @@ _hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
 def _forget_closed_loops() -> None:
     for loop, hub in tuple(_hubs.items()):
         if loop.is_closed():
-            hub.abandon()
+            hub.abandon(0)
 
 
 def all_hubs() -> list[Hub]:
-    """Return the hubs of this process's open loops."""
-    _forget_closed_loops()
+    """Return the hubs of this process's loops."""
     return list(_hubs.values())
 
 
+def abandon_all() -> None:
+    """Close this process's hubs, whose loops will not run again; waits 2 s for each at most."""
+    for hub in all_hubs():
+        hub.abandon()
+
+
 os.register_at_fork(after_in_child=_hubs.clear)
+# Daphne, hypercorn and granian end so; uvicorn by the signal itself, after streams have ended.
+atexit.register(abandon_all)

@@ -16,7 +16,7 @@ class ReadLimit:
         self._most_rows = most_rows
 
     def fit(self, entries: list[Entry]) -> list[Entry]:
-        """Return the first entries that fit in `most_bytes` (one at least); adapt `rows` to them."""
+        """Return the first entries that fit in `most_bytes`, one at least; adapt `rows`."""
         total = 0
         for index, entry in enumerate(entries):
             total += entry.size

@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from eric_sse_django import conf, log, notifier
-from eric_sse_django.outage import Outage
 from eric_sse_django.entry import Entry
 from eric_sse_django.hub.feed import Feed
 from eric_sse_django.hub.lookout import Lookout
 from eric_sse_django.hub.read_limit import ReadLimit
+from eric_sse_django.outage import Outage
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +99,13 @@ class Tail:
             head, pending = await self._run(log.head)
             if pending:
                 notifier.ring()
-            if time.monotonic() - self._looked_at > BLIND_S:
+            if head < self.position:
+                logger.warning(
+                    "the log's head went back from %d to %d: was the database restored?",
+                    self.position,
+                    head,
+                )
+            if head < self.position or time.monotonic() - self._looked_at > BLIND_S:
                 self._skip_to(head)
             before = self.position
             while self.position < head:

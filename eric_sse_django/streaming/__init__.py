@@ -1,0 +1,6 @@
+"""One stream: where it starts, backlog, live, heartbeat, limits, end."""
+
+from eric_sse_django.streaming.outlet import Outlet
+from eric_sse_django.streaming.stream import Stream
+
+__all__ = ["Outlet", "Stream"]

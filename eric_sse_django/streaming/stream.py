@@ -1,0 +1,198 @@
+"""One stream: how a follower's messages reach its reader, until one of them ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any
+
+from django.db import Error as DatabaseError
+
+from eric_sse_django import conf, log, wire
+from eric_sse_django.entry import Entry
+from eric_sse_django.hub import Batch, Hub
+from eric_sse_django.models import Channel, Listener
+from eric_sse_django.streaming.clock import Clock
+from eric_sse_django.streaming.follower import Follower
+
+Encode = Callable[[Entry], bytes]
+Write = Callable[[bytes, bool], Awaitable[None]]
+
+
+class Stream(Follower):
+    """
+    One reader of a channel: a listener's, or (without one) a watcher's.
+
+    Use it as an async context manager; it is attached to the running loop's hub in
+    between. Then either serve() it, or take its entries().
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        channel: Channel,
+        listener: Listener | None = None,
+        last_event_id: int | None = None,
+        ends_at: float | None = None,
+    ) -> None:
+        """`ends_at` is the time.monotonic() at which it ends, were it younger than its age."""
+        super().__init__(hub, channel, listener, last_event_id)
+        self.was_cut = False
+        self.sent = 0
+        self._runs = bool(listener and listener.running)
+        self._marked = 0
+        self._clock = Clock(ends_at)
+        self._writer: asyncio.Task[Any] | None = None
+
+    # Its beginning and its end ----------------------------------------------------
+
+    async def __aenter__(self) -> Stream:
+        """Attach it at its first position: Last-Event-ID, else the cursor, else now."""
+        await self._hub.ready()
+        await self._find_start()
+        self._marked = self.cursor
+        self._hub.attach(self)
+        self._seen()
+        if self._runs:
+            try:
+                await self._check_runs()
+            except BaseException:
+                self.close()
+                raise
+        return self
+
+    async def _check_runs(self) -> None:
+        # It may have been stopped after it was looked up, and before we were attached.
+        try:
+            runs = await self._hub.run(_runs, self.listener)
+        except (DatabaseError, RuntimeError):  # the second: the hub closed meanwhile
+            self.end("database away")
+        else:
+            if not runs:
+                self.end("stopped")
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the hub. Never waits, and may be called twice."""
+        self.end("closed")
+        self._writer = None
+        self._seen()
+        self._hub.detach(self)
+        self._buffer.clear()
+
+    def abort(self, reason: str) -> None:
+        """Have it end also amid a write that does not return."""
+        self.end(reason)
+        if self._clock.is_writing and self._writer is not None and not self.was_cut:
+            self.was_cut = True
+            self._writer.cancel()
+
+    def on_tick(self, now: float) -> None:
+        """End it when it is old or stuck in a write; have a heartbeat sent when it was silent."""
+        if self._clock.is_old(now):
+            self.end("age")
+        if self._clock.is_stuck(now, ends=self.reason is not None):
+            self.abort("send timeout")
+        elif self._clock.is_silent(now):
+            self._beat = True
+            self._wake()
+
+    # As bytes -----------------------------------------------------------------------
+
+    async def serve(self, write: Write, encode: Encode) -> None:
+        """
+        Write opening, frames, heartbeats and farewell until it ends.
+
+        `write(chunk, more)` returns when the next chunk may come, and is cancelled when it
+        takes too long or the client leaves: `was_cut` then tells that the end was not written.
+        """
+        self._writer = asyncio.current_task()
+        try:
+            await self._write_all(write, encode)
+        except asyncio.CancelledError:
+            if not self.was_cut or _cancelled_by_others(self._writer):
+                raise
+        finally:
+            self._writer = None
+
+    async def _write_all(self, write: Write, encode: Encode) -> None:
+        retry_ms: int = conf.get("RETRY_MS")
+        self._clock.writes()
+        await write(wire.opening(int(retry_ms * random.uniform(1, 1.5)), self.cursor), True)
+        self._clock.wrote()
+        while (batches := await self._next()) is not None:
+            self._clock.writes()
+            await write(self._bytes(batches, encode), True)
+            self._served()
+        if self.reason != "client left":
+            self._clock.writes()
+            await write(wire.farewell(self._return_ms(retry_ms)), False)
+            self._clock.wrote()
+
+    def _return_ms(self, retry_ms: int) -> int:
+        """Return milliseconds after which to come back: at random, so that no herd does."""
+        if self._hub.draining:
+            return 1_000 + int(random.random() * 1_000 * conf.get("DRAIN_S"))
+        soon = self.reason in ("age", "stopped", "sent away")
+        return int(retry_ms * (random.uniform(0.1, 1) if soon else random.uniform(1, 1.5)))
+
+    def _bytes(self, batches: list[Batch], encode: Encode) -> bytes:
+        if not batches:
+            return self._heartbeat()
+        self._marked = self.cursor
+        self.sent += sum(len(batch.entries) for batch in batches)
+        if len(batches) == 1:
+            return batches[0].chunk(encode)
+        return b"".join([batch.chunk(encode) for batch in batches])
+
+    def _heartbeat(self) -> bytes:
+        """Return a comment, or the log's position where the client's id has left the ring."""
+        tail = self._hub.tail
+        if self.behind or self._buffer or self._marked >= tail.feed_of(self.channel).floor:
+            return wire.HEARTBEAT
+        self.cursor = self._marked = tail.position
+        return wire.mark(tail.position)
+
+    # As entries ---------------------------------------------------------------------
+
+    async def entries(self) -> AsyncGenerator[Entry, None]:
+        """Yield the entries, one by one; each counts as served."""
+        while (batches := await self._next()) is not None:
+            for batch in batches:
+                for entry in batch.entries:
+                    self._serve(entry.position)
+                    yield entry
+                    if self.reason is not None:
+                        return
+            self._served()
+
+    # Its cursor ---------------------------------------------------------------------
+
+    def _served(self) -> None:
+        self._beat = False
+        self._clock.wrote()
+        self._serve(self.cursor)
+
+    def _serve(self, position: int) -> None:
+        if self.listener is not None and position > (self._stored or 0):
+            self._stored = position
+            self._hub.reached(self.listener, position)
+
+    def _seen(self) -> None:
+        if self.listener is not None:
+            self._hub.reached(self.listener, 0)
+
+
+def _runs(listener: int) -> bool:
+    return Listener.objects.using(log.database()).filter(pk=listener, running=True).exists()
+
+
+def _cancelled_by_others(task: asyncio.Task[Any] | None) -> bool:
+    """Take back one cancel() of a task's; return whether there was another."""
+    if task is None or sys.version_info < (3, 11):
+        return False
+    return task.uncancel() > 0
