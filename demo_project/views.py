@@ -12,7 +12,7 @@ from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_POST, require_safe
 
 from demo_project.channels import INBOX, VITALS, overview, visitor_name
-from demo_project.forms import MOST_CHARACTERS, BroadcastForm, DispatchForm
+from demo_project.forms import BroadcastForm, DispatchForm
 from eric_sse_django.database import DatabaseListener
 from eric_sse_django.exception import InvalidListenerException
 from eric_sse_django.models import LogHead, QueuedMessage
@@ -29,8 +29,8 @@ def page(request: HttpRequest) -> HttpResponse:
     """The whole page. Its state is in it as JSON; what changes comes by SSE."""
     listener = my_listener(request)
     # The overview after the head: what changes in between comes as an event after it.
-    state = {"me": listener.id, **addresses(listener), "listeners": overview()}
-    context = {"listener": listener.id, "state": state, "most_characters": MOST_CHARACTERS}
+    state = {**addresses(listener), "listeners": overview()}
+    context = {"listener": listener.id, "state": state}
     return render(request, "demo_project/page.html", context)
 
 
@@ -82,6 +82,7 @@ def addresses(listener: DatabaseListener) -> dict[str, Any]:
     """Return what the page opens; `head` tells it later what is a replay and what is live."""
     heads = LogHead.objects.filter(pk=LogHead.THE_ONE).values_list("position", flat=True)
     return {
+        "me": listener.id,
         "inbox": stream_url(listener, ticket=True),
         "vitals": watch_url(VITALS),
         "vitals_from": vitals_from(),

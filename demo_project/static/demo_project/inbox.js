@@ -23,12 +23,18 @@ export class Inbox {
 
   add(type, payload, { position, replayed }) {
     if (type === "eric-reset") {
-      this.#append(divider("Older messages were removed before you saw them."));
+      this.#place(divider("Older messages were removed before you saw them."), position);
       return;
     }
-    if (replayed) this.#countReplay();
+    // Shown already: an operator had it sent again, or a connection broke amid it.
+    const shown = this.#list.querySelector(`[data-position="${position}"]`);
+    if (shown) {
+      shown.replaceWith(this.#note(payload, position, true));
+      return;
+    }
+    if (replayed) this.#countReplay(position);
     else this.#divider = null;
-    this.#append(this.#note(payload, position, replayed));
+    this.#place(this.#note(payload, position, replayed), position);
   }
 
   // Has the next replay counted on its own.
@@ -36,11 +42,11 @@ export class Inbox {
     this.#divider = null;
   }
 
-  #countReplay() {
+  #countReplay(position) {
     if (this.#divider === null) {
       this.#replayed = 0;
       this.#divider = divider("");
-      this.#append(this.#divider);
+      this.#place(this.#divider, position);
     }
     this.#replayed += 1;
     const count = this.#replayed === 1 ? "1 message" : `${this.#replayed} messages`;
@@ -66,12 +72,15 @@ export class Inbox {
     return made;
   }
 
-  #append(made) {
+  // By position: what an operator has sent again goes where it belongs.
+  #place(made, position) {
     // Whoever reads further up is left there.
     const { scrollHeight, scrollTop, clientHeight } = this.#scroll;
     const follows = scrollHeight - scrollTop - clientHeight < 80;
     this.#empty.hidden = true;
-    this.#list.append(made);
+    const notes = [...this.#list.querySelectorAll(".note")];
+    const later = notes.find((note) => Number(note.dataset.position) > position);
+    this.#list.insertBefore(made, later ?? null);
     while (this.#list.children.length > MOST_SHOWN) this.#list.firstElementChild.remove();
     if (follows) this.#scroll.scrollTop = this.#scroll.scrollHeight;
   }

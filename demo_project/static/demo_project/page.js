@@ -12,7 +12,10 @@ const state = JSON.parse(find("state").textContent);
 async function addresses() {
   const response = await fetch("/streams/", { headers: { Accept: "application/json" } });
   if (!response.ok) throw new Error(`no addresses: ${response.status}`);
-  return response.json();
+  const found = await response.json();
+  // Another listener: somebody logged in or out, or the database was made anew.
+  if (found.me !== state.me) location.reload();
+  return found;
 }
 
 function showState(place) {

@@ -3,7 +3,7 @@
 // After a broken connection the browser comes back by itself, with the id of the last
 // event it got. After any answer that is no stream it gives up for good: 403 for a
 // ticket past its time, 502 of a proxy. Then we ask for a fresh address and go on from
-// that id. Positions only grow: what we have had already is dropped by its id.
+// that id. What comes twice, for delivery is at least once, carries the same id.
 
 const LONGEST_PAUSE_MS = 30_000;
 
@@ -16,7 +16,7 @@ export class Stream {
   #source = null;
   #timer = null;
   #failures = 0;
-  #last; // position of the last event, null before the first
+  #last; // position of the last event; null before the first: from the listener's cursor
   #head = Promise.resolve(0); // of the log when the connection was opened
   #turn = Promise.resolve(); // messages are shown in their order
 
@@ -46,7 +46,6 @@ export class Stream {
     }
     if (this.#timer !== attempt) return; // closed or opened again meanwhile
     this.#timer = null;
-    this.#seenHead(found.head);
     this.#head = Promise.resolve(found.head);
     this.#connect(found[this.#name]);
   }
@@ -83,7 +82,6 @@ export class Stream {
 
   #receive(event) {
     const position = Number(event.lastEventId);
-    if (this.#last !== null && position <= this.#last) return;
     this.#last = position;
     const head = this.#head;
     this.#turn = this.#turn.then(async () => {
@@ -95,17 +93,10 @@ export class Stream {
 
   async #fetchHead() {
     try {
-      const { head } = await this.#addresses();
-      this.#seenHead(head);
-      return head;
+      return (await this.#addresses()).head;
     } catch {
       return 0;
     }
-  }
-
-  // A log that is behind us is another one: its database was made anew.
-  #seenHead(head) {
-    if (this.#last !== null && head < this.#last) this.#last = head;
   }
 
   #retry() {

@@ -47,7 +47,9 @@ export class Vitals {
   }
 
   add(load) {
-    this.#samples.push({ ...load, t: Date.parse(load.at) / 1000 });
+    const t = Date.parse(load.at) / 1000;
+    if (t <= this.#samples.at(-1)?.t) return; // came twice
+    this.#samples.push({ ...load, t });
     const oldest = this.now - WINDOW_S;
     while (this.#samples[0].t < oldest) this.#samples.shift();
     this.#schedule();
