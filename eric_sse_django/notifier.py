@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
 import random
@@ -10,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from django.db import Error as DatabaseError
 from django.db import connections, transaction
 
 from eric_sse_django import conf, log, wakes
@@ -19,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 # Seconds without work after which the thread gives its database connection back.
 IDLE_S = 10.0
+# Seconds between two batches of a trim, so that who rings meanwhile comes first.
+TRIM_GAP_S = 0.05
 # Seconds a process that ends waits for what it has just published to be sequenced.
 EXIT_FLUSH_S = 2.0
 
@@ -32,28 +36,29 @@ class Notifier:
     """
 
     def __init__(self) -> None:
-        self._rung = threading.Event()
-        self._idle = threading.Event()
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
+        self._asked = 0
+        self._answered = 0  # of the rings asked: what they were for is sequenced
         self._thread: threading.Thread | None = None
         self._closing = False
         self._wakers: frozenset[Callable[[], None]] = frozenset()
         self._layer = wakes.Sender()
         self._trim_at = 0.0
         self._outage = Outage(logger, "sequencing")
+        self._trim_outage = Outage(logger, "removing old messages")
 
     def ring(self) -> None:
         """Have the committed messages sequenced and their streams woken. Returns at once."""
-        self._idle.clear()
-        self._rung.set()
-        if self._thread is None:
-            self.start()
+        with self._changed:
+            self._asked += 1
+            self._changed.notify_all()
+        self.start()
 
     def start(self) -> None:
         """Start the thread, which also removes old messages now and then."""
-        with self._lock:
+        with self._changed:
             if self._thread is None and not self._closing:
-                self._trim_at = time.monotonic() + _trim_pause()
+                self._trim_at = time.monotonic() + (_trim_pause() or IDLE_S)
                 self._thread = threading.Thread(
                     target=self._run, name="eric-sse-notifier", daemon=True
                 )
@@ -61,75 +66,106 @@ class Notifier:
 
     def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
         """Have wake() called on this thread after each sequencing; return what ends that."""
-        with self._lock:
+        with self._changed:
             self._wakers |= {wake}
 
         def unsubscribe() -> None:
-            with self._lock:
+            with self._changed:
                 self._wakers -= {wake}
 
         return unsubscribe
 
     def flush(self, timeout_s: float = EXIT_FLUSH_S) -> bool:
         """Wait until what this process has committed is sequenced; False when it took longer."""
-        return self._thread is None or self._idle.wait(timeout_s)
+        with self._changed:
+            asked = self._asked
+            self._changed.wait_for(lambda: self._closing or self._answered >= asked, timeout_s)
+            return self._answered >= asked
 
     def close(self) -> None:
         """Stop the threads and close the connection; waits two seconds each at most."""
-        self._closing = True
-        self._rung.set()
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(EXIT_FLUSH_S)
         self._layer.close()
 
+    def wake(self) -> None:
+        """Wake this process's hubs, and the other processes'. Returns at once."""
+        self._wake_hubs()
+        self._layer.ring()
+
     def _run(self) -> None:
         try:
-            while not self._closing:
-                try:
-                    self._pass()
-                    self._outage.over()
-                except Exception:  # noqa: BLE001 - the loop that owns this thread
-                    connections.close_all()
-                    time.sleep(self._outage.failed())
-                    self._rung.set()
+            while (asked := self._next()) is not None:
+                rung, late = asked > self._answered, time.monotonic() >= self._trim_at
+                if rung:
+                    self._answer(asked)
+                if late:
+                    self._trim()
+                if not rung and not late:
+                    _disconnect()
         finally:
-            connections.close_all()
+            _disconnect()
 
-    def _pass(self) -> None:
-        self._idle.set()
-        if self._rung.is_set():
-            self._idle.clear()
-        if self._rung.wait(self._pause()):
-            self._rung.clear()  # before the reading: a ring that comes later is kept
+    def _next(self) -> int | None:
+        """Return the rings so far, when there is something to do; None at the end."""
+        with self._changed:
+            pause = max(0.0, min(IDLE_S, self._trim_at - time.monotonic()))
+            self._changed.wait_for(lambda: self._closing or self._asked > self._answered, pause)
+            return None if self._closing else self._asked
+
+    def _answer(self, asked: int) -> None:
+        """Sequence what the rings were for; on a failure wait, and leave it to the next pass."""
+        try:
             self._sequence()
-        elif time.monotonic() >= self._trim_at:
-            self._trim()
-        else:
-            connections.close_all()
+        except Exception:  # noqa: BLE001 - the loop that owns this thread
+            _disconnect()
+            delay_s = self._outage.failed()
+            with self._changed:
+                self._changed.wait_for(lambda: self._closing, delay_s)
+            return
+        self._outage.over()
+        with self._changed:
+            self._answered = asked
+            self._changed.notify_all()
 
     def _sequence(self) -> None:
         found = False
         while not self._closing and log.sequence():
             found = True
-            for wake in self._wakers:
-                wake()
+            self._wake_hubs()
         if found:
             self._layer.ring()
+        else:
+            # Another process did it before us, and may have no way to wake our hubs.
+            self._wake_hubs()
 
-    def wake(self) -> None:
-        """Wake this process's hubs, and the other processes'. Returns at once."""
+    def _wake_hubs(self) -> None:
         for wake in self._wakers:
             wake()
-        self._layer.ring()
 
     def _trim(self) -> None:
         pause = _trim_pause()
-        if pause and log.trim():
-            pause = 0.05  # there may be more: soon, but after who rings meanwhile
+        # Set before: one that fails is tried again at its next time, not at once.
         self._trim_at = time.monotonic() + (pause or IDLE_S)
+        if not pause:
+            _disconnect()
+            return
+        try:
+            if log.trim():
+                self._trim_at = time.monotonic() + TRIM_GAP_S
+        except Exception:  # noqa: BLE001 - the loop that owns this thread
+            _disconnect()
+            self._trim_outage.failed()
+        else:
+            self._trim_outage.over()
 
-    def _pause(self) -> float:
-        return max(0.0, min(IDLE_S, self._trim_at - time.monotonic()))
+
+def _disconnect() -> None:
+    with contextlib.suppress(DatabaseError):  # a dead connection may fail to close
+        connections.close_all()
 
 
 def _trim_pause() -> float:

@@ -1,0 +1,225 @@
+"""After the commit: positions and wakes, whatever fails."""
+
+import threading
+
+import pytest
+from django.db import OperationalError, connections
+
+from eric_sse_django import log, notifier
+from eric_sse_django.backoff import Backoff
+from eric_sse_django.notifier import Notifier
+from tests import databases
+from tests.contract import count
+from tests.database.process import run
+from tests.servers import free_port
+
+PATIENCE_S = 5.0
+
+
+class FakeLog:
+    """A log that sequences what is pending when it may, and counts how often it was asked."""
+
+    def __init__(self):
+        self.pending = 0
+        self.passes = 0
+        self.failures = 0
+        self.trims = 0
+        self.free = threading.Event()
+        self.free.set()
+        self.begun = threading.Event()
+
+    def sequence(self):
+        self.passes += 1
+        self.begun.set()
+        self.free.wait(PATIENCE_S)
+        if self.failures:
+            self.failures -= 1
+            raise OperationalError("the database is away")
+        found, self.pending = self.pending, 0
+        return found
+
+    def trim(self):
+        self.trims += 1
+        raise OperationalError("no permission to delete")
+
+
+@pytest.fixture
+def fake_log(monkeypatch):
+    fake = FakeLog()
+    monkeypatch.setattr(log, "sequence", fake.sequence)
+    monkeypatch.setattr(log, "trim", fake.trim)
+    return fake
+
+
+@pytest.fixture
+def lone(fake_log):
+    """Return a notifier of the test's own, that works on the fake log."""
+    lone = Notifier()
+    yield lone
+    lone.close()
+
+
+@pytest.fixture
+def no_delay(monkeypatch):
+    monkeypatch.setattr(Backoff, "next_delay_s", lambda self: 0.001)
+
+
+class TestRing:
+    def test_rings_coalesce(self, lone, fake_log):
+        fake_log.free.clear()
+        fake_log.pending = 1
+        lone.ring()
+        assert fake_log.begun.wait(PATIENCE_S)
+        for _ in range(1_000):
+            lone.ring()
+        fake_log.free.set()
+        assert lone.flush(PATIENCE_S)
+        # The pass under way, its second look, and one pass for the thousand.
+        assert fake_log.passes <= 3
+
+    def test_flush_returns_when_all_that_was_rung_for_is_sequenced(self, lone, fake_log):
+        for _ in range(500):
+            fake_log.pending = 1
+            lone.ring()
+            assert lone.flush(PATIENCE_S)
+            assert fake_log.pending == 0
+
+    def test_flush_says_when_it_took_too_long(self, lone, fake_log):
+        fake_log.free.clear()
+        fake_log.pending = 1
+        lone.ring()
+        assert not lone.flush(0.01)
+        fake_log.free.set()
+        assert lone.flush(PATIENCE_S)
+
+    def test_nothing_rung_is_nothing_to_wait_for(self, lone):
+        assert lone.flush(0)
+
+    def test_a_closed_notifier_keeps_nobody_waiting(self, lone, fake_log):
+        lone.close()
+        lone.ring()
+        assert not lone.flush(PATIENCE_S)
+
+    def test_hubs_wake_also_when_another_process_sequenced_first(self, lone):
+        woken = threading.Event()
+        undo = lone.subscribe(woken.set)
+        lone.ring()  # and nothing is pending
+        assert woken.wait(PATIENCE_S)
+        undo()
+        woken.clear()
+        lone.ring()
+        assert lone.flush(PATIENCE_S)
+        assert not woken.is_set()
+
+
+class TestFailures:
+    def test_a_database_that_is_away_is_logged_once_and_tried_until_it_works(
+        self, lone, fake_log, no_delay, caplog
+    ):
+        fake_log.failures, fake_log.pending = 20, 1
+        lone.ring()
+        assert lone.flush(PATIENCE_S)
+        assert fake_log.pending == 0
+        assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+        assert "after 20 failures" in caplog.text
+
+    def test_close_does_not_wait_for_the_next_try(self, lone, fake_log, monkeypatch):
+        failed = threading.Event()
+        monkeypatch.setattr(Backoff, "next_delay_s", lambda self: failed.set() or 60)
+        fake_log.failures = 1
+        lone.ring()
+        assert failed.wait(PATIENCE_S)
+        lone.close()
+        assert not lone._thread.is_alive()
+
+    def test_removing_that_fails_is_tried_at_its_next_time_and_stops_nothing(
+        self, lone, fake_log, caplog
+    ):
+        lone.ring()
+        lone._trim_at = 0  # as after TRIM_INTERVAL_S
+        for _ in range(50):
+            fake_log.pending = 1
+            lone.ring()
+            assert lone.flush(PATIENCE_S)
+        # Under load too: 50 rings in a row, and it had its turn.
+        assert fake_log.trims == 1
+        assert fake_log.pending == 0
+        assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+    @databases.on("postgres", "mariadb")
+    def test_it_carries_on_when_its_connection_is_killed(self, database, channel, caplog):
+        channel.broadcast(count(1))
+        assert notifier.flush(PATIENCE_S)
+        kill_other_sessions(database)
+        channel.broadcast(count(2))
+        assert notifier.flush(PATIENCE_S)
+        assert not log.pending().exists()
+        assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+
+    @databases.on("postgres", "mariadb")
+    def test_it_carries_on_when_the_server_comes_back(
+        self, database, channel, monkeypatch, caplog
+    ):
+        channel.broadcast(count(1))
+        notifier.close()  # the next one connects anew, where nobody listens
+        with monkeypatch.context() as away:
+            away.setitem(connections.settings[database], "PORT", str(free_port()))
+            channel.broadcast(count(2))
+            assert not notifier.flush(0.1)
+        assert notifier.flush(PATIENCE_S)
+        assert not log.pending().exists()
+        assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+
+
+def kill_other_sessions(alias):
+    """End every session of the test database but this thread's, as an administrator does."""
+    with connections[alias].cursor() as cursor:
+        if connections[alias].vendor == "postgresql":
+            others = "pg_stat_activity WHERE datname = current_database()"
+            cursor.execute(
+                f"SELECT pg_terminate_backend(pid) FROM {others} AND pid <> pg_backend_pid()"
+            )
+            assert cursor.rowcount >= 1
+        else:
+            cursor.execute(
+                "SELECT id FROM information_schema.processlist"
+                " WHERE db = DATABASE() AND id <> CONNECTION_ID()"
+            )
+            others = [row[0] for row in cursor.fetchall()]
+            assert others
+            for other in others:
+                cursor.execute(f"KILL {other}")
+
+
+class TestProcesses:
+    def test_a_process_that_ends_leaves_nothing_unsequenced(self, database, channel):
+        run("for number in range(20): publish('orders', 'count', number)", database)
+        assert not log.pending().exists()
+        assert [entry.payload for entry in log.tail(0, log.END, None, 100)] == [
+            str(number) for number in range(20)
+        ]
+
+    def test_after_a_fork_parent_and_child_each_have_their_own(self, database, channel):
+        output = run(
+            """
+from django.db import connections
+publish("orders", "count", 0)
+assert notifier.flush(5)
+connections.close_all()
+child = os.fork()
+publish("orders", "count", os.getpid())
+assert notifier.flush(5)
+if child:
+    _, status = os.waitpid(child, 0)
+    publish("orders", "count", 9)  # its notifier's connection still works
+    assert status == 0 and notifier.flush(5)
+    print(child, os.getpid())
+else:
+    connections.close_all()
+    os._exit(0)
+""",
+            database,
+        )
+        entries = log.tail(0, log.END, None, 100)
+        assert {entry.payload for entry in entries} == {"0", "9", *output.split()}
+        assert not log.pending().exists()
