@@ -224,6 +224,27 @@ def test_what_came_while_the_page_was_closed_is_there_when_it_opens(demo, browse
     assert (ann.problems, bob.problems) == ([], [])
 
 
+def test_what_an_operator_has_sent_again_is_marked_where_it_stands(demo, browser):
+    ann = Visitor(browser, demo.url)
+    ann.broadcast("one")
+    ann.broadcast("two")
+    ann.receives("one", "two")
+    ann.receives(selector=".note.replayed")
+    replay = f"""
+from datetime import timedelta
+from django.utils import timezone
+from eric_sse_django.database import operations
+from eric_sse_django.models import Listener
+rows = Listener.objects.filter(name="{ann.name}").select_related("channel")
+operations.replay(rows, timezone.now() - timedelta(hours=1))
+"""
+    done = demo.run("shell", "-c", replay)
+    assert done.returncode == 0, done.stderr
+    ann.receives("one", "two", selector=".note.replayed")
+    ann.receives("one", "two")
+    assert ann.problems == []
+
+
 def test_the_chart_moves_and_keeps_its_history_over_a_reload(demo, browser):
     ann = Visitor(browser, demo.url)
     line = ann.page.locator("#percent .line.cpu").first
