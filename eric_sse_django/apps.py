@@ -14,7 +14,8 @@ class EricSseConfig(AppConfig):
     def ready(self) -> None:
         # Importing checks registers them. Here, for models are ready only now.
         from eric_sse_django import checks  # noqa: F401, PLC0415
-        from eric_sse_django.database import operations  # noqa: PLC0415
-        from eric_sse_django.models import Listener  # noqa: PLC0415
+        from eric_sse_django.database import removal  # noqa: PLC0415
+        from eric_sse_django.models import Channel, Listener  # noqa: PLC0415
 
-        post_delete.connect(operations.on_listener_deleted, sender=Listener)
+        post_delete.connect(removal.on_listener_deleted, sender=Listener)
+        post_delete.connect(removal.on_channel_deleted, sender=Channel)

@@ -59,6 +59,10 @@ class DatabaseChannel(SyncDatabaseChannel):
         """As remove_listener()."""
         await sync_to_async(self.remove_listener)(listener_id)
 
+    async def aonline(self) -> list[DatabaseListener]:
+        """As online()."""
+        return await sync_to_async(self.online)()
+
     async def adispatch(self, listener_id: str, msg: MessageContract) -> None:
         """As dispatch()."""
         await sync_to_async(self.dispatch)(listener_id, msg)

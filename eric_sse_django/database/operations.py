@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 
 from eric_sse_django import log, notifier
 from eric_sse_django.entry import CLOSE, REPLAY, STOP
+from eric_sse_django.message import MessageContract
 from eric_sse_django.models import Listener
 
 
@@ -22,7 +23,7 @@ def stop(rows: Sequence[Listener]) -> int:
     """Have the listeners receive no more, and their streams end; return how many did before."""
     with transaction.atomic(using=log.database()):
         changed = _listeners(rows).filter(running=True).update(running=False)
-        _tell(rows, STOP)
+        tell(rows, STOP)
     return changed
 
 
@@ -32,17 +33,21 @@ def disconnect(rows: Sequence[Listener]) -> int:
 
     Clients that reconnect, as browsers do, come back. Returns how many listeners.
     """
-    _tell(rows, CLOSE)
+    tell(rows, CLOSE)
     return len(rows)
 
 
-def on_listener_deleted(instance: Listener, **_: object) -> None:
+def send(rows: Sequence[Listener], message: MessageContract) -> int:
     """
-    Have the streams of a deleted listener end. Connected to post_delete.
+    Publish to each of the listeners, in the caller's transaction; return how many.
 
-    After the deletion: that of a channel removes the messages there are before it.
+    All or none: raises InvalidMessageFormat for what cannot be sent. The rows'
+    channels should be selected with them, else each costs a query.
     """
-    _tell([instance], STOP)
+    if rows:
+        log.append([log.row(row.channel, message, listener=row.pk) for row in rows])
+        notifier.ring_on_commit()
+    return len(rows)
 
 
 def discard(rows: Sequence[Listener]) -> int:
@@ -69,7 +74,7 @@ def replay(rows: Sequence[Listener], since: datetime) -> int:
         for row in rows:
             back = max(position, row.start)
             _listeners([row]).filter(cursor__gt=back).update(cursor=back)
-            _tell([row], REPLAY, str(back))
+            tell([row], REPLAY, str(back))
     return len(rows)
 
 
@@ -77,7 +82,7 @@ def _listeners(rows: Sequence[Listener]) -> QuerySet[Listener]:
     return Listener.objects.using(log.database()).filter(pk__in=[row.pk for row in rows])
 
 
-def _tell(rows: Sequence[Listener], control: str, payload: str = "null") -> None:
+def tell(rows: Sequence[Listener], control: str, payload: str = "null") -> None:
     """
     Say something to the listeners' open streams, on every process.
 

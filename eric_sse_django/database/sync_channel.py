@@ -24,7 +24,7 @@ from eric_sse_django.exception import ChannelExists, InvalidListenerException
 from eric_sse_django.hub import Hub
 from eric_sse_django.listener import MessageQueueListener
 from eric_sse_django.message import MessageContract
-from eric_sse_django.models import Channel, Listener, QueuedMessage
+from eric_sse_django.models import Channel, Listener, OpenStream, QueuedMessage
 from eric_sse_django.streaming import Stream
 
 Self = TypeVar("Self", bound="SyncDatabaseChannel")
@@ -110,6 +110,15 @@ class SyncDatabaseChannel(AbstractChannel):
             row.channel = self.row
             yield connect(row, self._registered.get(row.name))
 
+    def online(self) -> list[DatabaseListener]:
+        """Return the listeners that have a stream open now, on whatever server. One query."""
+        streams = OpenStream.objects.using(log.database()).online().values("listener")
+        rows = Listener.objects.using(log.database()).filter(channel=self.row, pk__in=streams)
+        found = [DatabaseListener(row) for row in rows.order_by("name")]
+        for listener in found:
+            listener.row.channel = self.row
+        return found
+
     def _connection(self, listener_id: str) -> Connection:
         row = listener_row(self.row, listener_id)
         return connect(row, self._registered.get(listener_id))
@@ -193,7 +202,7 @@ class SyncDatabaseChannel(AbstractChannel):
                 async for event in self._events(stream, listener):
                     yield event
         finally:
-            await hub.write_cursors()  # who reads the listener next goes on from here
+            await hub.write_records()  # who reads the listener next goes on from here
 
     async def watch(self) -> AsyncGenerator[Any, None]:
         """Return a stream of what is published from now on. No row is written for it."""

@@ -8,6 +8,7 @@ order of commit, and a row that commits late can not be skipped.
 
 from eric_sse_django.log.alias import database
 from eric_sse_django.log.append import append, control, row
+from eric_sse_django.log.forget import forget
 from eric_sse_django.log.moment import position_at
 from eric_sse_django.log.read import END, read, tail, waiting
 from eric_sse_django.log.sequence import head, pending, sequence
@@ -18,6 +19,7 @@ __all__ = [
     "append",
     "control",
     "database",
+    "forget",
     "head",
     "pending",
     "position_at",

@@ -41,6 +41,7 @@ class Channel(models.Model):
     class Meta:
         verbose_name = _("channel")
         verbose_name_plural = _("channels")
+        permissions = [("publish_channel", _("Can publish to channels and their listeners"))]
 
     def __str__(self) -> str:
         return self.name

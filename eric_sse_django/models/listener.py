@@ -59,6 +59,15 @@ class Listener(models.Model):
             # Finding one by the two ids of its URL, and all of a channel's.
             models.UniqueConstraint(fields=["channel", "name"], name="eric_listener_name"),
         ]
+        permissions = [
+            ("operate_listener", _("Can start, stop, disconnect, skip and replay listeners")),
+            ("sign_listener", _("Can make signed stream URLs of listeners")),
+        ]
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_online(self) -> bool:
+        """Whether a live server process serves a stream of it now. One query at each reading."""
+        return self.open_streams.using(self._state.db).online().exists()

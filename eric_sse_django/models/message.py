@@ -25,7 +25,7 @@ class QueuedMessage(models.Model):
     position = models.BigIntegerField(_("position"), null=True, editable=False)
     channel = models.ForeignKey(
         Channel,
-        models.CASCADE,
+        models.DO_NOTHING,  # in batches, after the commit: operations.on_channel_deleted()
         related_name="+",
         verbose_name=_("channel"),
         db_constraint=False,

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from django.db import models
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from eric_sse_django.models.listener import Listener
+
+# Seconds after its last renewal for which a process and its streams count as alive.
+LEASE_S = 45.0
 
 
 class ServerProcess(models.Model):
@@ -31,6 +37,14 @@ class ServerProcess(models.Model):
         return self.name
 
 
+class OpenStreamQuerySet(models.QuerySet["OpenStream"]):
+    """Open streams, also those of processes that died without a word."""
+
+    def online(self) -> OpenStreamQuerySet:
+        """Return those whose process has renewed its lease within LEASE_S seconds."""
+        return self.filter(process__renewed_at__gt=timezone.now() - timedelta(seconds=LEASE_S))
+
+
 class OpenStream(models.Model):
     """
     A listener's open stream. Written and removed in batches, by the hub that serves it.
@@ -50,6 +64,8 @@ class OpenStream(models.Model):
         db_constraint=False,
     )
     opened_at = models.DateTimeField(_("opened"))
+
+    objects = OpenStreamQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("open stream")
