@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import signal
 import threading
+import time
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -12,6 +16,12 @@ from eric_sse_django import conf
 from eric_sse_django.hub import all_hubs
 
 logger = logging.getLogger(__name__)
+
+# Seconds the server's own handler waits for streams to end: a little more than they get for
+# their last write. And for their last bytes to leave: Twisted keeps them until its next turn,
+# and Daphne's handler leaves it none.
+STREAMS_END_S = 3.5
+BYTES_LEAVE_S = 0.1
 
 _installed = False
 
@@ -26,9 +36,9 @@ def install() -> None:
     """
     Have SIGTERM and SIGINT drain before the server's own handler runs.
 
-    Once in a process, and only from its main thread: elsewhere (runserver's
-    autoreload) Python has no signal handlers. Chained, not replaced: what the server
-    had set is called after ours.
+    To be called on the server's loop. Once in a process, and only from its main thread:
+    elsewhere (runserver's autoreload) Python has no signal handlers. Chained, not replaced:
+    what the server had set is called after ours.
     """
     global _installed
     if _installed or threading.current_thread() is not threading.main_thread():
@@ -36,20 +46,48 @@ def install() -> None:
     _installed = True
     if conf.get("HANDLE_SIGNALS"):
         for number in (signal.SIGTERM, signal.SIGINT):
-            _chain(number)
+            _chain(number, asyncio.get_running_loop())
 
 
-def _chain(number: signal.Signals) -> None:
+def _chain(number: signal.Signals, loop: asyncio.AbstractEventLoop) -> None:
     before: Any = signal.getsignal(number)
     if before is None:
         return  # not set from Python: it could not be called from ours
+    came_before = False
 
-    def handle(received: int, frame: FrameType | None) -> None:
-        drain()
+    def go_on(received: int, frame: FrameType | None) -> None:
         if callable(before):
             before(received, frame)
         elif before == signal.SIG_DFL:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
 
+    def handle(received: int, frame: FrameType | None) -> None:
+        nonlocal came_before
+        drain()
+        if came_before or not _streams():
+            go_on(received, frame)
+            return
+        came_before = True
+        gives_up_at = time.monotonic() + STREAMS_END_S
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(
+                _when_ended, loop, gives_up_at, lambda: go_on(received, None)
+            )
+            return
+        go_on(received, frame)  # the loop has closed
+
     signal.signal(number, handle)
+
+
+def _streams() -> bool:
+    return any(hub.streams for hub in all_hubs())
+
+
+def _when_ended(
+    loop: asyncio.AbstractEventLoop, gives_up_at: float, go_on: Callable[[], None]
+) -> None:
+    if _streams() and time.monotonic() < gives_up_at:
+        loop.call_later(0.02, _when_ended, loop, gives_up_at, go_on)
+    else:
+        loop.call_later(BYTES_LEAVE_S, go_on)

@@ -7,6 +7,7 @@ A server process is told by environment variables to use what the running test u
     ERIC_SSE_TEST_SETTINGS  JSON object, merged into ERIC_SSE
     ERIC_SSE_TEST_REDIS     port of a Redis for channels_redis' RedisChannelLayer
     ERIC_SSE_TEST_LAYER     JSON object, CHANNEL_LAYERS["default"] as it is
+    ERIC_SSE_TEST_MIDDLEWARE  JSON list of middleware, put before the others
 """
 
 import os
@@ -38,6 +39,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    *databases.from_environment("ERIC_SSE_TEST_MIDDLEWARE", []),
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -77,5 +79,16 @@ if "ERIC_SSE_TEST_REDIS" in os.environ:
 else:
     _layer = {"BACKEND": "channels.layers.InMemoryChannelLayer"}
 CHANNEL_LAYERS = {"default": databases.from_environment("ERIC_SSE_TEST_LAYER", _layer)}
+
+if "ERIC_SSE_TEST_DB" in os.environ:
+    # A server process: its tests read in its output what it says of streams and outages.
+    LOGGING = {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "handlers": {"stderr": {"class": "logging.StreamHandler"}},
+        "loggers": {
+            "eric_sse_django": {"handlers": ["stderr"], "level": "INFO", "propagate": False}
+        },
+    }
 
 ERIC_SSE = databases.from_environment("ERIC_SSE_TEST_SETTINGS", {})

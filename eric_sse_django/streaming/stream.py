@@ -130,21 +130,25 @@ class Stream(Follower):
             self._served()
         if self.reason != "client left":
             self._clock.writes()
-            await write(wire.farewell(self._return_ms(retry_ms)), False)
+            await self._take_leave(write)
             self._clock.wrote()
 
-    def _return_ms(self, retry_ms: int) -> int:
-        """Return milliseconds after which to come back: at random, so that no herd does."""
+    async def _take_leave(self, write: Write) -> None:
+        """Write the last chunk: when to come back, at random, so that no herd does."""
+        retry_ms: int = conf.get("RETRY_MS")
         if self._hub.draining:
-            return 1_000 + int(random.random() * 1_000 * conf.get("DRAIN_S"))
-        soon = self.reason in ("age", "stopped", "sent away")
-        return int(retry_ms * (random.uniform(0.1, 1) if soon else random.uniform(1, 1.5)))
+            retry_ms = 1_000 + int(random.random() * 1_000 * conf.get("DRAIN_S"))
+        elif self.reason in ("age", "stopped", "sent away"):
+            retry_ms = int(retry_ms * random.uniform(0.1, 1))
+        await write(wire.farewell(retry_ms), False)
 
     def _bytes(self, batches: list[Batch], encode: Encode) -> bytes:
         if not batches:
             return self._heartbeat()
         self._marked = self.cursor
-        self.sent += sum(len(batch.entries) for batch in batches)
+        sent = sum(len(batch.entries) for batch in batches)
+        self.sent += sent
+        self._hub.records.counters.delivered += sent
         if len(batches) == 1:
             return batches[0].chunk(encode)
         return b"".join([batch.chunk(encode) for batch in batches])

@@ -170,9 +170,8 @@ class ASGIServer:
     ) -> None:
         self.kill()
         atexit.unregister(self.kill)
-        if error is not None:
-            # pytest shows it under "Captured stderr".
-            print(self.logged(), file=sys.stderr)
+        # pytest shows it, under "Captured stderr teardown", of a test that failed.
+        print(self.logged(), file=sys.stderr)
         self.log.unlink()
 
 

@@ -1,0 +1,58 @@
+"""What the live tests ask of a running server: listeners, publishers, its counters."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from typing import Any
+
+from asgiref.sync import sync_to_async
+
+from eric_sse_django.database import DatabaseChannel
+from eric_sse_django.shortcuts import listen, stream_url
+from tests.client import StreamClient
+from tests.live.asgi_servers import ROOT, ASGIServer
+
+
+async def new_listener(channel: DatabaseChannel, owner: Any = None) -> str:
+    """Return the path of the stream of a new running listener, with a ticket."""
+    listener = await sync_to_async(listen)(channel.id, owner)
+    return await sync_to_async(stream_url)(listener, ticket=True)
+
+
+async def publisher(
+    server: ASGIServer, channel: DatabaseChannel, count: int, interval_s: float = 0, first: int = 0
+) -> asyncio.subprocess.Process:
+    """Return a started process that publishes `count` numbers with the server's settings."""
+    arguments = [channel.id, str(first), str(count), str(interval_s)]
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "tests.live.publisher"),
+        *arguments,
+        cwd=ROOT,
+        env=server.environment,
+    )
+
+
+async def get(url: str) -> bytes:
+    """Return the body of an ordinary request."""
+    headers = {"Connection": "close", "Accept": "*/*"}
+    async with await StreamClient.open(url, headers=headers) as client:
+        assert client.status == 200
+        return await client.read_to_end()
+
+
+async def counters(server: ASGIServer) -> dict[str, float]:
+    """Return what the server's process holds: tasks, threads, files, memory, cpu_s."""
+    return dict(json.loads(await get(f"{server.url}/counters")))
+
+
+async def until(condition: Any, timeout_s: float = 5.0) -> None:
+    """Return once condition() is true. Raises asyncio.TimeoutError."""
+
+    async def wait() -> None:
+        while not condition():
+            await asyncio.sleep(0.01)
+
+    await asyncio.wait_for(wait(), timeout_s)
