@@ -103,7 +103,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "MAX_STREAM_AGE_S",
         3_600.0,
-        "Seconds after which a stream ends, for the client to return; up to a fifth less at random.",
+        "Seconds after which a stream ends, to be opened anew; up to a fifth less at random.",
         _seconds(1, 7 * DAY_S),
     ),
     Setting(

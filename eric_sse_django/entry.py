@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 RESERVED_PREFIX = "eric-"
@@ -27,6 +28,7 @@ class Entry:
     __slots__ = (
         "_frame",
         "channel",
+        "created_at",
         "listener",
         "owner",
         "payload",
@@ -46,6 +48,7 @@ class Entry:
         payload: str,
         sender: str | None = None,
         uid: str | None = None,
+        created_at: datetime | None = None,
     ) -> None:
         self.position = position
         self.channel = channel
@@ -55,6 +58,7 @@ class Entry:
         self.payload = payload
         self.sender = sender
         self.uid = uid
+        self.created_at = created_at
         self._frame: bytes | None = None
 
     @classmethod
@@ -71,6 +75,10 @@ class Entry:
     def size(self) -> int:
         """Characters of type and payload: near enough to its bytes to bound memory with."""
         return len(self.payload) + len(self.type)
+
+    def age_s(self, now: float) -> float:
+        """Return the seconds from its publishing to `now` (time.time()), 0 if unknown."""
+        return 0.0 if self.created_at is None else now - self.created_at.timestamp()
 
     def addressed(self, listener: int | None, owner: Any) -> bool:
         """Whether a listener (by key, with its owner's key) is one this message is for."""

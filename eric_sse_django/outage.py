@@ -31,7 +31,7 @@ class Outage:
         """
         self._failures += 1
         if self._failures == 1:
-            self._logger.error("%s failed, trying again until it works", self._what, exc_info=True)
+            self._logger.error("%s failed, trying again until it works", self._what, exc_info=True)  # noqa: LOG014
         return self._backoff.next_delay_s()
 
     def over(self) -> None:

@@ -48,6 +48,12 @@ class Cursors:
         reached = {listener: self.unwritten(listener) for listener in self._reached}
         return sorted((self._writing | reached).items(), key=_position)
 
+    def last_words(self) -> list[tuple[Any, ...]]:
+        """Return the calls, as (function, *args), that write what waits without a loop."""
+        left = self.pending()
+        starts = range(0, len(left), WRITE_BATCH)
+        return [(write, left[first : first + WRITE_BATCH]) for first in starts]
+
     async def flush(self, run: Callable[..., Awaitable[Any]]) -> None:
         """Write what waits, on the thread that `run` calls on. What fails goes on waiting."""
         async with self._one_at_a_time:

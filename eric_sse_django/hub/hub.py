@@ -13,17 +13,19 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from eric_sse_django import notifier, wakes
-from eric_sse_django.hub import cursors
 from eric_sse_django.hub.database_thread import FIRST, DatabaseThread
 from eric_sse_django.hub.feed import Subscriber
+from eric_sse_django.hub.records import Records
 from eric_sse_django.hub.tail import LINGER_S, Tail
 
 logger = logging.getLogger(__name__)
 
-# Seconds between two rounds of heartbeats, ages, deadlines and cursor writes.
+# Seconds between two rounds of heartbeats, ages, deadlines and writes.
 TICK_S = 1.0
-# Seconds a process that ends gives each hub to write its streams' cursors.
+# Seconds a process that ends gives each hub to write its records.
 EXIT_WRITE_S = 2.0
+# Seconds after which a task that was cancelled and goes on is cancelled again.
+CANCEL_AGAIN_S = 0.05
 
 
 class Served(Subscriber, Protocol):
@@ -46,12 +48,12 @@ class Hub:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.streams: set[Served] = set()
-        self.cursors = cursors.Cursors()
+        self.records = Records()
         self.draining = False
         self._loop = loop
         self._thread = DatabaseThread("eric-sse-hub")
         self.run = self._thread.run
-        self.tail = Tail(self._thread.run_first)
+        self.tail = Tail(self._thread.run_first, self.records.counters)
         self._used_at = time.monotonic()
         self._unsubscribe: Callable[[], None] | None = None
         self._closed = False
@@ -82,16 +84,18 @@ class Hub:
     def attach(self, stream: Served) -> None:
         """Serve a stream from here on; a hub that stops ends it at once."""
         self.streams.add(stream)
+        self.records.opened(stream)
         self.tail.feed_of(stream.channel).add(stream)
         if self._closed or self.draining:
             stream.end("hub closed" if self._closed else "draining")
 
     def detach(self, stream: Served) -> None:
-        """Serve it no more, and have its cursor written. Never waits; may be called twice."""
+        """Serve it no more, and have that written. Never waits; may be called twice."""
         if stream not in self.streams:
             return
         self._used_at = time.monotonic()
         self.streams.discard(stream)
+        self.records.ended(stream)
         feed = self.tail.feeds.get(stream.channel)
         if feed is not None:
             feed.discard(stream)
@@ -99,18 +103,15 @@ class Hub:
 
     def reached(self, listener: int, position: int) -> None:
         """Have a listener's cursor written, with others', within TICK_S."""
-        self.cursors.reached(listener, position)
+        self.records.cursors.reached(listener, position)
 
     def unwritten(self, listener: int) -> int:
         """Return the position a listener has reached, 0 when the database knows it."""
-        return self.cursors.unwritten(listener)
+        return self.records.cursors.unwritten(listener)
 
-    async def write_cursors(self) -> None:
+    async def write_records(self) -> None:
         """Write what streams have reached; on an error it waits for the next round."""
-        try:
-            await self.cursors.flush(self.run)
-        except Exception:
-            logger.debug("cursors could not be written", exc_info=True)
+        await self.records.write(self.run, len(self.streams))
 
     def add_waker(self, wake: Callable[[], None]) -> Callable[[], None]:
         """Have wake() called here after each look that found something; return the undo."""
@@ -164,11 +165,12 @@ class Hub:
 
     def _write_soon(self) -> None:
         idle = self._writing is None or self._writing.done()
-        if idle and self.cursors.dirty and not self._closed:
-            self._writing = self._spawn(self.write_cursors())
+        if idle and self.records.due(time.monotonic()) and not self._closed:
+            self._writing = self._spawn(self.write_records())
 
     def _is_idle(self, now: float) -> bool:
-        if self.streams or self.tail.wakers or self.cursors.dirty or not self._started.done():
+        busy = self.streams or self.tail.wakers or self.records.cursors.dirty
+        if busy or not self._started.done():
             return False
         return now - self._used_at > LINGER_S
 
@@ -179,19 +181,23 @@ class Hub:
             stream.end(reason)
 
     async def close(self) -> None:
-        """End all streams, write their cursors, and give thread and connection back."""
+        """End all streams, write their records, and give thread and connection back."""
         if self._closed:
             return
         self.forget()
         self._end_streams("hub closed")
-        others = self._tasks - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-        await self.write_cursors()
+        await self._cancel_tasks()
+        await self.records.leave(self.run)
         self._thread.close()
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(asyncio.wrap_future(self._thread.ended), EXIT_WRITE_S)
+
+    async def _cancel_tasks(self) -> None:
+        # Again until they are done: before Python 3.12 wait_for() may swallow a cancel.
+        while others := self._tasks - {asyncio.current_task()}:
+            for task in others:
+                task.cancel()
+            await asyncio.wait(others, timeout=CANCEL_AGAIN_S)
 
     @staticmethod
     async def close_all() -> None:
@@ -203,9 +209,8 @@ class Hub:
     def abandon(self, timeout_s: float = EXIT_WRITE_S) -> None:
         """As close(), from outside its loop, for a loop that will not run again."""
         self.forget()
-        pending = self.cursors.pending()
-        for first in range(0, len(pending), cursors.WRITE_BATCH):
-            self._thread.submit(FIRST, cursors.write, pending[first : first + cursors.WRITE_BATCH])
+        for call in self.records.last_words():
+            self._thread.submit(FIRST, *call)
         self._thread.close()
         self._thread.join(timeout_s)
 

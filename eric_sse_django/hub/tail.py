@@ -10,6 +10,7 @@ from typing import Any
 
 from eric_sse_django import conf, log, notifier
 from eric_sse_django.entry import Entry
+from eric_sse_django.hub.counters import Counters
 from eric_sse_django.hub.feed import Feed
 from eric_sse_django.hub.lookout import Lookout
 from eric_sse_django.hub.read_limit import ReadLimit
@@ -38,12 +39,13 @@ class Tail:
     `run` calls a function on the hub's database thread. Only for the hub's loop.
     """
 
-    def __init__(self, run: Callable[..., Awaitable[Any]]) -> None:
+    def __init__(self, run: Callable[..., Awaitable[Any]], counters: Counters) -> None:
         self.position = 0
         self.feeds: dict[int, Feed] = {}
         self.lookout = Lookout(run)
         self.wakers: set[Callable[[], None]] = set()
         self._run = run
+        self._counters = counters
         self._limit = ReadLimit(READ_BYTES, READ_ROWS)
         self._awaited: list[asyncio.Future[None]] = []
         self._outage = Outage(logger, "reading the log")
@@ -140,6 +142,9 @@ class Tail:
         for entry in entries:
             by_channel.setdefault(entry.channel, []).append(entry)
         self.position = reached
+        if entries:
+            # The first has waited longest; one sample a read costs nothing.
+            self._counters.handed_out(entries[0].age_s(time.time()))
         for channel, feed in tuple(self.feeds.items()):
             if channel not in covered:
                 feed.skip_to(reached)  # it came while the others' entries were read

@@ -12,7 +12,11 @@ from eric_sse_django.entry import Entry
 from eric_sse_django.log.alias import database
 from eric_sse_django.models import Channel, Listener, QueuedMessage
 
-_ENTRY = ("position", "channel_id", "listener_id", "owner_id", "type", "payload", "sender", "uid")
+# In the order of Entry's arguments.
+_ENTRY = (
+    *("position", "channel_id", "listener_id", "owner_id"),
+    *("type", "payload", "sender", "uid", "created_at"),
+)
 # A position after every other: the largest that the column holds.
 END = 2**63 - 1
 

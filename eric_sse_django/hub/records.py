@@ -1,0 +1,71 @@
+"""What a hub writes to the database: cursors, and its lease with its streams'."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from eric_sse_django.hub import cursors, presence
+from eric_sse_django.hub.counters import Counters
+
+logger = logging.getLogger(__name__)
+
+Run = Callable[..., Awaitable[Any]]
+
+
+class Records:
+    """Collects what streams do; all of it is written in one round, at most once a second."""
+
+    def __init__(self) -> None:
+        self.cursors = cursors.Cursors()
+        self.counters = Counters()
+        self._presence = presence.Presence()
+        self._keys: dict[Any, int] = {}
+        self._delivered = 0
+
+    def opened(self, stream: Any) -> None:
+        """Note that a stream is open. A watcher's writes no row."""
+        if stream.listener is not None:
+            self._keys[stream] = self._presence.opened(stream.listener)
+
+    def ended(self, stream: Any) -> None:
+        """Note that a stream has ended."""
+        key = self._keys.pop(stream, None)
+        if key is not None:
+            self._presence.ended(key)
+
+    def due(self, now: float) -> bool:
+        """Whether something is to be written at time.monotonic() `now`."""
+        delivered = self.counters.delivered != self._delivered
+        return self.cursors.dirty or delivered or self._presence.due(now)
+
+    async def write(self, run: Run, streams: int) -> None:
+        """Write what waits; on an error it goes on waiting for the next round."""
+        p50, p99 = self.counters.delay_ms(0.5, 0.99)
+        self._delivered = self.counters.delivered
+        facts = {
+            "streams": streams,
+            "delivered": self._delivered,
+            "delay_p50_ms": p50,
+            "delay_p99_ms": p99,
+        }
+        try:
+            await self.cursors.flush(run)
+            await self._presence.flush(run, time.monotonic(), facts)
+        except Exception:
+            # The tail tells of a database that is away.
+            logger.debug("cursors or presence could not be written", exc_info=True)
+
+    async def leave(self, run: Run) -> None:
+        """Write the cursors for the last time, and give the lease back."""
+        try:
+            await self.cursors.flush(run)
+            await self._presence.leave(run)
+        except Exception:
+            logger.debug("cursors or presence could not be written", exc_info=True)
+
+    def last_words(self) -> list[tuple[Any, ...]]:
+        """Return the calls, as (function, *args), that write the same without a loop."""
+        return [*self.cursors.last_words(), *self._presence.last_words()]

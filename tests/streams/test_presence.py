@@ -1,0 +1,121 @@
+"""Presence: an open stream is a lease in the database."""
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.utils import timezone
+
+from eric_sse_django.database import DatabaseChannel
+from eric_sse_django.hub import Hub
+from eric_sse_django.hub.counters import Counters
+from eric_sse_django.hub.presence import Presence
+from eric_sse_django.models import OpenStream, ServerProcess
+from eric_sse_django.models.presence import LEASE_S
+from eric_sse_django.streaming import Stream
+
+FACTS = {"streams": 0, "delivered": 0, "delay_p50_ms": 0.0, "delay_p99_ms": 0.0}
+
+
+async def run(function, *args):
+    return await sync_to_async(function)(*args)
+
+
+@sync_to_async
+def open_streams():
+    return sorted(OpenStream.objects.online().values_list("listener_id", flat=True))
+
+
+@sync_to_async
+def let_pass(seconds):
+    for process in ServerProcess.objects.all():
+        process.renewed_at -= timezone.timedelta(seconds=seconds)
+        process.save()
+
+
+@pytest.fixture
+async def hub(transactional_db):
+    yield Hub.for_running_loop()
+    await Hub.close_all()
+
+
+async def test_streams_are_online_while_their_process_renews(transactional_db):
+    presence = Presence()
+    presence.opened(7)
+    await presence.flush(run, 0, FACTS)
+    assert await open_streams() == [7]
+    await let_pass(LEASE_S + 1)
+    assert await open_streams() == []
+    await presence.flush(run, 0, FACTS)
+    assert await open_streams() == [7]
+
+
+async def test_a_stream_that_ended_is_gone_with_the_next_write(transactional_db):
+    presence = Presence()
+    one, _ = presence.opened(7), presence.opened(8)
+    await presence.flush(run, 0, FACTS)
+    presence.ended(one)
+    presence.ended(one)
+    assert presence.due(0)
+    await presence.flush(run, 0, FACTS)
+    assert await open_streams() == [8]
+    assert not presence.due(0)
+
+
+async def test_a_stream_shorter_than_a_round_is_never_written(transactional_db):
+    presence = Presence()
+    await presence.flush(run, 0, FACTS)
+    presence.ended(presence.opened(7))
+    assert not presence.due(0)
+
+
+async def test_what_could_not_be_written_is_written_later(transactional_db):
+    presence = Presence()
+    presence.opened(7)
+
+    async def fails(function, *args):
+        raise OSError
+
+    with pytest.raises(OSError):
+        await presence.flush(fails, 0, FACTS)
+    assert presence.due(0)
+    await presence.flush(run, 0, FACTS)
+    assert await open_streams() == [7]
+
+
+async def test_a_process_that_died_is_forgotten_with_its_streams(transactional_db):
+    dead, alive = Presence(), Presence()
+    dead.opened(7)
+    await dead.flush(run, 0, FACTS)
+    await let_pass(2 * LEASE_S + 1)
+    await alive.flush(run, 0, FACTS)
+    assert await sync_to_async(OpenStream.objects.count)() == 0
+    assert await sync_to_async(ServerProcess.objects.count)() == 1
+
+
+async def test_a_process_that_was_taken_for_dead_comes_back_with_its_streams(transactional_db):
+    presence = Presence()
+    presence.opened(7)
+    await presence.flush(run, 0, FACTS)
+    await sync_to_async(ServerProcess.objects.all().delete)()
+    presence.opened(8)
+    await presence.flush(run, 0, FACTS)
+    assert await open_streams() == [7, 8]
+
+
+async def test_a_hub_writes_its_streams_and_gives_its_lease_back(hub):
+    channel = await DatabaseChannel.acreate("orders")
+    listener = await channel.aadd_listener()
+    async with Stream(hub, channel.row, listener.row), Stream(hub, channel.row):
+        await hub.write_records()
+        assert await open_streams() == [listener.row.pk]
+        process = await sync_to_async(ServerProcess.objects.get)()
+        assert process.streams == 2
+    await hub.close()
+    assert await sync_to_async(ServerProcess.objects.count)() == 0
+
+
+def test_delays_are_percentiles_of_the_latest():
+    counters = Counters()
+    assert counters.delay_ms(0.5, 0.99) == [0.0, 0.0]
+    for number in range(101):
+        counters.handed_out(number / 1_000)
+    assert counters.delay_ms(0.5, 0.99) == [50.0, 99.0]
