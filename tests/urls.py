@@ -3,13 +3,31 @@
 import asyncio
 import gc
 import threading
+from typing import Any
 
 import psutil
 from django.contrib import admin
+from django.db.backends.signals import connection_created
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
 
 from eric_sse_django.shortcuts import publish
+
+queries = 0
+
+
+def count_queries(connection: Any, **_: object) -> None:
+    """Count what the connection executes from now on. Connected to connection_created."""
+
+    def execute(run: Any, *args: Any) -> Any:
+        global queries
+        queries += 1
+        return run(*args)
+
+    connection.execute_wrappers.append(execute)
+
+
+connection_created.connect(count_queries)
 
 
 async def counters(request: HttpRequest) -> JsonResponse:
@@ -22,7 +40,7 @@ async def counters(request: HttpRequest) -> JsonResponse:
             "threads": threading.active_count(),
             "files": process.num_fds(),
             "memory": process.memory_info().rss,
-            "cpu_s": sum(process.cpu_times()[:2]),
+            "queries": queries,
         }
     )
 

@@ -36,6 +36,10 @@ def command(server: str, application: str, port: int) -> list[str]:
         "hypercorn": ["--bind", f"127.0.0.1:{port}"],
         "granian": ["--interface", "asgi", "--host", "127.0.0.1", "--port", str(port)],
     }
+    if server == "wsgiref":  # publishes only
+        return [sys.executable, "-m", "tests.live.wsgi", str(port)]
+    if server == "runserver":
+        return [sys.executable, "-m", "django", "runserver", f"127.0.0.1:{port}"]
     return [sys.executable, "-m", server, *at[server], application]
 
 

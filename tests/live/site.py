@@ -44,7 +44,7 @@ async def get(url: str) -> bytes:
 
 
 async def counters(server: ASGIServer) -> dict[str, float]:
-    """Return what the server's process holds: tasks, threads, files, memory, cpu_s."""
+    """Return what the server's process holds: tasks, threads, files, memory, queries."""
     return dict(json.loads(await get(f"{server.url}/counters")))
 
 
