@@ -1,0 +1,245 @@
+"""The log: one INSERT, positions by commit, nothing skipped."""
+
+import json
+import random
+import threading
+import time
+from threading import Barrier, Event
+
+import pytest
+from django.db import connections
+from django.db.models import Max
+from django.test.utils import CaptureQueriesContext
+
+from eric_sse_django import log, notifier
+from eric_sse_django.database import DatabaseChannel
+from eric_sse_django.log.sequence import SEQUENCE_BATCH
+from eric_sse_django.message import Message
+from eric_sse_django.models import Listener, LogHead, QueuedMessage
+from tests import databases
+from tests.contract import count
+from tests.database.tools import PATIENCE_S, atomic, entries, payloads, threads
+
+# Seconds that one publisher may be delayed by another's open transaction.
+DELAY_S = 0.2
+
+several_writers = databases.on("postgres", "mariadb")
+
+
+@pytest.fixture
+def no_notifier(monkeypatch):
+    """Leave the sequencing to the test."""
+    monkeypatch.setattr(notifier.Notifier, "start", lambda self: None)
+
+
+class TestAppend:
+    def test_publishing_to_10_000_listeners_is_one_insert(self, database, channel, no_notifier):
+        Listener.objects.bulk_create(
+            Listener(channel=channel.row, name=f"till-{number}") for number in range(10_000)
+        )
+        for publish in (
+            lambda: channel.broadcast(count(1)),
+            lambda: channel.dispatch_to_owner(Listener(pk=7), count(1)),
+        ):
+            with CaptureQueriesContext(connections[database]) as queries:
+                publish()
+            [insert] = queries.captured_queries
+            assert insert["sql"].startswith("INSERT INTO")
+
+    def test_dispatch_is_one_insert_after_finding_the_listener(
+        self, database, channel, listener, no_notifier
+    ):
+        with CaptureQueriesContext(connections[database]) as queries:
+            channel.dispatch(listener.id, count(1))
+        assert [query["sql"][:6] for query in queries.captured_queries] == ["SELECT", "INSERT"]
+
+    def test_many_messages_are_fewer_inserts_than_messages(self, database, channel, no_notifier):
+        with CaptureQueriesContext(connections[database]) as queries:
+            channel.broadcast_many(count(number) for number in range(100))
+        inserts = [query for query in queries.captured_queries if "INSERT" in query["sql"]]
+        assert len(inserts) <= 3  # SQLite takes 999 parameters at once
+        log.sequence()
+        assert payloads() == list(range(100))
+
+    def test_a_message_is_born_without_a_position(self, database, channel, no_notifier):
+        channel.broadcast(count(1))
+        assert log.head() == (0, True)
+        assert payloads() == []
+
+
+class TestSequence:
+    def test_positions_are_unique_and_grow_in_the_order_of_publishing(
+        self, database, channel, no_notifier
+    ):
+        for _ in range(3):
+            channel.broadcast_many(count(number) for number in range(5))
+            assert log.sequence() == 5
+        positions = [entry.position for entry in entries()]
+        assert positions == sorted(set(positions))
+        assert payloads() == [*range(5)] * 3
+        assert log.head() == (positions[-1], False)
+
+    def test_nothing_pending_is_nothing_to_do(self, database, django_assert_num_queries):
+        with django_assert_num_queries(1, connection=connections[database]):
+            assert log.sequence() == 0
+
+    def test_a_large_backlog_is_sequenced_in_batches(self, database, channel, no_notifier):
+        channel.broadcast_many(count(number) for number in range(SEQUENCE_BATCH + 1))
+        assert [log.sequence() for _ in range(3)] == [SEQUENCE_BATCH, 1, 0]
+        assert payloads() == list(range(SEQUENCE_BATCH + 1))
+
+    def test_a_row_that_commits_late_is_sequenced_late_and_not_skipped(
+        self, database, channel, no_notifier
+    ):
+        published, may_commit = Event(), Event()
+
+        def late():
+            with atomic():
+                channel.broadcast(Message("late"))
+                published.set()
+                assert may_commit.wait(PATIENCE_S)
+
+        # On SQLite nobody else can write meanwhile: there it only commits late.
+        alone = connections[database].vendor == "sqlite"
+        with threads() as others:
+            others.start(late)
+            assert published.wait(PATIENCE_S)
+            if not alone:
+                channel.broadcast(Message("early"))
+                log.sequence()
+            reached, _ = log.head()
+            may_commit.set()
+            others.join()
+        late_id, newest_id = (
+            QueuedMessage.objects.get(type="late").pk,
+            QueuedMessage.objects.aggregate(Max("pk"))["pk__max"],
+        )
+        assert alone or late_id < newest_id
+        log.sequence()
+        assert [entry.type for entry in entries(after=reached)] == ["late"]
+
+    def test_a_lost_head_is_made_again_behind_all_positions(self, database, channel, no_notifier):
+        channel.broadcast(count(0))
+        log.sequence()
+        LogHead.objects.all().delete()
+        channel.broadcast(count(1))
+        assert log.sequence() == 1
+        assert payloads() == [0, 1]
+        assert LogHead.objects.get().position == entries()[-1].position
+
+
+class Publisher:
+    """Publishes its numbers in transactions of different sizes, some held open a while."""
+
+    MESSAGES = 500
+    commits = threading.Semaphore(0)
+
+    def __init__(self, key, channel, holds):
+        self.key, self.channel, self.holds = key, channel, holds
+
+    def publish(self):
+        chance = random.Random(self.key)
+        left = list(range(self.MESSAGES))
+        while left:
+            size = chance.choice([1, 2, 5, 20])
+            now, left = left[:size], left[size:]
+            with atomic():
+                for number in now:
+                    self.channel.broadcast(Message("count", [self.key, number]))
+                if self.holds and chance.random() < 0.2:
+                    # Until others have committed, or a little while.
+                    for _ in range(5):
+                        self.commits.acquire(timeout=0.005)
+            self.commits.release()
+
+
+def follow(number):
+    """Return the payloads of the first `number` messages, read by position as they come."""
+    position, got = 0, []
+    deadline = time.monotonic() + PATIENCE_S
+    while len(got) < number and time.monotonic() < deadline:
+        for entry in log.tail(position, log.END, None, 100):
+            assert entry.position > position
+            position = entry.position
+            got.append(json.loads(entry.payload))
+        time.sleep(0.001)  # the publishers want the interpreter, too
+    return got
+
+
+class TestConcurrency:
+    def test_a_reader_that_follows_gets_every_message_once_and_in_order(self, database, channel):
+        holds = connections[database].vendor != "sqlite"  # else the others could not write
+        publishers = [Publisher(key, channel, holds) for key in range(4)]
+        total = len(publishers) * Publisher.MESSAGES
+        done = Event()
+
+        def sequence():
+            while not done.wait(0.001):
+                log.sequence()
+
+        with threads() as others:
+            reading = others.start(follow, total)
+            others.start(sequence)  # beside the notifier
+            for publisher in publishers:
+                others.start(publisher.publish)
+            try:
+                got = reading.result()
+            finally:
+                done.set()
+        assert len(got) == total
+        for publisher in publishers:
+            # Transactions of one publisher follow each other, so all its numbers must.
+            numbers = [number for key, number in got if key == publisher.key]
+            assert numbers == list(range(Publisher.MESSAGES))
+        assert payloads() == got
+
+    @several_writers
+    def test_an_open_transaction_delays_no_other_publisher(self, database, channel):
+        published, may_commit = Event(), Event()
+
+        def slow_request():
+            with atomic():
+                channel.broadcast(Message("slow"))
+                published.set()
+                assert may_commit.wait(PATIENCE_S)
+
+        listener = channel.add_listener()
+        listener.start()
+        with threads() as others:
+            others.start(slow_request)
+            assert published.wait(PATIENCE_S)
+            delays = []
+            for number in range(20):
+                begin = time.monotonic()
+                channel.broadcast(count(number))
+                assert channel.deliver_next(listener.id).payload == number
+                assert notifier.flush(PATIENCE_S)
+                delays.append(time.monotonic() - begin)
+            # More rows than MariaDB takes as a list: beyond, it might read, and lock, all.
+            channel.broadcast_many(count(number) for number in range(SEQUENCE_BATCH + 200))
+            begin = time.monotonic()
+            assert notifier.flush(PATIENCE_S)
+            in_bulk_s = time.monotonic() - begin
+            may_commit.set()
+        assert max(delays) < DELAY_S
+        assert in_bulk_s < 5 * DELAY_S
+        notifier.flush()
+        assert entries()[-1].type == "slow"
+
+    @several_writers
+    def test_publishing_to_two_channels_in_either_order_never_deadlocks(self, database, channel):
+        channels = [channel, DatabaseChannel.create("bills")]
+        both = Barrier(2)
+
+        def publish(order):
+            for number in range(5):
+                with atomic():
+                    for each in order:
+                        each.broadcast(count(number))
+                        both.wait(PATIENCE_S)
+
+        with threads() as others:
+            others.start(publish, channels)
+            others.start(publish, channels[::-1])
+        notifier.flush()
+        assert sorted(payloads()) == sorted([*range(5)] * 4)

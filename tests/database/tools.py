@@ -1,0 +1,64 @@
+"""What these tests do to the database: transactions, other threads, a look at the log."""
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import connections, transaction
+from django.db.transaction import Atomic
+
+from eric_sse_django import log
+from eric_sse_django.entry import Entry
+
+# Seconds that a test waits for another thread.
+PATIENCE_S = 20.0
+
+
+def atomic() -> Atomic:
+    """Return a transaction on the database that the test uses."""
+    return transaction.atomic(using=log.database())
+
+
+def entries(after: int = 0) -> list[Entry]:
+    """Return all entries of the log after a position."""
+    return log.tail(after, log.END, None, 10_000)
+
+
+def payloads(after: int = 0) -> list[Any]:
+    """Return the payloads of all entries after a position."""
+    return [json.loads(entry.payload) for entry in entries(after)]
+
+
+class Threads:
+    """Starts functions on threads; see threads()."""
+
+    def __init__(self, executor: ThreadPoolExecutor) -> None:
+        self._executor = executor
+        self._begun: list[Future[Any]] = []
+
+    def start(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
+        """Run function(*args) on a thread; its connections are closed after it."""
+
+        def run() -> Any:
+            try:
+                return function(*args)
+            finally:
+                connections.close_all()
+
+        self._begun.append(self._executor.submit(run))
+        return self._begun[-1]
+
+    def join(self) -> list[Any]:
+        """Wait for all that was started; return what they returned, or raise what one raised."""
+        return [future.result(PATIENCE_S) for future in self._begun]
+
+
+@contextmanager
+def threads() -> Iterator[Threads]:
+    """Give a Threads; wait at the end for all that was started there."""
+    with ThreadPoolExecutor(16) as executor:
+        started = Threads(executor)
+        yield started
+        started.join()
