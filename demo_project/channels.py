@@ -27,8 +27,8 @@ MOST_LISTENERS = 50
 SLOW_WORKER = "slow-worker"
 NIGHT_SHIFT = "night-shift"
 PROGRAMS = {
-    SLOW_WORKER: "a program that takes one message every 2 s",
-    NIGHT_SHIFT: "never comes: what is sent to it stays queued",
+    SLOW_WORKER: "takes one message every 2 s",
+    NIGHT_SHIFT: "never comes; its queue grows",
 }
 
 _MOODS = (
@@ -77,7 +77,8 @@ def overview() -> list[dict[str, Any]]:
     """Return the inbox's listeners for the page: the programs, then who was seen last."""
     programs = list(_rows().filter(name__in=PROGRAMS))
     recent = _visitors().order_by("-seen")[: MOST_LISTENERS - len(programs)]
-    return [_described(row) for row in [*programs, *recent]]
+    online = {listener.id for listener in DatabaseChannel.load(INBOX).online()}
+    return [_described(row, row.name in online) for row in [*programs, *recent]]
 
 
 def _rows() -> QuerySet[Listener]:
@@ -89,11 +90,11 @@ def _visitors() -> Any:
     return _rows().exclude(name__in=PROGRAMS).annotate(seen=seen)
 
 
-def _described(row: Listener) -> dict[str, Any]:
+def _described(row: Listener, online: bool) -> dict[str, Any]:
     return {
         "id": row.name,
         "about": PROGRAMS.get(row.name) or (f"of {row.owner}" if row.owner else "a visitor"),
         "program": row.name in PROGRAMS,
         "waiting": len(DatabaseQueue(row)),
-        "seen": row.last_seen.isoformat() if row.last_seen else None,
+        "online": online,
     }

@@ -173,9 +173,11 @@ class Visitor:
         expect(notes).to_have_text(list(texts), timeout=PAGE_TIMEOUT_MS)
 
     def queue_of(self, listener: str) -> sync_api.Locator:
+        return self.row_of(listener).locator(".count")
+
+    def row_of(self, listener: str) -> sync_api.Locator:
         rows = self.page.locator("#listeners tr")
-        named = self.page.get_by_role("button", name=listener, exact=True)
-        return rows.filter(has=named).locator(".count")
+        return rows.filter(has=self.page.get_by_role("button", name=listener, exact=True))
 
 
 def test_who_comes_back_reads_in_order_what_they_missed(demo, browser):
@@ -249,12 +251,18 @@ def test_the_chart_moves_and_keeps_its_history_over_a_reload(demo, browser):
     ann = Visitor(browser, demo.url)
     line = ann.page.locator("#percent .line.cpu").first
     expect(ann.page.locator("#now-cpu")).to_have_text(re.compile(r"^\d+ %$"))
-    until(lambda: (line.get_attribute("d") or "").count("L") >= 3, timeout_s=15)
-    expect(ann.page.locator("#now-received")).to_have_text(re.compile(r"^[\d.]+ k?M?B/s$"))
+    expect(ann.page.locator("#now-received")).to_have_text(re.compile(r"^[\d.]+ [kMG]?B/s$"))
+
+    def is_drawn() -> bool:
+        return (line.get_attribute("d") or "").count("L") >= 6
+
+    assert until(is_drawn, timeout_s=15)
+    opened: list[str] = []
+    ann.page.on("request", lambda request: opened.append(request.url))
     ann.page.reload()
-    # At once: more than came since.
-    drawn = line.get_attribute("d") or ""
-    assert drawn.count("L") >= 3
+    assert until(is_drawn, timeout_s=4)  # within fewer seconds than samples
+    # A browser opens six connections to a site, for all its tabs.
+    assert len([url for url in opened if "/events/" in url]) == 2
     assert ann.problems == []
 
 

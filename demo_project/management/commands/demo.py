@@ -13,6 +13,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
 
 from demo_project import channels
 from demo_project.background import Background
@@ -31,7 +32,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         bind, port = options["bind"], options["port"]
         check_free(bind, port)
-        call_command("migrate", verbosity=0)
+        migrate()
         password = create_superuser()
         channels.create()
         self.allow(bind)
@@ -96,6 +97,17 @@ def check_free(bind: str, port: int) -> None:
                 f"stop that, or take another port with --port {other}"
             ) from error
         raise CommandError(f"Cannot listen on {bind} port {port}: {error}") from error
+
+
+def migrate() -> None:
+    """Make or renew the tables; raise CommandError when the file cannot be used."""
+    try:
+        call_command("migrate", verbosity=0)
+    except DatabaseError as error:
+        raise CommandError(
+            f"Cannot use the database {settings.DATABASES['default']['NAME']}: {error}. "
+            "Set DEMO_DATABASE to another file, or remove this one to begin anew."
+        ) from error
 
 
 def create_superuser() -> str | None:

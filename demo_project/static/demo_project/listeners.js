@@ -42,6 +42,7 @@ export class Listeners {
       row.querySelector(".count").textContent = listener.waiting;
       row.querySelector(".about").textContent = this.#about(listener);
       row.classList.toggle("waits", listener.waiting > 0);
+      row.classList.toggle("online", listener.online);
       bar.style.width = `${Math.min(1, listener.waiting / FULL) * 100}%`;
       return row;
     });
@@ -65,8 +66,9 @@ export class Listeners {
     return row;
   }
 
-  #about({ id, about }) {
-    return id === this.#me ? "you, in this browser" : about;
+  #about({ id, about, online }) {
+    const who = id === this.#me ? "you, in this browser" : about;
+    return online ? `${who} · online` : who;
   }
 
   #choose(id) {
