@@ -8,25 +8,36 @@ order of commit, and a row that commits late can not be skipped.
 
 from eric_sse_django.log.alias import database
 from eric_sse_django.log.append import append, control, row
+from eric_sse_django.log.depth import Depth, depths, lagging
 from eric_sse_django.log.forget import forget
+from eric_sse_django.log.glimpse import glimpse
 from eric_sse_django.log.moment import position_at
 from eric_sse_django.log.read import END, read, tail, waiting
 from eric_sse_django.log.sequence import head, pending, sequence
+from eric_sse_django.log.traffic import Traffic, traffic
 from eric_sse_django.log.trim import trim
+from eric_sse_django.log.union import union_all
 
 __all__ = [
     "END",
+    "Depth",
+    "Traffic",
     "append",
     "control",
     "database",
+    "depths",
     "forget",
+    "glimpse",
     "head",
+    "lagging",
     "pending",
     "position_at",
     "read",
     "row",
     "sequence",
     "tail",
+    "traffic",
     "trim",
+    "union_all",
     "waiting",
 ]

@@ -1,0 +1,7 @@
+"""The admin: who listens, what waits, whether it flows; and what to do about it."""
+
+from eric_sse_django.admin.channels import ChannelAdmin
+from eric_sse_django.admin.listeners import ListenerAdmin
+from eric_sse_django.admin.messages import MessageAdmin
+
+__all__ = ["ChannelAdmin", "ListenerAdmin", "MessageAdmin"]

@@ -1,0 +1,153 @@
+"""The admin of channels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.utils import quote
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import Count
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.http import urlencode
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from eric_sse_django import conf, log
+from eric_sse_django.admin.base import APP
+from eric_sse_django.admin.deleting import DeletesChannels, count_listeners
+from eric_sse_django.admin.sending import SendsMessages
+from eric_sse_django.admin.words import at_least, bounded, duration
+from eric_sse_django.database import DatabaseChannel
+from eric_sse_django.message import Message
+from eric_sse_django.models import Channel, OpenStream
+
+
+@dataclass
+class Facts:
+    """What a list of channels shows beside their rows."""
+
+    online: int
+    listeners: int
+    hour: str
+    day: str
+
+
+def facts_of(channels: Iterable[Channel]) -> dict[int, Facts]:
+    """Return the facts of the channels, by primary key. Three queries."""
+    keys = [channel.pk for channel in channels]
+    streams = OpenStream.objects.using(log.database()).online()
+    online = dict(
+        streams.filter(listener__channel__in=keys)
+        .values_list("listener__channel")
+        .annotate(listeners=Count("listener", distinct=True))
+    )
+    listeners, lately = count_listeners(keys), log.traffic()
+    return {
+        key: Facts(
+            online.get(key, 0),
+            listeners.get(key, 0),
+            at_least(lately.hour.get(key, 0), lately.hour_stops),
+            at_least(lately.day.get(key, 0), lately.day_stops),
+        )
+        for key in keys
+    }
+
+
+class ChannelList(ChangeList):
+    """A page of channels with their facts, read for all of them at once."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        rows = list(self.result_list)
+        facts = facts_of(rows)
+        for row in rows:
+            row._facts = facts[row.pk]
+        self.result_list = rows
+
+
+@admin.register(Channel)
+class ChannelAdmin(DeletesChannels, SendsMessages):
+    """Creates, shows, broadcasts to and deletes channels; their ids stay as they are."""
+
+    list_display = ("name", "listeners", "hour", "day", "retention", "format")
+    search_fields = ("name__startswith",)
+    search_help_text = gettext_lazy("How the id begins.")
+    ordering = ("name",)
+    sortable_by = ("name",)
+    readonly_fields = ("listeners", "hour", "day", "created_at")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return ChannelList
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.broadcast_view)
+        url = path("<path:object_id>/broadcast/", view, name=f"{APP}_channel_broadcast")
+        return [url, *super().get_urls()]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        # The id is in clients' URLs and in tickets.
+        return self.readonly_fields if obj is None else ("name", *self.readonly_fields)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        settings = (None, {"fields": ["name", "format", "retention_s"]})
+        if obj is None:
+            return [settings]
+        facts = ["listeners", "hour", "day", "created_at"]
+        return [settings, (gettext_lazy("Traffic"), {"fields": facts})]
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        context = {"may_send": self.has_publish_permission(request), **(extra_context or {})}
+        return super().change_view(request, object_id, form_url, context)
+
+    def broadcast_view(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        """Write a message to all of the channel's listeners."""
+        row = self.found(request, object_id, self.has_publish_permission(request))
+        if row is None:
+            return self.gone(request, object_id)
+
+        def publish(message: Message) -> str:
+            DatabaseChannel(row).broadcast(message)
+            self.record(request, [row], _("Broadcast a message of type “%s”.") % message.type)
+            return str(_("Message broadcast to “%s”.") % row)
+
+        back = reverse(f"admin:{APP}_channel_change", args=[quote(row.pk)])
+        response = self.compose(request, _("Broadcast a message"), publish, back, row)
+        return response or redirect(back)
+
+    def facts(self, row: Channel) -> Facts:
+        if not hasattr(row, "_facts"):
+            row._facts = facts_of([row])[row.pk]  # type: ignore[attr-defined]
+        found: Facts = row._facts  # type: ignore[attr-defined]
+        return found
+
+    @admin.display(description=gettext_lazy("listeners (online / all)"))
+    def listeners(self, row: Channel) -> Any:
+        facts = self.facts(row)
+        url = reverse(f"admin:{APP}_listener_changelist")
+        query = urlencode({"channel": row.name})
+        kind = "on" if facts.online else "off"
+        numbers = bounded(facts.online), bounded(facts.listeners)
+        html = '<a href="{}?{}"><span class="eric-pill eric-{}">{}</span> / {}</a>'
+        return format_html(html, url, query, kind, *numbers)
+
+    @admin.display(description=gettext_lazy("messages, last hour"))
+    def hour(self, row: Channel) -> str:
+        return self.facts(row).hour
+
+    @admin.display(description=gettext_lazy("last day"))
+    def day(self, row: Channel) -> str:
+        return self.facts(row).day
+
+    @admin.display(description=gettext_lazy("retention"))
+    def retention(self, row: Channel) -> str:
+        if row.retention_s is not None:
+            return duration(row.retention_s)
+        return _("%(time)s (default)") % {"time": duration(conf.get("RETENTION_S"))}

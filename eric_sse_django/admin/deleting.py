@@ -1,0 +1,83 @@
+"""Deleting channels: what goes with them is counted, never loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from django.contrib.admin.utils import quote
+from django.db import connections
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.text import capfirst
+
+from eric_sse_django import log
+from eric_sse_django.admin.base import APP, EricAdmin
+from eric_sse_django.admin.words import MOST, at_least, bounded
+from eric_sse_django.database.removal import remove_channel
+from eric_sse_django.models import Channel, Listener, QueuedMessage
+
+
+def count_listeners(channels: Iterable[int]) -> dict[int, int]:
+    """Return how many listeners each channel has, counted to MOST + 1. One query for 400."""
+    return _count(Listener, channels)
+
+
+def count_messages(channels: Iterable[int]) -> dict[int, int]:
+    """Return how many messages of each channel are kept, counted to MOST + 1."""
+    return _count(QueuedMessage, channels)
+
+
+def _count(model: type[Listener] | type[QueuedMessage], channels: Iterable[int]) -> dict[int, int]:
+    table = connections[log.database()].ops.quote_name(model._meta.db_table)
+    counted = (
+        f"SELECT {int(key)}, (SELECT COUNT(*) FROM (SELECT 1 AS one FROM {table} "
+        f"WHERE channel_id = {int(key)} LIMIT {MOST + 1}) counted)"
+        for key in channels
+    )
+    return dict(log.union_all(list(counted)))
+
+
+class DeletesChannels(EricAdmin):
+    """Tells before a deletion how much goes, and deletes in bounded memory."""
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Return what Django's confirmation shows: each channel with two numbers below it."""
+        rows: Sequence[Channel] = list(objs)
+        keys = [row.pk for row in rows]
+        listeners, messages = count_listeners(keys), count_messages(keys)
+        shown: list[Any] = []
+        for row in rows:
+            shown.append(_named(row))
+            shown.append([_of(Listener, listeners[row.pk]), _of(QueuedMessage, messages[row.pk])])
+        totals = {
+            Channel._meta.verbose_name_plural: len(rows),
+            Listener._meta.verbose_name_plural: _total(listeners),
+            QueuedMessage._meta.verbose_name_plural: _total(messages),
+        }
+        return shown, totals, set(), []
+
+    def delete_model(self, request: HttpRequest, obj: Channel) -> None:
+        remove_channel(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Channel]) -> None:
+        for row in queryset:
+            remove_channel(row)
+
+
+def _total(counts: dict[int, int]) -> str:
+    total = sum(min(count, MOST) for count in counts.values())
+    return at_least(total, any(count > MOST for count in counts.values()))
+
+
+def _named(row: Channel) -> str:
+    url = reverse(f"admin:{APP}_channel_change", args=[quote(row.pk)])
+    return format_html('{}: <a href="{}">{}</a>', capfirst(Channel._meta.verbose_name), url, row)
+
+
+def _of(model: type[Listener] | type[QueuedMessage], count: int) -> str:
+    one = count == 1
+    name = model._meta.verbose_name if one else model._meta.verbose_name_plural
+    return f"{bounded(count)} {name}"

@@ -1,0 +1,132 @@
+"""Filters that use indexes, and look nothing up to offer their choices but channels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from eric_sse_django import log
+from eric_sse_django.models import Channel, OpenStream
+
+# Channels offered in the sidebar; any other is found by searching for its id.
+MOST_CHANNELS = 30
+# Messages that the filters of the log look through, newest first: it has no index on
+# type, nor on a channel's messages in their order.
+MOST_FILTERED = 100_000
+LAG = timedelta(minutes=1)
+
+
+class OnlineFilter(admin.SimpleListFilter):
+    title = _("online")
+    parameter_name = "online"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("yes", _("Online")), ("no", _("Offline"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        streams = OpenStream.objects.online().values("listener")
+        if self.value() == "yes":
+            return queryset.filter(pk__in=streams)
+        return queryset.exclude(pk__in=streams) if self.value() == "no" else queryset
+
+
+class StateFilter(admin.SimpleListFilter):
+    title = _("state")
+    parameter_name = "running"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("yes", _("Running")), ("no", _("Stopped"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() in ("yes", "no"):
+            return queryset.filter(running=self.value() == "yes")
+        return queryset
+
+
+class LaggingFilter(admin.SimpleListFilter):
+    title = _("queue")
+    parameter_name = "lagging"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("yes", _("Lagging: waits over a minute"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() == "yes":
+            return log.lagging(queryset, timezone.now() - LAG)
+        return queryset
+
+
+class ChannelFilter(admin.SimpleListFilter):
+    title = _("channel")
+    parameter_name = "channel"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        channels = Channel.objects.order_by("name").values_list("name", "name")
+        return list(channels[:MOST_CHANNELS])
+
+    def has_output(self) -> bool:
+        return True  # also for a channel that is not among those offered
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        yield from super().choices(changelist)
+        value = self.value()
+        if value and value not in dict(self.lookup_choices):
+            yield {"selected": True, "query_string": "", "display": value}
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(channel__name=self.value()) if self.value() else queryset
+
+
+class Recent:
+    """Keeps a filter of the log to its newest messages."""
+
+    def recent(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        head, _waits = log.head()
+        return queryset.filter(position__gt=head - MOST_FILTERED)
+
+
+class LogChannelFilter(Recent, ChannelFilter):
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        found = super().queryset(request, queryset)
+        return self.recent(found) if self.value() else found
+
+
+class TypeFilter(Recent, admin.SimpleListFilter):
+    """A type, typed in: to offer those there are would mean reading the whole log."""
+
+    title = _("type")
+    parameter_name = "type"
+    template = "admin/eric_sse_django/text_filter.html"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("", "")]
+
+    def has_output(self) -> bool:
+        return True
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        others = changelist.get_filters_params()
+        others.pop(self.parameter_name, None)
+        hidden = [(name, value) for name, values in others.items() for value in _listed(values)]
+        yield {
+            "name": self.parameter_name,
+            "value": self.value() or "",
+            "hidden": hidden,
+            "clear": changelist.get_query_string(remove=[self.parameter_name]),
+        }
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        return self.recent(queryset.filter(type=value)) if value else queryset
+
+
+def _listed(values: Any) -> list[Any]:
+    return list(values) if isinstance(values, (list, tuple)) else [values]

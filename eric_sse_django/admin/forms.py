@@ -1,0 +1,71 @@
+"""What an operator types in."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from eric_sse_django import conf, log, wire
+from eric_sse_django.admin.typed import AnyModelForm
+from eric_sse_django.exception import InvalidMessageFormat
+from eric_sse_django.message import Message
+from eric_sse_django.models import TYPE_MAX_LENGTH, Channel
+
+
+class MessageForm(forms.Form):
+    """A type and a payload, held to the rules of publishing."""
+
+    type = forms.CharField(
+        label=_("Type"),
+        max_length=TYPE_MAX_LENGTH,
+        help_text=_("The event's name, which clients listen for."),
+        widget=forms.TextInput(attrs={"class": "vTextField", "autocomplete": "off"}),
+    )
+    payload = forms.CharField(
+        label=_("Payload"),
+        required=False,
+        help_text=_('Any JSON value, such as {"order": 7} or "text". Empty: null.'),
+        widget=forms.Textarea(
+            attrs={"class": "vLargeTextField eric-json", "rows": 10, "spellcheck": "false"}
+        ),
+    )
+
+    def clean_type(self) -> str:
+        name: str = self.cleaned_data["type"]
+        try:
+            log.row(Channel(), Message(name))
+        except InvalidMessageFormat as error:
+            raise forms.ValidationError(str(error)) from error
+        return name
+
+    def clean_payload(self) -> Any:
+        text = self.cleaned_data["payload"].strip()
+        try:
+            payload = json.loads(text) if text else None
+            wire.json_text(payload, conf.get("MAX_MESSAGE_BYTES"))
+        except json.JSONDecodeError as error:
+            where = {"line": error.lineno, "column": error.colno, "error": error.msg}
+            sentence = _("This is no JSON: %(error)s (line %(line)d, column %(column)d).") % where
+            raise forms.ValidationError(sentence) from error
+        except (ValueError, RecursionError) as error:  # a number or a nesting too large
+            raise forms.ValidationError(_("This cannot be read as JSON.")) from error
+        except InvalidMessageFormat as error:
+            raise forms.ValidationError(str(error)) from error
+        return payload
+
+    def message(self) -> Message:
+        """Return the message of a form that is valid."""
+        return Message(self.cleaned_data["type"], self.cleaned_data["payload"])
+
+
+class ListenerForm(AnyModelForm):
+    """A listener to add by hand."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "name" in self.fields:
+            self.fields["name"].required = False
+            self.fields["name"].help_text = _("Empty: an id nobody can guess.")

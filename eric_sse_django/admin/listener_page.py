@@ -1,0 +1,159 @@
+"""A listener's page: what waits, what went out, its streams, and buttons."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.utils import quote
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed
+from django.shortcuts import redirect
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from eric_sse_django import conf, log
+from eric_sse_django.admin.base import APP
+from eric_sse_django.admin.operations import BY_NAME, OPERATIONS, Operation
+from eric_sse_django.admin.sending import SendsMessages
+from eric_sse_django.admin.words import age, link
+from eric_sse_django.database import DatabaseListener
+from eric_sse_django.models import Listener, OpenStream
+from eric_sse_django.shortcuts import stream_url
+
+# Messages of each kind, and streams, that the page shows.
+MOST_SHOWN = 20
+
+
+class ListenerPage(SendsMessages):
+    """What ListenerAdmin shows of one listener."""
+
+    readonly_fields = (
+        "online",
+        "state",
+        "owner_link",
+        "queue",
+        "oldest",
+        "seen",
+        "cursor",
+        "start",
+        "floor",
+        "created_at",
+        "channel_link",
+    )
+
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        return self.allowed(request, "operate_listener")
+
+    def has_sign_permission(self, request: HttpRequest) -> bool:
+        return self.allowed(request, "sign_listener")
+
+    def get_urls(self) -> list[URLPattern]:
+        def named(pattern: str, view: Any, name: str) -> URLPattern:
+            wrapped = self.admin_site.admin_view(view)
+            url: URLPattern = path(
+                f"<path:object_id>/{pattern}", wrapped, name=f"{APP}_listener_{name}"
+            )
+            return url
+
+        return [
+            named("operate/<str:operation>/", self.operate_view, "operate"),
+            named("send/", self.send_view, "send"),
+            named("stream-url/", self.stream_url_view, "stream_url"),
+            *super().get_urls(),
+        ]
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        if obj is None:
+            return [(None, {"fields": ["channel", "name", "owner", "running"]})]
+        now = [("online", "state"), ("queue", "oldest", "seen"), ("channel_link", "owner_link")]
+        positions = ["created_at", "start", "cursor", "floor"]
+        return [
+            (None, {"fields": now}),
+            (gettext_lazy("Place in the log"), {"fields": positions, "classes": ["collapse"]}),
+        ]
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).select_related("channel", "owner")
+
+    @admin.display(description=gettext_lazy("owner"), empty_value="-")
+    def owner_link(self, row: Listener) -> Any:
+        return link(row.owner) if row.owner else None
+
+    @admin.display(description=gettext_lazy("channel"))
+    def channel_link(self, row: Listener) -> Any:
+        return link(row.channel)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        row = self.get_object(request, object_id) if request.method == "GET" else None
+        context = {} if row is None else self.around(request, row)
+        context |= extra_context or {}
+        return super().change_view(request, object_id, form_url, context)
+
+    def around(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        """Return what stands around the fields: buttons, messages and streams."""
+        may_read = self.allowed(request, "view_queuedmessage")
+        waiting, served = log.glimpse(row, MOST_SHOWN) if may_read else ([], [])
+        streams = OpenStream.objects.using(log.database()).online().filter(listener=row)
+        streams = streams.select_related("process").order_by("-opened_at")
+        offered = [op for op in OPERATIONS if op.name != ("start" if row.running else "stop")]
+        return {
+            "operations": offered if self.has_operate_permission(request) else [],
+            "may_send": self.has_publish_permission(request),
+            "may_sign": self.has_sign_permission(request),
+            "may_read": may_read,
+            "waiting": [(message, age(message.created_at)) for message in waiting],
+            "served": [(message, age(message.created_at)) for message in served],
+            "streams": [(stream, age(stream.opened_at)) for stream in streams[:MOST_SHOWN]],
+        }
+
+    def operate_view(
+        self, request: HttpRequest, object_id: str, operation: str
+    ) -> HttpResponseBase:
+        """Do one of OPERATIONS to this listener, and go back to its page."""
+        row = self.found(request, object_id, self.has_operate_permission(request))
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if row is None or operation not in BY_NAME:
+            return self.gone(request, object_id)
+        self.operate(request, BY_NAME[operation], [row])
+        return redirect(self.url_of(row))
+
+    def operate(self, request: HttpRequest, operation: Operation, rows: list[Listener]) -> None:
+        """Do it, write it to their histories, and tell how many it changed."""
+        count = operation.run(rows)
+        self.record(request, rows, operation.past)
+        text = operation.done % {"count": count}
+        if 0 < count < len(rows):
+            text = f"{text} {_('There was nothing to do for the others.')}"
+        self.message_user(request, text, messages.SUCCESS if count else messages.WARNING)
+
+    def send_view(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        """Write a message to this listener."""
+        row = self.found(request, object_id, self.has_publish_permission(request))
+        if row is None:
+            return self.gone(request, object_id)
+        return self.send_to(request, [row], self.url_of(row)) or redirect(self.url_of(row))
+
+    def stream_url_view(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        """Show a signed URL once: who has it has the stream, so it is kept nowhere."""
+        row = self.found(request, object_id, self.has_sign_permission(request))
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if row is None:
+            return self.gone(request, object_id)
+        expires_at = timezone.now() + timedelta(seconds=conf.get("TICKET_MAX_AGE_S"))
+        url = request.build_absolute_uri(stream_url(DatabaseListener(row), ticket=True))
+        self.record(request, [row], _("Made a signed stream URL."))
+        context = {"url": url, "expires_at": expires_at}
+        response = self.page(request, "stream_url.html", _("Stream URL"), row, **context)
+        response["Cache-Control"] = "no-store"
+        return response
+
+    def url_of(self, row: Listener) -> str:
+        name = f"admin:{APP}_listener_change"
+        return reverse(name, args=[quote(row.pk)], current_app=self.admin_site.name)

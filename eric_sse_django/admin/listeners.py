@@ -1,0 +1,100 @@
+"""The admin of listeners: their list and what can be done from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.contrib.auth import get_user_model
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponseBase
+from django.utils.translation import gettext_lazy as _
+
+from eric_sse_django.admin.facts import FactColumns, facts_of
+from eric_sse_django.admin.filters import (
+    ChannelFilter,
+    LaggingFilter,
+    OnlineFilter,
+    StateFilter,
+)
+from eric_sse_django.admin.forms import ListenerForm
+from eric_sse_django.admin.listener_page import ListenerPage
+from eric_sse_django.admin.operations import OPERATIONS, Operation
+from eric_sse_django.database.rows import create_listener
+from eric_sse_django.models import Listener
+
+
+class ListenerList(ChangeList):
+    """A page of listeners with their facts, read for all of them at once."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        rows = list(self.result_list)
+        facts = facts_of(rows)
+        for row in rows:
+            row._facts = facts[row.pk]
+        self.result_list = rows
+
+
+def action(operation: Operation) -> Callable[..., None]:
+    """Return the admin action that does the operation to what is selected."""
+
+    def act(modeladmin: ListenerAdmin, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        rows = modeladmin.picked(request, queryset)
+        if rows is not None:
+            modeladmin.operate(request, operation, rows)
+
+    act.__name__ = operation.name
+    act.short_description = operation.label  # type: ignore[attr-defined]
+    act.allowed_permissions = ["operate"]  # type: ignore[attr-defined]
+    return act
+
+
+@admin.register(Listener)
+class ListenerAdmin(FactColumns, ListenerPage):
+    """Shows, adds, removes and operates; a listener in use is never edited."""
+
+    list_display = (
+        "name",
+        "online",
+        "channel",
+        "owner",
+        "queue",
+        "oldest",
+        "seen",
+        "state",
+    )
+    list_filter = (OnlineFilter, StateFilter, LaggingFilter, ChannelFilter)
+    list_select_related = ("channel", "owner")
+    ordering = ("channel", "name")
+    sortable_by = ("seen",)  # the others by their index: channel, then id
+    search_help_text = _("The exact id of a listener or channel, or an owner's exact name.")
+    form = ListenerForm
+    autocomplete_fields = ("channel",)
+    raw_id_fields = ("owner",)
+    actions = (*(action(operation) for operation in OPERATIONS), "send", "delete_selected")
+
+    def get_search_fields(self, request: HttpRequest) -> list[str]:
+        owner = f"owner__{get_user_model().USERNAME_FIELD}__exact"
+        return ["name__exact", "channel__name__exact", owner]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return ListenerList
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # its channel and id are in URLs, and its cursor is the hubs' to write
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> Any:
+        return {"running": True, **super().get_changeform_initial_data(request)}
+
+    def save_model(self, request: HttpRequest, obj: Listener, form: Any, change: bool) -> None:
+        """Add it as add_listener() does: it begins at the head of the log."""
+        made = create_listener(obj.channel, obj.name or None, obj.owner, obj.running)
+        obj.__dict__.update(made.__dict__)
+
+    @admin.action(description=_("Send a message"), permissions=["publish"])
+    def send(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase | None:
+        rows = self.picked(request, queryset.select_related("channel"))
+        return None if rows is None else self.send_to(request, rows)

@@ -1,0 +1,151 @@
+"""The admin of the log: what was published, to whom, and who has it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import QuerySet
+from django.db.models.functions import Left
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from eric_sse_django import log
+from eric_sse_django.admin.base import EricAdmin
+from eric_sse_django.admin.filters import LogChannelFilter, TypeFilter
+from eric_sse_django.admin.reach import Reach, reach_of_one, reach_of_page
+from eric_sse_django.admin.words import MOST, age, bounded, link, pill, pretty
+from eric_sse_django.models import Listener, QueuedMessage
+
+# Characters of a payload in the list.
+PREVIEW = 80
+# Messages of one listener that a search for it finds.
+MOST_FOUND = 1_000
+# A position is a 64-bit number.
+MOST_DIGITS = 18
+
+
+class MessageList(ChangeList):
+    """A page of messages with how far they went; without their payloads but the beginnings."""
+
+    def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet[Any]:
+        found = super().get_queryset(request, *args, **kwargs)
+        light: QuerySet[Any] = found.defer("payload").annotate(
+            preview=Left("payload", PREVIEW + 1)
+        )
+        return light
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        rows = list(self.result_list)
+        reaches = reach_of_page(rows)
+        for row in rows:
+            row._reach = reaches.get(row.pk)
+        self.result_list = rows
+
+
+@admin.register(QueuedMessage)
+class MessageAdmin(EricAdmin):
+    """A log is read."""
+
+    list_display = ("place", "channel", "to", "type", "beginning", "published", "delivered")
+    list_display_links = ("place",)
+    list_filter = (LogChannelFilter, TypeFilter)
+    list_select_related = ("channel", "listener", "owner")
+    ordering = ("-position", "-id")
+    sortable_by = ()
+    search_fields = ("position",)
+    search_help_text = gettext_lazy("An exact position, or a listener's exact id.")
+    fieldsets = (
+        (None, {"fields": ["place", "channel_link", "to", "type", "payload_text"]}),
+        (gettext_lazy("Delivery"), {"fields": ["delivered", "created_at", "expires_at"]}),
+        (gettext_lazy("Signature"), {"fields": ["sender", "uid"]}),
+    )
+    readonly_fields = ("place", "channel_link", "to", "payload_text", "delivered")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return MessageList
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False  # published from a channel's page, which checks and wakes
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # some listeners have it already
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # retention removes it, and tells who missed it
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Find by position and by listener, each by its index: never a scan of the log."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        rows = QueuedMessage.objects.using(log.database())
+        keys: list[int] = []
+        if term.isascii() and term.isdigit() and len(term) <= MOST_DIGITS:
+            keys += rows.filter(position=int(term)).values_list("pk", flat=True)
+        for listener in Listener.objects.using(log.database()).filter(name=term)[:10]:
+            own = rows.filter(channel=listener.channel_id, listener=listener, owner=None)
+            latest = own.order_by("-listener_id", "-owner_id", "-position")
+            keys += latest.values_list("pk", flat=True)[:MOST_FOUND]
+        return queryset.filter(pk__in=keys), False
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        waiting = log.pending()[: MOST + 1].count()
+        context = {"pending": bounded(waiting) if waiting else "", **(extra_context or {})}
+        return super().changelist_view(request, context)
+
+    @admin.display(description=gettext_lazy("position"), ordering="position")
+    def place(self, row: QueuedMessage) -> Any:
+        return pill("late", _("pending")) if row.position is None else str(row.position)
+
+    @admin.display(description=gettext_lazy("to"))
+    def to(self, row: QueuedMessage) -> Any:
+        if row.listener_id is not None:
+            found = _related(row, "listener")
+            return link(found) if found else _("a listener that is gone")
+        if row.owner_id is not None:
+            owner = _related(row, "owner")
+            text = _("all of %s") % owner if owner else _("a user who is gone")
+            return link(owner, text) if owner else text
+        return format_html('<span class="eric-quiet">{}</span>', _("everyone"))
+
+    @admin.display(description=gettext_lazy("payload"))
+    def beginning(self, row: Any) -> Any:
+        text = row.preview if len(row.preview) <= PREVIEW else f"{row.preview[:PREVIEW]}…"
+        return format_html('<code class="eric-preview">{}</code>', text)
+
+    @admin.display(description=gettext_lazy("payload"))
+    def payload_text(self, row: QueuedMessage) -> Any:
+        html = '<pre class="eric-payload" tabindex="0" role="region" aria-label="{}">{}</pre>'
+        return format_html(html, _("Payload as JSON"), pretty(row.payload))
+
+    @admin.display(description=gettext_lazy("channel"))
+    def channel_link(self, row: QueuedMessage) -> Any:
+        return link(row.channel)
+
+    @admin.display(description=gettext_lazy("published"))
+    def published(self, row: QueuedMessage) -> Any:
+        return age(row.created_at)
+
+    @admin.display(description=gettext_lazy("delivered to"), empty_value="-")
+    def delivered(self, row: QueuedMessage) -> Any:
+        reach: Reach | None = row._reach if hasattr(row, "_reach") else reach_of_one(row)
+        if reach is None:
+            return None
+        numbers = {"some": bounded(reach.delivered), "all": bounded(reach.addressed)}
+        return _("%(some)s of %(all)s") % numbers
+
+
+def _related(row: QueuedMessage, name: str) -> Any:
+    """Return the listener or owner, None if it was removed: nothing in the database holds it."""
+    key = getattr(row, f"{name}_id")
+    if name in row._state.fields_cache:
+        return getattr(row, name)
+    model = QueuedMessage._meta.get_field(name).related_model
+    return model._base_manager.filter(pk=key).first()  # type: ignore[union-attr]

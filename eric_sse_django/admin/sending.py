@@ -1,0 +1,67 @@
+"""The page on which a message is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db import transaction
+from django.http import HttpRequest, HttpResponseBase
+from django.shortcuts import redirect
+from django.utils.translation import gettext as _
+
+from eric_sse_django import log
+from eric_sse_django.admin.base import EricAdmin, told
+from eric_sse_django.admin.forms import MessageForm
+from eric_sse_django.database import operations
+from eric_sse_django.message import Message
+from eric_sse_django.models import Listener
+
+# Listeners named above the form; of more, the number says enough.
+MOST_NAMED = 10
+
+
+class SendsMessages(EricAdmin):
+    """Sends a message to what is selected: shows the form until it is valid."""
+
+    def send_to(
+        self, request: HttpRequest, rows: list[Listener], back: str | None = None
+    ) -> HttpResponseBase | None:
+        """Return the form's page; None, or the way `back`, once the message is sent."""
+
+        def publish(message: Message) -> str:
+            operations.send(rows, message)
+            self.record(request, rows, _("Sent a message of type “%s”.") % message.type)
+            sent = "Message sent to %(count)d listener.", "Message sent to %(count)d listeners."
+            return told(len(rows), *sent)
+
+        hidden = [] if back else [("action", "send"), ("select_across", "0")]
+        hidden += [] if back else [(ACTION_CHECKBOX_NAME, str(row.pk)) for row in rows]
+        named = [f"{row.name} ({row.channel})" for row in rows[:MOST_NAMED]]
+        context = {"hidden": hidden, "named": named, "unnamed": len(rows) - len(named)}
+        row = rows[0] if back else None
+        return self.compose(request, _("Send a message"), publish, back, row, **context)
+
+    def compose(
+        self,
+        request: HttpRequest,
+        title: str,
+        publish: Callable[[Message], str],
+        back: str | None,
+        row: Any = None,
+        **context: Any,
+    ) -> HttpResponseBase | None:
+        """
+        Return the page of a form, until a valid one is posted: then publish() is called.
+
+        It returns what to tell; then None is returned, or the redirect `back`.
+        """
+        form = MessageForm(request.POST if "payload" in request.POST else None)
+        if form.is_valid():
+            with transaction.atomic(using=log.database()):
+                text = publish(form.message())
+            self.message_user(request, text, messages.SUCCESS)
+            return redirect(back) if back else None
+        return self.page(request, "send.html", title, row, form=form, **context)

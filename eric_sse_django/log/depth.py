@@ -1,0 +1,92 @@
+"""How much waits for whom, and since when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import connections
+from django.db.models import OuterRef, Q, QuerySet, Subquery
+
+from eric_sse_django.entry import CONTROLS
+from eric_sse_django.log.alias import database
+from eric_sse_django.log.ranges import Range, in_order, ranges_of
+from eric_sse_django.log.union import union_all
+from eric_sse_django.models import Listener, QueuedMessage
+
+
+@dataclass(frozen=True)
+class Depth:
+    """How many messages wait (counted to one more than was asked), and the oldest's time."""
+
+    waiting: int = 0
+    oldest: datetime | None = None
+
+
+def depths(listeners: Iterable[Listener], most: int = 1_000) -> dict[int, Depth]:
+    """
+    Return how deep each listener's queue is, by primary key; `most + 1` means more.
+
+    One query for each 400 ranges, of which a listener has two or three; those that
+    several share, as broadcasts after one cursor, count once.
+    """
+    rows = list(listeners)
+    ranges = list(dict.fromkeys(part for row in rows for part in ranges_of(row, row.cursor)))
+    branches = [_branch(number, part, most + 1) for number, part in enumerate(ranges)]
+    found = union_all(branches, [part.params() * 2 for part in ranges])
+    when = _converter()
+    by_range = {ranges[number]: (count, when(oldest)) for number, count, oldest in found}
+    return {
+        row.pk: _sum([by_range[part] for part in ranges_of(row, row.cursor)], most) for row in rows
+    }
+
+
+def _branch(number: int, part: Range, limit: int) -> str:
+    rows = part.rows()
+    return (
+        f"SELECT {number}, (SELECT COUNT(*) FROM (SELECT 1 AS one {rows} LIMIT {limit}) counted), "
+        f"(SELECT created_at {rows} {in_order()} LIMIT 1)"
+    )
+
+
+def _sum(parts: list[tuple[int, datetime | None]], most: int) -> Depth:
+    waiting = min(sum(count for count, _ in parts), most + 1)
+    return Depth(waiting, min((oldest for _, oldest in parts if oldest), default=None))
+
+
+def _converter() -> Any:
+    """Return what makes a datetime of the value that the database's driver gives."""
+    connection = connections[database()]
+    column = QueuedMessage._meta.get_field("created_at").cached_col
+    converters = connection.ops.get_db_converters(column)
+
+    def convert(value: Any) -> datetime | None:
+        for converter in converters:
+            value = converter(value, column, connection)
+        found: datetime | None = value
+        return found
+
+    return convert
+
+
+def lagging(listeners: QuerySet[Listener], since: datetime) -> QuerySet[Listener]:
+    """Return those for whom something waits that was published before `since`."""
+    addresses = {
+        "_to_all": Q(listener__isnull=True, owner__isnull=True),
+        "_to_it": Q(listener=OuterRef("pk"), owner__isnull=True) & ~Q(type__in=CONTROLS),
+        "_to_owner": Q(listener__isnull=True, owner=OuterRef("owner")),
+    }
+    oldest = {
+        name: Subquery(
+            QueuedMessage.objects.filter(
+                address, channel=OuterRef("channel"), position__gt=OuterRef("cursor")
+            )
+            .order_by("listener_id", "owner_id", "position")
+            .values("created_at")[:1]
+        )
+        for name, address in addresses.items()
+    }
+    late = [Q(**{f"{name}__lt": since}) for name in oldest]
+    return listeners.alias(**oldest).filter(late[0] | late[1] | late[2])
