@@ -187,6 +187,8 @@ def test_who_comes_back_reads_in_order_what_they_missed(demo, browser):
 
     ann.toggle()
     expect(ann.page.locator("#inbox-state")).to_have_text("offline")
+    expect(ann.row_of(bob.name)).to_contain_text("online")
+    expect(bob.row_of(ann.name)).not_to_contain_text("online")
     bob.broadcast("first")
     bob.dispatch(ann.name, "second, to Ann alone")
     ann.broadcast("third, by Ann herself")
