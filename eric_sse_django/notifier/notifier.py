@@ -1,18 +1,16 @@
-"""After a commit: give the committed messages their positions, then wake who serves them."""
+"""The thread that sequences, wakes and trims."""
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import logging
-import os
 import random
 import threading
 import time
 from collections.abc import Callable
 
 from django.db import Error as DatabaseError
-from django.db import connections, transaction
+from django.db import connections
 
 from eric_sse_django import conf, log, wakes
 from eric_sse_django.outage import Outage
@@ -172,78 +170,3 @@ def _trim_pause() -> float:
     """Return the seconds to the next trim, jittered so that processes take turns; 0: never."""
     pause: float = conf.get("TRIM_INTERVAL_S")
     return pause * random.uniform(0.75, 1.25)
-
-
-_current: Notifier | None = None
-_current_lock = threading.Lock()
-
-
-def current() -> Notifier:
-    """Return this process's notifier."""
-    global _current
-    if _current is None:
-        with _current_lock:
-            if _current is None:
-                _current = Notifier()
-    return _current
-
-
-def ring() -> None:
-    """Have the committed messages sequenced and their streams woken. Returns at once."""
-    current().ring()
-
-
-def ring_on_commit() -> None:
-    """Ring when the caller's transaction commits; at once without one. A rollback wakes nobody."""
-    if not owes():
-        transaction.on_commit(ring, using=log.database(), robust=True)
-
-
-def owes() -> bool:
-    """Whether the caller's transaction has published, and rings when it commits."""
-    waiting = connections[log.database()].run_on_commit
-    return any(callback is ring for _, callback, *_ in waiting)
-
-
-def settle() -> None:
-    """
-    Give positions to what the caller can see.
-
-    Inside the caller's transaction that is done only for what it published itself
-    (it then holds the log's order until it ends): what others committed is left to
-    the notifier, so that a slow request delays nobody.
-    """
-    if not log.pending().exists():
-        return
-    if connections[log.database()].in_atomic_block and not owes():
-        ring()
-        return
-    sequenced = 0
-    while count := log.sequence():
-        sequenced += count
-    if sequenced:
-        transaction.on_commit(current().wake, using=log.database(), robust=True)
-
-
-def flush(timeout_s: float = EXIT_FLUSH_S) -> bool:
-    """Wait until what this process has committed is sequenced; False when it took longer."""
-    return _current is None or _current.flush(timeout_s)
-
-
-def close() -> None:
-    """Stop this process's notifier; the next ring starts another."""
-    global _current
-    with _current_lock:
-        closing, _current = _current, None
-    if closing is not None:
-        closing.close()
-
-
-def _forget_after_fork() -> None:
-    # The parent's thread is not here, and its locks may be held for ever.
-    global _current, _current_lock
-    _current, _current_lock = None, threading.Lock()
-
-
-os.register_at_fork(after_in_child=_forget_after_fork)
-atexit.register(flush)
