@@ -1,0 +1,137 @@
+"""Cursors on their way to the database: batched, never lowered, never waiting for others."""
+
+import asyncio
+import threading
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.db import OperationalError, connections, transaction
+from django.test.utils import CaptureQueriesContext
+
+from eric_sse_django.database import DatabaseChannel
+from eric_sse_django.hub import cursors
+from eric_sse_django.hub.cursors import Cursors, write
+from eric_sse_django.models import Listener
+from tests.databases import on, rolled_back
+
+
+def add(count):
+    channel = DatabaseChannel.create()
+    return [channel.add_listener().row.pk for _ in range(count)]
+
+
+def stored(*keys):
+    rows = dict(Listener.objects.values_list("pk", "cursor"))
+    return [rows[key] for key in keys]
+
+
+@rolled_back
+def test_each_distinct_position_is_one_update(database):
+    a, b, c, d = add(4)
+    with CaptureQueriesContext(connections[database]) as queries:
+        assert write([(a, 5), (b, 9), (c, 5), (d, 0)]) == []
+    updates = [query["sql"] for query in queries if query["sql"].startswith("UPDATE")]
+    assert len(updates) == 3
+    assert stored(a, b, c, d) == [5, 9, 5, 0]
+    assert Listener.objects.filter(last_seen=None).count() == 0
+
+
+@rolled_back
+def test_a_cursor_is_never_lowered(database):
+    (a,) = add(1)
+    write([(a, 9)])
+    write([(a, 5)])
+    assert stored(a) == [9]
+
+
+@on("postgres", "mariadb")
+def test_a_listener_that_a_request_has_locked_is_left_for_the_next_time(database):
+    a, b = add(2)
+    left = []
+    with transaction.atomic(using=database):
+        Listener.objects.select_for_update().get(pk=a)
+        thread = threading.Thread(target=lambda: left.extend(write_and_close([(a, 5), (b, 5)])))
+        thread.start()
+        thread.join(5)
+        assert left == [(a, 5)]
+    assert stored(a, b) == [0, 5]
+    assert write([(a, 5), (999_999, 5)]) == []
+    assert stored(a) == [5]
+
+
+def write_and_close(positions):
+    try:
+        return write(positions)
+    finally:
+        connections.close_all()
+
+
+async def test_positions_collect_until_they_are_written():
+    written = []
+
+    async def run(function, pairs):
+        written.append(list(pairs))
+        return []
+
+    collected = Cursors()
+    assert not collected.dirty
+    for listener, position in [(1, 5), (2, 7), (1, 3), (1, 6)]:
+        collected.reached(listener, position)
+    assert collected.dirty
+    assert collected.unwritten(1) == 6
+    await collected.flush(run)
+    assert written == [[(1, 6), (2, 7)]]
+    assert not collected.dirty
+    assert collected.unwritten(1) == 0
+
+
+async def test_what_could_not_be_written_is_kept(monkeypatch):
+    monkeypatch.setattr(cursors, "WRITE_BATCH", 1)
+    collected = Cursors()
+    collected.reached(1, 5)
+    collected.reached(2, 6)
+    collected.reached(3, 7)
+
+    async def run(function, pairs):
+        if pairs == [(2, 6)]:
+            collected.reached(2, 8)
+            raise OperationalError("gone")
+        return pairs if pairs == [(1, 5)] else []  # locked by somebody
+
+    with pytest.raises(OperationalError):
+        await collected.flush(run)
+    assert collected.pending() == [(1, 5), (3, 7), (2, 8)]
+
+
+async def test_a_cancelled_write_is_kept_and_known_meanwhile():
+    collected = Cursors()
+    collected.reached(1, 5)
+    began = asyncio.Event()
+
+    async def run(function, pairs):
+        began.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(collected.flush(run))
+    await began.wait()
+    assert collected.unwritten(1) == 5
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert collected.pending() == [(1, 5)]
+
+
+@on("sqlite")
+async def test_a_stream_of_many_listeners_is_written_in_few_statements(database):
+    keys = await sync_to_async(add)(20)
+    collected = Cursors()
+    for key in keys:
+        collected.reached(key, 3)
+    runs = []
+
+    async def run(function, pairs):
+        runs.append(len(pairs))
+        return await sync_to_async(function)(pairs)
+
+    await collected.flush(run)
+    assert runs == [20]
+    assert set(await sync_to_async(stored)(*keys)) == {3}

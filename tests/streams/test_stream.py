@@ -1,0 +1,512 @@
+"""One stream: where it starts, how it falls back and catches up, and how it ends."""
+
+import asyncio
+import time
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.db import OperationalError
+from django.utils import timezone
+
+from eric_sse_django import log, notifier, wire
+from eric_sse_django.database import operations
+from eric_sse_django.hub import Hub
+from eric_sse_django.message import Message
+from eric_sse_django.models import Listener, QueuedMessage
+from eric_sse_django.streaming import Stream
+from eric_sse_django.streaming import follower as follower_module
+from tests.databases import on
+
+# Where it starts -------------------------------------------------------------------
+
+
+async def test_a_listener_gets_what_waits_and_then_what_comes(site):
+    listener = await site.listener()
+    await site.publish(1, 2)
+    reader = await site.read(listener)
+    assert await reader.count(2) == ["1", "2"]
+    await site.publish(3)
+    assert await reader.count(3) == ["1", "2", "3"]
+    assert reader.ids == sorted(set(reader.ids))
+
+
+async def test_it_opens_with_retry_and_its_position_before_any_message(site):
+    listener = await site.listener()
+    reader = await site.read(listener)
+    await reader.until(lambda: reader.chunks)
+    assert reader.chunks[0].startswith(b"retry: ")
+    assert reader.chunks[0].endswith(b"id: 0\n: ok\n\n")
+    assert 3_000 <= reader.reader.retry_ms <= 4_500
+
+
+async def test_the_last_event_id_counts_before_the_stored_cursor(site):
+    listener = await site.listener()
+    await site.publish(1, 2, 3)
+    first = await site.read(listener)
+    await first.count(3)
+    again = await site.read(listener, last_event_id=first.ids[0])
+    assert await again.count(2) == ["2", "3"]
+    await site.publish(4)
+    await again.count(3)
+    served = await site.read(listener)
+    await site.publish(5)
+    assert (await served.count(1))[0] == "5"
+
+
+@pytest.mark.parametrize("before", [-1, 0, -(2**63)])
+async def test_an_id_from_before_the_listener_is_clamped_to_its_start(site, before):
+    await site.publish("not for it")
+    await site.at_head()
+    listener = await site.listener()
+    await site.publish(1)
+    reader = await site.read(listener, last_event_id=before)
+    assert await reader.count(1) == ["1"]
+
+
+@pytest.mark.parametrize("beyond", [10_000, 2**63])
+async def test_an_id_beyond_the_head_is_clamped_to_the_head(site, beyond):
+    listener = await site.listener()
+    await site.publish(1)
+    await site.at_head()
+    reader = await site.read(listener, last_event_id=beyond)
+    await site.publish(2)
+    assert await reader.count(1) == ["2"]
+
+
+async def test_a_hub_that_is_behind_its_client_looks_before_it_starts(site):
+    listener = await site.listener()
+    await site.at_head()
+    before = site.hub.tail.position
+    notifier.current().close()  # nobody tells the hub
+    await site.publish(1, 2)
+    await sync_to_async(log.sequence)()
+    reader = await site.read(listener, last_event_id=before + 1)
+    assert await reader.count(1) == ["2"]
+
+
+async def test_a_watcher_joins_at_now_or_at_its_id(site):
+    await site.publish(1, 2)
+    head = await site.at_head()
+    now = await site.read()
+    back = await site.read(last_event_id=head - 1)
+    await site.publish(3)
+    assert await now.count(1) == ["3"]
+    assert await back.count(2) == ["2", "3"]
+
+
+async def test_a_watcher_sees_broadcasts_only(site):
+    listener = await site.listener()
+    watcher = await site.read()
+    await site.channel.adispatch(listener.name, Message("n", "secret"))
+    await site.publish("all")
+    assert await watcher.count(1) == ['"all"']
+
+
+async def test_two_streams_of_one_listener_each_get_everything(site):
+    listener = await site.listener()
+    one, two = await site.read(listener), await site.read(listener)
+    await site.channel.adispatch(listener.name, Message("n", 1))
+    await site.publish(2)
+    assert await one.count(2) == await two.count(2) == ["1", "2"]
+
+
+async def test_other_listeners_and_channels_messages_do_not_come(site, django_user_model):
+    ana = await django_user_model.objects.acreate(username="ana")
+    mine, other = await site.listener(ana), await site.listener()
+    reader = await site.read(mine)
+    await site.channel.adispatch(other.name, Message("n", "other's"))
+    await site.channel.adispatch_to_owner(ana, Message("n", "ana's"))
+    elsewhere = await type(site.channel).acreate("elsewhere")
+    await elsewhere.abroadcast(Message("n", "elsewhere"))
+    await site.publish("all")
+    assert await reader.count(2) == ['"ana\'s"', '"all"']
+
+
+# Backlog and live ----------------------------------------------------------------------
+
+
+@on("sqlite", "postgres")
+async def test_a_long_backlog_comes_in_order_without_a_gap(database, settings, site):
+    settings.ERIC_SSE = {"STREAM_BUFFER_BYTES": 2_000, "RING_MESSAGES": 5}
+    listener = await site.listener()
+    await site.publish(*range(500))
+    await site.at_head()
+    reader = await site.read(listener)
+    await site.publish(*range(500, 550))
+    assert await reader.count(550) == [str(number) for number in range(550)]
+    assert max(len(chunk) for chunk in reader.chunks) < 40 * 2_000
+
+
+async def test_a_full_buffer_falls_back_to_the_log_and_nothing_is_lost(site, settings):
+    settings.ERIC_SSE = {"STREAM_BUFFER_MESSAGES": 10, "RING_MESSAGES": 3}
+    listener = await site.listener()
+    reader = await site.read(listener)
+    await reader.until(lambda: reader.chunks)
+    reader.open.clear()
+    await site.publish("first")
+    await reader.count(1)
+    for number in range(100):
+        await site.publish(number)
+        await site.at_head()
+    assert reader.stream.behind
+    assert not reader.stream._buffer
+    reader.open.set()
+    await reader.count(101)
+    assert reader.data[1:] == [str(number) for number in range(100)]
+    assert reader.ids == sorted(set(reader.ids))
+
+
+async def test_what_waits_goes_out_in_one_write(site):
+    listener = await site.listener()
+    reader = await site.read(listener)
+    await reader.until(lambda: reader.chunks)
+    reader.open.clear()
+    await site.publish(0)
+    await reader.count(1)
+    for number in (1, 2, 3):
+        await site.publish(number)
+        await site.at_head()
+    writes = len(reader.chunks)
+    reader.open.set()
+    await reader.count(4)
+    assert len(reader.chunks) == writes + 1
+
+
+async def test_who_comes_back_soon_is_served_from_memory(site, monkeypatch):
+    listener = await site.listener()
+    first = await site.read(listener)
+    await site.publish(1, 2, 3)
+    await first.count(3)
+    monkeypatch.setattr(log, "read", None)  # would fail
+    again = await site.read(listener, last_event_id=first.ids[0])
+    assert await again.count(2) == ["2", "3"]
+
+
+async def test_retention_leaves_word_once(site):
+    listener = await site.listener()
+    await site.publish(1, 2, 3)
+    await site.at_head()
+    await site.hub.close()
+    await QueuedMessage.objects.filter(payload__in=["1", "2"]).aupdate(expires_at=timezone.now())
+    await sync_to_async(log.trim)()
+    reader = await site.read(listener)
+    await site.publish(4)
+    await reader.count(3)
+    assert [event.type for event in reader.events] == ["eric-reset", "n", "n"]
+    assert reader.data[1:] == ["3", "4"]
+    assert reader.ids == sorted(set(reader.ids))
+    again = await site.read(listener, last_event_id=reader.ids[0])
+    assert await again.count(2) == ["3", "4"]
+
+
+async def test_a_blind_hub_sends_its_streams_to_the_log(site):
+    listener = await site.listener()
+    reader = await site.read(listener)
+    await site.publish(1)
+    await reader.count(1)
+    site.hub.tail._looked_at -= 1_000
+    await site.publish(2)
+    assert await reader.count(2) == ["1", "2"]
+
+
+async def test_the_database_may_fail_amid_a_backlog(site, settings, monkeypatch):
+    settings.ERIC_SSE = {"RING_MESSAGES": 0}
+    listener = await site.listener()
+    await site.publish(1, 2)
+    await site.at_head()
+    read, failures = log.read, [OperationalError("gone"), OperationalError("still")]
+
+    def failing(*args):
+        if failures:
+            raise failures.pop()
+        return read(*args)
+
+    monkeypatch.setattr(log, "read", failing)
+    reader = await site.read(listener)
+    assert await reader.count(2) == ["1", "2"]
+    assert failures == []
+
+
+async def test_a_stream_can_end_while_the_database_hangs(site, settings, monkeypatch):
+    settings.ERIC_SSE = {"RING_MESSAGES": 0}
+    listener = await site.listener()
+    await site.publish(1)
+    await site.at_head()
+    monkeypatch.setattr(log, "read", lambda *args: time.sleep(0.05) or [])
+    reader = await site.read(listener)
+    await reader.until(lambda: reader.chunks)
+    began = time.monotonic()
+    site.hub.drain()
+    assert await reader.ended() == "draining"
+    assert time.monotonic() - began < 0.04
+
+
+# Silence, age, slowness -------------------------------------------------------------------
+
+
+async def test_silence_is_broken_by_comments(site, settings, fast_ticks):
+    settings.ERIC_SSE = {"HEARTBEAT_S": 0.02}
+    reader = await site.read(await site.listener())
+    await reader.until(lambda: reader.chunks.count(wire.HEARTBEAT) >= 2)
+    assert reader.events == []
+    await site.publish(1)
+    await reader.count(1)
+
+
+async def test_a_heartbeat_moves_the_id_of_a_client_that_the_ring_has_left(
+    site, settings, fast_ticks
+):
+    settings.ERIC_SSE = {"HEARTBEAT_S": 0.02, "RING_MESSAGES": 2}
+    mine, other = await site.listener(), await site.listener()
+    reader = await site.read(mine)
+    for number in range(4):
+        await site.channel.adispatch(other.name, Message("n", number))
+    head = await site.at_head()
+    await reader.until(lambda: reader.reader.last_event_id == str(head))
+    assert reader.events == []
+    await reader.until(lambda: reader.stream._stored == head)
+
+
+async def test_a_stream_ends_at_its_age_and_says_when_to_come_back(site, settings, fast_ticks):
+    settings.ERIC_SSE = {"MAX_STREAM_AGE_S": 0.02}
+    reader = await site.read(await site.listener())
+    assert await reader.ended() == "age"
+    assert reader.complete
+    assert 300 <= reader.reader.retry_ms <= 3_000
+
+
+async def test_a_stream_ends_when_its_leave_does(site, fast_ticks):
+    reader = await site.read(await site.listener(), ends_at=time.monotonic() + 0.02)
+    assert await reader.ended() == "age"
+
+
+async def test_a_write_that_does_not_return_is_cut_off(site, settings, fast_ticks):
+    settings.ERIC_SSE = {"SEND_TIMEOUT_S": 0.03}
+    reader = await site.read(await site.listener())
+    await reader.until(lambda: reader.chunks)
+    reader.open.clear()
+    await site.publish(1)
+    assert await reader.ended() == "send timeout"
+    assert reader.stream.was_cut
+    assert not reader.complete
+    assert site.hub.streams == set()
+
+
+@pytest.mark.parametrize("reason", ["age", "draining"])
+async def test_the_last_write_may_not_hang_either(site, settings, fast_ticks, monkeypatch, reason):
+    monkeypatch.setattr("eric_sse_django.streaming.clock.LAST_WRITE_S", 0.03)
+    reader = await site.read(await site.listener())
+    await reader.until(lambda: reader.chunks)
+    reader.open.clear()
+    reader.stream.end(reason)
+    assert await reader.ended() == reason
+    assert reader.stream.was_cut
+
+
+async def test_a_cancel_by_others_is_not_swallowed(site):
+    reader = await site.read(await site.listener())
+    await reader.until(lambda: reader.chunks)
+    reader.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reader.task
+    assert site.hub.streams == set()
+
+
+# Its end -----------------------------------------------------------------------------------
+
+
+async def test_stopping_the_listener_ends_all_its_streams_after_what_came_before(site):
+    listener = await site.channel.aadd_listener()
+    await listener.astart()
+    one, two = await site.read(listener.row), await site.read(listener.row)
+    await site.publish(1)
+    await listener.astop()
+    await site.publish(2)
+    for reader in (one, two):
+        assert await reader.ended() == "stopped"
+        assert reader.data == ["1"]
+        assert reader.complete
+    await listener.astart()
+    later = await site.read(listener.row)
+    assert await later.count(1) == ["2"]
+
+
+async def test_a_stop_in_the_backlog_ends_it_there(site, monkeypatch):
+    listener = await site.channel.aadd_listener()
+    await listener.astart()
+    reader = await site.read(listener.row)
+    await reader.until(lambda: reader.chunks)
+    reader.open.clear()
+    await site.publish(0)
+    await reader.count(1)
+    reader.stream.fall_back()  # as a full buffer does: from here on it reads
+    monkeypatch.setattr(reader.stream, "push", lambda batch: None)
+    await site.publish(1)
+    await listener.astop()
+    await site.publish(2)
+    await site.at_head()
+    reader.open.set()
+    assert await reader.ended() == "stopped"
+    assert reader.data == ["0", "1"]
+
+
+async def test_a_stop_between_lookup_and_attach_is_noticed(site):
+    listener = await site.channel.aadd_listener()
+    await listener.astart()
+    row = await Listener.objects.aget(pk=listener.row.pk)
+    await listener.astop()
+    await site.at_head()
+    stream = Stream(site.hub, site.channel.row, row)
+    async with stream:
+        assert stream.reason == "stopped"
+
+
+async def test_a_removed_listeners_stream_ends(site):
+    listener = await site.listener()
+    reader = await site.read(listener)
+    await site.channel.aremove_listener(listener.name)
+    assert await reader.ended() == "stopped"
+
+
+async def test_a_disconnected_client_is_told_to_come_back(site):
+    listener = await site.listener()
+    reader = await site.read(listener)
+    await sync_to_async(operations.disconnect)([listener])
+    assert await reader.ended() == "sent away"
+    assert reader.complete
+    again = await site.read(listener)
+    await site.publish(1)
+    assert await again.count(1) == ["1"]
+
+
+async def test_a_replay_sends_again_under_the_same_ids_and_goes_on(site):
+    listener = await site.listener()
+    reader = await site.read(listener)
+    since = timezone.now()
+    await site.publish(1, 2)
+    await reader.count(2)
+    await sync_to_async(operations.replay)([listener], since)
+    await site.publish(3)
+    assert await reader.count(5) == ["1", "2", "1", "2", "3"]
+    assert reader.ids[:2] == reader.ids[2:4]
+    again = await site.read(listener, last_event_id=reader.ids[1])
+    assert await again.count(1) == ["3"]
+
+
+async def test_draining_ends_each_with_a_retry_of_its_own(site, settings):
+    settings.ERIC_SSE = {"DRAIN_S": 5}
+    listener = await site.listener()
+    readers = [await site.read(listener) for _ in range(20)]
+    site.hub.drain()
+    for reader in readers:
+        assert await reader.ended() == "draining"
+        assert reader.complete
+        assert 1_000 <= reader.reader.retry_ms <= 6_000
+    assert len({reader.reader.retry_ms for reader in readers}) > 10
+    late = await site.read(listener)
+    assert await late.ended() == "draining"
+    assert 1_000 <= late.reader.retry_ms <= 6_000
+
+
+async def test_closing_the_hub_ends_its_streams_and_writes_their_cursors(site):
+    listener = await site.listener()
+    reader = await site.read(listener)
+    await site.publish(1)
+    await reader.count(1)
+    await asyncio.sleep(0)
+    await site.hub.close()
+    assert await reader.ended() == "hub closed"
+    await listener.arefresh_from_db()
+    assert listener.cursor == reader.ids[0]
+    assert listener.last_seen is not None
+
+
+async def test_a_stream_that_comes_to_a_closed_hub_ends(site):
+    listener = await site.listener()
+    hub = site.hub
+    await hub.ready()
+    await hub.close()
+    async with Stream(hub, site.channel.row, listener) as stream:
+        assert stream.reason == "hub closed"
+
+
+async def test_the_cursor_is_written_soon_after_a_stream_ends(site):
+    listener = await site.listener()
+    reader = await site.read(listener)
+    await site.publish(1)
+    await reader.count(1)
+    await asyncio.sleep(0)
+    reader.stream.end("client left")
+    await reader.ended()
+    began = time.monotonic()
+    while (await Listener.objects.aget(pk=listener.pk)).cursor != reader.ids[0]:
+        assert time.monotonic() - began < 0.5
+        await asyncio.sleep(0.005)
+
+
+async def test_what_a_failing_adapt_could_not_send_is_there_again(site):
+    listener = await site.listener()
+    await site.publish(1)
+    await site.at_head()
+
+    async def write(chunk, more):
+        pass
+
+    def encode(entry):
+        raise ZeroDivisionError
+
+    async with Stream(site.hub, site.channel.row, listener) as stream:
+        with pytest.raises(ZeroDivisionError):
+            await stream.serve(write, encode)
+    again = await site.read(listener)
+    assert await again.count(1) == ["1"]
+
+
+async def test_entries_do_not_turn_idle_waiting_into_work(site, settings, fast_ticks):
+    settings.ERIC_SSE = {"HEARTBEAT_S": 0.02}
+    listener = await site.listener()
+    async with Stream(site.hub, site.channel.row, listener) as stream:
+        entries = stream.entries()
+        coming = asyncio.ensure_future(entries.__anext__())
+        await asyncio.sleep(0.05)
+        assert stream.reason is None
+        await site.publish(1)
+        assert (await asyncio.wait_for(coming, 1)).payload == "1"
+        await entries.aclose()
+
+
+async def test_one_hub_a_loop_and_none_after_it_closes(transactional_db):
+    hub = Hub.for_running_loop()
+    assert Hub.for_running_loop() is hub
+    await hub.ready()
+    await Hub.close_all()
+    other = Hub.for_running_loop()
+    assert other is not hub
+    await other.ready()
+    await Hub.close_all()
+
+
+async def test_an_idle_hub_stops_by_itself(transactional_db, monkeypatch, fast_ticks):
+    monkeypatch.setattr("eric_sse_django.hub.hub.LINGER_S", 0.02)
+    hub = Hub.for_running_loop()
+    await hub.ready()
+    for _ in range(500):
+        if hub._closed and not hub._tasks:
+            break
+        await asyncio.sleep(0.005)
+    assert hub._closed
+    assert Hub.for_running_loop() is not hub
+    await Hub.close_all()
+
+
+async def test_waiting_for_a_hub_behind_its_client_is_bounded(site, monkeypatch):
+    monkeypatch.setattr(follower_module, "LOOK_TIMEOUT_S", 0.02)
+    listener = await site.listener()
+    await site.at_head()
+
+    async def look():
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(site.hub.tail, "look", look)
+    reader = await site.read(listener, last_event_id=10_000)
+    await reader.until(lambda: reader.chunks)

@@ -1,0 +1,206 @@
+"""The tail: reads the log once for all, and hands on every entry exactly once."""
+
+import asyncio
+import logging
+
+import pytest
+from django.db import OperationalError
+
+from eric_sse_django import log, notifier
+from eric_sse_django.entry import Entry
+from eric_sse_django.hub import tail as tail_module
+from eric_sse_django.hub.counters import Counters
+from eric_sse_django.hub.tail import Tail
+from tests.streams.test_feed import Listening
+
+
+class FakeLog:
+    """Answers for the database thread. `before_answer` runs while a read is under way."""
+
+    def __init__(self):
+        self.entries = []
+        self.head = 0
+        self.pending = False
+        self.reads = []
+        self.before_answer = None
+
+    def publish(self, position, channel=1):
+        self.entries.append(Entry(position, channel, None, None, "n", "1"))
+        self.head = position
+
+    async def run(self, function, *args):
+        if isinstance(self.head, Exception):
+            raise self.head
+        if function is log.head:
+            return self.head, self.pending
+        assert function is log.tail
+        after, upto, channels, limit = args
+        self.reads.append(channels)
+        found = [
+            entry
+            for entry in self.entries
+            if after < entry.position <= upto and (channels is None or entry.channel in channels)
+        ]
+        if self.before_answer is not None:
+            self.before_answer()
+        return found[:limit]
+
+
+@pytest.fixture
+def rows():
+    return FakeLog()
+
+
+@pytest.fixture
+async def tail(rows):
+    tail = Tail(rows.run, Counters())
+    await tail.start()
+    return tail
+
+
+async def test_it_starts_at_the_head(rows):
+    rows.publish(41)
+    tail = Tail(rows.run, Counters())
+    await tail.start()
+    assert tail.position == 41
+
+
+async def test_one_read_serves_all_channels(rows, tail):
+    streams = {channel: Listening(tail.feed_of(channel)) for channel in (1, 2)}
+    for position in range(1, 7):
+        rows.publish(position, channel=position % 3)
+    await tail._look()
+    assert rows.reads == [{1, 2}]
+    assert streams[1].positions == [1, 4]
+    assert streams[2].positions == [2, 5]
+    assert tail.position == 6
+
+
+async def test_without_channels_nothing_is_read_but_the_head(rows, tail):
+    rows.publish(7)
+    await tail._look()
+    assert rows.reads == []
+    assert tail.position == 7
+
+
+async def test_with_very_many_channels_all_rows_are_read(rows, tail, monkeypatch):
+    monkeypatch.setattr(tail_module, "CHANNELS_IN_QUERY", 2)
+    streams = [Listening(tail.feed_of(channel)) for channel in range(3)]
+    rows.publish(1, channel=99)
+    rows.publish(2, channel=0)
+    await tail._look()
+    assert rows.reads == [None]
+    assert [stream.positions for stream in streams] == [[2], [], []]
+
+
+async def test_a_feed_that_comes_amid_a_read_is_sent_to_the_log(rows, tail):
+    first = Listening(tail.feed_of(1))
+    rows.publish(1, channel=1)
+    rows.publish(2, channel=2)
+    came = []
+    rows.before_answer = lambda: came or came.append(Listening(tail.feed_of(2)))
+    await tail._look()
+    assert first.positions == [1]
+    (late,) = came
+    assert late.positions == []
+    assert late.falls == 1
+    assert tail.feed_of(2).floor == 2
+    rows.publish(3, channel=2)
+    await tail._look()
+    assert late.positions == [3]
+
+
+async def test_more_than_one_read_holds_comes_in_several(rows, tail, monkeypatch):
+    monkeypatch.setattr(tail._limit, "rows", 2)
+    monkeypatch.setattr(tail._limit, "_most_rows", 2)
+    stream = Listening(tail.feed_of(1))
+    for position in range(1, 8):
+        rows.publish(position)
+    await tail._look()
+    assert stream.positions == [1, 2, 3, 4, 5, 6, 7]
+    assert len(rows.reads) == 4
+
+
+async def test_after_being_blind_too_long_streams_read_the_log_themselves(rows, tail):
+    stream = Listening(tail.feed_of(1))
+    rows.publish(1)
+    tail._looked_at -= tail_module.BLIND_S + 1
+    await tail._look()
+    assert stream.positions == []
+    assert stream.falls == 1
+    assert tail.position == 1
+    rows.publish(2)
+    await tail._look()
+    assert stream.positions == [2]
+
+
+async def test_a_restored_database_is_followed_from_its_own_head(rows, tail, caplog):
+    stream = Listening(tail.feed_of(1))
+    rows.publish(500)
+    await tail._look()
+    rows.entries.clear()
+    rows.head = 3
+    await tail._look()
+    assert tail.position == 3
+    assert stream.falls == 1
+    assert "went back from 500 to 3" in caplog.text
+    rows.publish(4)
+    await tail._look()
+    assert stream.positions[-1] == 4
+
+
+async def test_who_awaits_a_look_gets_one_that_began_afterwards(rows, tail):
+    following = asyncio.create_task(tail.follow())
+    woken = []
+    tail.wakers.add(lambda: woken.append(tail.position))
+    rows.publish(1)
+    await asyncio.wait_for(tail.look(), 1)
+    assert tail.position == 1
+    assert woken == [1]
+    following.cancel()
+
+
+async def test_rows_without_a_position_ring_the_notifier(rows, tail, monkeypatch):
+    rung = []
+    monkeypatch.setattr(notifier, "ring", lambda: rung.append(1))
+    rows.pending = True
+    await tail._look()
+    assert rung == [1]
+
+
+async def test_an_outage_is_logged_once_and_over_by_itself(rows, tail, monkeypatch, caplog):
+    caplog.set_level(logging.WARNING)
+    monkeypatch.setattr(tail._outage, "_backoff", Quick())
+    stream = Listening(tail.feed_of(1))
+    following = asyncio.create_task(tail.follow())
+    rows.head = OperationalError("gone")
+    looked = asyncio.create_task(tail.look())
+    while tail._outage._failures < 3:
+        await asyncio.sleep(0)
+    assert not looked.done()
+    rows.head = 0
+    rows.publish(1)
+    await asyncio.wait_for(looked, 1)
+    following.cancel()
+    assert stream.positions == [1]
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages[0].startswith("reading the log failed")
+    assert [m for m in messages if "works again" in m] == messages[1:]
+
+
+class Quick:
+    def next_delay_s(self):
+        return 0
+
+    def reset(self):
+        pass
+
+
+async def test_quiet_channels_are_forgotten_after_a_while(tail):
+    stream = Listening(tail.feed_of(1))
+    tail.feed_of(1).discard(stream)
+    gone_at = tail.feed_of(1).quiet_since
+    tail.forget_quiet(gone_at + tail_module.LINGER_S)
+    assert 1 in tail.feeds
+    tail.forget_quiet(gone_at + tail_module.LINGER_S + 1)
+    assert 1 not in tail.feeds
