@@ -68,7 +68,7 @@ def create() -> None:
 
 
 def visitor_name() -> str:
-    """Return a listener id that people can read, and nobody has."""
+    """Return a listener id that people can read: one of 90,000,000, so a new one."""
     number = secrets.randbelow(900_000) + 100_000
     return f"{secrets.choice(_MOODS)}-{secrets.choice(_ANIMALS)}-{number}"
 

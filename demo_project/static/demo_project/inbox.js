@@ -60,15 +60,15 @@ export class Inbox {
     const made = element("li", { class: replayed ? "note replayed" : "note" });
     made.dataset.position = position;
     made.dataset.replayed = replayed;
-    const meta = element("p", { class: "meta" });
-    meta.append(
-      element("span", { class: "from" }, from),
-      element("span", { class: "to" }, note.to === this.#me ? "to you" : "to everyone"),
-    );
-    if (!isNaN(at)) meta.append(element("time", { datetime: at.toISOString() }, clock.format(at)));
-    if (replayed) meta.append(element("span", { class: "badge" }, "replayed"));
-    meta.append(element("span", { class: "id", title: "its position in the log" }, `#${position}`));
-    made.append(meta, element("p", { class: "text" }, String(note.text ?? JSON.stringify(payload))));
+    const head = element("p", { class: "meta" });
+    head.append(element("span", { class: "from" }, from));
+    if (!isNaN(at)) head.append(element("time", { datetime: at.toISOString() }, clock.format(at)));
+    const text = element("p", { class: "text" }, String(note.text ?? JSON.stringify(payload)));
+    const foot = element("p", { class: "meta" });
+    const to = note.to === this.#me ? "to you" : "to everyone";
+    foot.append(element("span", { title: "its position in the log" }, `#${position} ${to}`));
+    if (replayed) foot.append(element("span", { class: "badge" }, "replayed"));
+    made.append(head, text, foot);
     return made;
   }
 
