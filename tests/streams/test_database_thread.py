@@ -1,0 +1,84 @@
+"""The hub's database thread: one connection, in order, and never in the way of the end."""
+
+import asyncio
+import threading
+
+import pytest
+from django.db import OperationalError, connections
+
+from eric_sse_django.hub.database_thread import NEXT, DatabaseThread
+
+
+@pytest.fixture
+def thread():
+    thread = DatabaseThread("test")
+    yield thread
+    thread.close()
+    thread.join(2)
+
+
+def connect():
+    connections["default"].ensure_connection()
+    return id(connections["default"].connection)
+
+
+async def test_all_calls_use_one_connection(transactional_db, thread):
+    assert len({await thread.run(connect) for _ in range(3)}) == 1
+
+
+async def test_a_database_error_closes_the_connection_and_others_do_not(transactional_db, thread):
+    def fail(error):
+        raise error
+
+    def is_open():
+        return connections["default"].connection is not None
+
+    await thread.run(connect)
+    with pytest.raises(KeyError):
+        await thread.run(fail, KeyError("a bug"))
+    assert await thread.run(is_open)
+    with pytest.raises(OperationalError):
+        await thread.run(fail, OperationalError("gone"))
+    assert not await thread.run(is_open)
+
+
+async def test_the_tails_calls_go_before_those_that_wait(thread):
+    blocked, order = threading.Event(), []
+    first = thread.submit(NEXT, blocked.wait)
+    waiting = [asyncio.ensure_future(thread.run(order.append, number)) for number in (1, 2)]
+    await asyncio.sleep(0)
+    waiting.append(asyncio.ensure_future(thread.run_first(order.append, 0)))
+    await asyncio.sleep(0)
+    blocked.set()
+    await asyncio.gather(*waiting)
+    first.result(1)
+    assert order == [0, 1, 2]
+
+
+async def test_a_call_that_nobody_waits_for_any_more_is_not_made(thread):
+    blocked, order = threading.Event(), []
+    thread.submit(NEXT, blocked.wait)
+    waiting = asyncio.ensure_future(thread.run(order.append, 1))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.sleep(0)
+    blocked.set()
+    await thread.run(order.append, 2)
+    assert order == [2]
+
+
+async def test_what_was_asked_before_the_end_is_done(thread):
+    order = []
+    done = thread.submit(NEXT, order.append, 1)
+    thread.close()
+    thread.close()
+    thread.join(2)
+    assert done.done()
+    assert order == [1]
+    assert thread.ended.done()
+    with pytest.raises(RuntimeError, match="closed"):
+        await thread.run(order.append, 2)
+
+
+def test_a_query_that_hangs_does_not_keep_the_process(thread):
+    assert thread._thread.daemon

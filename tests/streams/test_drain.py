@@ -1,0 +1,88 @@
+"""Signals drain the streams first, and then reach who had asked for them."""
+
+import asyncio
+import signal
+
+import pytest
+
+from eric_sse_django import drain
+
+
+@pytest.fixture
+def heard(monkeypatch):
+    """Have SIGTERM heard by the test, with ours not installed. Returns what was heard."""
+    heard = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    interrupt = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(drain, "_installed", False)
+    monkeypatch.setattr(drain, "BYTES_LEAVE_S", 0.01)
+    yield heard
+    signal.signal(signal.SIGTERM, before)
+    signal.signal(signal.SIGINT, interrupt)
+
+
+async def settled(condition):
+    for _ in range(400):
+        if condition():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("it did not happen in 2 s")
+
+
+async def test_a_signal_ends_the_streams_and_then_the_server(site, heard):
+    listener = await site.listener()
+    reader = await site.read(listener)
+    drain.install()
+    signal.raise_signal(signal.SIGTERM)
+    assert heard == []
+    assert await reader.ended() == "draining"
+    await settled(lambda: heard == [signal.SIGTERM])
+
+
+async def test_without_streams_the_server_hears_at_once(heard, transactional_db):
+    drain.install()
+    signal.raise_signal(signal.SIGTERM)
+    assert heard == [signal.SIGTERM]
+
+
+async def test_a_second_signal_is_not_held_back(site, heard):
+    reader = await site.read(await site.listener())
+    await reader.until(lambda: reader.chunks)
+    reader.open.clear()
+    await site.publish(1)
+    await reader.count(1)
+    drain.install()
+    signal.raise_signal(signal.SIGTERM)
+    assert heard == []
+    signal.raise_signal(signal.SIGTERM)
+    assert heard == [signal.SIGTERM]
+
+
+async def test_a_stream_that_does_not_end_is_not_waited_for_for_ever(site, heard, monkeypatch):
+    monkeypatch.setattr(drain, "STREAMS_END_S", 0.01)
+    reader = await site.read(await site.listener())
+    await reader.until(lambda: reader.chunks)
+    reader.open.clear()
+    await site.publish(1)
+    await reader.count(1)
+    drain.install()
+    signal.raise_signal(signal.SIGTERM)
+    await settled(lambda: heard == [signal.SIGTERM])
+
+
+async def test_signals_can_be_left_to_the_project(heard, settings):
+    settings.ERIC_SSE = {"HANDLE_SIGNALS": False}
+    before = signal.getsignal(signal.SIGTERM)
+    drain.install()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+async def test_only_the_main_thread_installs_and_only_once(heard):
+    before = signal.getsignal(signal.SIGTERM)
+    await asyncio.to_thread(drain.install)
+    assert signal.getsignal(signal.SIGTERM) is before
+    drain.install()
+    ours = signal.getsignal(signal.SIGTERM)
+    assert ours is not before
+    drain.install()
+    assert signal.getsignal(signal.SIGTERM) is ours

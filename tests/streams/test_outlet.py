@@ -1,0 +1,115 @@
+"""Where bytes leave: waiting on Daphne, cutting a connection where the server lets us."""
+
+import asyncio
+from functools import partial
+
+from channels.sessions import InstanceSessionWrapper
+
+from eric_sse_django.streaming.outlet import Outlet, _unwrapped
+
+
+class Transport:
+    aborted = False
+
+    def abortConnection(self):
+        self.aborted = True
+
+
+class TwistedRequest:
+    """What Daphne hands to its send(), as far as the outlet knows it."""
+
+    def __init__(self):
+        self.producer = None
+        self.channel = self
+        self.transport = Transport()
+        self.written = []
+
+    def registerProducer(self, producer, streaming):
+        assert self.producer is None
+        assert streaming
+        self.producer = producer
+
+    def unregisterProducer(self):
+        self.producer = None
+
+
+async def handle_reply(request, message):
+    assert message["more_body"] or request.producer is None, "Twisted complains of a producer left"
+    request.written.append(message["body"])
+
+
+async def test_daphne_waits_while_the_client_takes_no_more():
+    request = TwistedRequest()
+    outlet = Outlet(partial(handle_reply, request))
+    await outlet.write(b"1", True)
+    request.producer.pauseProducing()
+    second = asyncio.create_task(outlet.write(b"2", True))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert request.written == [b"1", b"2"]
+    assert not second.done()
+    request.producer.resumeProducing()
+    await asyncio.wait_for(second, 1)
+    await outlet.write(b"", False)
+    assert request.producer is None
+
+
+async def test_nobody_waits_for_a_connection_that_is_gone():
+    request = TwistedRequest()
+    outlet = Outlet(partial(handle_reply, request))
+    await outlet.write(b"1", True)
+    request.producer.pauseProducing()
+    second = asyncio.create_task(outlet.write(b"2", True))
+    await asyncio.sleep(0)
+    request.producer.stopProducing()
+    await asyncio.wait_for(second, 1)
+    request.channel = None
+    del request.transport
+    outlet.release()
+    outlet.cut()
+
+
+async def test_a_connection_is_cut_on_daphne_and_on_uvicorn():
+    request = TwistedRequest()
+    outlet = Outlet(partial(handle_reply, request))
+    await outlet.write(b"1", True)
+    outlet.cut()
+    assert request.transport.aborted
+    assert request.producer is None
+
+    class Cycle:
+        class transport:
+            aborted = False
+
+            @classmethod
+            def abort(cls):
+                cls.aborted = True
+
+        async def send(self, message):
+            pass
+
+    cycle = Cycle()
+    Outlet(cycle.send).cut()
+    assert Cycle.transport.aborted
+
+
+async def test_other_servers_need_nothing():
+    sent = []
+
+    async def send(message):
+        sent.append(message["body"])
+
+    outlet = Outlet(send)
+    await outlet.write(b"1", True)
+    outlet.cut()
+    await outlet.write(b"", False)
+    assert sent == [b"1", b""]
+
+
+def test_the_servers_send_is_found_below_the_session_middleware():
+    server_send = partial(handle_reply, TwistedRequest())
+    scope = {"type": "http", "cookies": {}}
+    wrapped = InstanceSessionWrapper(scope, server_send)
+    assert _unwrapped(wrapped.send) is server_send
+    again = InstanceSessionWrapper(scope, wrapped.send)
+    assert _unwrapped(again.send) is server_send

@@ -1,0 +1,218 @@
+"""Wakes between processes: coalesced, lost without harm, and never in anybody's way."""
+
+import asyncio
+import logging
+import threading
+import time
+
+import pytest
+from channels.layers import BaseChannelLayer
+
+from eric_sse_django import wakes
+from tests.live.layers import SwallowingLayer
+
+
+class FakeLayer(BaseChannelLayer):
+    """A layer between tasks of a test. `failures` are raised, one at each call."""
+
+    extensions = ("groups",)
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+        self.failures = []
+        self.closed = 0
+        self.sent = threading.Semaphore(0)
+        self.received = None
+        self.may_send = threading.Event()
+        self.may_send.set()
+
+    def _call(self, name):
+        self.calls.append(name)
+        if self.failures:
+            raise self.failures.pop(0)
+
+    async def new_channel(self, prefix="specific"):
+        self.received = asyncio.Queue()
+        return f"{prefix}!x"
+
+    async def group_add(self, group, channel):
+        self._call("group_add")
+
+    async def group_send(self, group, message):
+        assert (group, message) == (wakes.GROUP, {"type": "eric.wake"})
+        self._call("group_send")
+        self.sent.release()
+        while not self.may_send.is_set():
+            await asyncio.sleep(0.001)
+
+    async def receive(self, channel):
+        found = await self.received.get()
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    async def close_pools(self):
+        self.closed += 1
+
+
+@pytest.fixture
+def layer(monkeypatch):
+    layer = FakeLayer()
+    monkeypatch.setattr(wakes, "make_layer", lambda: layer)
+    monkeypatch.setattr("eric_sse_django.backoff.FIRST_DELAY_S", 0.005)
+    return layer
+
+
+@pytest.fixture
+def sender():
+    sender = wakes.Sender()
+    yield sender
+    sender.close()
+
+
+def test_rings_while_a_send_is_under_way_make_one_more(layer, sender):
+    layer.may_send.clear()
+    sender.ring()
+    assert layer.sent.acquire(timeout=2)
+    for _ in range(100):
+        sender.ring()
+    layer.may_send.set()
+    assert sender.flush(2)
+    assert layer.calls == ["group_send"] * 2
+
+
+def test_a_wake_that_could_not_be_sent_is_sent_when_the_layer_is_back(layer, sender, caplog):
+    layer.failures = [ConnectionError("gone"), ConnectionError("still")]
+    sender.ring()
+    assert layer.sent.acquire(timeout=2)
+    sender.close()
+    messages = [record.getMessage() for record in caplog.records]
+    assert len([m for m in messages if "failed" in m]) == 1
+    assert len([m for m in messages if "works again after 2" in m]) == 1
+    assert layer.closed == 3
+
+
+def test_closing_takes_the_thread_and_the_layer_along(layer, sender):
+    sender.ring()
+    assert layer.sent.acquire(timeout=2)
+    sender.close()
+    assert layer.closed == 1
+    assert not sender._thread.is_alive()
+    sender.ring()
+    assert sender.flush(1)
+
+
+def test_without_a_layer_nothing_waits(monkeypatch, sender):
+    monkeypatch.setattr(wakes, "make_layer", lambda: None)
+    began = time.monotonic()
+    sender.ring()
+    assert sender.flush()
+    assert time.monotonic() - began < 0.5
+
+
+def test_a_layer_that_hangs_does_not_hold_up_who_flushes(layer, sender, monkeypatch):
+    layer.may_send.clear()
+    sender.ring()
+    assert layer.sent.acquire(timeout=2)
+    assert not sender.flush(0.01)
+    layer.may_send.set()
+
+
+@pytest.mark.parametrize(
+    ("alias", "backend", "expected"),
+    [
+        ("default", "channels.layers.InMemoryChannelLayer", None),
+        ("default", "tests.live.layers.SwallowingLayer", SwallowingLayer),
+        ("other", "tests.live.layers.SwallowingLayer", None),
+        (None, "tests.live.layers.SwallowingLayer", None),
+    ],
+)
+def test_only_a_layer_between_processes_is_used(settings, alias, backend, expected):
+    settings.ERIC_SSE = {"CHANNEL_LAYER": alias}
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend}}
+    found = wakes.make_layer()
+    assert (found and type(found)) is expected
+
+
+class Ear:
+    """Listens in a task, and counts."""
+
+    def __init__(self):
+        self.heard = 0
+
+    def wake(self):
+        self.heard += 1
+
+    async def __aenter__(self):
+        self.task = asyncio.create_task(wakes.listen(self.wake))
+        return self
+
+    async def __aexit__(self, *_):
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
+    async def hears(self, count):
+        for _ in range(1_000):
+            if self.heard >= count:
+                return
+            await asyncio.sleep(0.002)
+        raise AssertionError(f"heard {self.heard}, not {count}")
+
+
+async def test_every_wake_is_heard_and_one_for_what_came_before(layer):
+    async with Ear() as ear:
+        await ear.hears(1)
+        layer.received.put_nowait({})
+        await ear.hears(2)
+    assert layer.closed == 1
+
+
+async def test_a_receiver_that_fails_begins_anew_and_says_so_once(layer, monkeypatch, caplog):
+    monkeypatch.setattr(wakes, "HEALTHY_S", 0.02)
+    caplog.set_level(logging.WARNING)
+    async with Ear() as ear:
+        await ear.hears(1)
+        layer.failures = [ConnectionError("still")]
+        layer.received.put_nowait(ConnectionError("gone"))
+        await ear.hears(2)
+        while "works again" not in caplog.text:
+            await asyncio.sleep(0.002)
+    messages = [record.getMessage() for record in caplog.records]
+    assert len([m for m in messages if "failed" in m]) == 1
+    assert len([m for m in messages if "works again after 2" in m]) == 1
+
+
+async def test_the_group_is_joined_again_and_a_failure_of_that_noticed(layer, monkeypatch):
+    monkeypatch.setattr(wakes, "REJOIN_S", 0.01)
+    async with Ear() as ear:
+        while layer.calls.count("group_add") < 3:
+            await asyncio.sleep(0.002)
+        layer.failures = [ConnectionError("gone")]
+        await ear.hears(2)
+    assert layer.closed >= 2
+
+
+async def test_a_layer_that_cannot_be_made_is_tried_again(layer, monkeypatch):
+    tries = []
+
+    def make():
+        tries.append(1)
+        if len(tries) < 3:
+            raise ValueError("a bad setting")
+        return layer
+
+    monkeypatch.setattr(wakes, "make_layer", make)
+    async with Ear() as ear:
+        await ear.hears(1)
+    assert len(tries) == 3
+
+
+async def test_a_layer_that_cannot_be_closed_ends_nothing(layer, monkeypatch):
+    async def close():
+        raise ConnectionError("gone")
+
+    layer.close_pools = close
+    layer.failures = [ConnectionError("gone")]
+    async with Ear() as ear:
+        await ear.hears(1)
