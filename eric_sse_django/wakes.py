@@ -28,6 +28,9 @@ SEND_TIMEOUT_S = 1.0
 # Seconds after which a hub joins the group again: well within channels' default
 # group_expiry of a day, and soon after a Redis that came back empty.
 REJOIN_S = 60.0
+# Seconds for which channels_redis lets Redis hold back the answer to an idle receive. Its
+# own 5 s are what redis-py 8 waits for any answer: which came first was chance, and an error.
+BLOCK_S = 2
 # Seconds of receiving without an error after which an outage counts as over.
 HEALTHY_S = 5.0
 
@@ -42,6 +45,8 @@ def make_layer() -> BaseChannelLayer | None:
     if alias is None or alias not in channel_layers.configs:
         return None
     layer = channel_layers.make_backend(alias)
+    if hasattr(layer, "brpop_timeout"):
+        layer.brpop_timeout = BLOCK_S
     return None if isinstance(layer, InMemoryChannelLayer) else layer
 
 
