@@ -8,7 +8,6 @@ Redis; the hubs' polls are the net under it.
 from __future__ import annotations
 
 import asyncio
-import atexit
 import logging
 import threading
 import weakref
@@ -155,11 +154,6 @@ def flush() -> None:
     """Wait until this process's wakes are sent, SEND_TIMEOUT_S at most."""
     for sender in tuple(_senders):
         sender.flush()
-
-
-# Else a command that publishes and ends would leave its wake unsent. Called after the
-# notifier's, which is registered later.
-atexit.register(flush)
 
 
 async def listen(wake: Callable[[], None]) -> None:

@@ -8,7 +8,7 @@ import threading
 
 from django.db import connections, transaction
 
-from eric_sse_django import log
+from eric_sse_django import log, wakes
 from eric_sse_django.notifier.notifier import EXIT_FLUSH_S, Notifier
 
 # Seconds a transaction waits for the notifier's. 2 ms were measured; this is for a busy one.
@@ -85,6 +85,12 @@ def close() -> None:
         closing.close()
 
 
+def _end() -> None:
+    flush()
+    wakes.flush()
+    close()  # Python 3.13 warns of an SQLite connection that is left open
+
+
 def _forget_after_fork() -> None:
     # The parent's thread is not here, and its locks may be held for ever.
     global _current, _current_lock
@@ -92,4 +98,4 @@ def _forget_after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_after_fork)
-atexit.register(flush)
+atexit.register(_end)
