@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from asgiref.sync import sync_to_async
 from django.db import Error as DatabaseError
+from django.db import connections
 from django.utils import timezone
 
 from eric_sse_django import log, notifier
@@ -88,7 +89,7 @@ class DatabaseQueue(Queue):
             if found is None:
                 raise InvalidListenerException(self.row.name, self.row.channel.name)
             channel, owner, cursor = found
-            entries = log.read(channel, self.row.pk, owner, cursor, log.END, limit=1)
+            entries = log.read(channel, self.row.pk, owner, cursor, upto=None, limit=1)
             if not entries and settled:
                 raise NoMessagesException(listener_id=self.row.name)
             if not entries:
@@ -103,6 +104,9 @@ class DatabaseQueue(Queue):
             )
             if moved and entry.type not in CONTROLS:
                 return entry
+            if not moved and connections[listeners.db].in_atomic_block:
+                # MariaDB at REPEATABLE READ shows its old cursor for ever, but to a lock.
+                listeners = listeners.select_for_update()
 
 
 @contextmanager

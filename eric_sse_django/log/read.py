@@ -8,8 +8,9 @@ from typing import Any
 
 from django.db.models import Q
 
-from eric_sse_django.entry import Entry
+from eric_sse_django.entry import CONTROLS, Entry
 from eric_sse_django.log.alias import database
+from eric_sse_django.log.sequence import head
 from eric_sse_django.models import Channel, Listener, QueuedMessage
 
 # In the order of Entry's arguments.
@@ -32,14 +33,19 @@ def tail(after: int, upto: int, channels: Iterable[int] | None, limit: int) -> l
 
 
 def read(
-    channel: int, listener: int | None, owner: Any, after: int, upto: int, limit: int
+    channel: int, listener: int | None, owner: Any, after: int, upto: int | None, limit: int
 ) -> list[Entry]:
     """
     Return what is addressed to a listener (None: broadcasts only) in (after, upto], in order.
 
-    At most `limit` entries. Where retention removed some of it, one `eric-reset`
-    entry stands at the highest position removed.
+    At most `limit` entries; `upto` is a position that was given before, None for the log's
+    head. Where retention removed some of it, one `eric-reset` entry stands at the highest
+    position removed.
     """
+    # Never without a bound: one of the queries below might see what an earlier one did
+    # not, and a reader that goes on after that would skip what the earlier one missed.
+    if upto is None:
+        upto, _ = head()
     rows = QueuedMessage.objects.using(database()).filter(
         channel_id=channel, position__gt=after, position__lte=upto
     )
@@ -84,4 +90,5 @@ def waiting(listener: Listener) -> int:
         channel_id=listener.channel_id, position__gt=listener.cursor
     )
     to = _addresses(listener.pk, listener.owner_id)
-    return sum(rows.filter(address).count() for address in to)
+    controls = rows.filter(listener=listener.pk, owner__isnull=True, type__in=CONTROLS).count()
+    return sum(rows.filter(address).count() for address in to) - controls

@@ -1,7 +1,6 @@
 """A message is kept if and only if the transaction that published it commits."""
 
 import asyncio
-from contextlib import suppress
 
 import pytest
 from django.db import connections
@@ -17,18 +16,11 @@ from eric_sse_django.models import QueuedMessage
 from eric_sse_django.shortcuts import apublish, publish
 from tests import databases
 from tests.contract import count
-from tests.database.tools import atomic, payloads, threads
+from tests.database.tools import atomic, payloads, roll_back, threads
 
 
-class Undo(Exception):
-    """Rolls a transaction back."""
-
-
-def roll_back(function):
-    """Call function() in a transaction that is rolled back."""
-    with suppress(Undo), atomic():
-        function()
-        raise Undo
+class Failed(Exception):
+    """What a view fails with."""
 
 
 @pytest.fixture
@@ -214,7 +206,7 @@ class TestInATransactionTestCase(ProjectTests, TransactionTestCase):
 def publish_and_answer(request, status):
     publish("orders", "count", status)
     if status == 500:
-        raise Undo
+        raise Failed
     return HttpResponse(status=status)
 
 

@@ -21,6 +21,13 @@ def atomic() -> Atomic:
     return transaction.atomic(using=log.database())
 
 
+def roll_back(function: Callable[[], Any]) -> None:
+    """Call function() in a transaction that is rolled back."""
+    with atomic():
+        function()
+        transaction.set_rollback(True, using=log.database())
+
+
 def entries(after: int = 0) -> list[Entry]:
     """Return all entries of the log after a position."""
     return log.tail(after, log.END, None, 10_000)
