@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
 
+from eric_sse_django.connection import Connection
 from eric_sse_django.database.listener import DatabaseListener
 from eric_sse_django.database.sync_channel import SyncDatabaseChannel
 from eric_sse_django.listener import MessageQueueListener
@@ -50,6 +51,14 @@ class DatabaseChannel(SyncDatabaseChannel):
     async def aregister_listener(self, listener: MessageQueueListener) -> None:
         """As register_listener()."""
         await sync_to_async(self.register_listener)(listener)
+
+    async def aregister_connection(self, connection: Connection) -> None:
+        """As register_connection()."""
+        await sync_to_async(self.register_connection)(connection)
+
+    async def aget_connections(self) -> list[Connection]:
+        """As get_connections(). Read at once: what it returns is in memory."""
+        return await sync_to_async(lambda: list(self.get_connections()))()
 
     async def aget_listener(self, listener_id: str) -> MessageQueueListener:
         """As get_listener()."""

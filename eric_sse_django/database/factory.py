@@ -7,8 +7,7 @@ from asgiref.sync import sync_to_async
 from eric_sse_django.connection import Connection, ConnectionsFactory
 from eric_sse_django.database.listener import DatabaseListener
 from eric_sse_django.database.queue import DatabaseQueue
-from eric_sse_django.database.rows import channel_row, create_channel, create_listener
-from eric_sse_django.exception import InvalidChannelException
+from eric_sse_django.database.rows import create_listener, get_or_create_channel
 from eric_sse_django.listener import MessageQueueListener
 from eric_sse_django.models import Channel, Listener
 
@@ -22,10 +21,7 @@ class DatabaseConnectionsFactory(ConnectionsFactory):
     """
 
     def __init__(self, channel_id: str) -> None:
-        try:
-            self.channel: Channel = channel_row(channel_id)
-        except InvalidChannelException:
-            self.channel = create_channel(channel_id)
+        self.channel: Channel = get_or_create_channel(channel_id)
 
     def create(self, listener: MessageQueueListener | None = None) -> Connection:
         """

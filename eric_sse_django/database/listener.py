@@ -39,6 +39,10 @@ class DatabaseListener(MessageQueueListener):
         self.row.refresh_from_db(fields=["running", "cursor", "floor", "last_seen", "owner"])
         self._running = self.row.running
 
+    async def arefresh(self) -> None:
+        """As refresh()."""
+        await sync_to_async(self.refresh)()
+
     async def astart(self) -> None:
         """As start()."""
         await sync_to_async(self.start)()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
@@ -20,11 +21,17 @@ from eric_sse_django.models import IDENTIFIER_WORDS, Channel, Listener, is_ident
 
 def check_identifier(identifier: Any) -> str:
     """Return the id; raise InvalidIdentifier when it could not stand in a URL's path."""
+    if not _is_identifier(identifier):
+        raise InvalidIdentifier(identifier, str(IDENTIFIER_WORDS))
+    return str(identifier)
+
+
+def _is_identifier(identifier: Any) -> bool:
     try:
         is_identifier(identifier)
     except ValidationError:
-        raise InvalidIdentifier(identifier, str(IDENTIFIER_WORDS)) from None
-    return str(identifier)
+        return False
+    return isinstance(identifier, str)
 
 
 def check_owner(owner: Any) -> None:
@@ -38,6 +45,8 @@ def check_owner(owner: Any) -> None:
 
 def channel_row(channel_id: str) -> Channel:
     """Return the channel's row; raises InvalidChannelException if there is none."""
+    if not _is_identifier(channel_id):  # a NUL would be an error of the database
+        raise InvalidChannelException(channel_id)
     row = Channel.objects.using(log.database()).filter(name=channel_id).first()
     # The second look: MariaDB's usual collations find "orders" by "ORDERS".
     if row is None or row.name != channel_id:
@@ -46,19 +55,45 @@ def channel_row(channel_id: str) -> Channel:
 
 
 def create_channel(channel_id: str | None, **fields: Any) -> Channel:
-    """Return the row of a new channel; raises InvalidIdentifier or ChannelExists."""
+    """
+    Return the row of a new channel.
+
+    Raises InvalidIdentifier, ChannelExists, or ValidationError for a bad field.
+    """
     name = check_identifier(str(uuid4()) if channel_id is None else channel_id)
     using = log.database()
+    row = Channel(name=name, **fields)
+    row.clean_fields()
     try:
         # A savepoint, so that the caller's transaction survives.
         with transaction.atomic(using=using):
-            return Channel.objects.using(using).create(name=name, **fields)
+            row.save(using=using, force_insert=True)
     except IntegrityError:
+        _check_case(name, Channel.objects.using(using).get(name=name))
         raise ChannelExists(name) from None
+    return row
+
+
+def get_or_create_channel(channel_id: str, **fields: Any) -> Channel:
+    """Return the row of the channel with that id, made with `fields` if there is none."""
+    with suppress(InvalidChannelException):
+        return channel_row(channel_id)
+    try:
+        return create_channel(channel_id, **fields)
+    except ChannelExists:  # another process was faster
+        return channel_row(channel_id)
+
+
+def _check_case(name: str, row: Channel | Listener) -> None:
+    # MariaDB's usual collations take "orders" and "ORDERS" for one.
+    if row.name != name:
+        raise InvalidIdentifier(name, f"It differs from {row.name!r} in case only.")
 
 
 def listener_row(channel: Channel, listener_id: str) -> Listener:
     """Return the listener's row; raises InvalidListenerException if there is none."""
+    if not _is_identifier(listener_id):
+        raise InvalidListenerException(listener_id, channel.name)
     rows = Listener.objects.using(log.database())
     row = rows.filter(channel=channel, name=listener_id).first()
     if row is None or row.name != listener_id:
@@ -73,7 +108,8 @@ def create_listener(
     """
     Return the row of a listener that begins now; the one it has when there is one.
 
-    What was published before is not its own, what is published from now on is.
+    What was published before is not its own, what is published from now on is. Raises
+    InvalidIdentifier, also when an `owner` is given and the id is not that owner's.
     """
     name = check_identifier(str(uuid4()) if listener_id is None else listener_id)
     check_owner(owner)
@@ -84,7 +120,8 @@ def create_listener(
         name=name,
         defaults={"owner": owner, "running": running, "start": position, "cursor": position},
     )
-    if row.name != name:
-        raise InvalidIdentifier(name, f"It differs from {row.name!r} in case only.")
+    _check_case(name, row)
+    if owner is not None and row.owner_id != owner.pk:
+        raise InvalidIdentifier(name, "It is the id of a listener that this owner does not own.")
     row.channel = channel
     return row

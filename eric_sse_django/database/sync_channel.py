@@ -16,11 +16,12 @@ from eric_sse_django.database.rows import (
     check_owner,
     create_channel,
     create_listener,
+    get_or_create_channel,
     listener_row,
 )
 from eric_sse_django.entities import AbstractChannel
 from eric_sse_django.entry import Entry
-from eric_sse_django.exception import ChannelExists, InvalidListenerException
+from eric_sse_django.exception import InvalidListenerException
 from eric_sse_django.hub import Hub
 from eric_sse_django.listener import MessageQueueListener
 from eric_sse_django.message import MessageContract
@@ -64,10 +65,7 @@ class SyncDatabaseChannel(AbstractChannel):
     @classmethod
     def get_or_create(cls: type[Self], channel_id: str, **options: Any) -> Self:
         """Return the channel with that id, made (with create()'s options) if there is none."""
-        try:
-            return cls.create(channel_id, **options)
-        except ChannelExists:
-            return cls.load(channel_id)
+        return cls(get_or_create_channel(channel_id, **options))
 
     # Listeners ------------------------------------------------------------------
 

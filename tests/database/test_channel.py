@@ -1,0 +1,215 @@
+"""Channels and listeners by their ids, and what their methods promise beyond the contract."""
+
+import inspect
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
+from django.db import connections
+
+from eric_sse_django.database import (
+    DatabaseChannel,
+    DatabaseConnectionsFactory,
+    DatabaseListener,
+    DatabaseQueue,
+)
+from eric_sse_django.database.sync_channel import SyncDatabaseChannel
+from eric_sse_django.exception import (
+    ChannelExists,
+    InvalidChannelException,
+    InvalidIdentifier,
+    InvalidListenerException,
+)
+from eric_sse_django.listener import MessageQueueListener
+from eric_sse_django.models import Channel, Listener
+from tests import databases
+from tests.contract import count, soon
+from tests.database.tools import atomic, threads
+
+GOOD_IDS = ["a", "till-7", "user@example.org", "a.b:c~d+e_F", "...", "x" * 128]
+BAD_IDS = ["", ".", "..", "a/b", "a b", "a\n", "a\0b", "ä", "\ud800", "a%2fb", "x" * 129, 7]
+
+
+class TestIds:
+    @pytest.mark.parametrize("name", GOOD_IDS)
+    def test_an_id_that_can_stand_in_a_path_is_kept(self, database, name):
+        DatabaseChannel.create(name).add_listener(listener_id=name)
+        assert DatabaseChannel.load(name).get_listener(name).id == name
+
+    @databases.rolled_back
+    @pytest.mark.parametrize("name", BAD_IDS, ids=repr)
+    def test_another_is_refused_and_nothing_written(self, database, name):
+        with pytest.raises(InvalidIdentifier):
+            DatabaseChannel.create(name)
+        with pytest.raises(InvalidIdentifier):
+            DatabaseChannel.get_or_create(name)
+        with pytest.raises(InvalidIdentifier):
+            DatabaseConnectionsFactory(name)
+        assert not Channel.objects.exists()
+        channel = DatabaseChannel.create("orders")
+        with pytest.raises(InvalidIdentifier):
+            channel.add_listener(listener_id=name)
+        assert not Listener.objects.exists()
+
+    @databases.rolled_back
+    @pytest.mark.parametrize("name", [*BAD_IDS, None, "bills"], ids=repr)
+    def test_loading_what_is_not_there_says_so(self, channel, name):
+        with pytest.raises(InvalidChannelException):
+            DatabaseChannel.load(name)
+        with pytest.raises(InvalidListenerException):
+            channel.get_listener(name)
+
+    @pytest.mark.parametrize("name", ["ORDERS", "Orders"])
+    def test_ids_that_differ_in_case_are_never_taken_for_one(self, database, channel, name):
+        with pytest.raises(InvalidChannelException):
+            DatabaseChannel.load(name)
+        channel.add_listener(listener_id="till")
+        with pytest.raises(InvalidListenerException):
+            channel.get_listener("TILL")
+        ways = [
+            lambda: DatabaseChannel.get_or_create(name).id,
+            lambda: DatabaseConnectionsFactory(name).channel.name,
+            lambda: channel.add_listener(listener_id="TILL").id,
+        ]
+        if connections[database].vendor == "mysql":  # it has room for one of them only
+            for make in ways:
+                with pytest.raises(InvalidIdentifier, match="case"):
+                    make()
+        else:
+            assert [make() for make in ways] == [name, name, "TILL"]
+
+    def test_an_id_is_made_when_none_is_given(self, database):
+        assert DatabaseChannel.create().id != DatabaseChannel.create().id
+
+    def test_a_channel_can_be_made_once(self, channel):
+        with atomic():
+            with pytest.raises(ChannelExists, match="orders"):
+                DatabaseChannel.create("orders")
+            channel.broadcast(count(1))  # the caller's transaction goes on
+
+    @pytest.mark.parametrize(
+        "options", [{"format": "xml"}, {"retention_s": 0}, {"retention_s": -1}]
+    )
+    def test_an_option_that_means_nothing_is_refused(self, database, options):
+        with pytest.raises(ValidationError):
+            DatabaseChannel.create("orders", **options)
+        assert not Channel.objects.exists()
+
+
+class TestGetOrCreate:
+    def test_it_finds_with_one_query(self, database, channel, django_assert_num_queries):
+        with django_assert_num_queries(1, connection=connections[database]):
+            assert DatabaseChannel.get_or_create("orders", format="text").row == channel.row
+
+    def test_it_makes_with_the_options(self, database):
+        row = DatabaseChannel.get_or_create("notes", format="text", retention_s=600).row
+        assert (row.format, row.retention_s) == ("text", 600)
+
+    @pytest.mark.parametrize("make", [DatabaseChannel.get_or_create, DatabaseConnectionsFactory])
+    def test_processes_that_make_one_at_once_all_have_it(self, database, make):
+        with threads() as others:
+            for _ in range(4):
+                others.start(make, "orders")
+        assert Channel.objects.count() == 1
+
+
+class TestOwners:
+    @pytest.fixture
+    def users(self, database):
+        return [User.objects.create(username=name) for name in ("ana", "bob")]
+
+    def test_an_owner_gets_their_listener_again(self, channel, users):
+        ana, _ = users
+        first = channel.add_listener(ana, "phone")
+        assert channel.add_listener(ana, "phone").row == first.row
+        assert channel.add_listener(listener_id="phone").row == first.row
+
+    def test_but_nobody_elses(self, channel, users):
+        ana, bob = users
+        channel.add_listener(ana, "phone")
+        channel.add_listener(listener_id="screen")
+        for taken in ("phone", "screen"):
+            with pytest.raises(InvalidIdentifier, match="own"):
+                channel.add_listener(bob, taken)
+
+
+class TestListeners:
+    def test_start_and_stop_are_for_all_processes(self, channel, listener):
+        elsewhere = DatabaseChannel.load("orders").get_listener(listener.id)
+        assert elsewhere.is_running()
+        listener.stop()
+        assert elsewhere.is_running()  # what it last read
+        elsewhere.refresh()
+        assert not elsewhere.is_running()
+
+    def test_what_is_removed_elsewhere_can_not_be_refreshed(self, channel, listener):
+        DatabaseChannel.load("orders").remove_listener(listener.id)
+        with pytest.raises(Listener.DoesNotExist):
+            listener.refresh()
+
+    def test_an_object_of_ones_own_is_called_in_its_process_only(self, channel):
+        class Own(MessageQueueListener):
+            pass
+
+        own = Own("till-7")
+        own.start()
+        channel.register_listener(own)
+        assert channel.get_listener("till-7") is own
+        assert type(DatabaseChannel.load("orders").get_listener("till-7")) is DatabaseListener
+
+    def test_a_factory_gives_a_known_listener_its_queue_with_what_waits(self, database):
+        factory = DatabaseConnectionsFactory("orders")
+        factory.create(MessageQueueListener("till-7")).queue.push(count(1))
+        again = DatabaseConnectionsFactory("orders").create(MessageQueueListener("till-7"))
+        assert again.queue.pop().payload == 1
+
+
+class TestAsync:
+    """Every public method that touches the database has a twin, and it does the same."""
+
+    TOUCH = {
+        DatabaseChannel: {
+            name
+            for name in dir(SyncDatabaseChannel)
+            if not name.startswith("_")
+            and name not in {"adapt", "encode", "id", "message_stream", "watch"}
+        },
+        DatabaseListener: {"start", "stop", "refresh"},
+        DatabaseQueue: {"pop", "push"},
+        DatabaseConnectionsFactory: {"create"},
+    }
+
+    @pytest.mark.parametrize("kind", TOUCH)
+    def test_every_method_has_its_twin(self, kind):
+        for name in self.TOUCH[kind]:
+            method, twin = getattr(kind, name), getattr(kind, f"a{name}")
+            assert inspect.iscoroutinefunction(twin), name
+            assert twin.__doc__.startswith(f"As {name}()."), name
+            parameters = inspect.signature(twin).parameters
+            if "options" not in parameters:
+                assert [*parameters] == [*inspect.signature(method).parameters], name
+
+    async def test_twins_do_what_they_say(self, database):
+        channel = await DatabaseChannel.acreate("notes", format="text")
+        assert (await DatabaseChannel.aload("notes")).row == channel.row
+        assert (await DatabaseChannel.aget_or_create("notes")).row.format == "text"
+        user = await User.objects.acreate(username="ana")
+        listener = await channel.aadd_listener(user, "phone")
+        await listener.astart()
+        await channel.abroadcast(count(1))
+        await channel.abroadcast_many([count(2), count(3)])
+        await channel.adispatch("phone", count(4))
+        await channel.adispatch_to_owner(user, count(5))
+        queue = DatabaseQueue(listener.row)
+        await queue.apush(count(6))
+        got = [(await soon(channel.adeliver_next("phone"))).payload for _ in range(5)]
+        assert [*got, (await soon(queue.apop())).payload] == [1, 2, 3, 4, 5, 6]
+        await listener.astop()
+        found = await channel.aget_listener("phone")
+        assert not found.is_running()
+        await channel.aregister_listener(MessageQueueListener("till-7"))
+        found = await channel.aget_connections()
+        assert {each.listener.id for each in found} == {"phone", "till-7"}
+        await channel.aremove_listener("till-7")
+        with pytest.raises(InvalidListenerException):
+            await channel.aget_listener("till-7")
