@@ -11,6 +11,7 @@ from django.db import connections
 from django.utils.module_loading import import_string
 
 from eric_sse_django import conf
+from eric_sse_django.authorization import Authorizer
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.log import database
 
@@ -44,21 +45,27 @@ def check_settings(**_: Any) -> list[CheckMessage]:
 
 
 @register()
-def check_channel_class(**_: Any) -> list[CheckMessage]:
-    """A CHANNEL_CLASS that cannot serve streams."""
-    path = conf.given().get("CHANNEL_CLASS") if isinstance(conf.given(), dict) else None
+def check_classes(**_: Any) -> list[CheckMessage]:
+    """A CHANNEL_CLASS or AUTHORIZER that cannot do its work."""
+    return [
+        *_check_class("CHANNEL_CLASS", DatabaseChannel, "eric_sse_django.E004"),
+        *_check_class("AUTHORIZER", Authorizer, "eric_sse_django.E006"),
+    ]
+
+
+def _check_class(name: str, base: type, id: str) -> list[CheckMessage]:
+    given = conf.given()
+    path = given.get(name) if isinstance(given, dict) else None
     if not isinstance(path, str):
         return []
-    hint = "Name a subclass of eric_sse_django.database.DatabaseChannel."
+    hint = f"Name a subclass of {base.__module__}.{base.__qualname__}."
     try:
         found = import_string(path)
     except ImportError as error:
-        message = f"ERIC_SSE['CHANNEL_CLASS'] cannot be imported: {error}."
-        return [Error(message, hint=hint, id="eric_sse_django.E004")]
-    if isinstance(found, type) and issubclass(found, DatabaseChannel):
+        return [Error(f"ERIC_SSE[{name!r}] cannot be imported: {error}.", hint=hint, id=id)]
+    if isinstance(found, type) and issubclass(found, base):
         return []
-    message = f"ERIC_SSE['CHANNEL_CLASS'] {path!r} is no DatabaseChannel."
-    return [Error(message, hint=hint, id="eric_sse_django.E004")]
+    return [Error(f"ERIC_SSE[{name!r}] {path!r} is no {base.__name__}.", hint=hint, id=id)]
 
 
 @register()

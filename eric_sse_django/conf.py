@@ -74,6 +74,12 @@ SETTINGS: tuple[Setting, ...] = (
         _dotted,
     ),
     Setting(
+        "AUTHORIZER",
+        "eric_sse_django.authorization.Authorizer",
+        "The class whose methods say who may listen, watch and publish.",
+        _dotted,
+    ),
+    Setting(
         "CHANNEL_LAYER",
         "default",
         "Alias in CHANNEL_LAYERS that carries wakes between processes; None for polling only.",

@@ -61,12 +61,19 @@ def test_a_bad_value_is_an_error_that_shows_it(settings, name, value):
 @pytest.mark.parametrize("path", ["nowhere.Channel", "eric_sse_django.prefabs.SSEChannel"])
 def test_a_channel_class_that_cannot_serve_is_an_error(settings, path):
     settings.ERIC_SSE = {"CHANNEL_CLASS": path}
-    assert ids(checks.check_channel_class()) == ["E004"]
+    assert ids(checks.check_classes()) == ["E004"]
 
 
-def test_the_default_channel_class_serves(settings):
-    settings.ERIC_SSE = {"CHANNEL_CLASS": conf.DEFAULTS["CHANNEL_CLASS"]}
-    assert checks.check_channel_class() == []
+@pytest.mark.parametrize("path", ["nowhere.Rules", "eric_sse_django.database.DatabaseChannel"])
+def test_an_authorizer_that_has_no_rules_is_an_error(settings, path):
+    settings.ERIC_SSE = {"AUTHORIZER": path}
+    assert ids(checks.check_classes()) == ["E006"]
+
+
+def test_the_default_classes_serve(settings):
+    names = ("CHANNEL_CLASS", "AUTHORIZER")
+    settings.ERIC_SSE = {name: conf.DEFAULTS[name] for name in names}
+    assert checks.check_classes() == []
 
 
 def test_a_layer_that_is_not_there_is_an_error(settings):

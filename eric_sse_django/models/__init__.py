@@ -10,6 +10,7 @@ from eric_sse_django.models.identifier import (
 from eric_sse_django.models.listener import Listener
 from eric_sse_django.models.log_head import LogHead
 from eric_sse_django.models.message import TYPE_MAX_LENGTH, QueuedMessage
+from eric_sse_django.models.monitor import Monitor
 from eric_sse_django.models.presence import OpenStream, ServerProcess
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Channel",
     "Listener",
     "LogHead",
+    "Monitor",
     "OpenStream",
     "QueuedMessage",
     "ServerProcess",

@@ -17,11 +17,23 @@ class Channel(models.Model):
         JSON = "json", _("JSON, on one line")
         TEXT = "text", _("text, as it is (for htmx)")
 
+    class Access(models.TextChoices):
+        TICKET = "ticket", _("who has a ticket")
+        USERS = "users", _("users who are logged in")
+        EVERYONE = "everyone", _("everyone")
+
     name = models.CharField(
         _("id"), max_length=IDENTIFIER_MAX_LENGTH, unique=True, validators=[is_identifier]
     )
     format = models.CharField(
         _("format"), max_length=4, choices=Format.choices, default=Format.JSON
+    )
+    access = models.CharField(
+        _("who may watch"),
+        max_length=8,
+        choices=Access.choices,
+        default=Access.TICKET,
+        help_text=_("Watching shows the broadcasts. A listener's stream is its owner's alone."),
     )
     retention_s = models.PositiveBigIntegerField(
         _("retention in seconds"),

@@ -1,16 +1,11 @@
-"""Who may open a stream: the listener's owner, or whoever holds a signed ticket for it."""
+"""Tickets: signed strings that open a stream, for clients that cannot send headers."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from importlib import import_module
-from typing import Any
 
-from django.conf import settings
-from django.contrib.auth import get_user
 from django.core import signing
-from django.http import HttpRequest
 
 from eric_sse_django import conf
 
@@ -57,19 +52,3 @@ def read_ticket(text: str) -> Ticket:
     if expires_at <= time.time():
         raise InvalidTicket("The ticket is past its time: make a new one.")
     return Ticket(channel, listener, expires_at)
-
-
-def session_user_key(cookies: dict[str, str]) -> Any:
-    """
-    Return the primary key of the user whom a session cookie names, None for nobody.
-
-    Two queries; the session's hash is checked as Django does for a request.
-    """
-    session_key = cookies.get(settings.SESSION_COOKIE_NAME)
-    # PostgreSQL raises ValueError for a NUL in a query's parameter.
-    if not session_key or not session_key.isprintable():
-        return None
-    request = HttpRequest()
-    request.session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
-    user = get_user(request)
-    return user.pk if user.is_authenticated and user.is_active else None

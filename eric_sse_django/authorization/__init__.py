@@ -1,0 +1,18 @@
+"""Who may listen, watch and publish."""
+
+from eric_sse_django.authorization.rules import Authorizer, ask, authorizer
+from eric_sse_django.authorization.sessions import may_monitor, session_user, session_user_key
+from eric_sse_django.authorization.tickets import InvalidTicket, Ticket, make_ticket, read_ticket
+
+__all__ = [
+    "Authorizer",
+    "InvalidTicket",
+    "Ticket",
+    "ask",
+    "authorizer",
+    "make_ticket",
+    "may_monitor",
+    "read_ticket",
+    "session_user",
+    "session_user_key",
+]
