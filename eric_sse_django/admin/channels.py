@@ -20,10 +20,11 @@ from django.utils.translation import gettext_lazy
 
 from eric_sse_django import conf, log
 from eric_sse_django.admin.base import APP
-from eric_sse_django.admin.deleting import DeletesChannels, count_listeners
+from eric_sse_django.admin.deleting import DeletesChannels
 from eric_sse_django.admin.sending import SendsMessages
-from eric_sse_django.admin.words import at_least, bounded, duration
+from eric_sse_django.admin.words import MOST, at_least, bounded, duration
 from eric_sse_django.database import DatabaseChannel
+from eric_sse_django.log.counts import count_listeners
 from eric_sse_django.message import Message
 from eric_sse_django.models import Channel, OpenStream
 
@@ -47,7 +48,7 @@ def facts_of(channels: Iterable[Channel]) -> dict[int, Facts]:
         .values_list("listener__channel")
         .annotate(listeners=Count("listener", distinct=True))
     )
-    listeners, lately = count_listeners(keys), log.traffic()
+    listeners, lately = count_listeners(keys, MOST), log.traffic()
     return {
         key: Facts(
             online.get(key, 0),
@@ -75,7 +76,7 @@ class ChannelList(ChangeList):
 class ChannelAdmin(DeletesChannels, SendsMessages):
     """Creates, shows, broadcasts to and deletes channels; their ids stay as they are."""
 
-    list_display = ("name", "listeners", "hour", "day", "retention", "format")
+    list_display = ("name", "listeners", "hour", "day", "access", "retention", "format")
     search_fields = ("name__startswith",)
     search_help_text = gettext_lazy("How the id begins.")
     ordering = ("name",)
@@ -95,7 +96,7 @@ class ChannelAdmin(DeletesChannels, SendsMessages):
         return self.readonly_fields if obj is None else ("name", *self.readonly_fields)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        settings = (None, {"fields": ["name", "format", "retention_s"]})
+        settings = (None, {"fields": ["name", "access", "format", "retention_s"]})
         if obj is None:
             return [settings]
         facts = ["listeners", "hour", "day", "created_at"]

@@ -2,42 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib.admin.utils import quote
-from django.db import connections
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.text import capfirst
 
-from eric_sse_django import log
 from eric_sse_django.admin.base import APP, EricAdmin
 from eric_sse_django.admin.words import MOST, at_least, bounded
 from eric_sse_django.database.removal import remove_channel
+from eric_sse_django.log.counts import count_listeners, count_messages
 from eric_sse_django.models import Channel, Listener, QueuedMessage
-
-
-def count_listeners(channels: Iterable[int]) -> dict[int, int]:
-    """Return how many listeners each channel has, counted to MOST + 1. One query for 400."""
-    return _count(Listener, channels)
-
-
-def count_messages(channels: Iterable[int]) -> dict[int, int]:
-    """Return how many messages of each channel are kept, counted to MOST + 1."""
-    return _count(QueuedMessage, channels)
-
-
-def _count(model: type[Listener] | type[QueuedMessage], channels: Iterable[int]) -> dict[int, int]:
-    table = connections[log.database()].ops.quote_name(model._meta.db_table)
-    counted = (
-        f"SELECT {int(key)}, (SELECT COUNT(*) FROM (SELECT 1 AS one FROM {table} "
-        f"WHERE channel_id = {int(key)} LIMIT {MOST + 1}) counted)"
-        for key in channels
-    )
-    return dict(log.union_all(list(counted)))
 
 
 class DeletesChannels(EricAdmin):
@@ -47,7 +26,7 @@ class DeletesChannels(EricAdmin):
         """Return what Django's confirmation shows: each channel with two numbers below it."""
         rows: Sequence[Channel] = list(objs)
         keys = [row.pk for row in rows]
-        listeners, messages = count_listeners(keys), count_messages(keys)
+        listeners, messages = count_listeners(keys, MOST), count_messages(keys, MOST)
         shown: list[Any] = []
         for row in rows:
             shown.append(_named(row))

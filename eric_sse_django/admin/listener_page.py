@@ -86,13 +86,12 @@ class ListenerPage(SendsMessages):
     def channel_link(self, row: Listener) -> Any:
         return link(row.channel)
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    def render_change_form(
+        self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        row = self.get_object(request, object_id) if request.method == "GET" else None
-        context = {} if row is None else self.around(request, row)
-        context |= extra_context or {}
-        return super().change_view(request, object_id, form_url, context)
+        if context["original"] is not None:
+            context.update(self.around(request, context["original"]))
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def around(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         """Return what stands around the fields: buttons, messages and streams."""
@@ -150,9 +149,8 @@ class ListenerPage(SendsMessages):
         url = request.build_absolute_uri(stream_url(DatabaseListener(row), ticket=True))
         self.record(request, [row], _("Made a signed stream URL."))
         context = {"url": url, "expires_at": expires_at}
-        response = self.page(request, "stream_url.html", _("Stream URL"), row, **context)
-        response["Cache-Control"] = "no-store"
-        return response
+        # Not cached: no page of the admin is.
+        return self.page(request, "stream_url.html", _("Stream URL"), row, **context)
 
     def url_of(self, row: Listener) -> str:
         name = f"admin:{APP}_listener_change"

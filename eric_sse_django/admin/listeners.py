@@ -66,7 +66,7 @@ class ListenerAdmin(FactColumns, ListenerPage):
         "seen",
         "state",
     )
-    list_filter = (OnlineFilter, StateFilter, LaggingFilter, ChannelFilter)
+    list_filter = (OnlineFilter, StateFilter, ChannelFilter, LaggingFilter)
     list_select_related = ("channel", "owner")
     ordering = ("channel", "name")
     sortable_by = ("seen",)  # the others by their index: channel, then id

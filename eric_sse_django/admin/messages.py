@@ -96,7 +96,8 @@ class MessageAdmin(EricAdmin):
         return queryset.filter(pk__in=keys), False
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
-        waiting = log.pending()[: MOST + 1].count()
+        asked = bool(request.GET)  # then they are not what is looked for
+        waiting = 0 if asked else log.pending()[: MOST + 1].count()
         context = {"pending": bounded(waiting) if waiting else "", **(extra_context or {})}
         return super().changelist_view(request, context)
 
@@ -133,7 +134,7 @@ class MessageAdmin(EricAdmin):
     def published(self, row: QueuedMessage) -> Any:
         return age(row.created_at)
 
-    @admin.display(description=gettext_lazy("delivered to"), empty_value="-")
+    @admin.display(description=gettext_lazy("delivered"), empty_value="-")
     def delivered(self, row: QueuedMessage) -> Any:
         reach: Reach | None = row._reach if hasattr(row, "_reach") else reach_of_one(row)
         if reach is None:

@@ -8,25 +8,23 @@ from django.db.models import QuerySet
 from django.utils.functional import cached_property
 
 from eric_sse_django.admin.typed import AnyPaginator
-
-# Rows that are counted, and can be paged through: the 100th page is not where one looks.
-MOST_ROWS = 10_000
+from eric_sse_django.admin.words import MOST
 
 
 class BoundedPaginator(AnyPaginator):
-    """A paginator that stops counting at MOST_ROWS; `stops` says that it did."""
+    """A paginator that stops counting, and paging, at MOST; `stops` says that it did."""
 
     object_list: QuerySet[Any]
 
     @cached_property
     def _counted(self) -> int:
         rows = self.object_list.order_by().values("pk")
-        return rows[: MOST_ROWS + 1].count()
+        return rows[: MOST + 1].count()
 
     @cached_property
     def count(self) -> int:
-        return min(self._counted, MOST_ROWS)
+        return min(self._counted, MOST)
 
     @property
     def stops(self) -> bool:
-        return self._counted > MOST_ROWS
+        return self._counted > MOST

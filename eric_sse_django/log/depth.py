@@ -30,12 +30,14 @@ def depths(listeners: Iterable[Listener], most: int = 1_000) -> dict[int, Depth]
     Return how deep each listener's queue is, by primary key; `most + 1` means more.
 
     One query for each 400 ranges, of which a listener has two or three; those that
-    several share, as broadcasts after one cursor, count once.
+    several share, as broadcasts after one cursor, count once. On PostgreSQL one query.
     """
     rows = list(listeners)
     ranges = list(dict.fromkeys(part for row in rows for part in ranges_of(row, row.cursor)))
-    branches = [_branch(number, part, most + 1) for number, part in enumerate(ranges)]
-    found = union_all(branches, [part.params() * 2 for part in ranges])
+    if connections[database()].vendor == "postgresql":
+        found = _joined(ranges, most + 1)
+    else:
+        found = _united(ranges, most + 1)
     when = _converter()
     by_range = {ranges[number]: (count, when(oldest)) for number, count, oldest in found}
     return {
@@ -43,8 +45,32 @@ def depths(listeners: Iterable[Listener], most: int = 1_000) -> dict[int, Depth]
     }
 
 
-def _branch(number: int, part: Range, limit: int) -> str:
-    rows = part.rows()
+def _united(ranges: list[Range], limit: int) -> list[Any]:
+    branches = [_question(str(number), part.rows(), limit) for number, part in enumerate(ranges)]
+    return union_all(branches, [part.params() * 2 for part in ranges])
+
+
+def _joined(ranges: list[Range], limit: int) -> list[Any]:
+    """
+    Ask for all ranges of a kind in one join.
+
+    PostgreSQL plans each SELECT of a union apart and, finding the whole dear, compiles
+    them all: 2 s for 232 ranges, where this takes 10 ms.
+    """
+    kinds: dict[Any, list[tuple[int, Range]]] = {}
+    for number, part in enumerate(ranges):
+        kinds.setdefault((part.listener is None, part.owner is None), []).append((number, part))
+    branches, params = [], []
+    for parts in kinds.values():
+        values = ", ".join(part.values(number) for number, part in parts)
+        names = "asked (number, channel, listener, owner, after)"
+        question = _question("number", parts[0][1].rows_of("asked"), limit)
+        branches.append(f"{question} FROM (VALUES {values}) {names}")
+        params.append([value for _, part in parts for value in part.params()])
+    return union_all(branches, params)
+
+
+def _question(number: str, rows: str, limit: int) -> str:
     return (
         f"SELECT {number}, (SELECT COUNT(*) FROM (SELECT 1 AS one {rows} LIMIT {limit}) counted), "
         f"(SELECT created_at {rows} {in_order()} LIMIT 1)"

@@ -29,23 +29,41 @@ class Range:
 
     def rows(self) -> str:
         """Return "FROM … WHERE …", with a placeholder for each of params()."""
+        rows = self._rows(str(int(self.channel)), str(self.listener), "%s", str(int(self.after)))
+        return rows if self.upto == END else f"{rows} AND position <= {int(self.upto)}"
+
+    def rows_of(self, asked: str) -> str:
+        """Return the same for any range of this kind, in a table `asked` of values()."""
+        columns = (f"{asked}.{name}" for name in ("channel", "listener", "owner", "after"))
+        return self._rows(*columns)
+
+    def _rows(self, channel: str, listener: str, owner: str, after: str) -> str:
         parts = [
-            f"channel_id = {int(self.channel)}",
-            "listener_id IS NULL" if self.listener is None else f"listener_id = {self.listener:d}",
-            "owner_id IS NULL" if self.owner is None else "owner_id = %s",
-            f"position > {int(self.after)}",
+            f"channel_id = {channel}",
+            "listener_id IS NULL" if self.listener is None else f"listener_id = {listener}",
+            "owner_id IS NULL" if self.owner is None else f"owner_id = {owner}",
+            f"position > {after}",
         ]
-        if self.upto != END:
-            parts.append(f"position <= {int(self.upto)}")
         if self.listener is not None:
             parts.append(f"type NOT IN ({NO_CONTROLS})")  # only here, where they are
         return f"FROM {log_table()} WHERE {' AND '.join(parts)}"
 
+    def values(self, number: int) -> str:
+        """Return it as a row of PostgreSQL's VALUES, with a placeholder for each of params()."""
+        kind = _owner_field().db_type(connections[database()])
+        listener = "NULL" if self.listener is None else str(int(self.listener))
+        owner = f"CAST({'NULL' if self.owner is None else '%s'} AS {kind})"
+        after = f"CAST({int(self.after)} AS bigint)"
+        return f"({number}, {int(self.channel)}, CAST({listener} AS bigint), {owner}, {after})"
+
     def params(self) -> list[Any]:
         if self.owner is None:
             return []
-        field = QueuedMessage._meta.get_field("owner")
-        return [field.get_db_prep_value(self.owner, connections[database()])]
+        return [_owner_field().get_db_prep_value(self.owner, connections[database()])]
+
+
+def _owner_field() -> Any:
+    return QueuedMessage._meta.get_field("owner")
 
 
 def log_table() -> str:

@@ -10,8 +10,9 @@ from django.utils import timezone
 
 from eric_sse_django.log.alias import database
 from eric_sse_django.log.ranges import NO_CONTROLS, log_table
+from eric_sse_django.log.sequence import head
 
-# Messages looked at, newest first: one short walk down the index, whatever is asked.
+# Positions looked at, the newest: one range of the index, whatever is asked.
 MOST_RECENT = 50_000
 
 
@@ -27,11 +28,12 @@ class Traffic:
 
 def traffic(most: int = MOST_RECENT) -> Traffic:
     """
-    Return how many of the newest `most` messages each channel had in an hour and a day.
+    Return how many of the messages at the newest `most` positions are of the last hour and day.
 
-    One query; 50 ms for 50,000 messages. There is no index on time, and none is worth
-    its price to each publisher.
+    By channel. Two queries; 30 ms for 50,000 messages. There is no index on time, and none
+    is worth its price to each publisher.
     """
+    before = head()[0] - most
     connection, now = connections[database()], timezone.now()
     hour, day = (
         connection.ops.adapt_datetimefield_value(now - timedelta(hours=hours)) for hours in (1, 24)
@@ -40,16 +42,14 @@ def traffic(most: int = MOST_RECENT) -> Traffic:
     old = "SUM(CASE WHEN created_at < %s THEN 1 ELSE 0 END)"
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT channel_id, {young}, {young}, {old}, {old}, COUNT(*) FROM "
-            f"(SELECT channel_id, created_at, type FROM {log_table()} WHERE position > 0 "
-            f"ORDER BY position DESC, id DESC LIMIT {int(most)}) recent GROUP BY channel_id",
+            f"SELECT channel_id, {young}, {young}, {old}, {old} FROM {log_table()} "
+            f"WHERE position > {int(before)} GROUP BY channel_id",
             [hour, day, hour, day],
         )
         rows = [[int(value) for value in row] for row in cursor.fetchall()]
     found = Traffic()
     for channel, in_hour, in_day, *_ in rows:
         found.hour[channel], found.day[channel] = in_hour, in_day
-    full = sum(row[5] for row in rows) >= most
-    found.hour_stops = full and not sum(row[3] for row in rows)
-    found.day_stops = full and not sum(row[4] for row in rows)
+    found.hour_stops = before > 0 and not sum(row[3] for row in rows)
+    found.day_stops = before > 0 and not sum(row[4] for row in rows)
     return found

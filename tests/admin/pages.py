@@ -1,0 +1,35 @@
+"""Where the admin's pages are, and what they say."""
+
+from html import unescape
+
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.models import LogEntry
+from django.contrib.messages import get_messages
+from django.urls import reverse
+
+
+def url(model, page="changelist", *args):
+    return reverse(f"admin:eric_sse_django_{model}_{page}", args=args)
+
+
+def act(client, action, rows, **data):
+    """Post an action of the listeners' list for these rows."""
+    keys = [row.pk for row in rows]
+    return client.post(url("listener"), {"action": action, ACTION_CHECKBOX_NAME: keys, **data})
+
+
+def told(response):
+    """Return what the response's messages say."""
+    return [str(message) for message in get_messages(response.wsgi_request)]
+
+
+def history(row):
+    """Return what the history of an object says, oldest first."""
+    entries = LogEntry.objects.filter(
+        object_id=str(row.pk), content_type__model=row._meta.model_name
+    )
+    return [entry.get_change_message() for entry in entries.order_by("pk")]
+
+
+def text(response):
+    return unescape(response.content.decode())

@@ -1,0 +1,266 @@
+"""What the lists show, find and ask the database."""
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.db import connections
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from eric_sse_django import log
+from eric_sse_django.admin.words import MOST, age, at_least, bounded, duration
+from eric_sse_django.database import DatabaseChannel
+from eric_sse_django.message import Message
+from eric_sse_django.models import Channel, Listener, QueuedMessage
+from tests.admin.conftest import settle
+from tests.admin.pages import text, url
+
+# Session, user, its permissions (two), channels to filter by, count, page, depths, streams.
+LISTENER_QUERIES = 9
+
+
+def names(response):
+    return [row.name for row in response.context["cl"].result_list]
+
+
+def positions(response):
+    return [row.position for row in response.context["cl"].result_list]
+
+
+def make_old(minutes):
+    moment = timezone.now() - timedelta(minutes=minutes)
+    QueuedMessage.objects.using(log.database()).update(created_at=moment)
+
+
+def test_200_listeners_take_as_many_queries_as_one(staff, listener, channel, open_stream):
+    channel.broadcast(Message("paid", 1))
+    settle()
+    client = staff("operate_listener")
+
+    def queries():
+        with CaptureQueriesContext(connections[log.database()]) as captured:
+            shown = text(client.get(url("listener")))
+        assert "2 streams" in shown
+        return len(captured)
+
+    open_stream(listener)
+    open_stream(listener, "web-2:7")
+    assert queries() == LISTENER_QUERIES
+    owner = get_user_model().objects.create_user("ada")
+    Listener.objects.bulk_create(
+        Listener(channel=channel.row, name=f"x{number}", owner=owner) for number in range(199)
+    )
+    assert queries() == LISTENER_QUERIES
+
+
+def test_depths_count_what_is_addressed_in_each_way_and_no_controls(channel, listener, staff):
+    ada = get_user_model().objects.create_user("ada")
+    hers = channel.add_listener(ada, "phone-1").row
+    channel.broadcast(Message("paid", 1))
+    channel.dispatch("till-7", Message("paid", 2))
+    channel.dispatch_to_owner(ada, Message("paid", 3))
+    channel.dispatch_to_owner(ada, Message("paid", 4))
+    DatabaseChannel.create("other").broadcast(Message("paid", 5))
+    settle()
+    log.append([log.control(listener, "eric-close")])
+    settle()
+    depths = log.depths([listener, hers])
+    assert {pk: depth.waiting for pk, depth in depths.items()} == {listener.pk: 2, hers.pk: 3}
+    assert abs(depths[hers.pk].oldest - timezone.now()) < timedelta(minutes=1)
+    Listener.objects.update(cursor=log.head()[0])
+    empty = log.depths(Listener.objects.all())
+    assert set(empty.values()) == {log.Depth(0, None)}
+
+
+def test_depths_stop_counting(channel, listener):
+    channel.broadcast_many(Message("paid", number) for number in range(5))
+    channel.dispatch("till-7", Message("paid", 2))
+    settle()
+    assert log.depths([listener], most=3)[listener.pk].waiting == 4
+    assert log.depths([], most=3) == {}
+
+
+def test_depths_of_more_ranges_than_one_statement_takes(channel, listener):
+    rows = [Listener(pk=number, channel=channel.row, cursor=number) for number in range(1_000)]
+    assert len(log.depths(rows)) == 1_000
+
+
+def test_the_list_shows_who_is_online_where_and_what_waits(staff, channel, listener, open_stream):
+    open_stream(listener, "web-1:7")
+    open_stream(listener, "web-1:7")
+    open_stream(channel.add_listener(listener_id="gone").row, "web-9:9", age_s=50)
+    channel.broadcast(Message("paid", 1))
+    settle()
+    make_old(minutes=5)
+    shown = text(staff().get(url("listener")))
+    assert "2 streams" in shown
+    assert "web-1:7" in shown
+    assert "web-9:9" not in shown
+    assert "5 min" in shown
+
+
+def test_presence_is_for_programs_too(channel, listener, open_stream):
+    assert not listener.is_online
+    assert channel.online() == []
+    open_stream(listener)
+    assert listener.is_online
+    assert [online.id for online in channel.online()] == ["till-7"]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("online=yes", ["a"]),
+        ("online=no", ["b", "c"]),
+        ("running=yes", ["a", "b"]),
+        ("running=no", ["c"]),
+        ("lagging=yes", ["b"]),
+        ("lagging=yes&q=b", ["b"]),
+        ("lagging=yes&online=yes", []),
+        ("channel=orders", ["a", "b"]),
+        ("channel=none", []),
+        ("q=a", ["a"]),
+        ("q=second", ["c"]),
+        ("q=ada", ["c"]),
+        ("q=A%25", []),
+    ],
+)
+def test_listeners_are_filtered_and_found(staff, channel, open_stream, query, found):
+    a, b = (channel.add_listener(listener_id=name).row for name in "ab")
+    owner = get_user_model().objects.create_user("ada")
+    DatabaseChannel.create("second").add_listener(owner, "c")
+    open_stream(a)
+    channel.broadcast(Message("paid", 1))
+    settle()
+    make_old(minutes=2)
+    Listener.objects.filter(name__in="ab").update(running=True)
+    Listener.objects.filter(pk=a.pk).update(cursor=log.head()[0])
+    assert b.cursor == 0
+    response = staff().get(f"{url('listener')}?{query}")
+    assert names(response) == found
+
+
+def test_a_young_message_does_not_lag(staff, channel, listener):
+    channel.broadcast(Message("paid", 1))
+    settle()
+    assert names(staff().get(f"{url('listener')}?lagging=yes")) == []
+
+
+def test_counting_stops_and_the_page_says_so(staff, channel, listener):
+    Listener.objects.bulk_create(
+        Listener(channel=channel.row, name=str(number)) for number in range(MOST)
+    )
+    shown = text(staff().get(url("listener")))
+    assert "There are more: counting and paging stop at 1000." in shown
+    assert "1000 listeners" in shown
+
+
+def test_channels_show_listeners_and_traffic(staff, channel, listener, open_stream):
+    channel.add_listener()
+    open_stream(listener)
+    open_stream(listener)
+    quiet = Channel.objects.create(name="quiet", retention_s=3_600)
+    channel.broadcast_many(Message("paid", number) for number in range(3))
+    settle()
+    make_old(minutes=90)
+    channel.broadcast(Message("paid", 4))
+    channel.dispatch("till-7", Message("paid", 5))
+    settle()
+    log.append([log.control(listener, "eric-close")])
+    settle()
+    rows = staff().get(url("channel")).context["cl"].result_list
+    facts = {row.name: row._facts for row in rows}
+    seen = facts["orders"]
+    assert (seen.online, seen.listeners, seen.hour, seen.day) == (1, 2, "2", "5")
+    seen = facts["quiet"]
+    assert (seen.online, seen.listeners, seen.hour, seen.day) == (0, 0, "0", "0")
+    assert "1 hour" in text(staff().get(url("channel")))
+    assert "7 days (default)" in text(staff().get(url("channel")))
+    assert quiet.name in text(staff().get(f"{url('channel')}?q=qui"))
+
+
+def test_traffic_says_when_it_looked_at_too_few(channel):
+    channel.broadcast_many(Message("paid", number) for number in range(4))
+    settle()
+    short = log.traffic(most=3)
+    assert (short.hour[channel.row.pk], short.hour_stops, short.day_stops) == (3, True, True)
+    make_old(minutes=90)
+    short = log.traffic(most=3)
+    assert (short.hour[channel.row.pk], short.hour_stops, short.day_stops) == (0, False, True)
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("", [4, 3, 2, 1]),
+        ("channel=orders", [4, 3, 1]),
+        ("type=note", [2]),
+        ("type=not", []),
+        ("type=paid&channel=orders", [4, 3, 1]),
+        ("q=3", [3]),
+        ("q=till-7", [3]),
+        ("q=till", []),
+        ("q=99999999999999999999999999", []),
+        ("q=²", []),
+    ],
+)
+def test_messages_are_filtered_and_found(staff, channel, listener, query, found):
+    channel.broadcast(Message("paid", 1))
+    DatabaseChannel.create("second").broadcast(Message("note", 2))
+    channel.dispatch("till-7", Message("paid", 3))
+    channel.broadcast(Message("paid", 4))
+    settle()
+    first = QueuedMessage.objects.order_by("position").first().position
+    if query in ("q=3",):
+        query = f"q={first + 2}"
+    response = staff().get(f"{url('queuedmessage')}?{query}")
+    assert [position - first + 1 for position in positions(response)] == found
+
+
+def test_messages_without_a_position_are_pending(staff, channel):
+    log.append([log.row(channel.row, Message("paid", 1))])
+    shown = text(staff().get(url("queuedmessage")))
+    assert "pending" in shown
+    assert "1 published, but without a position yet" in shown
+    assert shown.count("pending") >= 1
+
+
+def test_messages_tell_how_many_have_them(staff, channel, listener):
+    ada = get_user_model().objects.create_user("ada")
+    channel.add_listener(ada, "phone-1")
+    channel.broadcast(Message("paid", 1))
+    channel.dispatch("till-7", Message("paid", 2))
+    channel.dispatch_to_owner(ada, Message("paid", 3))
+    settle()
+    late = channel.add_listener(listener_id="late")
+    assert late.row.start > 0
+    for row in Listener.objects.filter(name="till-7"):
+        row.cursor = log.head()[0]
+        row.save()
+    client = staff()
+    response = client.get(url("queuedmessage"))
+    reaches = [
+        (row._reach.delivered, row._reach.addressed) for row in response.context["cl"].result_list
+    ]
+    assert reaches == [(0, 1), (1, 1), (1, 2)]
+    for row, said in zip(
+        response.context["cl"].result_list, ("0 of 1", "1 of 1", "1 of 2"), strict=True
+    ):
+        assert said in text(client.get(url("queuedmessage", "change", row.pk)))
+
+
+def test_numbers_and_times_are_words():
+    assert [bounded(number) for number in (0, 1_000, 1_001)] == ["0", "1,000", "1,000+"]
+    assert at_least(5, True) == "5+"
+    lengths = [duration(seconds) for seconds in (1, 119, 120, 3_600, 5_400, 86_400, 604_800)]
+    assert lengths == [
+        "1 second",
+        "119 seconds",
+        "2 minutes",
+        "1 hour",
+        "90 minutes",
+        "1 day",
+        "7 days",
+    ]
+    assert age(None) == "-"
