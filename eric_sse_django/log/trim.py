@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from eric_sse_django.entry import RESERVED_PREFIX
@@ -57,14 +58,20 @@ def _raise_floors(using: str, rows: Iterable[Any]) -> None:
     for channel, floor in sorted(broadcasts.items()):
         Channel.objects.using(using).filter(pk=channel, floor__lt=floor).update(floor=floor)
     listeners = Listener.objects.using(using)
-    for listener, floor in _missed(using, dispatches):
+    for listener, floor in sorted(_missed(listeners, dispatches, owned).items()):
         listeners.filter(pk=listener, floor__lt=floor).update(floor=floor)
+
+
+def _missed(
+    listeners: QuerySet[Listener],
+    dispatches: dict[int, int],
+    owned: dict[tuple[int, Any], int],
+) -> dict[int, int]:
+    """Return the floors of those whose cursor stands before one: mostly none."""
+    cursors = listeners.filter(pk__in=dispatches).values_list("pk", "cursor")
+    missed = {pk: dispatches[pk] for pk, cursor in cursors if cursor < dispatches[pk]}
     for (channel, owner), floor in owned.items():
-        missed = listeners.filter(channel=channel, owner=owner, cursor__lt=floor)
-        missed.filter(floor__lt=floor).update(floor=floor)
-
-
-def _missed(using: str, floors: dict[int, int]) -> list[tuple[int, int]]:
-    """Return (listener, floor) of those whose cursor stands before it: mostly none."""
-    cursors = Listener.objects.using(using).filter(pk__in=floors).values_list("pk", "cursor")
-    return sorted((pk, floors[pk]) for pk, cursor in cursors if cursor < floors[pk])
+        theirs = listeners.filter(channel=channel, owner=owner, cursor__lt=floor)
+        for pk in theirs.values_list("pk", flat=True):
+            missed[pk] = max(floor, missed.get(pk, 0))
+    return missed

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from asgiref.sync import sync_to_async
 
+from eric_sse_django import notifier
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.hub import Hub
 
@@ -42,3 +43,9 @@ def listener(channel):
     listener = channel.add_listener(listener_id="till-7")
     listener.start()
     return listener
+
+
+@pytest.fixture
+def no_notifier(monkeypatch):
+    """Leave the sequencing to the test."""
+    monkeypatch.setattr(notifier.Notifier, "start", lambda self: None)

@@ -6,7 +6,6 @@ import threading
 import time
 from threading import Barrier, Event
 
-import pytest
 from django.db import connections
 from django.db.models import Max
 from django.test.utils import CaptureQueriesContext
@@ -24,12 +23,6 @@ from tests.database.tools import PATIENCE_S, atomic, entries, payloads, threads
 DELAY_S = 0.2
 
 several_writers = databases.on("postgres", "mariadb")
-
-
-@pytest.fixture
-def no_notifier(monkeypatch):
-    """Leave the sequencing to the test."""
-    monkeypatch.setattr(notifier.Notifier, "start", lambda self: None)
 
 
 class TestAppend:

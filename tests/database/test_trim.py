@@ -1,0 +1,300 @@
+"""Retention: what is past it goes, and who missed it is told."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from eric_sse_django import log
+from eric_sse_django.database import DatabaseChannel
+from eric_sse_django.entry import RESET
+from eric_sse_django.exception import NoMessagesException
+from eric_sse_django.models import Channel, Listener, QueuedMessage
+from tests.contract import count
+from tests.database.tools import entries, payloads, threads
+
+pytestmark = pytest.mark.usefixtures("no_notifier")
+
+
+def sequence():
+    while log.sequence():
+        pass
+
+
+def age(*numbers):
+    """Take these messages (all, if none is named) past their retention, in their order."""
+    rows = QueuedMessage.objects.order_by("id")
+    if numbers:
+        rows = rows.filter(payload__in=[str(number) for number in numbers])
+    for order, row in enumerate(rows):
+        past = timezone.now() - timedelta(days=1) + timedelta(seconds=order)
+        QueuedMessage.objects.filter(pk=row.pk).update(expires_at=past)
+
+
+def trim():
+    """Trim all there is to trim; return how many rows went."""
+    removed = 0
+    while found := log.trim():
+        removed += found
+    return removed
+
+
+def positions():
+    """Return the position of each message's payload."""
+    return {json.loads(entry.payload): entry.position for entry in entries()}
+
+
+def read(listener, after=None):
+    """Return what a stream of the listener would read."""
+    row = Listener.objects.get(pk=listener.row.pk)
+    after = row.cursor if after is None else after
+    found = log.read(row.channel_id, row.pk, row.owner_id, after, None, 1_000)
+    return [RESET if entry.type == RESET else json.loads(entry.payload) for entry in found]
+
+
+def take_all(channel, listener):
+    taken = []
+    while True:
+        try:
+            message = channel.deliver_next(listener.id)
+        except NoMessagesException:
+            return taken
+        taken.append(RESET if message.type == RESET else message.payload)
+
+
+class TestRemoving:
+    def test_what_is_past_its_retention_goes_in_batches_the_oldest_first(
+        self, channel, monkeypatch
+    ):
+        monkeypatch.setitem(log.trim.__globals__, "TRIM_BATCH", 4)
+        channel.broadcast_many(count(number) for number in range(10))
+        sequence()
+        age()
+        assert log.trim() == 4
+        assert payloads() == [4, 5, 6, 7, 8, 9]
+        assert [log.trim() for _ in range(3)] == [4, 2, 0]
+
+    def test_what_is_not_stays(self, channel):
+        channel.broadcast_many(count(number) for number in range(10))
+        sequence()
+        age(2, 5)
+        assert trim() == 2
+        assert payloads() == [0, 1, 3, 4, 6, 7, 8, 9]
+
+    def test_a_row_without_a_position_stays_however_old(self, channel, listener):
+        channel.broadcast(count(1))
+        age()
+        assert trim() == 0
+        sequence()
+        assert take_all(channel, listener) == [1]
+
+    def test_each_channel_has_its_own_retention(self, database, settings):
+        settings.ERIC_SSE = {"RETENTION_S": 3_600}
+        DatabaseChannel.create("short", retention_s=60).broadcast(count("short"))
+        DatabaseChannel.create("usual").broadcast(count("usual"))
+        kept = {
+            row.channel.name: (row.expires_at - row.created_at).total_seconds()
+            for row in QueuedMessage.objects.select_related("channel")
+        }
+        assert kept == {"short": 60, "usual": 3_600}
+
+    def test_nothing_to_remove_is_one_query(self, database, channel, django_assert_num_queries):
+        from django.db import connections
+
+        channel.broadcast(count(1))
+        sequence()
+        with django_assert_num_queries(1, connection=connections[database]):
+            assert log.trim() == 0
+
+    def test_processes_that_trim_at_once_do_not_disturb_each_other(self, channel, monkeypatch):
+        monkeypatch.setitem(log.trim.__globals__, "TRIM_BATCH", 20)
+        ana = User.objects.create(username="ana")
+        listeners = [channel.add_listener(ana) for _ in range(20)]
+        for number in range(5):
+            for listener in listeners:
+                channel.dispatch(listener.id, count(number))
+            channel.dispatch_to_owner(ana, count(number))
+            channel.broadcast(count(number))
+        sequence()
+        last = entries()[-1].position
+        age()
+        with threads() as others:
+            for _ in range(3):
+                others.start(trim)
+        assert trim() == 0
+        assert entries() == []
+        assert Channel.objects.get().floor == last
+        assert {read(listener) == [RESET] for listener in listeners} == {True}
+
+
+class TestFloors:
+    @pytest.fixture
+    def ana(self, database):
+        return User.objects.create(username="ana")
+
+    @pytest.fixture
+    def listeners(self, channel, ana):
+        """Return running listeners by their ids; phone and laptop are Ana's."""
+        owners = {"phone": ana, "laptop": ana, "till": None}
+        made = {name: channel.add_listener(owner, name) for name, owner in owners.items()}
+        for listener in made.values():
+            listener.start()
+        return made
+
+    def floors(self):
+        return dict(Listener.objects.values_list("name", "floor"))
+
+    def test_a_broadcast_raises_its_channels(self, channel, listeners):
+        DatabaseChannel.create("bills").broadcast(count(0))
+        channel.broadcast_many([count(1), count(2), count(3)])
+        sequence()
+        at = positions()
+        age(1, 2)
+        trim()
+        assert dict(Channel.objects.values_list("name", "floor")) == {"orders": at[2], "bills": 0}
+        assert set(self.floors().values()) == {0}
+
+    def test_a_dispatch_raises_its_listeners_if_it_was_not_served(self, channel, listeners):
+        channel.dispatch("phone", count(1))
+        channel.dispatch("till", count(2))
+        sequence()
+        at = positions()
+        channel.deliver_next("till")
+        age()
+        trim()
+        assert self.floors() == {"phone": at[1], "laptop": 0, "till": 0}
+        assert Channel.objects.get().floor == 0
+
+    def test_an_owners_raises_those_of_the_owners_that_were_not_served(
+        self, channel, ana, listeners
+    ):
+        channel.dispatch_to_owner(ana, count(1))
+        sequence()
+        at = positions()
+        channel.deliver_next("phone")
+        age()
+        trim()
+        assert self.floors() == {"phone": 0, "laptop": at[1], "till": 0}
+
+    def test_the_apps_own_messages_raise_none(self, channel, listeners):
+        listeners["till"].stop()
+        listeners["till"].start()
+        sequence()
+        age()
+        assert trim() == 1
+        assert set(self.floors().values()) == {0}
+        assert take_all(channel, listeners["till"]) == []
+
+    def test_a_floor_never_sinks(self, channel, listeners):
+        channel.broadcast_many([count(1), count(2)])
+        sequence()
+        at = positions()
+        age(2)
+        trim()
+        age(1)
+        trim()
+        assert Channel.objects.get().floor == at[2]
+
+
+class TestReset:
+    def test_it_stands_once_where_the_last_loss_was(self, channel, listener):
+        channel.broadcast_many(count(number) for number in range(6))
+        sequence()
+        at = positions()
+        age(0, 1, 3)
+        trim()
+        found = log.read(channel.row.pk, listener.row.pk, None, 0, None, 1_000)
+        assert [entry.type for entry in found] == ["count", RESET, "count", "count"]
+        assert [entry.position for entry in found] == [at[2], at[3], at[4], at[5]]
+        assert json.loads(found[1].payload) == {"after": 0, "floor": at[3]}
+
+    @pytest.mark.parametrize("way", ["to all", "to one", "to its owner"])
+    def test_it_is_for_every_way_of_being_addressed(self, channel, database, way):
+        ana = User.objects.create(username="ana")
+        listener = channel.add_listener(ana)
+        listener.start()
+        publish = {
+            "to all": channel.broadcast,
+            "to one": lambda msg: channel.dispatch(listener.id, msg),
+            "to its owner": lambda msg: channel.dispatch_to_owner(ana, msg),
+        }[way]
+        for number in range(3):
+            publish(count(number))
+        sequence()
+        age(0, 1)
+        trim()
+        assert read(listener) == [RESET, 2]
+        assert take_all(channel, listener) == [RESET, 2]
+        assert take_all(channel, listener) == []
+
+    def test_pop_returns_it_in_its_place(self, channel, listener):
+        channel.broadcast_many(count(number) for number in range(4))
+        sequence()
+        age(1, 2)
+        trim()
+        assert take_all(channel, listener) == [0, RESET, 3]
+
+    def test_pop_returns_it_also_when_nothing_else_is_left(self, channel, listener):
+        channel.broadcast(count(1))
+        sequence()
+        age()
+        trim()
+        assert take_all(channel, listener) == [RESET]
+
+    def test_a_limit_does_not_hide_it(self, channel, listener):
+        channel.broadcast_many(count(number) for number in range(6))
+        sequence()
+        age(3)
+        trim()
+        after, got = 0, []
+        while found := log.read(channel.row.pk, listener.row.pk, None, after, None, 2):
+            after = found[-1].position
+            got += [RESET if entry.type == RESET else json.loads(entry.payload) for entry in found]
+        assert got == [0, 1, 2, RESET, 4, 5]
+
+    def test_who_has_seen_all_gets_none(self, channel, listener):
+        channel.broadcast_many(count(number) for number in range(3))
+        channel.dispatch(listener.id, count(3))
+        sequence()
+        assert take_all(channel, listener) == [0, 1, 2, 3]
+        age()
+        trim()
+        assert read(listener) == []
+        channel.broadcast(count(4))
+        sequence()
+        assert take_all(channel, listener) == [4]
+
+    def test_who_was_added_later_gets_none(self, channel):
+        channel.broadcast(count(1))
+        sequence()
+        listener = channel.add_listener()
+        listener.start()
+        age()
+        trim()
+        assert take_all(channel, listener) == []
+
+    def test_the_loss_of_others_is_not_told(self, channel, listener):
+        other = channel.add_listener(User.objects.create(username="bob"))
+        channel.dispatch(other.id, count(1))
+        channel.dispatch_to_owner(User.objects.get(), count(2))
+        DatabaseChannel.create("bills").broadcast(count(3))
+        sequence()
+        age()
+        trim()
+        assert read(listener) == []
+        assert read(other) == [RESET]
+
+    def test_a_watcher_is_told_of_lost_broadcasts_only(self, channel, listener):
+        channel.dispatch(listener.id, count(1))
+        sequence()
+        age()
+        trim()
+        assert log.read(channel.row.pk, None, None, 0, None, 10) == []
+        channel.broadcast(count(2))
+        sequence()
+        age()
+        trim()
+        [reset] = log.read(channel.row.pk, None, None, 0, None, 10)
+        assert reset.type == RESET
