@@ -8,28 +8,38 @@ order of commit, and a row that commits late can not be skipped.
 
 from eric_sse_django.log.alias import database
 from eric_sse_django.log.append import append, control, row
+from eric_sse_django.log.backlog import Place, backlog
+from eric_sse_django.log.counts import count_listeners, count_messages
 from eric_sse_django.log.depth import Depth, depths, lagging
+from eric_sse_django.log.flow import flow
 from eric_sse_django.log.forget import forget
 from eric_sse_django.log.glimpse import glimpse
+from eric_sse_django.log.latest import Glance, latest
 from eric_sse_django.log.moment import position_at
 from eric_sse_django.log.read import END, read, tail, waiting
 from eric_sse_django.log.sequence import head, pending, sequence
 from eric_sse_django.log.traffic import Traffic, traffic
 from eric_sse_django.log.trim import trim
-from eric_sse_django.log.union import union_all
 
 __all__ = [
     "END",
     "Depth",
+    "Glance",
+    "Place",
     "Traffic",
     "append",
+    "backlog",
     "control",
+    "count_listeners",
+    "count_messages",
     "database",
     "depths",
+    "flow",
     "forget",
     "glimpse",
     "head",
     "lagging",
+    "latest",
     "pending",
     "position_at",
     "read",
@@ -38,6 +48,5 @@ __all__ = [
     "tail",
     "traffic",
     "trim",
-    "union_all",
     "waiting",
 ]
