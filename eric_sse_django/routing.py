@@ -8,11 +8,15 @@ from django.urls import path
 
 from eric_sse_django import conf
 from eric_sse_django.consumers import StreamConsumer
+from eric_sse_django.monitor import PATH
+from eric_sse_django.monitor.consumer import MonitorConsumer
 
 stream: Any = StreamConsumer.as_asgi()
+monitor: Any = MonitorConsumer.as_asgi()
 
 # For a project that composes its own URLRouter of Channels.
 urlpatterns = [
+    path(PATH, monitor, name="monitor"),
     path("<str:channel_id>/<str:listener_id>/", stream, name="listener"),
     path("<str:channel_id>/", stream, name="watch"),
 ]
@@ -29,6 +33,8 @@ def with_streams(application: Any) -> Any:
     async def route(scope: Any, receive: Any, send: Any) -> Any:
         if scope["type"] != "http" or not (below := _below_root(scope)).startswith(prefix):
             return await application(scope, receive, send)
+        if below == prefix + PATH:
+            return await monitor(scope, receive, send)
         ids = _ids(below.removeprefix(prefix))
         if ids is None:
             return await _not_found(send)

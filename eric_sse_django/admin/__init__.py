@@ -3,5 +3,6 @@
 from eric_sse_django.admin.channels import ChannelAdmin
 from eric_sse_django.admin.listeners import ListenerAdmin
 from eric_sse_django.admin.messages import MessageAdmin
+from eric_sse_django.admin.monitor import MonitorAdmin
 
-__all__ = ["ChannelAdmin", "ListenerAdmin", "MessageAdmin"]
+__all__ = ["ChannelAdmin", "ListenerAdmin", "MessageAdmin", "MonitorAdmin"]

@@ -1,0 +1,107 @@
+"""The live server processes, and the streams that they have open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.utils import timezone
+
+from eric_sse_django.log import Place, database
+from eric_sse_django.models import OpenStream, ServerProcess
+from eric_sse_django.models.presence import LEASE_S
+from eric_sse_django.monitor.rates import Rates
+
+# Rows read for one snapshot at most.
+MOST_PROCESSES = 200
+MOST_STREAMS = 500
+
+
+@dataclass(frozen=True)
+class Process:
+    """A server process whose lease holds, with its deliveries a second."""
+
+    key: int
+    name: str
+    started_at: datetime
+    streams: int
+    per_s: float
+    delay_p50_ms: float
+    delay_p99_ms: float
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "started_at": self.started_at.isoformat(),
+            "streams": self.streams,
+            "delivered_per_s": round(self.per_s, 2),
+            "delay_p50_ms": round(self.delay_p50_ms, 1),
+            "delay_p99_ms": round(self.delay_p99_ms, 1),
+        }
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A listener's open stream, with its listener's place in the log."""
+
+    place: Place
+    listener: str
+    channel: str
+    owner: str | None
+    process: str
+    opened_at: datetime
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "id": self.place.listener,
+            "listener": self.listener,
+            "channel": self.channel,
+            "owner": self.owner,
+            "process": self.process,
+            "opened_at": self.opened_at.isoformat(),
+        }
+
+
+def processes(rates: Rates, now: float) -> list[Process]:
+    """Return those whose lease holds, by name. One query."""
+    since = timezone.now() - timedelta(seconds=LEASE_S)
+    rows = (
+        ServerProcess.objects.using(database())
+        .filter(renewed_at__gt=since)
+        .order_by("-renewed_at")[:MOST_PROCESSES]
+    )
+    found = [
+        Process(
+            row.pk,
+            row.name,
+            row.started_at,
+            row.streams,
+            rates.update(row.pk, row.renewed_at, row.delivered, now),
+            row.delay_p50_ms,
+            row.delay_p99_ms,
+        )
+        for row in rows
+    ]
+    return sorted(found, key=lambda process: (process.name, process.key))
+
+
+def streams(keys: Iterable[int]) -> list[Stream]:
+    """
+    Return MOST_STREAMS of the streams of some processes, the latest of them first.
+
+    One query, none without processes. Where there are more, it is the same ones each time:
+    by key, which was drawn at random.
+    """
+    owner = f"listener__owner__{get_user_model().USERNAME_FIELD}"
+    columns = (
+        *("listener_id", "listener__channel_id", "listener__owner_id", "listener__cursor"),
+        *("listener__name", "listener__channel__name", owner, "process__name", "opened_at"),
+    )
+    rows = OpenStream.objects.using(database()).filter(process__in=list(keys)).order_by("pk")
+    found = [
+        Stream(Place(*row[:4]), *row[4:]) for row in rows.values_list(*columns)[:MOST_STREAMS]
+    ]
+    return sorted(found, key=lambda stream: stream.opened_at, reverse=True)

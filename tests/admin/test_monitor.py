@@ -1,0 +1,246 @@
+"""The live monitor: who may see it, and whether its numbers are those of the database."""
+
+import json
+from datetime import timedelta
+from types import SimpleNamespace
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.db import connections
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from eric_sse_django import conf, log
+from eric_sse_django.authorization import may_monitor
+from eric_sse_django.database import operations
+from eric_sse_django.message import Message
+from eric_sse_django.models import ServerProcess
+from eric_sse_django.monitor import PATH, rates, snapshot
+from eric_sse_django.monitor.snapshot import Observer
+from tests.admin.conftest import settle
+from tests.admin.pages import text
+from tests.databases import sqlite_only
+
+HOSTILE = "</script><script>document.title = 'owned'</script>"
+URL = "/admin/eric_sse_django/monitor/"
+
+
+def renew(delivered=0, **facts):
+    """Renew all leases, a second after the last time, with so many more delivered."""
+    for row in ServerProcess.objects.all():
+        row.renewed_at += timedelta(seconds=1)
+        row.delivered += delivered
+        for name, value in facts.items():
+            setattr(row, name, value)
+        row.save()
+
+
+# Who may see it ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("permissions", "status"), [((), 403), (("view_monitor",), 200)])
+@sqlite_only
+def test_the_page_is_for_staff_with_the_permission(staff, permissions, status):
+    assert reverse("admin:eric_sse_django_monitor") == URL
+    assert staff(*permissions, views=()).get(URL).status_code == status
+
+
+@sqlite_only
+def test_the_page_sends_who_is_nobody_to_the_login(database):
+    assert Client().get(URL).status_code == 302
+
+
+@sqlite_only
+def test_the_page_names_its_stream_and_has_nothing_inline(superuser):
+    page = text(superuser.get(URL))
+    assert f'data-events="/{conf.get("URL_PREFIX")}{PATH}"' in page
+    assert " style=" not in page
+    assert " onclick=" not in page
+    assert "<style" not in page
+    ours = page.count("<script src=") + page.count('<script type="module" src=')
+    assert page.count("<script") == ours + page.count('type="application/json"')
+
+
+@sqlite_only
+def test_the_index_leads_to_it_who_may(staff):
+    index = reverse("admin:index")
+    assert URL in text(staff("view_monitor").get(index))
+    assert URL not in text(staff().get(index))
+
+
+def cookies(client):
+    return {name: morsel.value for name, morsel in client.cookies.items()}
+
+
+def test_the_stream_is_for_staff_with_the_permission(database, staff, superuser):
+    assert not may_monitor({})
+    assert not may_monitor({"sessionid": "forged"})
+    assert not may_monitor(cookies(staff()))
+    allowed = staff("view_monitor", views=())
+    assert may_monitor(cookies(allowed))
+    assert may_monitor(cookies(superuser))
+    for lost in ({"is_staff": False}, {"is_staff": True, "is_active": False}):
+        get_user_model().objects.filter(pk=allowed.user.pk).update(**lost)
+        assert not may_monitor(cookies(allowed))
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Return a function that lets seconds pass for the observer."""
+    now = [1_000.0]
+    monkeypatch.setattr(snapshot, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def let_pass(seconds):
+        now[0] += seconds
+
+    return let_pass
+
+
+# Its numbers ---------------------------------------------------------------------
+
+
+def test_a_snapshot_counts_what_was_published_since_the_last(channel):
+    channel.broadcast(Message("before", 0))
+    settle()
+    observer = Observer()
+    first = observer.take()
+    assert [message["type"] for message in first["messages"]] == ["before"]
+    assert (first["published_per_s"], first["delivered_per_s"], first["skipped"]) == (
+        None,
+        None,
+        0,
+    )
+    channel.broadcast_many([Message("price", number) for number in range(60)])
+    settle()
+    second = observer.take()
+    assert second["published_per_s"] > 0
+    assert not second["published_is_least"]
+    assert second["skipped"] == 10
+    assert [message["payload"] for message in second["messages"]] == [
+        str(number) for number in range(10, 60)
+    ]
+    third = observer.take()
+    assert (third["messages"], third["published_per_s"], third["skipped"]) == ([], 0, 0)
+
+
+def test_a_message_is_shown_with_names_and_the_beginning_of_its_payload(channel, listener):
+    owner = get_user_model().objects.create_user("ann")
+    channel.broadcast(Message("long", "x" * 2_000))
+    channel.dispatch("till-7", Message("to one", HOSTILE))
+    channel.dispatch_to_owner(owner, Message("to an owner", None))
+    operations.disconnect([listener])  # what the app tells its hubs is no message
+    settle()
+    long, one, owned = Observer().take()["messages"]
+    assert (len(long["payload"]), long["is_cut"]) == (snapshot.PAYLOAD_CHARACTERS, True)
+    assert (long["channel"], long["listener"], long["owner"]) == ("orders", None, None)
+    assert (one["listener"], one["payload"], one["is_cut"]) == (
+        "till-7",
+        json.dumps(HOSTILE),
+        False,
+    )
+    assert (owned["owner"], owned["type"]) == ("ann", "to an owner")
+    assert one["position"] > long["position"]
+
+
+@pytest.fixture
+def no_grace(monkeypatch):
+    monkeypatch.setattr(snapshot, "GRACE_S", 0)
+
+
+@pytest.mark.usefixtures("no_grace")
+def test_what_waits_for_the_listeners_who_are_online_is_counted(channel, listener, open_stream):
+    ann = get_user_model().objects.create_user("ann")
+    phone, laptop = (channel.add_listener(ann).row for _ in range(2))
+    settle()
+    for row in (listener, phone, laptop):
+        open_stream(row)
+    channel.add_listener(listener_id="away")
+    channel.broadcast(Message("to all", 1))  # waits for three
+    channel.dispatch_to_owner(ann, Message("to two", 2))  # for two
+    channel.dispatch("till-7", Message("to one", 3))  # for one
+    channel.dispatch("away", Message("to one who is away", 4))
+    operations.disconnect([listener])
+    settle()
+    observer = Observer()
+    assert observer.take()["waiting"] is None  # not known for how long it has waited
+    facts = observer.take()
+    assert (facts["waiting"], facts["waiting_is_least"]) == (6, False)
+    log.append([log.row(channel.row, Message("without a position yet", 5))])
+    assert observer.take()["waiting"] == 7
+
+
+def test_what_was_published_just_now_does_not_wait_yet(channel, listener, open_stream, clock):
+    open_stream(listener)
+    settle()
+    observer = Observer()
+    observer.take()
+    clock(2)
+    channel.broadcast(Message("fresh", 1))
+    settle()
+    assert observer.take()["waiting"] == 0
+    clock(1)
+    assert observer.take()["waiting"] == 0
+    clock(2)
+    assert observer.take()["waiting"] == 1
+
+
+@pytest.mark.usefixtures("no_grace")
+def test_counting_stops_and_says_so(channel, listener, open_stream, monkeypatch):
+    monkeypatch.setattr(snapshot, "MOST_WAITING", 5)
+    monkeypatch.setattr(snapshot, "MOST_PUBLISHED", 5)
+    open_stream(listener)
+    settle()
+    observer = Observer()
+    observer.take()
+    channel.broadcast_many([Message("price", number) for number in range(6)])
+    settle()
+    assert observer.take()["published_is_least"]
+    facts = observer.take()
+    assert (facts["waiting"], facts["waiting_is_least"]) == (5, True)
+
+
+def test_deliveries_and_delays_are_those_of_the_live_processes(listener, open_stream):
+    open_stream(listener, "web-1:7")
+    open_stream(listener, "web-2:7")
+    open_stream(listener, "dead:1", age_s=120)
+    observer = Observer()
+    assert [process["name"] for process in observer.take()["processes"]] == ["web-1:7", "web-2:7"]
+    renew(delivered=20, delay_p50_ms=4, delay_p99_ms=9)
+    ServerProcess.objects.filter(name="web-2:7").update(delay_p50_ms=8, delay_p99_ms=30, streams=7)
+    facts = observer.take()
+    assert (facts["delivered_per_s"], facts["streams"]) == (40, 7)
+    assert (facts["delay_p50_ms"], facts["delay_p99_ms"]) == (6, 30)
+    assert len(facts["open_streams"]) == 2
+    assert facts["open_streams"][0]["listener"] == "till-7"
+
+
+def test_a_process_that_renews_no_more_delivers_nothing():
+    found, now = rates.Rates(), timezone.now()
+    assert found.update(1, now, 100, 0) == 0
+    assert found.update(1, now + timedelta(seconds=1), 150, 1) == 50
+    assert found.update(1, now + timedelta(seconds=1), 150, 2) == 50  # renewed in a moment
+    assert found.update(1, now + timedelta(seconds=1), 150, 4) == 0
+    # It had nothing to deliver for 14 s, and then did.
+    assert found.update(1, now + timedelta(seconds=15), 160, 15) == 10
+
+
+def test_a_snapshot_takes_six_queries_at_most(database, channel, listener, open_stream):
+    owners = [get_user_model().objects.create_user(f"user-{number}") for number in range(3)]
+    for number in range(120):
+        row = channel.add_listener(owners[number % 3], f"desk-{number}").row
+        open_stream(row, f"web-{number % 4}:1")
+        if number % 10 == 0:
+            channel.broadcast(Message("price", number))
+    observer = Observer()
+    with CaptureQueriesContext(connections[database]) as queries:
+        observer.take()
+    assert len(queries) <= 6
+    channel.broadcast(Message("last", 0))
+    settle()
+    with CaptureQueriesContext(connections[database]) as queries:
+        facts = observer.take()
+    assert len(queries) <= 6
+    assert len(facts["open_streams"]) == snapshot.MOST_STREAMS
+    assert log.head()[0] == facts["messages"][-1]["position"]
