@@ -103,16 +103,19 @@ class Sender:
 
     def _run(self) -> None:
         outage = Outage(logger, "sending wakes through the channel layer")
-        while not self._closing.is_set():
-            try:
-                layer = make_layer()
-                if layer is None:
-                    return
-                self._send_through(layer, outage)
-            except Exception:  # noqa: BLE001 - the loop that owns this thread
-                self._idle.set()
-                self._wanted.set()  # what failed is to be sent again
-                self._closing.wait(outage.failed())
+        try:
+            while not self._closing.is_set():
+                try:
+                    layer = make_layer()
+                    if layer is None:
+                        return
+                    self._send_through(layer, outage)
+                except Exception:  # noqa: BLE001 - the loop that owns this thread
+                    self._idle.set()
+                    self._wanted.set()  # what failed is to be sent again
+                    self._closing.wait(outage.failed())
+        finally:
+            self._idle.set()
 
     def _send_through(self, layer: BaseChannelLayer, outage: Outage) -> None:
         """Send a wake for each ring until closed; raises what the layer raises."""

@@ -1,5 +1,6 @@
 """Other processes of a site: WSGI ones that publish, runserver that reloads; its middleware."""
 
+import asyncio
 import json
 import os
 import time
@@ -49,13 +50,17 @@ async def test_runserver_streams_and_comes_back_after_a_reload(database, serve, 
         await site.until(lambda: client.statuses)
         await channel.abroadcast(Message("number", 0))
         await client.wait_for(1)
-        os.utime(module, (time.time() + 10, time.time() + 10))
-        await site.until(lambda: len(client.statuses) > 1, 15)
+        for tries in range(1, 20):
+            # More than once: the reloader must have seen the file as it was.
+            os.utime(module, (time.time() + tries, time.time() + tries))
+            await asyncio.sleep(1)
+            if len(client.statuses) > 1:
+                break
         await channel.abroadcast(Message("number", 1))
         await client.wait_for(2)
         assert [record.event.data for record in client.records] == ["0", "1"]
         assert set(client.statuses) == {200}
-    assert process.log.read_text().count("Starting ASGI/Daphne") == 2
+    assert process.log.read_text().count("Starting ASGI/Daphne") > 1
 
 
 @sqlite_only

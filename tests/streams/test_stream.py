@@ -261,10 +261,11 @@ async def test_a_heartbeat_moves_the_id_of_a_client_that_the_ring_has_left(
     reader = await site.read(mine)
     for number in range(4):
         await site.channel.adispatch(other.name, Message("n", number))
-    head = await site.at_head()
-    await reader.until(lambda: reader.reader.last_event_id == str(head))
+    await site.at_head()
+    floor = site.hub.tail.feed_of(site.channel.row.pk).floor
+    await reader.until(lambda: int(reader.reader.last_event_id or 0) >= floor > 0)
     assert reader.events == []
-    await reader.until(lambda: reader.stream._stored == head)
+    await reader.until(lambda: reader.stream._stored >= floor)
 
 
 async def test_a_stream_ends_at_its_age_and_says_when_to_come_back(site, settings, fast_ticks):
