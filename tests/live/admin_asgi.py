@@ -1,0 +1,13 @@
+"""The test site's application with the admin's static files, whatever DEBUG says."""
+
+from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
+
+from tests.asgi import application as streams_and_django
+from tests.asgi import django_application
+
+static = ASGIStaticFilesHandler(django_application)
+
+
+async def application(scope, receive, send):
+    is_static = scope["type"] == "http" and scope["path"].startswith("/static/")
+    await (static if is_static else streams_and_django)(scope, receive, send)
