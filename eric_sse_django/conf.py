@@ -63,6 +63,16 @@ def _name_or_none(value: Any) -> str | None:
     return "must be an alias of CHANNEL_LAYERS, or None for no layer"
 
 
+def _whole_or_none(least: int, most: int) -> Callable[[Any], str | None]:
+    whole = _whole(least, most)
+
+    def problem(value: Any) -> str | None:
+        found = None if value is None else whole(value)
+        return None if found is None else f"{found}, or None"
+
+    return problem
+
+
 DAY_S = 86_400
 
 SETTINGS: tuple[Setting, ...] = (
@@ -168,6 +178,24 @@ SETTINGS: tuple[Setting, ...] = (
         3_600.0,
         "Seconds a signed ticket is good for, unless it is made with another age.",
         _seconds(1, 365 * DAY_S),
+    ),
+    Setting(
+        "MAX_BATCH_MESSAGES",
+        100,
+        "Messages that one request may publish over HTTP.",
+        _whole(1, 10_000),
+    ),
+    Setting(
+        "API_RATE_PER_MINUTE",
+        None,
+        "Messages that one token may publish over HTTP in a minute; None for any number.",
+        _whole_or_none(1, 1_000_000_000),
+    ),
+    Setting(
+        "IDEMPOTENCY_S",
+        float(DAY_S),
+        "Seconds for which an Idempotency-Key is remembered, at least.",
+        _seconds(60, 30 * DAY_S),
     ),
 )
 

@@ -1,5 +1,6 @@
 """Channels, listeners, the log of messages, and who serves which streams."""
 
+from eric_sse_django.models.api_token import ApiToken
 from eric_sse_django.models.channel import Channel
 from eric_sse_django.models.identifier import (
     IDENTIFIER,
@@ -12,17 +13,20 @@ from eric_sse_django.models.log_head import LogHead
 from eric_sse_django.models.message import TYPE_MAX_LENGTH, QueuedMessage
 from eric_sse_django.models.monitor import Monitor
 from eric_sse_django.models.presence import OpenStream, ServerProcess
+from eric_sse_django.models.publish_receipt import PublishReceipt
 
 __all__ = [
     "IDENTIFIER",
     "IDENTIFIER_MAX_LENGTH",
     "IDENTIFIER_WORDS",
     "TYPE_MAX_LENGTH",
+    "ApiToken",
     "Channel",
     "Listener",
     "LogHead",
     "Monitor",
     "OpenStream",
+    "PublishReceipt",
     "QueuedMessage",
     "ServerProcess",
     "is_identifier",
