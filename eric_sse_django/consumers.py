@@ -60,9 +60,8 @@ class StreamConsumer(AsyncHttpConsumer):
     """
 
     scope: Any
-    channel_layer_alias: ClassVar[Any] = (
-        None  # else Channels opens a layer channel for every stream
-    )
+    # Else Channels opens a layer channel for every stream.
+    channel_layer_alias: ClassVar[Any] = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self._receive = receive  # Channels does not listen to it while handle() runs
@@ -82,9 +81,7 @@ class StreamConsumer(AsyncHttpConsumer):
             self._check_accept()
             drain.install()
             hub = Hub.for_running_loop()
-            channel, listener, ends_at = await asyncio.wait_for(
-                self._admitted(hub), ADMIT_TIMEOUT_S
-            )
+            channel, stream = await asyncio.wait_for(self._admitted(hub), ADMIT_TIMEOUT_S)
         except Refused as refused:
             await self._refuse(refused)
         except (DatabaseError, asyncio.TimeoutError):
@@ -96,12 +93,15 @@ class StreamConsumer(AsyncHttpConsumer):
             if self.scope["method"] == "HEAD":
                 await self.send_response(200, b"", headers=HEADERS)
                 return
-            async with Stream(hub, channel, listener, self._last_event_id(), ends_at) as stream:
+            async with stream:
                 await self._serve(stream, channel)
 
-    async def _admitted(self, hub: Hub) -> tuple[Channel, Listener | None, float | None]:
+    async def _admitted(self, hub: Hub) -> tuple[Channel, Stream]:
+        """Return what the client may have, not begun yet; raises Refused."""
         await hub.ready()
-        return await hub.run(self._admit)
+        as_of = hub.tail.position
+        channel, listener, ends_at = await hub.run(self._admit)
+        return channel, Stream(hub, channel, listener, self._last_event_id(), ends_at, as_of)
 
     async def _refuse(self, refused: Refused) -> None:
         headers = [(b"content-type", b"text/plain; charset=utf-8"), *refused.headers]

@@ -36,12 +36,19 @@ class Stream(Follower):
         listener: Listener | None = None,
         last_event_id: int | None = None,
         ends_at: float | None = None,
+        as_of: int | None = None,
     ) -> None:
-        """`ends_at` is the time.monotonic() at which it ends, were it younger than its age."""
+        """
+        `ends_at` is the time.monotonic() at which it ends, were it younger than its age.
+
+        `as_of` is the hub's position before the listener was looked up: where it is the same
+        when the stream begins, no stop can have been missed, and a query is saved.
+        """
         super().__init__(hub, channel, listener, last_event_id)
         self.was_cut = False
         self.sent = 0
         self._runs = bool(listener and listener.running)
+        self._as_of = as_of
         self._marked = 0
         self._clock = Clock(ends_at)
         self._writer: asyncio.Task[Any] | None = None
@@ -55,7 +62,7 @@ class Stream(Follower):
         self._marked = self.cursor
         self._hub.attach(self)
         self._seen()
-        if self._runs:
+        if self._runs and self._obeyed != self._as_of:
             try:
                 await self._check_runs()
             except BaseException:

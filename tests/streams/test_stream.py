@@ -362,6 +362,16 @@ async def test_a_stop_between_lookup_and_attach_is_noticed(site):
         assert stream.reason == "stopped"
 
 
+async def test_where_the_hub_stood_still_since_the_lookup_no_query_is_made(site, monkeypatch):
+    listener = await site.channel.aadd_listener()
+    await listener.astart()
+    position = await site.at_head()
+    monkeypatch.setattr("eric_sse_django.streaming.stream._runs", None)  # would fail
+    reader = await site.read(listener.row, as_of=position)
+    await listener.astop()
+    assert await reader.ended() == "stopped"
+
+
 async def test_a_removed_listeners_stream_ends(site):
     listener = await site.listener()
     reader = await site.read(listener)
