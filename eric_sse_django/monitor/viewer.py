@@ -52,6 +52,10 @@ class Viewer:
             if not self._ended.done():
                 self._ended.set_result(None)
 
+    def abort(self, reason: str) -> None:
+        """As end()."""
+        self.end(reason)
+
     def on_tick(self, now: float) -> None:
         """End it at time.monotonic() `now` when it is as old as a stream may become."""
         if self._clock.is_old(now):

@@ -13,8 +13,8 @@ from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_K
 from django.contrib.sessions.backends.db import SessionStore
 from django.db import OperationalError
 
-from eric_sse_django import consumers
 from eric_sse_django.authorization import make_ticket
+from eric_sse_django.consumers import admission, base
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.hub import Hub
 from eric_sse_django.message import Message
@@ -386,7 +386,7 @@ async def test_with_the_database_away_clients_are_asked_to_come_back(
     def away(*args):
         raise OperationalError("gone")
 
-    monkeypatch.setattr(consumers, "channel_row", away)
+    monkeypatch.setattr(admission, "channel_row", away)
     response = await answer(application, path())
     assert (response.status, response.complete) == (200, True)
     assert 3_000 <= response.reader.retry_ms <= 6_000
@@ -396,8 +396,8 @@ async def test_with_the_database_away_clients_are_asked_to_come_back(
 async def test_a_database_that_hangs_is_waited_for_only_so_long(
     application, site, listener, monkeypatch
 ):
-    monkeypatch.setattr(consumers, "ADMIT_TIMEOUT_S", 0.02)
-    monkeypatch.setattr(consumers, "channel_row", lambda name: time.sleep(0.1))
+    monkeypatch.setattr(base, "ADMIT_TIMEOUT_S", 0.02)
+    monkeypatch.setattr(admission, "channel_row", lambda name: time.sleep(0.1))
     began = time.monotonic()
     response = await answer(application, path())
     assert response.status == 200
@@ -407,7 +407,7 @@ async def test_a_database_that_hangs_is_waited_for_only_so_long(
 async def test_a_bug_in_the_project_is_logged_and_ends_no_client_for_good(
     application, site, listener, monkeypatch, caplog
 ):
-    monkeypatch.setattr(consumers, "channel_row", lambda name: 1 / 0)
+    monkeypatch.setattr(admission, "channel_row", lambda name: 1 / 0)
     assert (await answer(application, path())).status == 200
     assert "ZeroDivisionError" in caplog.text
 

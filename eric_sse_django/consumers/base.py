@@ -1,0 +1,151 @@
+"""What every consumer of ours does: let in, write until one side ends it, clean up once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable
+from typing import Any, ClassVar, Protocol
+
+from channels.exceptions import StopConsumer
+from channels.generic.http import AsyncHttpConsumer
+from django.db import Error as DatabaseError
+
+from eric_sse_django import conf, drain, wire
+from eric_sse_django.consumers.refused import Refused, check
+from eric_sse_django.consumers.request import StreamRequest
+from eric_sse_django.hub import Hub
+from eric_sse_django.streaming import Outlet
+
+logger = logging.getLogger(__name__)
+
+HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store, no-transform"),
+    (b"x-accel-buffering", b"no"),  # nginx holds even the headers back without it
+    (b"vary", b"Cookie"),
+]
+# Seconds a request waits for the database, before it is asked to come back: shorter than a
+# proxy's patience, whose 504 would end an EventSource for good.
+ADMIT_TIMEOUT_S = 5.0
+
+
+class Served(Protocol):
+    """What is written: it can be ended, and tells how it did."""
+
+    reason: str | None
+    was_cut: bool
+
+    def end(self, reason: str) -> None: ...
+
+    def abort(self, reason: str) -> None: ...
+
+
+class EventConsumer(AsyncHttpConsumer):
+    """
+    Answers one request with an event stream. Notices at once when the client has left.
+
+    Holds no database connection and no layer channel while the stream is open.
+    """
+
+    scope: Any
+    # Else Channels opens a layer channel for every stream.
+    channel_layer_alias: ClassVar[Any] = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.request = StreamRequest(scope)
+        self._receive = receive  # Channels does not listen to it while handle() runs
+        await super().__call__(scope, receive, send)
+
+    @abstractmethod
+    async def admit(self, hub: Hub) -> Any:
+        """Return what may be served; raise Refused where nothing may."""
+
+    @abstractmethod
+    async def serve(self, hub: Hub, admitted: Any) -> None:
+        """Serve it, by write_out()."""
+
+    async def http_request(self, message: Any) -> None:
+        """Answer at once: a request for a stream has no body, and one that has is not kept."""
+        try:
+            await self.handle(b"")
+        finally:
+            await self.disconnect()
+        raise StopConsumer
+
+    async def handle(self, body: bytes) -> None:
+        try:
+            check(self.request)
+            drain.install()
+            hub = Hub.for_running_loop()
+            admitted = await asyncio.wait_for(self._admitted(hub), ADMIT_TIMEOUT_S)
+        except Refused as refused:
+            await self._refuse(refused)
+        except (DatabaseError, asyncio.TimeoutError):
+            await self._put_off()  # the hub tells of the database
+        except Exception:
+            logger.exception("a stream could not be opened path=%s", self.request.path)
+            await self._put_off()
+        else:
+            if self.request.method == "HEAD":
+                await self.send_response(200, b"", headers=HEADERS)
+            else:
+                await self.serve(hub, admitted)
+
+    async def _admitted(self, hub: Hub) -> Any:
+        await hub.ready()
+        return await self.admit(hub)
+
+    async def write_out(
+        self,
+        served: Served,
+        write_all: Callable[[Outlet], Awaitable[None]],
+        clean_up: Callable[[], None],
+    ) -> None:
+        """
+        Write until it ends or the client leaves; then clean_up(), once.
+
+        clean_up() must not wait: a server that stops may not come back to us.
+        """
+        outlet = Outlet(self.base_send)
+        gone = asyncio.ensure_future(self._watch(served))
+        try:
+            await self.send_headers(headers=HEADERS)
+            await write_all(outlet)
+            if served.was_cut and served.reason != "client left":
+                outlet.cut()
+        except OSError:  # ASGI 2.4: send() may raise it once the client has left
+            served.end("client left")
+        except Exception:
+            # The log has it still: the client gets it once what failed is mended.
+            served.end("error")
+            logger.exception("a stream failed path=%s", self.request.path)
+            await outlet.write(b"", False)
+        finally:
+            gone.cancel()
+            outlet.release()
+            clean_up()
+
+    async def _watch(self, served: Served) -> None:
+        """Wait until the client leaves; what it sends meanwhile is dropped."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        served.abort("client left")
+
+    async def _refuse(self, refused: Refused) -> None:
+        headers = [(b"content-type", b"text/plain; charset=utf-8"), *refused.headers]
+        await self.send_response(refused.status, refused.text.encode(), headers=headers)
+
+    async def _put_off(self) -> None:
+        """
+        Have the client come back later: nobody can be let in or turned away now.
+
+        Not 503: an EventSource takes every status but 200 for the end.
+        """
+        if self.request.method == "HEAD":
+            await self.send_response(503, b"", headers=[(b"retry-after", b"5")])
+            return
+        retry_ms = int(conf.get("RETRY_MS") * random.uniform(1, 2))
+        await self.send_response(200, wire.farewell(retry_ms), headers=HEADERS)

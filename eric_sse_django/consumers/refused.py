@@ -1,0 +1,31 @@
+"""A request that gets a plain answer instead of a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from eric_sse_django.consumers.request import StreamRequest
+
+METHODS = b"GET, HEAD, OPTIONS"
+
+
+class Refused(Exception):
+    """The status, text and headers of the answer."""
+
+    def __init__(
+        self, status: int, text: str = "", headers: Iterable[tuple[bytes, bytes]] = ()
+    ) -> None:
+        super().__init__(status, text)
+        self.status = status
+        self.text = text
+        self.headers = list(headers)
+
+
+def check(request: StreamRequest) -> None:
+    """Raise Refused for what cannot be answered by a stream, whoever asks."""
+    if request.method == "OPTIONS":
+        raise Refused(204, headers=[(b"allow", METHODS)])
+    if request.method not in ("GET", "HEAD"):
+        raise Refused(405, "Open a stream with GET.\n", [(b"allow", METHODS)])
+    if not request.accepts_streams():
+        raise Refused(406, "Streams are text/event-stream: accept that.\n")
