@@ -10,10 +10,11 @@ from eric_sse_django.log.alias import database
 from eric_sse_django.log.append import append, control, row
 from eric_sse_django.log.backlog import Place, backlog
 from eric_sse_django.log.counts import count_listeners, count_messages
-from eric_sse_django.log.depth import Depth, depths, lagging
+from eric_sse_django.log.depth import Depth, depths
 from eric_sse_django.log.flow import flow
 from eric_sse_django.log.forget import forget
 from eric_sse_django.log.glimpse import glimpse
+from eric_sse_django.log.lagging import lagging
 from eric_sse_django.log.latest import Glance, latest
 from eric_sse_django.log.moment import position_at
 from eric_sse_django.log.read import END, read, tail, waiting

@@ -8,9 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connections
-from django.db.models import OuterRef, Q, QuerySet, Subquery
 
-from eric_sse_django.entry import CONTROLS
 from eric_sse_django.log.alias import database
 from eric_sse_django.log.ranges import Range, in_order, ranges_of
 from eric_sse_django.log.union import union_all
@@ -95,24 +93,3 @@ def _converter() -> Any:
         return found
 
     return convert
-
-
-def lagging(listeners: QuerySet[Listener], since: datetime) -> QuerySet[Listener]:
-    """Return those for whom something waits that was published before `since`."""
-    addresses = {
-        "_to_all": Q(listener__isnull=True, owner__isnull=True),
-        "_to_it": Q(listener=OuterRef("pk"), owner__isnull=True) & ~Q(type__in=CONTROLS),
-        "_to_owner": Q(listener__isnull=True, owner=OuterRef("owner")),
-    }
-    oldest = {
-        name: Subquery(
-            QueuedMessage.objects.filter(
-                address, channel=OuterRef("channel"), position__gt=OuterRef("cursor")
-            )
-            .order_by("listener_id", "owner_id", "position")
-            .values("created_at")[:1]
-        )
-        for name, address in addresses.items()
-    }
-    late = [Q(**{f"{name}__lt": since}) for name in oldest]
-    return listeners.alias(**oldest).filter(late[0] | late[1] | late[2])
