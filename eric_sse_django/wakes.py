@@ -44,7 +44,8 @@ def make_layer() -> BaseChannelLayer | None:
     if alias is None or alias not in channel_layers.configs:
         return None
     layer = channel_layers.make_backend(alias)
-    if hasattr(layer, "brpop_timeout"):
+    # Of the class: on the object, the pub/sub layer asks the running loop for it.
+    if hasattr(type(layer), "brpop_timeout"):
         layer.brpop_timeout = BLOCK_S
     return None if isinstance(layer, InMemoryChannelLayer) else layer
 
@@ -52,14 +53,15 @@ def make_layer() -> BaseChannelLayer | None:
 async def _close(layer: BaseChannelLayer) -> None:
     # channels_redis has the first, its pub/sub layer closes in flush(); others have neither.
     # (Of RedisChannelLayer flush() would empty the whole Redis.)
-    close = getattr(layer, "close_pools", None)
-    if close is None and type(layer).__name__ == "RedisPubSubChannelLayer":
-        close = getattr(layer, "flush", None)
-    if close is not None:
-        try:
-            await asyncio.wait_for(close(), SEND_TIMEOUT_S)
-        except Exception:
-            logger.debug("the channel layer could not be closed", exc_info=True)
+    name = "close_pools"
+    if type(layer).__name__ == "RedisPubSubChannelLayer":
+        name = "flush"
+    elif not hasattr(type(layer), name):
+        return
+    try:
+        await asyncio.wait_for(getattr(layer, name)(), SEND_TIMEOUT_S)
+    except Exception:
+        logger.debug("the channel layer could not be closed", exc_info=True)
 
 
 class Sender:

@@ -135,6 +135,20 @@ def test_only_a_layer_between_processes_is_used(settings, alias, backend, expect
     assert (found and type(found)) is expected
 
 
+@pytest.mark.parametrize("kind", ["core.RedisChannelLayer", "pubsub.RedisPubSubChannelLayer"])
+async def test_each_layer_of_channels_redis_carries_wakes(settings, redis_server, kind):
+    hosts = {"hosts": [("127.0.0.1", redis_server.port)]}
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": f"channels_redis.{kind}", "CONFIG": hosts}}
+    sender = wakes.Sender()
+    async with Ear() as ear:
+        await ear.hears(1)
+        sender.ring()
+        await ear.hears(2)
+        sender.ring()
+        await ear.hears(3)
+    await asyncio.to_thread(sender.close)
+
+
 class Ear:
     """Listens in a task, and counts."""
 
@@ -212,7 +226,7 @@ async def test_a_layer_that_cannot_be_closed_ends_nothing(layer, monkeypatch):
     async def close():
         raise ConnectionError("gone")
 
-    layer.close_pools = close
+    monkeypatch.setattr(FakeLayer, "close_pools", lambda self: close())
     layer.failures = [ConnectionError("gone")]
     async with Ear() as ear:
         await ear.hears(1)
