@@ -10,6 +10,7 @@ from django.db import connections
 
 from eric_sse_django.entry import CONTROLS
 from eric_sse_django.log.alias import database
+from eric_sse_django.log.order import in_a_range
 from eric_sse_django.log.read import END
 from eric_sse_django.models import Listener, QueuedMessage
 
@@ -73,8 +74,7 @@ def log_table() -> str:
 
 def in_order(direction: str = "ASC") -> str:
     """Return the ORDER BY of a range that its index gives without sorting."""
-    columns = ("listener_id", "owner_id", "position")
-    return "ORDER BY " + ", ".join(f"{column} {direction}" for column in columns)
+    return "ORDER BY " + ", ".join(f"{column} {direction}" for column in in_a_range())
 
 
 def ranges_of(listener: Listener, after: int, upto: int = END) -> Iterator[Range]:

@@ -10,6 +10,7 @@ from django.db.models import Q
 
 from eric_sse_django.entry import CONTROLS, Entry
 from eric_sse_django.log.alias import database
+from eric_sse_django.log.order import in_a_range
 from eric_sse_django.log.sequence import head
 from eric_sse_django.models import Channel, Listener, QueuedMessage
 
@@ -20,8 +21,6 @@ _ENTRY = (
 )
 # A position after every other: the largest that the column holds.
 END = 2**63 - 1
-
-_BY_POSITION = ("listener_id", "owner_id", "position")  # as eric_log_read: nothing to sort
 
 
 def tail(after: int, upto: int, channels: Iterable[int] | None, limit: int) -> list[Entry]:
@@ -50,7 +49,7 @@ def read(
         channel_id=channel, position__gt=after, position__lte=upto
     )
     found = [
-        [Entry(*values) for values in part.order_by(*_BY_POSITION).values_list(*_ENTRY)[:limit]]
+        [Entry(*values) for values in part.order_by(*in_a_range()).values_list(*_ENTRY)[:limit]]
         for part in (rows.filter(to) for to in _addresses(listener, owner))
     ]
     entries = list(merge(*found, key=lambda entry: entry.position))[:limit]

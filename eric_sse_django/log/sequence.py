@@ -6,6 +6,7 @@ from django.db import connections, transaction
 from django.db.models import Exists, F, Max, QuerySet
 
 from eric_sse_django.log.alias import database
+from eric_sse_django.log.order import while_pending
 from eric_sse_django.models import LogHead, QueuedMessage
 
 # Rows that get their position in one transaction: long enough to cost little a row
@@ -18,7 +19,7 @@ def pending() -> QuerySet[QueuedMessage]:
     return (
         QueuedMessage.objects.using(database())
         .filter(position__isnull=True)
-        .order_by("position", "id")
+        .order_by(*while_pending())
     )
 
 

@@ -1,0 +1,147 @@
+"""Each query of the log uses the index made for it, and sorts nothing, on 100,000 rows."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from django.db import connections
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from eric_sse_django import log
+from eric_sse_django.models import Channel, LogHead, QueuedMessage
+
+ROWS = 100_000
+CHANNELS = 10
+PENDING = 1_000
+# Who a row is for, by its number: one in eight to a listener, one in eight to an owner.
+LISTENERS, OWNERS = 20, 20
+
+
+def fill(alias: str) -> None:
+    """Fill the log with ROWS rows by one statement, as a busy month would."""
+    Channel.objects.bulk_create(Channel(name=f"c{number}") for number in range(CHANNELS))
+    first = Channel.objects.order_by("pk").values_list("pk", flat=True)[0]
+    connection = connections[alias]
+    table = connection.ops.quote_name(QueuedMessage._meta.db_table)
+    now, then = (
+        connection.ops.adapt_datetimefield_value(timezone.now() + timedelta(days=days))
+        for days in (0, 7)
+    )
+    numbers = {
+        "sqlite": "WITH RECURSIVE numbers(n) AS"
+        f" (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {ROWS}) SELECT n FROM numbers",
+        "postgresql": f"SELECT n FROM generate_series(1, {ROWS}) AS n",
+        "mysql": f"SELECT seq AS n FROM seq_1_to_{ROWS}",
+    }[connection.vendor]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {table} (position, channel_id, listener_id, owner_id, type, payload,"
+            f" created_at, expires_at) SELECT CASE WHEN n <= {ROWS - PENDING} THEN n END,"
+            f" {first} + n %% {CHANNELS}, CASE WHEN n %% 8 = 1 THEN 1 + n %% {LISTENERS} END,"
+            f" CASE WHEN n %% 8 = 2 THEN 1 + n %% {OWNERS} END, 'paid', '{{}}', %s, %s"
+            f" FROM ({numbers}) AS numbered",
+            [now, then],
+        )
+        if connection.vendor == "mysql":
+            cursor.execute(f"ANALYZE TABLE {table}")
+            cursor.fetchall()
+        else:
+            cursor.execute(f"ANALYZE {table}")
+    LogHead.objects.update_or_create(pk=1, defaults={"position": ROWS - PENDING})
+
+
+@dataclass
+class Plan:
+    """What a database is going to do for a query."""
+
+    indexes: set[str] = field(default_factory=set)
+    sorts: bool = False
+    scans: bool = False
+    text: str = ""
+
+    def look(self, node: Any) -> None:
+        """Note what one node of a plan in JSON, and all below it, do."""
+        if isinstance(node, list):
+            for each in node:
+                self.look(each)
+        if not isinstance(node, dict):
+            return
+        self.indexes |= {node[name] for name in ("Index Name", "key") if node.get(name)}
+        self.sorts |= "Sort" in node.get("Node Type", "") or "filesort" in node
+        self.scans |= node.get("Node Type") == "Seq Scan" or node.get("access_type") == "ALL"
+        self.look(list(node.values()))
+
+
+def explain(alias: str, sql: str) -> Plan:
+    vendor = connections[alias].vendor
+    how = {"sqlite": "QUERY PLAN", "postgresql": "(FORMAT JSON)", "mysql": "FORMAT=JSON"}[vendor]
+    with connections[alias].cursor() as cursor:
+        cursor.execute(f"EXPLAIN {how} {sql}")
+        rows = cursor.fetchall()
+    plan = Plan(text=f"{sql}\n{rows}")
+    if vendor == "sqlite":
+        for *_, step in rows:
+            plan.indexes |= set(re.findall(r"(?<=INDEX )\w+|PRIMARY(?= KEY)", step))
+            plan.sorts |= "TEMP B-TREE" in step
+            plan.scans |= step.startswith("SCAN ")
+    else:
+        plan.look(rows[0][0] if vendor == "postgresql" else json.loads(rows[0][0]))
+    return plan
+
+
+def plans(alias: str, function: Callable[..., Any], *args: Any) -> list[Plan]:
+    """Return the plans of the queries on the log that function(*args) makes."""
+    with CaptureQueriesContext(connections[alias]) as captured:
+        function(*args)
+    queries = [query["sql"] for query in captured.captured_queries]
+    return [explain(alias, sql) for sql in queries if "queuedmessage" in sql]
+
+
+def test_each_query_of_the_log_uses_its_index_and_sorts_nothing(database):
+    fill(database)
+    first = Channel.objects.order_by("pk").values_list("pk", flat=True)[0]
+    head = ROWS - PENDING
+    # Limits of 20 ask for fewer than there are: what it returns whole, PostgreSQL may sort.
+    to_listener, to_owner = first + 1, first + 2  # see fill(): listener 2, owner 3
+    cases = {
+        "eric_log_tail": [
+            ("what is new, of all channels", log.tail, head - 50, head, None, 1_000),
+            ("of one channel", log.tail, head - 50, head, [first], 1_000),
+            ("of some", log.tail, head - 50, head, range(first, first + 5), 1_000),
+            ("long behind", log.tail, head // 2, head, [first, first + 5], 1_000),
+            ("what is pending", lambda: list(log.pending().values_list("id")[:20])),
+            ("whether something is", lambda: log.pending().exists()),
+            ("the head", log.head),
+        ],
+        "eric_log_read": [
+            ("a watcher's backlog", log.read, first, None, None, 10, head, 1_000),
+            ("a listener's", log.read, to_listener, 2, None, 10, head, 20),
+            ("an owner's", log.read, to_owner, None, 3, 10, head, 20),
+            ("a listener's next", log.read, to_listener, 2, 3, 10, head, 1),
+        ],
+        "eric_log_expiry": [("what is past its retention", log.trim)],
+    }
+    for index, queries in cases.items():
+        for what, function, *args in queries:
+            found = plans(database, function, *args)
+            assert found, what
+            for plan in found:
+                used = plan.indexes - {"PRIMARY", "eric_sse_django_loghead_pkey"}
+                assert used == {index}, f"{what}: {plan.text}"
+                assert not plan.sorts, f"{what}: {plan.text}"
+                assert not plan.scans, f"{what}: {plan.text}"
+
+
+def test_positions_are_written_by_primary_key(database):
+    # By any other way, rows that are not committed yet would be waited for.
+    fill(database)
+    *_, update = plans(database, log.sequence)
+    assert update.text.startswith("UPDATE")
+    assert not update.scans
+    assert len(update.indexes) == 1
+    [index] = update.indexes
+    assert "pkey" in index or index == "PRIMARY", update.text
