@@ -10,7 +10,6 @@ from typing import Any
 from django.db import connections
 
 from eric_sse_django.log.alias import database
-from eric_sse_django.log.order import in_a_range
 from eric_sse_django.log.ranges import Range, in_order, ranges_of
 from eric_sse_django.log.union import union_all
 from eric_sse_django.models import Listener, QueuedMessage
@@ -94,27 +93,3 @@ def _converter() -> Any:
         return found
 
     return convert
-<<<<<<< Updated upstream
-=======
-
-
-def lagging(listeners: QuerySet[Listener], since: datetime) -> QuerySet[Listener]:
-    """Return those for whom something waits that was published before `since`."""
-    addresses = {
-        "_to_all": Q(listener__isnull=True, owner__isnull=True),
-        "_to_it": Q(listener=OuterRef("pk"), owner__isnull=True) & ~Q(type__in=CONTROLS),
-        "_to_owner": Q(listener__isnull=True, owner=OuterRef("owner")),
-    }
-    oldest = {
-        name: Subquery(
-            QueuedMessage.objects.filter(
-                address, channel=OuterRef("channel"), position__gt=OuterRef("cursor")
-            )
-            .order_by(*in_a_range())
-            .values("created_at")[:1]
-        )
-        for name, address in addresses.items()
-    }
-    late = [Q(**{f"{name}__lt": since}) for name in oldest]
-    return listeners.alias(**oldest).filter(late[0] | late[1] | late[2])
->>>>>>> Stashed changes
