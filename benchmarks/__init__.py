@@ -1,0 +1,1 @@
+"""Benchmarks beside a bare ASGI app, in one run."""
