@@ -46,8 +46,12 @@ class DatabaseQueue(Queue):
         Raises NoMessagesException when the queue is empty, InvalidListenerException
         when the listener was removed, RepositoryError when the database fails.
         """
+        return message_of(self.take())
+
+    def take(self) -> Entry:
+        """As pop(), with its position: the entry as it is in the log."""
         with _store_errors():
-            return message_of(self._take())
+            return self._take()
 
     def push(self, message: MessageContract) -> None:
         """

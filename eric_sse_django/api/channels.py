@@ -1,0 +1,79 @@
+"""Channels: create, list, look at, delete."""
+
+from __future__ import annotations
+
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest
+from ninja import Router, Status
+
+from eric_sse_django import log
+from eric_sse_django.api.access import known_channel, require
+from eric_sse_django.api.documented import errors, example
+from eric_sse_django.api.pages import After, Limit, page
+from eric_sse_django.api.problem import Problem
+from eric_sse_django.api.schemas import ChannelId, ChannelOut, ChannelPage, NewChannel
+from eric_sse_django.database.removal import remove_channel
+from eric_sse_django.database.rows import create_channel as create
+from eric_sse_django.models import Channel
+
+router = Router(tags=["channels"])
+
+
+def shown(row: Channel) -> ChannelOut:
+    """Return what the API shows of a channel."""
+    return ChannelOut(
+        id=row.name,
+        format=row.format,
+        access=row.access,
+        retention_s=row.retention_s,
+        created_at=row.created_at,
+    )
+
+
+@router.get("/channels", response=ChannelPage, summary="List the channels", openapi_extra=errors())
+def list_channels(request: HttpRequest, limit: Limit = 100, after: After = None) -> ChannelPage:
+    """In the order of their ids. Needs the permission view_channel."""
+    require(request, "view_channel")
+    rows, following = page(Channel.objects.using(log.database()), limit, after)
+    return ChannelPage(channels=[shown(row) for row in rows], next=following)
+
+
+@router.post(
+    "/channels",
+    response={201: ChannelOut},
+    summary="Create a channel",
+    openapi_extra={**errors(409), **example({"id": "orders"})},
+)
+def create_channel(request: HttpRequest, body: NewChannel) -> Status[ChannelOut]:
+    """Needs the permission add_channel. An id that is taken is a conflict."""
+    require(request, "add_channel")
+    try:
+        row = create(body.id, format=body.format, access=body.access, retention_s=body.retention_s)
+    except ValidationError as error:
+        raise Problem(422, "; ".join(error.messages)) from None
+    return Status(201, shown(row))
+
+
+@router.get(
+    "/channels/{channel_id}",
+    response=ChannelOut,
+    summary="Look at a channel",
+    openapi_extra=errors(404),
+)
+def show_channel(request: HttpRequest, channel_id: ChannelId) -> ChannelOut:
+    """Needs the permission view_channel."""
+    require(request, "view_channel")
+    return shown(known_channel(channel_id))
+
+
+@router.delete(
+    "/channels/{channel_id}",
+    response={204: None},
+    summary="Delete a channel",
+    openapi_extra=errors(404),
+)
+def delete_channel(request: HttpRequest, channel_id: ChannelId) -> Status[None]:
+    """With its listeners and messages; its streams end. Needs the permission delete_channel."""
+    require(request, "delete_channel")
+    remove_channel(known_channel(channel_id))
+    return Status(204, None)

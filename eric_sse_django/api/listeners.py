@@ -1,0 +1,181 @@
+"""Listeners: add, list, look at, start, stop, remove, and leave to open their streams."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+from urllib.parse import quote
+
+from django.contrib.auth import get_user_model
+from django.http import HttpRequest
+from django.urls import get_script_prefix
+from ninja import Router, Status
+
+from eric_sse_django import conf, log
+from eric_sse_django.api.access import known_channel, known_listener, own_listener, require
+from eric_sse_django.api.documented import errors, example
+from eric_sse_django.api.pages import After, Limit, page
+from eric_sse_django.api.problem import Problem
+from eric_sse_django.api.schemas import (
+    ChannelId,
+    ListenerId,
+    ListenerOut,
+    ListenerPage,
+    NewListener,
+    NewTicket,
+    TicketOut,
+)
+from eric_sse_django.authorization import make_ticket, read_ticket
+from eric_sse_django.database import operations
+from eric_sse_django.database.rows import create_listener, listener_row
+from eric_sse_django.exception import InvalidListenerException
+from eric_sse_django.models import Channel, Listener
+
+router = Router(tags=["listeners"])
+LISTENERS = "/channels/{channel_id}/listeners"
+LISTENER = LISTENERS + "/{listener_id}"
+
+
+def shown(row: Listener) -> ListenerOut:
+    """Return what the API shows of a listener."""
+    return ListenerOut(
+        id=row.name,
+        channel=row.channel.name,
+        owner=None if row.owner is None else row.owner.get_username(),
+        running=row.running,
+        cursor=row.cursor,
+        created_at=row.created_at,
+        last_seen=row.last_seen,
+    )
+
+
+@router.get(
+    LISTENERS,
+    response=ListenerPage,
+    summary="List a channel's listeners",
+    openapi_extra=errors(404),
+)
+def list_listeners(
+    request: HttpRequest, channel_id: ChannelId, limit: Limit = 100, after: After = None
+) -> ListenerPage:
+    """In the order of their ids. Needs the permission view_listener."""
+    require(request, "view_listener")
+    channel = known_channel(channel_id)
+    listeners = Listener.objects.using(log.database()).filter(channel=channel)
+    rows, following = page(listeners.select_related("owner", "channel"), limit, after)
+    return ListenerPage(listeners=[shown(row) for row in rows], next=following)
+
+
+@router.post(
+    LISTENERS,
+    response={201: ListenerOut},
+    summary="Add a listener",
+    openapi_extra={**errors(404, 409), **example({"id": "till-7", "owner": "ada"})},
+)
+def add_listener(
+    request: HttpRequest, channel_id: ChannelId, body: NewListener
+) -> Status[ListenerOut]:
+    """
+    It gets what is published from now on. Needs the permission add_listener.
+
+    An id that is taken is a conflict.
+    """
+    require(request, "add_listener")
+    channel = known_channel(channel_id)
+    owner = None if body.owner is None else _user(body.owner)
+    if body.id is not None and _exists(channel, body.id):
+        raise Problem(409, f"There is a listener {body.id!r} already.", {"body.id": "taken"})
+    return Status(201, shown(create_listener(channel, body.id, owner, body.running)))
+
+
+@router.get(
+    LISTENER, response=ListenerOut, summary="Look at a listener", openapi_extra=errors(404)
+)
+def show_listener(
+    request: HttpRequest, channel_id: ChannelId, listener_id: ListenerId
+) -> ListenerOut:
+    """Your own, or any with the permission view_listener."""
+    return shown(own_listener(request, channel_id, listener_id, "view_listener"))
+
+
+@router.post(
+    LISTENER + "/start",
+    response=ListenerOut,
+    summary="Have a listener receive",
+    openapi_extra=errors(404),
+)
+def start(request: HttpRequest, channel_id: ChannelId, listener_id: ListenerId) -> ListenerOut:
+    """What waits is delivered, and streams may open. Needs the permission operate_listener."""
+    require(request, "operate_listener")
+    row = known_listener(channel_id, listener_id)
+    operations.start([row])
+    row.running = True
+    return shown(row)
+
+
+@router.post(
+    LISTENER + "/stop",
+    response=ListenerOut,
+    summary="Have a listener receive no more",
+    openapi_extra=errors(404),
+)
+def stop(request: HttpRequest, channel_id: ChannelId, listener_id: ListenerId) -> ListenerOut:
+    """Its streams end; what comes waits. Needs the permission operate_listener."""
+    require(request, "operate_listener")
+    row = known_listener(channel_id, listener_id)
+    operations.stop([row])
+    row.running = False
+    return shown(row)
+
+
+@router.delete(
+    LISTENER, response={204: None}, summary="Remove a listener", openapi_extra=errors(404)
+)
+def remove_listener(
+    request: HttpRequest, channel_id: ChannelId, listener_id: ListenerId
+) -> Status[None]:
+    """Its streams end, and its queue is gone. Needs the permission delete_listener."""
+    require(request, "delete_listener")
+    known_listener(channel_id, listener_id).delete(using=log.database())
+    return Status(204, None)
+
+
+@router.post(
+    LISTENER + "/ticket",
+    response={201: TicketOut},
+    summary="Get the URL of a listener's stream",
+    openapi_extra={**errors(404), **example({"max_age_s": 60})},
+)
+def make_stream_ticket(
+    request: HttpRequest, channel_id: ChannelId, listener_id: ListenerId, body: NewTicket
+) -> Status[TicketOut]:
+    """Who has it, has the stream. For your own, or any with the permission sign_listener."""
+    row = own_listener(request, channel_id, listener_id, "sign_listener")
+    most = int(conf.get("TICKET_MAX_AGE_S"))
+    if body.max_age_s is not None and body.max_age_s > most:
+        detail = f"A ticket is good for {most} s at most."
+        raise Problem(422, detail, {"body.max_age_s": f"over {most}"})
+    text = make_ticket(row.channel.name, row.name, body.max_age_s)
+    path = f"{get_script_prefix()}{conf.get('URL_PREFIX')}{quote(row.channel.name)}/"
+    expires_at = datetime.fromtimestamp(read_ticket(text).expires_at, timezone.utc)
+    url = f"{path}{quote(row.name)}/?ticket={text}"
+    return Status(201, TicketOut(ticket=text, url=url, expires_at=expires_at))
+
+
+def _exists(channel: Channel, listener_id: str) -> bool:
+    try:
+        listener_row(channel, listener_id)
+    except InvalidListenerException:
+        return False
+    return True
+
+
+def _user(name: str) -> Any:
+    users = get_user_model()
+    try:
+        # PostgreSQL raises ValueError for a NUL in a query's parameter.
+        if name.isprintable():
+            return users._default_manager.get_by_natural_key(name)
+    except users.DoesNotExist:
+        pass
+    raise Problem(422, f"There is no user {name!r}.", {"body.owner": "unknown"})

@@ -1,0 +1,189 @@
+"""Publishing: to all, to one, and many at once; each once, however often it is sent."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from django.contrib.auth import get_user_model
+from django.http import HttpRequest, HttpResponse
+from ninja import Header, Router
+
+from eric_sse_django import conf, log, notifier, wire
+from eric_sse_django.api import receipts
+from eric_sse_django.api.access import publishable
+from eric_sse_django.api.caller import caller_of
+from eric_sse_django.api.documented import errors, example
+from eric_sse_django.api.problem import Problem
+from eric_sse_django.api.rate import charge
+from eric_sse_django.api.schemas import (
+    Accepted,
+    AddressedMessage,
+    ChannelId,
+    ListenerId,
+    NewBatch,
+    NewMessage,
+)
+from eric_sse_django.database.rows import listener_row
+from eric_sse_django.exception import InvalidListenerException, InvalidMessageFormat
+from eric_sse_django.message import Message
+from eric_sse_django.models import Channel, Listener, QueuedMessage
+
+router = Router(tags=["publishing"])
+ERRORS = errors(404, 409, 429)
+MESSAGE = example({"type": "paid", "payload": {"id": 7}})
+BATCH = example({"messages": [{"type": "paid", "payload": 7}, {"type": "sent", "owner": "ada"}]})
+
+# Read from the request by receipts.once(); here, so that OpenAPI shows it.
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias=receipts.HEADER,
+        description="A new one for each request: sent again with it, it publishes once.",
+        max_length=receipts.KEY_MAX_LENGTH,
+        min_length=1,
+    ),
+]
+
+
+@router.post(
+    "/channels/{channel_id}/broadcast",
+    response={202: Accepted},
+    summary="Publish to all listeners of a channel",
+    openapi_extra={**ERRORS, **MESSAGE},
+)
+def broadcast(
+    request: HttpRequest,
+    response: HttpResponse,
+    channel_id: ChannelId,
+    body: NewMessage,
+    idempotency_key: IdempotencyKey = None,
+) -> Any:
+    """And to who watches it. Asks the project's rules (can_publish)."""
+    channel = publishable(request, channel_id)
+    return _publish(request, response, channel, [AddressedMessage(**body.dict())])
+
+
+@router.post(
+    "/channels/{channel_id}/listeners/{listener_id}/dispatch",
+    response={202: Accepted},
+    summary="Publish to one listener",
+    openapi_extra={**ERRORS, **MESSAGE},
+)
+def dispatch(
+    request: HttpRequest,
+    response: HttpResponse,
+    channel_id: ChannelId,
+    listener_id: ListenerId,
+    body: NewMessage,
+    idempotency_key: IdempotencyKey = None,
+) -> Any:
+    """Asks the project's rules (can_publish)."""
+    channel = publishable(request, channel_id)
+    try:
+        row = listener_row(channel, listener_id)
+    except InvalidListenerException as error:
+        raise Problem(404, str(error), {"listener_id": "unknown"}) from None
+    message = AddressedMessage(**body.dict(), listener=row.name)
+    return _publish(request, response, channel, [message], {row.name: row.pk})
+
+
+@router.post(
+    "/channels/{channel_id}/messages",
+    response={202: Accepted},
+    summary="Publish many messages, all or none",
+    openapi_extra={**ERRORS, **BATCH},
+)
+def publish_batch(
+    request: HttpRequest,
+    response: HttpResponse,
+    channel_id: ChannelId,
+    body: NewBatch,
+    idempotency_key: IdempotencyKey = None,
+) -> Any:
+    """In their order; each to all, to one listener, or to a user's. Asks can_publish."""
+    channel = publishable(request, channel_id)
+    most = conf.get("MAX_BATCH_MESSAGES")
+    if len(body.messages) > most:
+        detail = f"A batch holds {most} messages at most."
+        raise Problem(413, detail, {"body.messages": f"{len(body.messages)} of them"})
+    return _publish(request, response, channel, body.messages, _listeners(channel, body.messages))
+
+
+def _publish(
+    request: HttpRequest,
+    response: HttpResponse,
+    channel: Channel,
+    messages: Sequence[AddressedMessage],
+    listeners: dict[str, int] | None = None,
+) -> Any:
+    owners = _owners(channel, messages)
+    rows = [
+        _row(channel, number, message, listeners or {}, owners)
+        for number, message in enumerate(messages)
+    ]
+
+    def publish() -> dict[str, Any]:
+        charge(caller_of(request), len(rows))
+        log.append(rows)
+        notifier.ring_on_commit()
+        return {"channel": channel.name, "accepted": len(rows)}
+
+    answer, again = receipts.once(request, publish)
+    if again:
+        response["Idempotency-Replayed"] = "true"
+    return answer
+
+
+def _row(
+    channel: Channel,
+    number: int,
+    message: AddressedMessage,
+    listeners: dict[str, int],
+    owners: dict[str, Any],
+) -> QueuedMessage:
+    place = f"message {number}"
+    if message.listener is not None and message.owner is not None:
+        raise Problem(422, "Give listener or owner, not both.", {place: "both are given"})
+    to, owner = listeners.get(message.listener or ""), owners.get(message.owner or "")
+    if (message.listener, to) != (None, None) and to is None:
+        raise Problem(422, "There is no such listener.", {f"{place}: listener": "unknown"})
+    if message.owner is not None and owner is None:
+        detail = "No listener of the channel has that owner."
+        raise Problem(422, detail, {f"{place}: owner": "owns no listener here"})
+    try:
+        return log.row(channel, Message(message.type, message.payload), listener=to, owner=owner)
+    except InvalidMessageFormat as error:
+        raise Problem(_status_of(message), str(error), {place: error.reason}) from None
+
+
+def _status_of(message: AddressedMessage) -> int:
+    """Return 413 for a payload that is refused for its size alone, else 422."""
+    try:
+        size = len(wire.json_text(message.payload, sys.maxsize))
+    except InvalidMessageFormat:
+        return 422
+    return 413 if size > conf.get("MAX_MESSAGE_BYTES") else 422
+
+
+def _listeners(channel: Channel, messages: Sequence[AddressedMessage]) -> dict[str, int]:
+    names = {message.listener for message in messages if message.listener is not None}
+    names = {name for name in names if name.isascii() and name.isprintable()}
+    if not names:
+        return {}
+    rows = Listener.objects.using(log.database()).filter(channel=channel, name__in=names)
+    return dict(rows.values_list("name", "pk"))
+
+
+def _owners(channel: Channel, messages: Sequence[AddressedMessage]) -> dict[str, Any]:
+    """Return the owners by name: of this channel's listeners only, so that nobody learns more."""
+    names = {message.owner for message in messages if message.owner is not None}
+    names = {name for name in names if name.isprintable()}
+    if not names:
+        return {}
+    field = f"owner__{get_user_model().USERNAME_FIELD}"
+    rows = Listener.objects.using(log.database()).filter(
+        channel=channel, **{f"{field}__in": names}
+    )
+    return dict(rows.values_list(field, "owner"))

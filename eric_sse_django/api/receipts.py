@@ -1,0 +1,108 @@
+"""
+Idempotency keys: a publishing request that comes again publishes once.
+
+See: draft-ietf-httpapi-idempotency-key-header.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.http import HttpRequest
+from django.utils import timezone
+
+from eric_sse_django import conf, log
+from eric_sse_django.api.caller import caller_of
+from eric_sse_django.api.problem import Problem
+from eric_sse_django.models import PublishReceipt
+
+HEADER = "Idempotency-Key"
+KEY_MAX_LENGTH = 255
+# Receipts removed at once, by one in so many requests that write one: more than come in.
+TRIM_BATCH = 1_000
+TRIM_ONE_IN = 50
+
+
+def once(request: HttpRequest, publish: Callable[[], dict[str, Any]]) -> tuple[Any, bool]:
+    """
+    Return what publish() answers, and whether it is a first answer, given again.
+
+    In one transaction with the receipt: an error keeps neither. A second request with
+    the key waits for the first one's end. Raises a Problem for a key used otherwise.
+    """
+    key = _key(request)
+    using = log.database()
+    if key is None:
+        with transaction.atomic(using=using):
+            return publish(), False
+    receipt = PublishReceipt(
+        user=caller_of(request).user, key=_digest(key.encode()), request=_digest_of(request)
+    )
+    with transaction.atomic(using=using):
+        if not _insert(receipt):
+            return _first_answer(receipt), True
+        answer = publish()
+        receipt.answer = json.dumps(answer)
+        receipt.save(using=using, update_fields=["answer"])
+    if random.random() * TRIM_ONE_IN < 1:
+        transaction.on_commit(trim, using=using, robust=True)
+    return answer, False
+
+
+def trim() -> int:
+    """Remove up to TRIM_BATCH receipts past their time, oldest first; return how many."""
+    rows = PublishReceipt.objects.using(log.database())
+    before = timezone.now() - timedelta(seconds=conf.get("IDEMPOTENCY_S"))
+    old = rows.filter(created_at__lt=before).order_by("created_at")
+    keys = list(old.values_list("pk", flat=True)[:TRIM_BATCH])
+    return rows.filter(pk__in=keys).delete()[0] if keys else 0
+
+
+def _insert(receipt: PublishReceipt) -> bool:
+    """Insert the receipt; False when the key has one. Waits for whoever is inserting it."""
+    try:
+        with transaction.atomic(using=log.database()):
+            receipt.save(using=log.database(), force_insert=True)
+    except IntegrityError:
+        return False
+    return True
+
+
+def _first_answer(receipt: PublishReceipt) -> Any:
+    # A lock, for MariaDB at REPEATABLE READ shows no row that came after the snapshot.
+    rows = PublishReceipt.objects.using(log.database()).select_for_update()
+    first = rows.filter(user=receipt.user_id, key=receipt.key).first()
+    if first is None:  # removed just now, past its time
+        raise Problem(409, "The key is being given up: try again.", {HEADER: "past its time"})
+    if first.request != receipt.request:
+        raise Problem(
+            422,
+            "The key was used for another request: take a new one for each.",
+            {HEADER: "used for another request"},
+        )
+    return json.loads(first.answer)
+
+
+def _key(request: HttpRequest) -> str | None:
+    key = request.headers.get(HEADER)
+    if key is not None and not 1 <= len(key) <= KEY_MAX_LENGTH:
+        raise Problem(
+            422, f"A key has 1 to {KEY_MAX_LENGTH} characters.", {HEADER: "empty or too long"}
+        )
+    return key
+
+
+def _digest_of(request: HttpRequest) -> str:
+    return _digest(
+        b"%b %b\n" % (str(request.method).encode(), request.path.encode()), request.body
+    )
+
+
+def _digest(*parts: bytes) -> str:
+    return hashlib.sha256(b"".join(parts)).hexdigest()
