@@ -47,7 +47,7 @@ class Figures:
 
 
 async def measure(server: str, app: str, paths: list[str], messages: int) -> Figures:
-    """Return the figures of one server process, pinned to one core with its client on the other."""
+    """Return the figures of one server process, pinned to one core."""
     port = free_port()
     command = [part.format(port=port, app=APPS[app]) for part in SERVERS[server]]
     process = psutil.Popen([sys.executable, *command])
@@ -103,7 +103,11 @@ def prepare(folder: str, listeners: int) -> list[str]:
     os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.settings"
     django.setup()
     call_command("migrate", verbosity=0)
-    from eric_sse_django.shortcuts import channel, listen, stream_url
+    from eric_sse_django.shortcuts import (  # noqa: PLC0415 - models are ready only now
+        channel,
+        listen,
+        stream_url,
+    )
 
     channel("ticks")
     # From the head on: what an earlier run left waiting is not this one's.
@@ -141,15 +145,12 @@ def _compare(server: str, paths: list[str], messages: int, runs: int) -> bool:
             statistics.median(getattr(each, name) for each in found)
             for name in ("deliveries_per_s", "cpu_us", "kib_per_stream")
         )
-        worst = [
-            max(getattr(each, n) for each in found) for n in ("lost", "repeated", "disordered")
-        ]
+        wrong = ("lost", "repeated", "disordered")
+        worst = [max(getattr(each, name) for each in found) for name in wrong]
         medians[app] = rate
         broken |= any(worst) and app != "bare"
-        lost, repeated, disordered = worst
-        print(
-            f"{app:10} {rate:12,.0f} {cpu:12.2f} {memory:11.1f} {lost:5} {repeated:9} {disordered:11}"
-        )
+        counts = "{:5} {:9} {:11}".format(*worst)
+        print(f"{app:10} {rate:12,.0f} {cpu:12.2f} {memory:11.1f} {counts}")
     print(f"{'ratio':10} {medians['this app'] / medians['bare']:12.2f}")
     return broken
 
