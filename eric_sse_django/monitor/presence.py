@@ -13,7 +13,7 @@ from django.utils import timezone
 from eric_sse_django.log import Place, database
 from eric_sse_django.models import OpenStream, ServerProcess
 from eric_sse_django.models.presence import LEASE_S
-from eric_sse_django.monitor.rates import Rates
+from eric_sse_django.monitor.rates import Count, Rates
 
 # Rows read for one snapshot at most.
 MOST_PROCESSES = 200
@@ -79,7 +79,7 @@ def processes(rates: Rates, now: float) -> list[Process]:
             row.name,
             row.started_at,
             row.streams,
-            rates.update(row.pk, row.renewed_at, row.delivered, now),
+            rates.update(row.pk, Count(row.started_at, row.renewed_at, row.delivered), now),
             row.delay_p50_ms,
             row.delay_p99_ms,
         )

@@ -217,13 +217,18 @@ def test_deliveries_and_delays_are_those_of_the_live_processes(listener, open_st
 
 
 def test_a_process_that_renews_no_more_delivers_nothing():
-    found, now = rates.Rates(), timezone.now()
-    assert found.update(1, now, 100, 0) == 0
-    assert found.update(1, now + timedelta(seconds=1), 150, 1) == 50
-    assert found.update(1, now + timedelta(seconds=1), 150, 2) == 50  # renewed in a moment
-    assert found.update(1, now + timedelta(seconds=1), 150, 4) == 0
-    # It had nothing to deliver for 14 s, and then did.
-    assert found.update(1, now + timedelta(seconds=15), 160, 15) == 10
+    found, began = rates.Rates(), timezone.now()
+
+    def rate(written_s, delivered, now):
+        renewed_at = began + timedelta(seconds=written_s)
+        return found.update(1, rates.Count(began, renewed_at, delivered), now)
+
+    assert rate(1, 40, 0) == 40  # it is young: that was in its first second
+    assert rate(2, 90, 1) == 50
+    assert rate(2, 90, 2) == 50  # it writes in a moment
+    assert rate(2, 90, 4) == 0
+    assert rate(16, 100, 16) == 10  # it had nothing to deliver for 14 s, and then did
+    assert rate(16.02, 101, 16.5) == 1  # a stream opened, so it wrote at once
 
 
 def test_a_snapshot_takes_six_queries_at_most(database, channel, listener, open_stream):

@@ -73,7 +73,8 @@ export class Chart {
       x: MARGIN.left, y: 0, width: Math.max(0, right - MARGIN.left + 5), height: bottom + 1,
     })) this.#clip.setAttribute(key, value);
     this.#frame.replaceChildren(...this.#axes(place));
-    this.#moving.replaceChildren(...this.#series.flatMap((key) => [...lines(samples, key, place)]));
+    const drawn = this.#series.flatMap((key, index) => [...lines(samples, key, place, !index)]);
+    this.#moving.replaceChildren(...drawn);
     this.#mark.replaceChildren(...this.#marks(marked, place));
     this.#slide((passed / WINDOW_S) * (right - MARGIN.left), passed);
   }
@@ -116,12 +117,15 @@ export class Chart {
   }
 }
 
-function* lines(samples, key, { x, y, bottom }) {
+function* lines(samples, key, { x, y, bottom }, isFilled) {
   const after = (t) => x(t).toFixed(1);
   for (const run of runs(samples, key)) {
     const points = run.map((sample) => `${after(sample.t)},${y(sample[key]).toFixed(1)}`);
-    const area = `M${after(run[0].t)},${bottom}L${points.join("L")}L${after(run.at(-1).t)},${bottom}Z`;
-    yield node("path", { class: `eric-area eric-${key}`, d: area });
+    if (isFilled) {
+      const [first, last] = [after(run[0].t), after(run.at(-1).t)];
+      const area = `M${first},${bottom}L${points.join("L")}L${last},${bottom}Z`;
+      yield node("path", { class: `eric-area eric-${key}`, d: area });
+    }
     yield node("path", { class: `eric-line eric-${key}`, d: `M${points.join("L")}` });
   }
   const last = samples.at(-1);

@@ -41,6 +41,9 @@ export function length(seconds) {
   return LENGTHS[unit].format(Math.floor(passed / size));
 }
 
+const relative = new Intl.RelativeTimeFormat(LANGUAGE, { style: "short" });
+export const minutesAgo = (minutes) => relative.format(-minutes, "minute");
+
 export const timeOfDay = (iso) => clock.format(new Date(iso));
 
 // A sentence of the page, with {names} replaced.

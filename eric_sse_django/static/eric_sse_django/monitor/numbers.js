@@ -1,7 +1,7 @@
 // The numbers of the last two minutes, and their charts.
 
 import { Chart, WINDOW_S } from "./chart.js";
-import { delay, fill, least, rate, whole } from "./format.js";
+import { delay, fill, least, minutesAgo, rate, whole } from "./format.js";
 
 // Each chart's name in the page, its numbers, how they are written, and its least scale.
 const CHARTS = [
@@ -25,7 +25,7 @@ export class Numbers {
   constructor(root, texts) {
     this.#root = root;
     this.#texts = texts;
-    const words = { first: fill(texts.ago, { n: WINDOW_S }), now: texts.now };
+    const words = { first: minutesAgo(WINDOW_S / 60), now: texts.now };
     this.#charts = CHARTS.map(([name, series, format, top]) => {
       const svg = root.querySelector(`#eric-chart-${name}`);
       const chart = new Chart(svg, { series, format, least: top, words });
@@ -116,8 +116,11 @@ export class Numbers {
   }
 
   #nearest(t) {
-    const distance = (sample) => Math.abs(sample.t - t);
-    return this.#samples.reduce((best, sample) => (distance(sample) < distance(best) ? sample : best), this.#samples[0]) ?? null;
+    let nearest = null;
+    for (const sample of this.#samples) {
+      if (!nearest || Math.abs(sample.t - t) < Math.abs(nearest.t - t)) nearest = sample;
+    }
+    return nearest;
   }
 }
 

@@ -29,14 +29,15 @@ class Page {
 
   #begin(history) {
     this.#numbers.begin(history);
-    this.#tail.add(history.messages, 0);
+    this.#tail.add(history.messages, 0, false);
   }
 
   #show(snapshot) {
+    const isFirst = this.#heardAt === null;
     this.#heardAt = performance.now();
     this.#say("live", this.#texts.live);
     this.#numbers.add(snapshot);
-    this.#tail.add(snapshot.messages, snapshot.skipped);
+    this.#tail.add(snapshot.messages, snapshot.skipped, !isFirst);
     this.#showStreams(snapshot);
     this.#showProcesses(snapshot.processes);
     if (this.#heardAt - this.#summedUpAt >= SUMMARY_S * 1_000) {

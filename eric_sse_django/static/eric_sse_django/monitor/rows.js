@@ -1,6 +1,6 @@
 // Rows of a table from what a server sent: always text, whatever it holds.
 
-// A cell is { text, href, title, className }; what stays the same is not touched, so that
+// A cell is { text, href, title, className, code }; what stays the same is not touched, so that
 // a selection and the focus outlive the next snapshot.
 export function fillRow(row, cells) {
   while (row.cells.length > cells.length) row.lastElementChild.remove();
@@ -8,7 +8,7 @@ export function fillRow(row, cells) {
     const place = row.cells[index] ?? newCell(row);
     if (place.className !== (cell.className ?? "")) place.className = cell.className ?? "";
     if (place.title !== (cell.title ?? "")) place.title = cell.title ?? "";
-    const holder = cell.href ? linkIn(place, cell.href) : textIn(place);
+    const holder = cell.code ? codeIn(place) : cell.href ? linkIn(place, cell.href) : textIn(place);
     if (holder.textContent !== cell.text) holder.textContent = cell.text;
   });
   return row;
@@ -28,6 +28,11 @@ function linkIn(place, href) {
   }
   if (link.getAttribute("href") !== href) link.setAttribute("href", href);
   return link;
+}
+
+function codeIn(place) {
+  if (!place.firstElementChild) place.replaceChildren(document.createElement("code"));
+  return place.firstElementChild;
 }
 
 function textIn(place) {

@@ -31,19 +31,20 @@ export class Tail {
     this.#pause.addEventListener("click", () => this.#toggle());
   }
 
-  // `messages` are in order; `skipped` came before them, and are not among them.
-  add(messages, skipped) {
-    const fresh = messages.filter((message) => !this.#seen.has(message.position));
-    if (!fresh.length) return;
-    const entries = fresh.map((message) => ({ message, words: words(message) }));
+  // `messages` are in order; `skipped` came before them, and are not among them. Those
+  // that are not `fresh` were there before the page.
+  add(messages, skipped, fresh = true) {
+    const unseen = messages.filter((message) => !this.#seen.has(message.position));
+    if (!unseen.length) return;
+    const entries = unseen.map((message) => ({ message, words: words(message) }));
     if (skipped) entries.unshift({ skipped });
-    for (const { position } of fresh) this.#seen.add(position);
+    for (const { position } of unseen) this.#seen.add(position);
     if (this.#held) {
       this.#held = [...this.#held, ...entries].slice(-MOST_KEPT);
       this.#label();
     } else {
       this.#keep(entries);
-      this.#show(entries);
+      this.#show(entries, fresh);
     }
   }
 
@@ -104,16 +105,18 @@ export class Tail {
       { text: timeOfDay(message.at), title: message.at, className: "eric-time" },
       { text: message.channel, className: "eric-channel" },
       { text: message.type, className: "eric-type" },
-      { text: this.#to(message), className: message.listener || message.owner ? "eric-to" : "eric-to eric-quiet" },
-      { text: message.payload + (message.is_cut ? "…" : ""), className: "eric-preview" },
+      { text: this.#to(message), className: isToAll(message) ? "eric-whom eric-all" : "eric-whom" },
+      { text: message.payload + (message.is_cut ? "…" : ""), className: "eric-json", code: true },
     ]);
   }
 
-  #to({ listener, owner }) {
-    if (listener !== null) return listener;
-    return owner === null ? this.#texts.everyone : fill(this.#texts.all_of, { n: owner });
+  #to(message) {
+    if (isToAll(message)) return this.#texts.everyone;
+    return message.listener ?? fill(this.#texts.all_of, { n: message.owner });
   }
 }
+
+const isToAll = ({ listener, owner }) => listener === null && owner === null;
 
 // What the filters look in.
 function words({ channel, type, payload, listener, owner }) {

@@ -1,0 +1,171 @@
+"""The live monitor's stream: shared, checked, drained, and ended for who may not."""
+
+import asyncio
+import json
+
+import pytest
+from asgiref.sync import sync_to_async
+from channels.testing import ApplicationCommunicator
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.db import OperationalError
+from django.test import Client
+
+from eric_sse_django import conf
+from eric_sse_django.hub import Hub
+from eric_sse_django.monitor import PATH, sampler, viewer
+from eric_sse_django.monitor.snapshot import Observer
+from eric_sse_django.monitor.viewer import Viewer
+from eric_sse_django.routing import with_streams
+from tests.sse import SSEReader
+
+
+class Reader:
+    """Reads one stream of the monitor, in this process."""
+
+    def __init__(self, cookie="", path=None):
+        self.judge = SSEReader()
+        self.ended = False
+        self.application = ApplicationCommunicator(
+            with_streams(None),
+            {
+                "type": "http",
+                "method": "GET",
+                "path": path or f"/{conf.get('URL_PREFIX')}{PATH}",
+                "query_string": b"",
+                "headers": [(b"cookie", f"sessionid={cookie}".encode())],
+            },
+        )
+
+    async def open(self):
+        await self.application.send_input({"type": "http.request"})
+        self.start = await self.application.receive_output(5)
+        return self
+
+    async def event(self, type="snapshot"):
+        """Return the data of the next event of a type."""
+        found = []
+        while not found:
+            found = [event for event in await self.read() if event.type == type]
+        return json.loads(found[-1].data)
+
+    async def read(self):
+        assert not self.ended, "the stream has ended"
+        part = await self.application.receive_output(5)
+        self.ended = not part.get("more_body")
+        return self.judge.feed(part["body"])
+
+    async def read_to_end(self):
+        while not self.ended:
+            await self.read()
+
+    async def leave(self):
+        await self.application.send_input({"type": "http.disconnect"})
+        await self.application.wait(5)
+
+
+@pytest.fixture
+async def hub(transactional_db):
+    yield Hub.for_running_loop()
+    await Hub.close_all()
+
+
+@pytest.fixture
+async def watch(hub, monkeypatch):
+    """Return a function that opens a stream as somebody with these permissions."""
+    monkeypatch.setattr(sampler, "INTERVAL_S", 0.02)
+
+    @sync_to_async
+    def cookie(*permissions):
+        users = get_user_model().objects
+        user = users.create_user(f"user-{users.count()}", password="", is_staff=True)
+        user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+        client = Client()
+        client.force_login(user)
+        return client.cookies["sessionid"].value
+
+    async def open_reader(*permissions):
+        return await Reader(await cookie(*permissions)).open()
+
+    return open_reader
+
+
+async def test_the_stream_is_refused_to_who_may_not(watch):
+    assert (await watch("view_listener")).start["status"] == 403
+    assert (await Reader().open()).start["status"] == 403
+
+
+async def test_all_who_watch_share_the_snapshots_and_nobody_costs_nothing(watch, monkeypatch):
+    taken = []
+    take = Observer.take
+    monkeypatch.setattr(Observer, "take", lambda self: taken.append(1) or take(self))
+    one, other = await watch("view_monitor"), await watch("view_monitor")
+    headers = dict(one.start["headers"])
+    assert headers[b"cache-control"] == b"no-store, no-transform"
+    assert (await one.event("history"))["names"][0] == "at"
+    seen = {(await one.event())["at"] for _ in range(5)}
+    assert (await other.event())["at"] in seen | {(await one.event())["at"] for _ in range(5)}
+    await one.leave()
+    await other.leave()
+    count = len(taken)
+    third = await watch("view_monitor")
+    assert len((await third.event("history"))["samples"]) == count  # none came in between
+    await third.leave()
+
+
+async def test_who_loses_the_permission_loses_the_stream(watch, monkeypatch):
+    reader = await watch("view_monitor")
+    await reader.event()
+    monkeypatch.setattr(viewer, "CHECK_S", 0)
+    await reader.event()
+    await sync_to_async(get_user_model().objects.update)(is_staff=False)
+    await reader.read_to_end()
+
+
+async def test_a_server_that_stops_says_when_to_come_back(watch, hub):
+    reader = await watch("view_monitor")
+    await reader.event()
+    hub.drain()
+    await reader.read_to_end()
+    assert reader.judge.retry_ms == viewer.RETRY_MS
+
+
+async def test_a_stream_goes_on_after_an_outage_of_the_database(watch, monkeypatch):
+    reader = await watch("view_monitor")
+    await reader.event()
+    take = Observer.take
+
+    def fails(self):
+        monkeypatch.setattr(Observer, "take", take)
+        raise OperationalError("gone away")
+
+    monkeypatch.setattr(Observer, "take", fails)
+    while not reader.judge.comments:
+        await reader.read()
+    await reader.event()
+    await reader.leave()
+
+
+async def test_who_reads_slowly_misses_snapshots_and_no_more_are_kept():
+    slow, written = Viewer(), []
+
+    async def write(chunk, more):
+        written.append(chunk)
+        if len(written) == 2:
+            slow.end("client left")
+
+    for number in range(9):
+        slow.offer(f"{number}\n".encode())
+    await slow.serve(write, None)
+    assert written[1] == b"4\n5\n6\n7\n8\n"
+
+
+async def test_a_write_that_takes_too_long_is_cut(settings):
+    settings.ERIC_SSE = {"SEND_TIMEOUT_S": 0.02}
+    stuck = Viewer()
+
+    async def write(chunk, more):
+        await asyncio.Event().wait()
+
+    await stuck.serve(write, None)
+    assert (stuck.reason, stuck.was_cut) == ("send timeout", True)
