@@ -1,8 +1,9 @@
 """The admin: who listens, what waits, whether it flows; and what to do about it."""
 
+from eric_sse_django.admin.api_tokens import ApiTokenAdmin
 from eric_sse_django.admin.channels import ChannelAdmin
 from eric_sse_django.admin.listeners import ListenerAdmin
 from eric_sse_django.admin.messages import MessageAdmin
 from eric_sse_django.admin.monitor import MonitorAdmin
 
-__all__ = ["ChannelAdmin", "ListenerAdmin", "MessageAdmin", "MonitorAdmin"]
+__all__ = ["ApiTokenAdmin", "ChannelAdmin", "ListenerAdmin", "MessageAdmin", "MonitorAdmin"]
