@@ -43,7 +43,7 @@ def make_layer() -> BaseChannelLayer | None:
     alias = conf.get("CHANNEL_LAYER")
     if alias is None or alias not in channel_layers.configs:
         return None
-    layer = channel_layers.make_backend(alias)
+    layer: Any = channel_layers.make_backend(alias)
     # Of the class: on the object, the pub/sub layer asks the running loop for it.
     if hasattr(type(layer), "brpop_timeout"):
         layer.brpop_timeout = BLOCK_S

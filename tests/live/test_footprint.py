@@ -77,7 +77,8 @@ async def test_500_connects_and_disconnects_leave_nothing_behind(database, serve
             yield await site.counters(process)
 
     first, second = [counters async for counters in rounds()]
-    assert second["tasks"] == first["tasks"]
+    # One task may be at work when it is asked: a write, a look.
+    assert second["tasks"] <= first["tasks"] + 1
     assert second["threads"] <= first["threads"]
     assert second["files"] <= first["files"]
     assert second["memory"] < 1.1 * first["memory"]
