@@ -15,7 +15,6 @@ from django.http import HttpRequest, HttpResponseBase
 from django.template.response import TemplateResponse
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
 from eric_sse_django.admin.paginator import BoundedPaginator
 from eric_sse_django.admin.typed import AnyModelAdmin
@@ -96,8 +95,3 @@ class EricAdmin(AnyModelAdmin):
             **context,
         }
         return TemplateResponse(request, f"admin/{APP}/{template}", context)
-
-
-def told(count: int, singular: str, plural: str) -> str:
-    """Return ngettext's sentence with its count in it."""
-    return ngettext(singular, plural, count) % {"count": count}

@@ -15,6 +15,13 @@ from eric_sse_django.message import Message
 from eric_sse_django.models import TYPE_MAX_LENGTH, Channel
 
 
+def refusal(error: InvalidMessageFormat) -> forms.ValidationError:
+    """Return the refusal as the form says it; the reason is the publisher's API's own."""
+    return forms.ValidationError(
+        _("The message was refused: %(reason)s."), params={"reason": error.reason}
+    )
+
+
 class MessageForm(forms.Form):
     """A type and a payload, held to the rules of publishing."""
 
@@ -38,7 +45,7 @@ class MessageForm(forms.Form):
         try:
             log.row(Channel(), Message(name))
         except InvalidMessageFormat as error:
-            raise forms.ValidationError(str(error)) from error
+            raise refusal(error) from error
         return name
 
     def clean_payload(self) -> Any:
@@ -53,7 +60,7 @@ class MessageForm(forms.Form):
         except (ValueError, RecursionError) as error:  # a number or a nesting too large
             raise forms.ValidationError(_("This cannot be read as JSON.")) from error
         except InvalidMessageFormat as error:
-            raise forms.ValidationError(str(error)) from error
+            raise refusal(error) from error
         return payload
 
     def message(self) -> Message:

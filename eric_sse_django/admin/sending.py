@@ -11,9 +11,10 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from eric_sse_django import log
-from eric_sse_django.admin.base import EricAdmin, told
+from eric_sse_django.admin.base import EricAdmin
 from eric_sse_django.admin.forms import MessageForm
 from eric_sse_django.database import operations
 from eric_sse_django.message import Message
@@ -34,8 +35,13 @@ class SendsMessages(EricAdmin):
         def publish(message: Message) -> str:
             operations.send(rows, message)
             self.record(request, rows, _("Sent a message of type “%s”.") % message.type)
-            sent = "Message sent to %(count)d listener.", "Message sent to %(count)d listeners."
-            return told(len(rows), *sent)
+            count = len(rows)
+            text = ngettext(
+                "Message sent to %(count)d listener.",
+                "Message sent to %(count)d listeners.",
+                count,
+            )
+            return text % {"count": count}
 
         hidden = [] if back else [("action", "send"), ("select_across", "0")]
         hidden += [] if back else [(ACTION_CHECKBOX_NAME, str(row.pk)) for row in rows]

@@ -78,4 +78,4 @@ class QueuedMessage(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.type} at {self.position}"
+        return _("%(type)s at %(position)s") % {"type": self.type, "position": self.position}
