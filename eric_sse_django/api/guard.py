@@ -57,8 +57,10 @@ def unexpected(request: HttpRequest, error: Exception) -> HttpResponse:
 def _check_body(request: HttpRequest) -> None:
     """Raise a Problem for a body that is too large, by its headers, or no JSON."""
     most = most_bytes(request)
-    told = request.headers.get("Content-Length", "")
-    if told.isascii() and told.isdigit() and int(told[:20]) > most:
+    told = request.headers.get("Content-Length") or "0"
+    if not (told.isascii() and told.isdigit()):
+        raise Problem(400, "Content-Length is no number.", {"Content-Length": "no number"})
+    if int(told[:20]) > most:
         raise _too_large(most)
     try:
         size = len(request.body)
