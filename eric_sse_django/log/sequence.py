@@ -33,8 +33,19 @@ def sequence() -> int:
     using = database()
     if not pending().exists():
         return 0
+    found = _sequence(using)
+    if found is None:
+        _make_head(using)
+        found = _sequence(using)
+    return found or 0
+
+
+def _sequence(using: str) -> int | None:
+    """Give positions, return how many; None when there is no head to lock."""
     with transaction.atomic(using=using):
         head = _locked_head(using)
+        if head is None:
+            return None
         ids = list(pending().values_list("id", flat=True)[:SEQUENCE_BATCH])
         if not ids:
             return 0
@@ -46,21 +57,26 @@ def sequence() -> int:
     return len(ids)
 
 
-def _locked_head(using: str) -> LogHead:
-    heads = LogHead.objects.using(using)
+def _locked_head(using: str) -> LogHead | None:
+    heads = LogHead.objects.using(using).filter(pk=LogHead.THE_ONE)
     if connections[using].features.has_select_for_update:
         no_key = connections[using].features.has_select_for_no_key_update
-        locked = heads.select_for_update(no_key=no_key).filter(pk=LogHead.THE_ONE).first()
-    else:
-        # SQLite: to write first takes the write lock, also in a deferred transaction.
-        heads.filter(pk=LogHead.THE_ONE).update(position=F("position"))
-        locked = heads.filter(pk=LogHead.THE_ONE).first()
-    if locked is not None:
-        return locked
-    # A flushed database (TransactionTestCase) has lost the row that the migration made.
+        return heads.select_for_update(no_key=no_key).first()
+    # SQLite: to write first takes the write lock, also in a deferred transaction.
+    heads.update(position=F("position"))
+    return heads.first()
+
+
+def _make_head(using: str) -> None:
+    """
+    Make the row that a flushed database (TransactionTestCase) has lost.
+
+    Outside the transaction that locks it: on MariaDB two that insert it share its lock,
+    and deadlock when each then asks for it alone.
+    """
     highest = QueuedMessage.objects.using(using).aggregate(Max("position"))["position__max"] or 0
-    heads.bulk_create([LogHead(pk=LogHead.THE_ONE, position=highest)], ignore_conflicts=True)
-    return _locked_head(using)
+    head = LogHead(pk=LogHead.THE_ONE, position=highest)
+    LogHead.objects.using(using).bulk_create([head], ignore_conflicts=True)
 
 
 def head() -> tuple[int, bool]:

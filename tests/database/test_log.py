@@ -120,6 +120,22 @@ class TestSequence:
         assert payloads() == [0, 1]
         assert LogHead.objects.get().position == entries()[-1].position
 
+    def test_a_lost_head_is_made_by_one_of_many_at_once(self, database, channel, no_notifier):
+        for turn in range(5):
+            LogHead.objects.all().delete()
+            channel.broadcast_many(count(number) for number in range(turn * 10, turn * 10 + 10))
+            together = Barrier(4)
+
+            def sequence(together=together):
+                together.wait(PATIENCE_S)
+                return log.sequence()
+
+            with threads() as others:
+                for _ in range(4):
+                    others.start(sequence)
+                assert sum(others.join()) == 10
+        assert payloads() == list(range(50))
+
 
 class Publisher:
     """Publishes its numbers in transactions of different sizes, some held open a while."""
