@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from django.core import signing
 
 from eric_sse_django import conf
+from eric_sse_django.exception import EricError
 
 SALT = "eric_sse_django.ticket"
 
 
-class InvalidTicket(Exception):
+class InvalidTicket(EricError):
     """The ticket is forged, broken or past its time."""
 
 
