@@ -128,7 +128,8 @@ class ListenerPage(SendsMessages):
         self.record(request, rows, operation.past)
         text = operation.done % {"count": count}
         if 0 < count < len(rows):
-            text = f"{text} {_('There was nothing to do for the others.')}"
+            others = _("There was nothing to do for the others.")
+            text = f"{text} {others}"
         self.message_user(request, text, messages.SUCCESS if count else messages.WARNING)
 
     def send_view(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
