@@ -8,6 +8,7 @@ Redis; the hubs' polls are the net under it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import weakref
@@ -83,13 +84,16 @@ class Sender:
         self._idle.clear()
         self._wanted.set()
         if self._thread is None:
-            with self._lock:
-                if self._thread is None:
-                    _senders.add(self)
-                    self._thread = threading.Thread(
-                        target=self._run, name="eric-sse-wakes", daemon=True
-                    )
-                    self._thread.start()
+            self.start()
+
+    def start(self) -> None:
+        """Start the thread, if the interpreter does not end already: 3.12 starts none then."""
+        with self._lock, contextlib.suppress(RuntimeError):
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, name="eric-sse-wakes", daemon=True)
+                thread.start()
+                self._thread = thread
+                _senders.add(self)
 
     def flush(self, timeout_s: float = SEND_TIMEOUT_S) -> bool:
         """Wait until the wakes are sent; False when it took longer."""

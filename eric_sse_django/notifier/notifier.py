@@ -53,14 +53,19 @@ class Notifier:
         self.start()
 
     def start(self) -> None:
-        """Start the thread, which also removes old messages now and then."""
-        with self._changed:
+        """
+        Start the thread, which also removes old messages now and then; and the layer's.
+
+        Not while the interpreter ends: 3.12 starts no threads then, and what is published so
+        late is found by others' polls.
+        """
+        with self._changed, contextlib.suppress(RuntimeError):
             if self._thread is None and not self._closing:
                 self._trim_at = time.monotonic() + (_trim_pause() or IDLE_S)
-                self._thread = threading.Thread(
-                    target=self._run, name="eric-sse-notifier", daemon=True
-                )
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="eric-sse-notifier", daemon=True)
+                thread.start()
+                self._thread = thread
+                self._layer.start()
 
     def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
         """Have wake() called on this thread after each sequencing; return what ends that."""

@@ -202,7 +202,10 @@ class TestProcesses:
     def test_after_a_fork_parent_and_child_each_have_their_own(self, database, channel):
         output = run(
             """
+import warnings
 from django.db import connections
+# Python 3.12 warns of every fork beside a thread; gunicorn and Celery fork all the same.
+warnings.simplefilter("ignore", DeprecationWarning)
 publish("orders", "count", 0)
 assert notifier.flush(5)
 connections.close_all()

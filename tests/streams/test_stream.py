@@ -328,7 +328,8 @@ async def test_stopping_the_listener_ends_all_its_streams_after_what_came_before
         assert reader.data == ["1"]
         assert reader.complete
     await listener.astart()
-    later = await site.read(listener.row)
+    again = await site.channel.aget_listener(listener.id)  # with its cursor as it is now
+    later = await site.read(again.row)
     assert await later.count(1) == ["2"]
 
 
