@@ -10,6 +10,8 @@ from pydantic import ConfigDict, StrictBool, StrictInt, StrictStr
 
 from eric_sse_django.models import IDENTIFIER_MAX_LENGTH, IDENTIFIER_WORDS, TYPE_MAX_LENGTH
 
+# As models.IDENTIFIER, but for "." and "..": pydantic's expressions look at nothing ahead.
+ID_PATTERN = f"^[A-Za-z0-9_.:@~+-]{{1,{IDENTIFIER_MAX_LENGTH}}}$"
 LARGEST_POSITION = 2**63 - 1
 LARGEST_RETENTION_S = 3_650 * 86_400
 NAME_MAX_LENGTH = 254  # of a user: more than Django's own 150
@@ -17,8 +19,7 @@ NAME_MAX_LENGTH = 254  # of a user: more than Django's own 150
 Id = Annotated[
     StrictStr,
     Field(
-        min_length=1,
-        max_length=IDENTIFIER_MAX_LENGTH,
+        pattern=ID_PATTERN,
         description=str(IDENTIFIER_WORDS),
         examples=["orders"],
     ),

@@ -180,9 +180,12 @@ def test_the_api_works_under_asgi(transactional_db, root, orders):
 
 
 @pytest.mark.skipif("ERIC_SSE_TEST_FUZZ" not in os.environ, reason="set ERIC_SSE_TEST_FUZZ")
-def test_schemathesis_finds_nothing(db, root, till):
+def test_schemathesis_finds_nothing(transactional_db, root, till):
     schemathesis = pytest.importorskip("schemathesis")
     from django.core.wsgi import get_wsgi_application
+
+    # What no schema can say is refused too: an owner that is no user, a type of two lines.
+    from schemathesis.specs.openapi.checks import positive_data_acceptance
 
     found = schemathesis.openapi.from_wsgi("/api/openapi.json", get_wsgi_application())
     for result in found.get_all_operations():
@@ -191,6 +194,8 @@ def test_schemathesis_finds_nothing(db, root, till):
         @limits(max_examples=CASES // 20, deadline=None, suppress_health_check=QUIET)
         @given(case=operation.as_strategy())
         def run(case: Any) -> None:
-            case.call_and_validate(headers=root.headers)
+            case.call_and_validate(
+                headers=root.headers, excluded_checks=[positive_data_acceptance]
+            )
 
         run()
