@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import groupby
 from typing import Any
@@ -19,6 +20,11 @@ from eric_sse_django.models import Listener
 # short enough that the reads of the log, on the same thread, need not wait for long.
 WRITE_BATCH = 500
 
+# Seconds between the lookup of a listener and the beginning of its stream: one that was
+# looked up amid a write has its cursor of before. No longer, for an operator's replay
+# lowers a cursor.
+LOOKUP_S = 1.0
+
 Reached = tuple[int, int]  # a listener's key, and its position
 
 
@@ -28,6 +34,8 @@ class Cursors:
     def __init__(self) -> None:
         self._reached: dict[int, int] = {}
         self._writing: dict[int, int] = {}
+        self._written: dict[int, int] = {}
+        self._written_at = 0.0
         self._one_at_a_time = asyncio.Lock()
 
     @property
@@ -40,13 +48,18 @@ class Cursors:
         self._reached[listener] = max(position, self._reached.get(listener, 0))
 
     def unwritten(self, listener: int) -> int:
-        """Return the position a listener has reached, 0 when the database knows it."""
-        return max(self._reached.get(listener, 0), self._writing.get(listener, 0))
+        """Return the position a listener has reached, 0 where the database knew it before."""
+        if time.monotonic() - self._written_at > LOOKUP_S:
+            self._written = {}
+        lately = self._reached, self._writing, self._written
+        return max(positions.get(listener, 0) for positions in lately)
 
     def pending(self) -> list[Reached]:
         """Return what is not known to be written, by position."""
-        reached = {listener: self.unwritten(listener) for listener in self._reached}
-        return sorted((self._writing | reached).items(), key=_position)
+        merged = dict(self._writing)
+        for listener, position in self._reached.items():
+            merged[listener] = max(position, merged.get(listener, 0))
+        return sorted(merged.items(), key=_position)
 
     def last_words(self) -> list[tuple[Any, ...]]:
         """Return the calls, as (function, *args), that write what waits without a loop."""
@@ -67,7 +80,8 @@ class Cursors:
             finally:
                 for pair in left:
                     self.reached(*pair)
-                self._writing = {}
+                self._written, self._writing = self._writing, {}
+                self._written_at = time.monotonic()
 
 
 def _position(pair: Reached) -> int:

@@ -82,6 +82,9 @@ async def test_positions_collect_until_they_are_written():
     await collected.flush(run)
     assert written == [[(1, 6), (2, 7)]]
     assert not collected.dirty
+    # A listener that was looked up before that write begins its stream after it.
+    assert collected.unwritten(1) == 6
+    collected._written_at -= cursors.LOOKUP_S + 1
     assert collected.unwritten(1) == 0
 
 
