@@ -26,7 +26,7 @@ LAG = timedelta(minutes=1)
 
 
 class OnlineFilter(admin.SimpleListFilter):
-    title = _("online")
+    title = _("presence")
     parameter_name = "online"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
