@@ -19,6 +19,7 @@ from django.urls import reverse
 
 import eric_sse_django
 from eric_sse_django.database import DatabaseChannel
+from tests.conftest import missing
 
 PACKAGE = Path(eric_sse_django.__file__).parent
 LANGUAGES = ("es", "it")
@@ -34,10 +35,6 @@ MONITOR = {
 }
 
 by_language = pytest.mark.parametrize("language", LANGUAGES)
-needs_gettext = pytest.mark.skipif(
-    not (shutil.which("xgettext") and shutil.which("msgmerge")),
-    reason="gettext's tools are not installed: apt-get install gettext",
-)
 
 
 def catalogue(root: Path, language: str, kind: str = "po") -> Path:
@@ -114,9 +111,10 @@ def test_what_is_compiled_is_what_is_written(language):
     assert compiled == written
 
 
-@needs_gettext
 @by_language
 def test_the_catalogue_has_the_strings_of_the_code(language, tmp_path):
+    if not (shutil.which("xgettext") and shutil.which("msgmerge")):
+        missing("gettext's tools are not installed (on Debian: apt-get install gettext)")
     package = tmp_path / "package"
     shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__", "locale"))
     (package / "locale").mkdir()
