@@ -81,6 +81,8 @@ class FactColumns:
 
     @admin.display(description=gettext_lazy("last seen"), ordering="last_seen")
     def seen(self, row: Listener) -> Any:
+        if self.facts(row).streams:
+            return _("now")  # the time is written with the cursor, so when something came
         return age(row.last_seen) if row.last_seen else _("never")
 
     @admin.display(description=gettext_lazy("state"), ordering="running")
