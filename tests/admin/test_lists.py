@@ -264,8 +264,3 @@ def test_numbers_and_times_are_words():
         "7 days",
     ]
     assert age(None) == "-"
-
-
-def test_a_listener_with_an_open_stream_is_seen_now(staff, listener, open_stream):
-    open_stream(listener)
-    assert '<td class="field-seen">now</td>' in text(staff().get(url("listener")))
