@@ -2,17 +2,19 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from eric_sse_django import log
 from eric_sse_django.models import Channel, LogHead, QueuedMessage
+from tests.database.tools import numbers
 
 ROWS = 100_000
 CHANNELS = 10
@@ -21,8 +23,25 @@ PENDING = 1_000
 LISTENERS, OWNERS = 20, 20
 
 
+@pytest.fixture
+def filled(database: str) -> Iterator[str]:
+    """Return the alias of a database whose log has ROWS rows, and no trace of earlier ones."""
+    empty(database)
+    fill(database)
+    yield database
+    empty(database)
+
+
+def empty(alias: str) -> None:
+    """Remove all rows; also PostgreSQL's dead ones, which its planner would count."""
+    connection = connections[alias]
+    statement = {"sqlite": "DELETE FROM"}.get(connection.vendor, "TRUNCATE TABLE")
+    with connection.cursor() as cursor:
+        cursor.execute(f"{statement} {QueuedMessage._meta.db_table}")
+
+
 def fill(alias: str) -> None:
-    """Fill the log with ROWS rows by one statement, as a busy month would."""
+    """Fill the log with rows by one statement, as a busy month would."""
     Channel.objects.bulk_create(Channel(name=f"c{number}") for number in range(CHANNELS))
     first = Channel.objects.order_by("pk").values_list("pk", flat=True)[0]
     connection = connections[alias]
@@ -31,19 +50,13 @@ def fill(alias: str) -> None:
         connection.ops.adapt_datetimefield_value(timezone.now() + timedelta(days=days))
         for days in (0, 7)
     )
-    numbers = {
-        "sqlite": "WITH RECURSIVE numbers(n) AS"
-        f" (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {ROWS}) SELECT n FROM numbers",
-        "postgresql": f"SELECT n FROM generate_series(1, {ROWS}) AS n",
-        "mysql": f"SELECT seq AS n FROM seq_1_to_{ROWS}",
-    }[connection.vendor]
     with connection.cursor() as cursor:
         cursor.execute(
             f"INSERT INTO {table} (position, channel_id, listener_id, owner_id, type, payload,"
             f" created_at, expires_at) SELECT CASE WHEN n <= {ROWS - PENDING} THEN n END,"
             f" {first} + n %% {CHANNELS}, CASE WHEN n %% 8 = 1 THEN 1 + n %% {LISTENERS} END,"
             f" CASE WHEN n %% 8 = 2 THEN 1 + n %% {OWNERS} END, 'paid', '{{}}', %s, %s"
-            f" FROM ({numbers}) AS numbered",
+            f" FROM ({numbers(ROWS)}) AS numbered",
             [now, then],
         )
         if connection.vendor == "mysql":
@@ -104,8 +117,7 @@ def plans(alias: str, function: Callable[..., Any], *args: Any) -> list[Plan]:
     return [explain(alias, sql) for sql in queries if "queuedmessage" in sql]
 
 
-def test_each_query_of_the_log_uses_its_index_and_sorts_nothing(database):
-    fill(database)
+def test_each_query_of_the_log_uses_its_index_and_sorts_nothing(filled):
     first = Channel.objects.order_by("pk").values_list("pk", flat=True)[0]
     head = ROWS - PENDING
     # Limits of 20 ask for fewer than there are: what it returns whole, PostgreSQL may sort.
@@ -130,7 +142,7 @@ def test_each_query_of_the_log_uses_its_index_and_sorts_nothing(database):
     }
     for index, queries in cases.items():
         for what, function, *args in queries:
-            found = plans(database, function, *args)
+            found = plans(filled, function, *args)
             assert found, what
             for plan in found:
                 used = plan.indexes - {"PRIMARY", "eric_sse_django_loghead_pkey"}
@@ -139,10 +151,9 @@ def test_each_query_of_the_log_uses_its_index_and_sorts_nothing(database):
                 assert not plan.scans, f"{what}: {plan.text}"
 
 
-def test_positions_are_written_by_primary_key(database):
+def test_positions_are_written_by_primary_key(filled):
     # By any other way, rows that are not committed yet would be waited for.
-    fill(database)
-    *_, update = plans(database, log.sequence)
+    *_, update = plans(filled, log.sequence)
     assert update.text.startswith("UPDATE")
     assert not update.scans
     assert len(update.indexes) == 1

@@ -28,6 +28,16 @@ def roll_back(function: Callable[[], Any]) -> None:
         transaction.set_rollback(True, using=log.database())
 
 
+def numbers(most: int) -> str:
+    """Return the SQL that selects the numbers from 1 to `most` as n."""
+    return {
+        "sqlite": "WITH RECURSIVE numbers(n) AS"
+        f" (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {most}) SELECT n FROM numbers",
+        "postgresql": f"SELECT n FROM generate_series(1, {most}) AS n",
+        "mysql": f"SELECT seq AS n FROM seq_1_to_{most}",
+    }[connections[log.database()].vendor]
+
+
 def entries(after: int = 0) -> list[Entry]:
     """Return all entries of the log after a position."""
     return log.tail(after, log.END, None, 10_000)
