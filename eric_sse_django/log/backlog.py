@@ -18,6 +18,8 @@ from eric_sse_django.models import QueuedMessage
 TO_ALL = "listener_id IS NULL AND owner_id IS NULL"
 TO_ONE = f"listener_id {{}} AND owner_id IS NULL AND type NOT IN ({NO_CONTROLS})"
 TO_OWNER = "listener_id IS NULL AND owner_id {}"
+# Rows counted at most: where many stand apart, each is counted less far.
+MOST_COUNTED = 40_000
 COLUMNS = {TO_ALL: "listener", TO_ONE: "listener", TO_OWNER: "owner"}
 
 
@@ -46,14 +48,18 @@ def backlog(places: Iterable[Place], upto: int, most: int) -> tuple[int, bool]:
     """
     Return the sum of the listeners' queues in (cursor, upto], and whether there is more.
 
-    Counted to `most`. One query, none where all have been served: those of one channel who
-    stand at one cursor are counted together, and what is too much for a statement is left out.
+    Counted to `most` at the furthest. One query, none where all have been served: those of
+    one channel who stand at one cursor are counted together, and what is too much for a
+    statement is left out.
     """
     parts = list(_parts(place for place in places if place.cursor < upto))
     some = parts[:MOST_BRANCHES]
     ask = _joined if connections[database()].vendor == "postgresql" else _united
-    total = ask(some, upto, most + 1)
-    return min(total, most), total > most or len(some) < len(parts)
+    limit = min(most, MOST_COUNTED // (len(some) or 1)) + 1
+    counts = ask(some, upto, limit)
+    total = sum(weight * count for weight, count in counts)
+    more = any(count == limit for _, count in counts) or len(some) < len(parts)
+    return min(total, most), more or total > most
 
 
 def _parts(places: Iterable[Place]) -> Iterator[Part]:
@@ -70,20 +76,20 @@ def _parts(places: Iterable[Place]) -> Iterator[Part]:
             yield Part(TO_OWNER, *at, keys, weight=listeners)
 
 
-def _united(parts: Sequence[Part], upto: int, limit: int) -> int:
-    """Ask for each part in a SELECT of its own."""
+def _united(parts: Sequence[Part], upto: int, limit: int) -> list[Any]:
+    """Return (weight, count) of each part, asked for in a SELECT of its own."""
     branches, params = [], []
     for part in parts:
         marks = f"IN ({', '.join(['%s'] * len(part.keys))})"
         numbers = str(int(part.channel)), str(int(part.after))
         count = _counted(part.kind.format(marks), *numbers, upto, limit)
-        branches.append(f"SELECT {part.weight} * {count}")
+        branches.append(f"SELECT {part.weight}, {count}")
         params.append(_prepared(part))
-    return sum(count for (count,) in union_all(branches, params))
+    return union_all(branches, params)
 
 
-def _joined(parts: Sequence[Part], upto: int, limit: int) -> int:
-    """Ask for all parts of a kind in one SELECT, for the reason see depth._joined()."""
+def _joined(parts: Sequence[Part], upto: int, limit: int) -> list[Any]:
+    """Return the same, asked for kind by kind; for the reason see depth._joined()."""
     branches, params = [], []
     for kind, column in COLUMNS.items():
         rows = [part for part in parts if part.kind == kind]
@@ -98,9 +104,9 @@ def _joined(parts: Sequence[Part], upto: int, limit: int) -> int:
         where = kind.format("= ANY (asked.keys)")
         count = _counted(where, "asked.channel", "asked.after", upto, limit)
         asked = f"(VALUES {values}) asked (channel, after, weight, keys)"
-        branches.append(f"SELECT COALESCE(SUM(asked.weight * {count}), 0) FROM {asked}")
+        branches.append(f"SELECT asked.weight, {count} FROM {asked}")
         params.append([_prepared(part) for part in rows])
-    return int(sum(count for (count,) in union_all(branches, params)))
+    return union_all(branches, params)
 
 
 def _counted(where: str, channel: str, after: str, upto: int, limit: int) -> str:

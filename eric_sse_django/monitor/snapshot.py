@@ -44,7 +44,7 @@ class Observer:
         """Return a snapshot, ready for JSON. Six queries at most, each of them bounded."""
         now, (head, _) = time.monotonic(), log.head()
         processes = presence.processes(self._rates, now)
-        streams = presence.streams(process.key for process in processes)
+        streams = presence.streams(processes)
         facts = {
             "at": timezone.now().isoformat(),
             **_deliveries(processes, first=not self._heads),

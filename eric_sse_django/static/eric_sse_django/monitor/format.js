@@ -25,8 +25,8 @@ export function rate(value) {
   return value && value < 10 ? tenths.format(value) : plain.format(value);
 }
 
-// "1,000+" where counting stopped there.
-export const least = (text, isLeast) => (isLeast ? `${text}+` : text);
+// "1,000+" where counting stopped there. (None found in a part of the streams is no "0+".)
+export const least = (text, isLeast) => (isLeast && text !== plain.format(0) ? `${text}+` : text);
 
 export function delay(ms) {
   if (ms == null) return DASH;
