@@ -97,7 +97,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "POLL_INTERVAL_S",
-        1.0,
+        0.5,
         "Seconds between two looks at the log when no wake came.",
         _seconds(0.05, 60),
     ),

@@ -53,9 +53,9 @@ async def test_500_idle_streams_take_one_connection_and_one_poll(database, serve
         await asyncio.sleep(5)
         seconds, cpu_s = time.monotonic() - began, cpu_of(process) - cpu_s
         after = await site.counters(process)
-        # A look at the head each POLL_INTERVAL_S of 1 s (0.8 at random), and one renewal of
+        # A look at the head each POLL_INTERVAL_S of 0.5 s (0.4 at random), and one renewal of
         # the hub's lease of at most four queries.
-        assert after["queries"] - before["queries"] <= seconds / 0.8 + 1 + 4
+        assert after["queries"] - before["queries"] <= seconds / 0.4 + 1 + 4
         assert cpu_s / seconds < 0.02
         assert await sync_to_async(connections_of)(database, "served") <= 2
 
