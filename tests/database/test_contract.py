@@ -8,7 +8,12 @@ from eric_sse_django.database import (
 )
 from eric_sse_django.database.rows import create_listener
 from eric_sse_django.prefabs import SSEChannel
-from tests.contract import ChannelContract, QueueContract
+from tests.contract import (
+    ChannelContract,
+    DeliveryContract,
+    QueueContract,
+    StreamContract,
+)
 
 
 class TestDatabaseQueue(QueueContract):
@@ -21,7 +26,9 @@ class TestDatabaseChannel(ChannelContract):
     pass
 
 
-class TestMemoryChannelWithDurableQueues(ChannelContract):
+class TestMemoryChannelWithDurableQueues(DeliveryContract, StreamContract):
+    # Its registry is the one in memory.
+
     @pytest.fixture
     def channel(self, database):
         return SSEChannel(connections_factory=DatabaseConnectionsFactory("orders"))
