@@ -1,5 +1,6 @@
 """Taking messages: each once, by whoever comes first, and only one's own."""
 
+import sys
 import time
 from itertools import chain
 from threading import Event
@@ -240,8 +241,10 @@ class TestMessages:
 class TestLocks:
     @several_writers
     def test_a_transaction_that_published_nothing_never_holds_the_order(
-        self, database, channel, listener
+        self, database, channel, listener, monkeypatch
     ):
+        # As long as a busy machine needs.
+        monkeypatch.setattr(sys.modules["eric_sse_django.notifier.current"], "SETTLE_S", 5.0)
         other = channel.add_listener()
         with atomic():
             with pytest.raises(NoMessagesException):
@@ -254,7 +257,7 @@ class TestLocks:
                 begin = time.monotonic()
                 others.join()
                 assert notifier.flush()
-            assert time.monotonic() - begin < 0.2
+            assert time.monotonic() - begin < 1
         assert take_all(channel, listener) == [1, 2]
 
     @several_writers
@@ -266,7 +269,7 @@ class TestLocks:
         begin = time.monotonic()
         with atomic(), pytest.raises(NoMessagesException):
             queue_of(listener).pop()
-        assert time.monotonic() - begin < 0.5
+        assert time.monotonic() - begin < 2
         assert queue_of(listener).pop().payload == 1
 
 

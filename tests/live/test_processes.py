@@ -75,6 +75,6 @@ async def test_middleware_holds_no_event_back(database, serve, server):
     headers = {"Accept-Encoding": "gzip"}
     async with await StreamClient.open(process.url + path, headers=headers) as client:
         event = await client.event()
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 3  # held back, it would not come at all
         assert "content-encoding" not in client.headers
         assert event.data == "1"

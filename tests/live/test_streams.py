@@ -53,7 +53,7 @@ async def test_another_process_is_heard_by_data_version_alone(database, serve, s
         await channel.abroadcast(Message("paid", {"id": 1}))
         began = time.monotonic()
         event = await client.event()
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 3  # by a poll it would be 30
         assert (event.type, event.data) == ("paid", '{"id":1}')
 
 

@@ -1,6 +1,7 @@
 """One stream: where it starts, how it falls back and catches up, and how it ends."""
 
 import asyncio
+import threading
 import time
 
 import pytest
@@ -232,13 +233,14 @@ async def test_a_stream_can_end_while_the_database_hangs(site, settings, monkeyp
     listener = await site.listener()
     await site.publish(1)
     await site.at_head()
-    monkeypatch.setattr(log, "read", lambda *args: time.sleep(0.05) or [])
+    ended = threading.Event()
+    monkeypatch.setattr(log, "read", lambda *args: ended.wait(30) and [])
     reader = await site.read(listener)
     await reader.until(lambda: reader.chunks)
-    began = time.monotonic()
     site.hub.drain()
     assert await reader.ended() == "draining"
-    assert time.monotonic() - began < 0.04
+    assert not ended.is_set()  # it was not the database that let it go
+    ended.set()
 
 
 # Silence, age, slowness -------------------------------------------------------------------
@@ -452,7 +454,7 @@ async def test_the_cursor_is_written_soon_after_a_stream_ends(site):
     await reader.ended()
     began = time.monotonic()
     while (await Listener.objects.aget(pk=listener.pk)).cursor != reader.ids[0]:
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 5
         await asyncio.sleep(0.005)
 
 
