@@ -11,7 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import socket
 from typing import Any
+
+from eric_sse_django import conf
+
+# Linux's alone: how long what was sent may stay unacknowledged.
+_USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
 
 
 class Outlet:
@@ -33,8 +40,25 @@ class Outlet:
         if not self._began:
             self._began = True
             self._gate = _gate_of(self._server_send)
+            self._limit_silence()
         if self._gate is not None:
             await self._gate.is_open.wait()
+
+    def _limit_silence(self) -> None:
+        """
+        Have the kernel give up a client whose link went dark, where the socket is found.
+
+        By itself it sends for some 15 minutes again what nobody acknowledges: a heartbeat.
+        """
+        limit_ms = int(conf.get("HEARTBEAT_S") * 1_000)
+        for found in map(_socket, _transports(self._server_send)):
+            if found is not None and _USER_TIMEOUT is not None:
+                # A copy of the descriptor: uvloop's sockets have no setsockopt().
+                with (
+                    contextlib.suppress(OSError),  # no TCP: a Unix socket
+                    socket.socket(fileno=os.dup(found.fileno())) as copy,
+                ):
+                    copy.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, limit_ms)
 
     def release(self) -> None:
         """Let go of the server's objects. May be called twice."""
@@ -95,6 +119,14 @@ def _gate_of(send: Any) -> Gate | None:
     if request is None or request.producer or request.channel is None:
         return None
     return Gate(request)
+
+
+def _socket(transport: Any) -> Any:
+    """Return the socket of a transport of asyncio's or of Twisted's, None for others."""
+    if hasattr(transport, "get_extra_info"):
+        return transport.get_extra_info("socket")
+    found = getattr(transport, "getHandle", lambda: None)()
+    return found if hasattr(found, "fileno") else None
 
 
 def _transports(send: Any) -> list[Any]:

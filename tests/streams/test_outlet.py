@@ -1,8 +1,10 @@
 """Where bytes leave: waiting on Daphne, cutting a connection where the server lets us."""
 
 import asyncio
+import socket
 from functools import partial
 
+import pytest
 from channels.sessions import InstanceSessionWrapper
 
 from eric_sse_django.streaming.outlet import Outlet, _unwrapped
@@ -113,3 +115,26 @@ def test_the_servers_send_is_found_below_the_session_middleware():
     assert _unwrapped(wrapped.send) is server_send
     again = InstanceSessionWrapper(scope, wrapped.send)
     assert _unwrapped(again.send) is server_send
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux has it")
+@pytest.mark.parametrize("kind", ["asyncio", "twisted"])
+async def test_a_client_whose_link_goes_dark_is_given_up_after_a_heartbeat(settings, kind):
+    settings.ERIC_SSE = {"HEARTBEAT_S": 7}
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as client,
+    ):
+        transport = Transport()
+        if kind == "asyncio":
+            transport.get_extra_info = lambda name: client
+        else:
+            transport.getHandle = lambda: client
+
+        class Cycle:
+            async def send(self, message):
+                pass
+
+        Cycle.transport = transport
+        await Outlet(Cycle().send).write(b"x", True)
+        assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 7_000
