@@ -1,7 +1,7 @@
 """Who may listen, watch and publish."""
 
 from eric_sse_django.authorization.rules import Authorizer, ask, authorizer
-from eric_sse_django.authorization.sessions import may_monitor, session_user, session_user_key
+from eric_sse_django.authorization.sessions import may_monitor, session_user
 from eric_sse_django.authorization.tickets import InvalidTicket, Ticket, make_ticket, read_ticket
 
 __all__ = [
@@ -14,5 +14,4 @@ __all__ = [
     "may_monitor",
     "read_ticket",
     "session_user",
-    "session_user_key",
 ]

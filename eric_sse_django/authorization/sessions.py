@@ -10,12 +10,6 @@ from django.contrib.auth import get_user
 from django.http import HttpRequest
 
 
-def session_user_key(cookies: dict[str, str]) -> Any:
-    """Return the primary key of the user whom a session cookie names, None for nobody."""
-    user = session_user(cookies)
-    return None if user is None else user.pk
-
-
 def may_monitor(cookies: dict[str, str]) -> bool:
     """
     Whether a session cookie names staff with the permission to watch the live monitor.
