@@ -73,6 +73,20 @@ def _whole_or_none(least: int, most: int) -> Callable[[Any], str | None]:
     return problem
 
 
+def _origins(value: Any) -> str | None:
+    if isinstance(value, (list, tuple)) and all(map(_is_origin, value)):
+        return None
+    return 'must be a list of origins such as "https://example.com": no path, no "*"'
+
+
+def _is_origin(value: Any) -> bool:
+    if not isinstance(value, str):
+        return False
+    scheme, _, host = value.partition("://")
+    plain = host and not set(host) & set("/*?#@ ") and value == value.lower()
+    return scheme in ("http", "https") and bool(plain)
+
+
 DAY_S = 86_400
 
 SETTINGS: tuple[Setting, ...] = (
@@ -88,6 +102,12 @@ SETTINGS: tuple[Setting, ...] = (
         "eric_sse_django.authorization.Authorizer",
         "The class whose methods say who may listen, watch and publish.",
         _dotted,
+    ),
+    Setting(
+        "ALLOWED_ORIGINS",
+        (),
+        "Origins of other sites whose pages may open streams with this site's cookies (CORS).",
+        _origins,
     ),
     Setting(
         "CHANNEL_LAYER",
@@ -142,6 +162,42 @@ SETTINGS: tuple[Setting, ...] = (
         262_144,
         "Bytes of JSON that a payload may take.",
         _whole(1, 64 * 1_048_576),
+    ),
+    Setting(
+        "MAX_STREAMS",
+        20_000,
+        "Streams that one server process serves; who comes later is asked to come back.",
+        _whole(1, 10_000_000),
+    ),
+    Setting(
+        "MAX_STREAMS_PER_USER",
+        100,
+        "Streams that one user may have open on one server process.",
+        _whole_or_none(1, 10_000_000),
+    ),
+    Setting(
+        "MAX_STREAMS_PER_ADDRESS",
+        None,
+        "Streams that one IP address may have open on one server process; None for any number.",
+        _whole_or_none(1, 10_000_000),
+    ),
+    Setting(
+        "MAX_CHANNELS_PER_STREAM",
+        20,
+        "Channels that one stream may serve.",
+        _whole(1, 100),
+    ),
+    Setting(
+        "MAX_LISTENERS_PER_CHANNEL",
+        None,
+        "Listeners that one channel may have; None for any number.",
+        _whole_or_none(1, 1_000_000_000),
+    ),
+    Setting(
+        "MAX_WAITING_MESSAGES",
+        100_000,
+        "Messages that may wait for one listener; beyond, the oldest go, and it is told.",
+        _whole_or_none(1, 1_000_000_000),
     ),
     Setting(
         "STREAM_BUFFER_MESSAGES",

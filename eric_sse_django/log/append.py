@@ -20,12 +20,17 @@ ID_MAX_LENGTH = 255
 
 
 def row(
-    channel: Channel, message: MessageContract, listener: Any = None, owner: Any = None
+    channel: Channel,
+    message: MessageContract,
+    listener: Any = None,
+    owner: Any = None,
+    expires_in_s: float | None = None,
 ) -> QueuedMessage:
     """
     Return the unsaved row of a message to a channel, or to one listener's or owner's key.
 
-    The one door: raises InvalidMessageFormat for a type or payload that cannot be sent.
+    `expires_in_s` is its lifetime, where it has another than the channel's messages.
+    The one door: raises InvalidMessageFormat for what cannot be sent.
     """
     type = wire.check_type(message.type, TYPE_MAX_LENGTH)
     if type.startswith(RESERVED_PREFIX):
@@ -34,8 +39,19 @@ def row(
             "take another name"
         )
     text = wire.json_text(message.payload, conf.get("MAX_MESSAGE_BYTES"))
-    kept_s = channel.retention_s
-    return _row(channel.pk, kept_s, type, text, listener, owner, *_identity(message))
+    kept_s = channel.retention_s or conf.get("RETENTION_S")
+    lives_s = channel.expires_in_s if expires_in_s is None else _lifetime_s(expires_in_s)
+    ends = kept_s if lives_s is None else min(kept_s, lives_s)
+    perishable = lives_s is not None and lives_s <= kept_s
+    return _row(channel.pk, ends, perishable, type, text, listener, owner, *_identity(message))
+
+
+def _lifetime_s(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+        raise InvalidMessageFormat(
+            f"its expires_in_s is {value!r}; give a number of seconds over 0, or None"
+        )
+    return value
 
 
 def _identity(message: MessageContract) -> tuple[str | None, str | None]:
@@ -50,12 +66,13 @@ def _identity(message: MessageContract) -> tuple[str | None, str | None]:
 
 def control(listener: Listener, type: str, payload: str = "null") -> QueuedMessage:
     """Return the unsaved row of a message of the app's own to a listener's streams."""
-    return _row(listener.channel_id, None, type, payload, listener.pk)
+    return _row(listener.channel_id, conf.get("RETENTION_S"), False, type, payload, listener.pk)
 
 
 def _row(
     channel: int,
-    kept_s: int | None,
+    kept_s: float,
+    perishable: bool,
     type: str,
     payload: str,
     listener: Any = None,
@@ -73,7 +90,8 @@ def _row(
         sender=sender,
         uid=uid,
         created_at=now,
-        expires_at=now + timedelta(seconds=kept_s or conf.get("RETENTION_S")),
+        expires_at=now + timedelta(seconds=kept_s),
+        perishable=perishable,
     )
 
 

@@ -14,6 +14,7 @@ from eric_sse_django.models.message import TYPE_MAX_LENGTH, QueuedMessage
 from eric_sse_django.models.monitor import Monitor
 from eric_sse_django.models.presence import OpenStream, ServerProcess
 from eric_sse_django.models.publish_receipt import PublishReceipt
+from eric_sse_django.models.revocation import Revocation
 
 __all__ = [
     "IDENTIFIER",
@@ -28,6 +29,7 @@ __all__ = [
     "OpenStream",
     "PublishReceipt",
     "QueuedMessage",
+    "Revocation",
     "ServerProcess",
     "is_identifier",
 ]

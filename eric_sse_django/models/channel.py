@@ -42,6 +42,13 @@ class Channel(models.Model):
         validators=[MinValueValidator(60)],
         help_text=_("How long new messages are kept. Empty: ERIC_SSE['RETENTION_S']."),
     )
+    expires_in_s = models.PositiveBigIntegerField(
+        _("lifetime in seconds"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_("After it a message is delivered to nobody any more. Empty: never too late."),
+    )
     floor = models.BigIntegerField(
         _("floor"),
         default=0,

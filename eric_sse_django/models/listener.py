@@ -14,6 +14,10 @@ from eric_sse_django.models.identifier import IDENTIFIER_MAX_LENGTH, is_identifi
 class Listener(models.Model):
     """One durable subscriber of a channel: a user's device, a worker."""
 
+    class Acknowledgement(models.TextChoices):
+        SENT = "sent", _("when it was sent")
+        CLIENT = "client", _("when the client says so")
+
     channel = models.ForeignKey(
         Channel,
         models.CASCADE,
@@ -31,6 +35,16 @@ class Listener(models.Model):
         verbose_name=_("owner"),
     )
     running = models.BooleanField(_("running"), default=False)
+    acknowledgement = models.CharField(
+        _("served"),
+        max_length=6,
+        choices=Acknowledgement.choices,
+        default=Acknowledgement.SENT,
+        db_default=Acknowledgement.SENT,  # servers of the version before write rows meanwhile
+        help_text=_(
+            "When a message counts as served. One that does not comes again, with the same id."
+        ),
+    )
     start = models.BigIntegerField(
         _("start"),
         default=0,

@@ -59,6 +59,13 @@ class QueuedMessage(models.Model):
     )
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
     expires_at = models.DateTimeField(_("expires"), editable=False)
+    perishable = models.BooleanField(
+        _("perishable"),
+        default=False,
+        db_default=False,  # servers of the version before write rows meanwhile
+        editable=False,
+        help_text=_("It expires by its own lifetime: nobody misses it then."),
+    )
 
     class Meta:
         verbose_name = _("message")
