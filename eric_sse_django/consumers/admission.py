@@ -32,6 +32,8 @@ class Admission:
     ends_at: float | None = None
     # The hub's position before the rows were read: what was told since may have been missed.
     as_of: int | None = None
+    # The key of the user whose session or ticket it is, as text; None for nobody known.
+    user_key: str | None = None
 
 
 @dataclass
@@ -61,7 +63,8 @@ async def admit(hub: Hub, request: StreamRequest) -> Admission:
     if listener is not None and not listener.running:
         raise Refused(204)
     ends_at = None if ticket is None else time.monotonic() + ticket.expires_at - time.time()
-    return Admission(channel, listener, ends_at, as_of)
+    user_key = None if found.user is None or found.user.pk is None else str(found.user.pk)
+    return Admission(channel, listener, ends_at, as_of, user_key)
 
 
 async def _allows(hub: Hub, found: _Found) -> bool:
