@@ -14,7 +14,10 @@ RESET = "eric-reset"
 STOP = "eric-stop"
 CLOSE = "eric-close"
 REPLAY = "eric-replay"
-CONTROLS = frozenset({STOP, CLOSE, REPLAY})
+# To all hubs: end the streams of the subjects in the payload. It is in no channel.
+REVOKE = "eric-revoke"
+NO_CHANNEL = 0
+CONTROLS = frozenset({STOP, CLOSE, REPLAY, REVOKE})
 
 
 class Entry:

@@ -1,5 +1,6 @@
 """Who may listen, watch and publish."""
 
+from eric_sse_django.authorization.revocation import is_revoked, revoke, subjects_of
 from eric_sse_django.authorization.rules import Authorizer, ask, authorizer
 from eric_sse_django.authorization.sessions import may_monitor, session_user
 from eric_sse_django.authorization.tickets import InvalidTicket, Ticket, make_ticket, read_ticket
@@ -10,8 +11,11 @@ __all__ = [
     "Ticket",
     "ask",
     "authorizer",
+    "is_revoked",
     "make_ticket",
     "may_monitor",
     "read_ticket",
+    "revoke",
     "session_user",
+    "subjects_of",
 ]

@@ -7,12 +7,12 @@ order of commit, and a row that commits late can not be skipped.
 """
 
 from eric_sse_django.log.alias import database
-from eric_sse_django.log.append import append, control, row
+from eric_sse_django.log.append import append, control, notice, row
 from eric_sse_django.log.backlog import Place, backlog
 from eric_sse_django.log.counts import count_listeners, count_messages
 from eric_sse_django.log.depth import Depth, depths
 from eric_sse_django.log.flow import flow
-from eric_sse_django.log.forget import forget
+from eric_sse_django.log.forget import forget, forget_lapsed
 from eric_sse_django.log.glimpse import glimpse
 from eric_sse_django.log.lagging import lagging
 from eric_sse_django.log.latest import Glance, latest
@@ -37,10 +37,12 @@ __all__ = [
     "depths",
     "flow",
     "forget",
+    "forget_lapsed",
     "glimpse",
     "head",
     "lagging",
     "latest",
+    "notice",
     "pending",
     "position_at",
     "read",

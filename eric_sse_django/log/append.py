@@ -9,7 +9,7 @@ from typing import Any
 from django.utils import timezone
 
 from eric_sse_django import conf, wire
-from eric_sse_django.entry import RESERVED_PREFIX
+from eric_sse_django.entry import NO_CHANNEL, RESERVED_PREFIX
 from eric_sse_django.exception import InvalidMessageFormat
 from eric_sse_django.log.alias import database
 from eric_sse_django.message import MessageContract, SignedMessage, UniqueMessage
@@ -17,6 +17,8 @@ from eric_sse_django.models import TYPE_MAX_LENGTH, Channel, Listener, QueuedMes
 
 # Characters of a sender's id or a message's own: as the columns have.
 ID_MAX_LENGTH = 255
+# Seconds for which a notice is kept: for the hub of a process that stood still for long.
+NOTICE_KEPT_S = 86_400
 
 
 def row(
@@ -67,6 +69,12 @@ def _identity(message: MessageContract) -> tuple[str | None, str | None]:
 def control(listener: Listener, type: str, payload: str = "null") -> QueuedMessage:
     """Return the unsaved row of a message of the app's own to a listener's streams."""
     return _row(listener.channel_id, conf.get("RETENTION_S"), False, type, payload, listener.pk)
+
+
+def notice(type: str, payload: Any) -> QueuedMessage:
+    """Return the unsaved row of a message of the app's own to all hubs."""
+    text = wire.json_text(payload, conf.get("MAX_MESSAGE_BYTES"))
+    return _row(NO_CHANNEL, NOTICE_KEPT_S, False, type, text)
 
 
 def _row(

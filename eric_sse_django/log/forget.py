@@ -1,11 +1,13 @@
-"""Removing the messages of a channel that is no more."""
+"""Removing what nobody can ask for any more: a removed channel's messages, old revocations."""
 
 from __future__ import annotations
+
+from django.utils import timezone
 
 from eric_sse_django.entry import CONTROLS
 from eric_sse_django.log.alias import database
 from eric_sse_django.log.trim import TRIM_BATCH
-from eric_sse_django.models import QueuedMessage
+from eric_sse_django.models import QueuedMessage, Revocation
 
 
 def forget(channel: int) -> int:
@@ -22,3 +24,9 @@ def forget(channel: int) -> int:
         found = len(keys)
         removed += rows.filter(pk__in=keys).delete()[0]
     return removed
+
+
+def forget_lapsed() -> int:
+    """Remove the revocations of leave that has ended by itself meanwhile; return how many."""
+    rows = Revocation.objects.using(database()).filter(expires_at__lt=timezone.now())
+    return rows.delete()[0]

@@ -14,7 +14,12 @@ from eric_sse_django.models.message import TYPE_MAX_LENGTH, QueuedMessage
 from eric_sse_django.models.monitor import Monitor
 from eric_sse_django.models.presence import OpenStream, ServerProcess
 from eric_sse_django.models.publish_receipt import PublishReceipt
-from eric_sse_django.models.revocation import Revocation
+from eric_sse_django.models.revocation import (
+    Revocation,
+    subject_of_listener,
+    subject_of_session,
+    subject_of_user,
+)
 
 __all__ = [
     "IDENTIFIER",
@@ -32,4 +37,7 @@ __all__ = [
     "Revocation",
     "ServerProcess",
     "is_identifier",
+    "subject_of_listener",
+    "subject_of_session",
+    "subject_of_user",
 ]

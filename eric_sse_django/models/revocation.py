@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from typing import Any
+
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -23,3 +26,18 @@ class Revocation(models.Model):
 
     def __str__(self) -> str:
         return self.subject
+
+
+def subject_of_user(user: Any) -> str:
+    """Return the subject that is a user (an object, or its key)."""
+    return f"user:{getattr(user, 'pk', user)}"
+
+
+def subject_of_session(session_key: str) -> str:
+    """Return the subject that is a session; its key cannot be told from it."""
+    return f"session:{hashlib.sha256(session_key.encode(errors='replace')).hexdigest()}"
+
+
+def subject_of_listener(listener: Any) -> str:
+    """Return the subject that is a listener (a row, or its key)."""
+    return f"listener:{getattr(listener, 'pk', listener)}"

@@ -159,6 +159,8 @@ class Notifier:
         try:
             if log.trim():
                 self._trim_at = time.monotonic() + TRIM_GAP_S
+            else:
+                log.forget_lapsed()
         except Exception:  # noqa: BLE001 - the loop that owns this thread
             _disconnect()
             self._trim_outage.failed()

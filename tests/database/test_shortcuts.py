@@ -127,7 +127,7 @@ class TestTickets:
     def test_it_says_what_it_opens_and_until_when(self, settings):
         settings.ERIC_SSE = {"TICKET_MAX_AGE_S": 60}
         ticket = read_ticket(make_ticket("orders", "till-7"))
-        assert ticket == Ticket("orders", "till-7", ticket.expires_at)
+        assert ticket == Ticket("orders", "till-7", ticket.expires_at, ticket.issued_at)
         assert ticket.expires_at == pytest.approx(time.time() + 60, abs=5)
         longer = read_ticket(make_ticket("orders", max_age_s=600))
         assert longer.expires_at == pytest.approx(time.time() + 600, abs=5)

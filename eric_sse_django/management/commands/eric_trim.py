@@ -19,4 +19,5 @@ class Command(BaseCommand):
             removed += count
             if options["verbosity"] > 1:
                 self.stdout.write(f"{removed} messages removed so far")
+        log.forget_lapsed()
         self.stdout.write(self.style.SUCCESS(f"{removed} messages removed."))
