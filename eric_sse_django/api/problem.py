@@ -27,7 +27,7 @@ KINDS = {
     422: ("invalid", "A value can not be used"),
     429: ("too-many", "Too many messages"),
     500: ("unexpected", "Something failed here"),
-    503: ("busy", "The database can not answer now"),
+    503: ("busy", "Can not be answered now"),
 }
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import math
+import threading
 import time
 
 from django.core.cache import cache
@@ -9,8 +12,14 @@ from django.core.cache import cache
 from eric_sse_django import conf
 from eric_sse_django.api.caller import Caller
 from eric_sse_django.api.problem import Problem
+from eric_sse_django.outage import Outage
+
+logger = logging.getLogger(__name__)
 
 WINDOW_S = 60
+
+_outage = Outage(logger, "counting in Django's cache (API_RATE_PER_MINUTE)")
+_outage_lock = threading.Lock()  # requests are served on several threads
 
 
 def charge(caller: Caller, messages: int) -> None:
@@ -19,6 +28,7 @@ def charge(caller: Caller, messages: int) -> None:
 
     Counted in Django's cache: for all processes where they share one, else in each apart.
     The request that reaches the rate goes through whole, so that a batch is never starved.
+    A cache that is down publishes nothing: a bound that fails open is none.
     """
     rate = conf.get("API_RATE_PER_MINUTE")
     if rate is None:
@@ -26,7 +36,7 @@ def charge(caller: Caller, messages: int) -> None:
     now = time.time()
     who = f"token:{caller.token.pk}" if caller.token else f"user:{caller.user.pk}"
     key = f"eric_sse_django:rate:{who}:{int(now // WINDOW_S)}"
-    if _add(key, messages) - messages >= rate:
+    if _counted(key, messages) - messages >= rate:
         wait_s = WINDOW_S - int(now % WINDOW_S)
         raise Problem(
             429,
@@ -35,8 +45,21 @@ def charge(caller: Caller, messages: int) -> None:
         )
 
 
+def _counted(key: str, messages: int) -> int:
+    """Return the count with these in it; raises a Problem while the cache is down."""
+    try:
+        count = _add(key, messages)
+    except Exception as error:  # what a client library of a cache raises is its own
+        with _outage_lock:
+            wait_s = math.ceil(_outage.failed())
+        detail = "Messages can not be counted now: send it again, with the same Idempotency-Key."
+        raise Problem(503, detail, headers={"Retry-After": str(wait_s)}) from error
+    with _outage_lock:
+        _outage.over()
+    return count
+
+
 def _add(key: str, messages: int) -> int:
-    """Return the count with these in it."""
     cache.add(key, 0, 2 * WINDOW_S)
     try:
         return cache.incr(key, messages)
