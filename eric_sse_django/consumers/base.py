@@ -16,7 +16,7 @@ from django.db import Error as DatabaseError
 from eric_sse_django import conf, drain, wire
 from eric_sse_django.consumers.refused import Refused, check
 from eric_sse_django.consumers.request import StreamRequest
-from eric_sse_django.hub import Hub
+from eric_sse_django.hub import Hub, totals
 from eric_sse_django.streaming import Outlet
 
 logger = logging.getLogger(__name__)
@@ -135,6 +135,7 @@ class EventConsumer(AsyncHttpConsumer):
         served.abort("client left")
 
     async def _refuse(self, refused: Refused) -> None:
+        totals.refused(str(refused.status))
         headers = [(b"content-type", b"text/plain; charset=utf-8"), *refused.headers]
         await self.send_response(refused.status, refused.text.encode(), headers=headers)
 
@@ -144,6 +145,7 @@ class EventConsumer(AsyncHttpConsumer):
 
         Not 503: an EventSource takes every status but 200 for the end.
         """
+        totals.refused("put off")
         if self.request.method == "HEAD":
             await self.send_response(503, b"", headers=[(b"retry-after", b"5")])
             return

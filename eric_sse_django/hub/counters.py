@@ -1,28 +1,127 @@
-"""What a hub has done, for those who watch it."""
+"""What hubs have done, for those who watch them."""
 
 from __future__ import annotations
 
-from collections import deque
+import os
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+
+from eric_sse_django.delays import Delays
+from eric_sse_django.entry import RESET, Entry
 
 # Delays that percentiles are taken from: the latest, enough for a 99th percentile.
 SAMPLES = 1_000
 
 
 class Counters:
-    """Counts deliveries, and keeps the latest delays from publishing to handing out."""
+    """
+    What one hub's streams have done since it began. They only grow.
+
+    An integer is added to for each batch, never for each message. Only for the hub's loop,
+    but for woken(); any thread may read.
+    """
 
     def __init__(self) -> None:
-        self.delivered = 0
-        self._delays_s: deque[float] = deque(maxlen=SAMPLES)
+        self.delivered = 0  # messages written to streams
+        self.from_log = 0  # messages that streams which were behind read from the log
+        self.from_memory = 0  # the same, that were in the ring still
+        self.resets = 0
+        self.lagging = 0  # times that a stream's buffer overflowed, and it read the log again
+        self.opened = 0
+        self.ended: Counter[str] = Counter()  # streams, by the reason
+        self.delays = Delays()  # from publishing to the streams' buffers
+        self.wake_delays = Delays()  # from a wake to the look at the log that it caused
+        self._latest_s: deque[float] = deque(maxlen=SAMPLES)
+        self._woken_at: float | None = None
 
     def handed_out(self, delay_s: float) -> None:
         """Note how long one message took from publishing to the streams' buffers."""
-        self._delays_s.append(max(0.0, delay_s))
+        self._latest_s.append(max(0.0, delay_s))
+        self.delays.note(delay_s)
+
+    def caught_up(self, messages: Sequence[Entry], in_memory: bool) -> None:
+        """Note what a stream that was behind has got, from the ring or from the log."""
+        if in_memory:
+            self.from_memory += len(messages)
+        else:
+            self.from_log += len(messages)
+            self.resets += sum(message.type == RESET for message in messages)
+
+    def woken(self) -> None:
+        """Note a wake; from any thread."""
+        if self._woken_at is None:
+            self._woken_at = time.monotonic()
+
+    def looks(self) -> None:
+        """Note that a look at the log begins."""
+        woken_at, self._woken_at = self._woken_at, None
+        if woken_at is not None:
+            self.wake_delays.note(time.monotonic() - woken_at)
 
     def delay_ms(self, *fractions: float) -> list[float]:
         """Return percentiles (0.5 is the median) of the latest delays, in ms; 0.0 without any."""
-        ordered = sorted(self._delays_s)
+        ordered = sorted(self._latest_s)
         if not ordered:
             return [0.0 for _ in fractions]
         last = len(ordered) - 1
         return [round(ordered[round(last * fraction)] * 1_000, 3) for fraction in fractions]
+
+    def add(self, other: Counters) -> None:
+        """Count all that `other` has counted, but for the latest delays."""
+        self.delivered += other.delivered
+        self.from_log += other.from_log
+        self.from_memory += other.from_memory
+        self.resets += other.resets
+        self.lagging += other.lagging
+        self.opened += other.opened
+        self.ended.update(dict(other.ended))  # a copy: its loop may add a reason
+        self.delays.add(other.delays)
+        self.wake_delays.add(other.wake_delays)
+
+
+class Totals:
+    """The sums over a process's hubs, those that have ended included: they never go back."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin at nothing."""
+        self._lock = threading.Lock()
+        self._live: list[Counters] = []
+        self._past = Counters()
+        self._refused: Counter[str] = Counter()
+
+    def of_new_hub(self) -> Counters:
+        """Return counters that count here until retire()."""
+        counters = Counters()
+        with self._lock:
+            self._live.append(counters)
+        return counters
+
+    def retire(self, counters: Counters) -> None:
+        """Keep the sums of a hub that has ended; calling it twice does no harm."""
+        with self._lock:
+            if counters in self._live:
+                self._live.remove(counters)
+                self._past.add(counters)
+
+    def refused(self, why: str) -> None:
+        """Note a request that got no stream; from any loop."""
+        with self._lock:
+            self._refused[why] += 1
+
+    def sums(self) -> tuple[Counters, Counter[str]]:
+        """Return what all hubs have counted, and the refused requests by reason."""
+        sums = Counters()
+        with self._lock:
+            for counters in (self._past, *self._live):
+                sums.add(counters)
+            return sums, self._refused.copy()
+
+
+totals = Totals()
+# A child has done nothing yet; and the lock may be held by a thread that it has not.
+os.register_at_fork(after_in_child=totals.reset)

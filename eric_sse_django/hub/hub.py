@@ -120,6 +120,7 @@ class Hub:
 
     def wake(self) -> None:
         """Have the log looked at. Safe from any thread, returns at once."""
+        self.records.counters.woken()
         self._soon(self.tail.lookout.alarm.set)
 
     def drain(self) -> None:
@@ -149,7 +150,7 @@ class Hub:
 
     async def _listen(self) -> None:
         await self.ready()
-        await wakes.listen(self.tail.lookout.alarm.set)
+        await wakes.listen(self.wake)
 
     # The timer ------------------------------------------------------------------
 
@@ -170,9 +171,8 @@ class Hub:
 
     def _is_idle(self, now: float) -> bool:
         busy = self.streams or self.tail.wakers or self.records.cursors.dirty
-        if busy or not self._started.done():
-            return False
-        return now - self._used_at > LINGER_S
+        idle = not busy and self._started.done()
+        return idle and now - self._used_at > LINGER_S
 
     # The end --------------------------------------------------------------------
 
@@ -218,6 +218,7 @@ class Hub:
         """Have nobody find or call this hub again."""
         self._closed = True
         _hubs.pop(self._loop, None)
+        self.records.retire()
         if self._unsubscribe is not None:
             self._unsubscribe()
         self._tick.cancel()

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from eric_sse_django.hub import cursors, presence
-from eric_sse_django.hub.counters import Counters
+from eric_sse_django.hub.counters import totals
 
 logger = logging.getLogger(__name__)
 
@@ -20,18 +20,20 @@ class Records:
 
     def __init__(self) -> None:
         self.cursors = cursors.Cursors()
-        self.counters = Counters()
+        self.counters = totals.of_new_hub()
         self._presence = presence.Presence()
         self._keys: dict[Any, int] = {}
         self._delivered = 0
 
     def opened(self, stream: Any) -> None:
         """Note that a stream is open. A watcher's writes no row."""
+        self.counters.opened += 1
         if stream.listener is not None:
             self._keys[stream] = self._presence.opened(stream.listener)
 
     def ended(self, stream: Any) -> None:
         """Note that a stream has ended."""
+        self.counters.ended[stream.reason] += 1
         key = self._keys.pop(stream, None)
         if key is not None:
             self._presence.ended(key)
@@ -65,6 +67,10 @@ class Records:
             await self._presence.leave(run)
         except Exception:
             logger.debug("cursors or presence could not be written", exc_info=True)
+
+    def retire(self) -> None:
+        """Keep what was counted in the process's sums. May be called twice."""
+        totals.retire(self.counters)
 
     def last_words(self) -> list[tuple[Any, ...]]:
         """Return the calls, as (function, *args), that write the same without a loop."""

@@ -96,6 +96,7 @@ class Tail:
 
     async def _look(self) -> None:
         """Read from `position` to the log's head, and hand out what is there."""
+        self._counters.looks()
         awaited, self._awaited = self._awaited, []
         try:
             head, pending = await self._run(log.head)

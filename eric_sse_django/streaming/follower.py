@@ -82,6 +82,7 @@ class Follower:
             self._obey(first)
         elif not (self.behind or self._last or self.reason):
             if not self._buffer.add(batch):
+                self._hub.records.counters.lagging += 1
                 self.fall_back()
             self._wake()
 
@@ -148,6 +149,7 @@ class Follower:
             reached = target if complete else entries[-1].position
         self.cursor = max(self.cursor, reached)
         messages = self._messages(entries)
+        self._hub.records.counters.caught_up(messages, in_memory=not self.behind)
         return Batch(messages) if messages else None
 
     async def _read(self, after: int, target: int, rows: int) -> list[Entry] | None:
