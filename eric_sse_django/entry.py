@@ -24,14 +24,16 @@ class Entry:
     """
     A position and the message there, as read from the log. Shared by all streams.
 
-    `payload` is JSON text. `addressed(...)` tells whom it is for. `frame(encode)`
-    is its bytes on the wire, made once.
+    `payload` is JSON text. `expires_at` is when its lifetime ends (as time.time() has it),
+    None for one that has none. `addressed(...)` tells whom it is for. `frame(encode)` is its
+    bytes on the wire, made once.
     """
 
     __slots__ = (
         "_frame",
         "channel",
         "created_at",
+        "expires_at",
         "listener",
         "owner",
         "payload",
@@ -52,6 +54,7 @@ class Entry:
         sender: str | None = None,
         uid: str | None = None,
         created_at: datetime | None = None,
+        expires_at: float | None = None,
     ) -> None:
         self.position = position
         self.channel = channel
@@ -62,6 +65,7 @@ class Entry:
         self.sender = sender
         self.uid = uid
         self.created_at = created_at
+        self.expires_at = expires_at
         self._frame: bytes | None = None
 
     @classmethod
@@ -82,6 +86,10 @@ class Entry:
     def age_s(self, now: float) -> float:
         """Return the seconds from its publishing to `now` (time.time()), 0 if unknown."""
         return 0.0 if self.created_at is None else now - self.created_at.timestamp()
+
+    def is_expired(self, now: float) -> bool:
+        """Whether its lifetime is over at `now` (time.time()): then nobody gets it any more."""
+        return self.expires_at is not None and self.expires_at <= now
 
     def addressed(self, listener: int | None, owner: Any) -> bool:
         """Whether a listener (by key, with its owner's key) is one this message is for."""

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from heapq import merge
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Case, Q, QuerySet, When
+from django.utils import timezone
 
 from eric_sse_django.entry import CONTROLS, Entry
 from eric_sse_django.log.alias import database
@@ -14,21 +15,26 @@ from eric_sse_django.log.order import in_a_range
 from eric_sse_django.log.sequence import head
 from eric_sse_django.models import Channel, Listener, QueuedMessage
 
-# In the order of Entry's arguments.
+# In the order of Entry's arguments. The last is null for most: no time to parse a row.
 _ENTRY = (
     *("position", "channel_id", "listener_id", "owner_id"),
     *("type", "payload", "sender", "uid", "created_at"),
+    Case(When(perishable=True, then="expires_at")),
 )
 # A position after every other: the largest that the column holds.
 END = 2**63 - 1
 
 
 def tail(after: int, upto: int, channels: Iterable[int] | None, limit: int) -> list[Entry]:
-    """Return the entries of some channels (None: all) with after < position <= upto."""
+    """
+    Return the entries of some channels (None: all) with after < position <= upto.
+
+    Also those that are expired, until they are removed: ask is_expired() when one goes out.
+    """
     rows = QueuedMessage.objects.using(database()).filter(position__gt=after, position__lte=upto)
     if channels is not None:
         rows = rows.filter(channel_id__in=list(channels))
-    return [Entry(*row) for row in rows.order_by("position").values_list(*_ENTRY)[:limit]]
+    return _entries(rows.order_by("position")[:limit])
 
 
 def read(
@@ -37,20 +43,20 @@ def read(
     """
     Return what is addressed to a listener (None: broadcasts only) in (after, upto], in order.
 
-    At most `limit` entries; `upto` is a position that was given before, None for the log's
-    head. Where retention removed some of it, one `eric-reset` entry stands at the highest
-    position removed.
+    At most `limit` entries, none that is expired; `upto` is a position that was given
+    before, None for the log's head. Where retention removed some of it, one `eric-reset`
+    entry stands at the highest position removed.
     """
     # Never without a bound: one of the queries below might see what an earlier one did
     # not, and a reader that goes on after that would skip what the earlier one missed.
     if upto is None:
         upto, _ = head()
     rows = QueuedMessage.objects.using(database()).filter(
-        channel_id=channel, position__gt=after, position__lte=upto
+        _is_alive(), channel_id=channel, position__gt=after, position__lte=upto
     )
     found = [
-        [Entry(*values) for values in part.order_by(*in_a_range()).values_list(*_ENTRY)[:limit]]
-        for part in (rows.filter(to) for to in _addresses(listener, owner))
+        _entries(rows.filter(to).order_by(*in_a_range())[:limit])
+        for to in _addresses(listener, owner)
     ]
     entries = list(merge(*found, key=lambda entry: entry.position))[:limit]
     # After the rows: a trim in between can only make this say too much, never too little.
@@ -60,6 +66,18 @@ def read(
         entries.append(Entry.reset(channel, listener, after, floor))
         entries.sort(key=lambda entry: entry.position)
     return entries
+
+
+def _entries(rows: QuerySet[QueuedMessage]) -> list[Entry]:
+    # Most have no end: for those nothing is done but a look at it.
+    return [
+        Entry(*row) if row[-1] is None else Entry(*row[:-1], row[-1].timestamp())
+        for row in rows.values_list(*_ENTRY)
+    ]
+
+
+def _is_alive() -> Q:
+    return Q(perishable=False) | Q(expires_at__gt=timezone.now())
 
 
 def _addresses(listener: int | None, owner: Any) -> list[Q]:

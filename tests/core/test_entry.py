@@ -46,6 +46,12 @@ def test_its_size_grows_with_type_and_payload():
     assert entry().size == len("paid") + len('{"id":7}')
 
 
+def test_it_is_expired_from_the_end_of_its_lifetime_on_if_it_has_one():
+    mortal = Entry(7, 1, None, None, "paid", "1", expires_at=100.0)
+    assert [mortal.is_expired(now) for now in (99.9, 100.0, 100.1)] == [False, True, True]
+    assert not entry().is_expired(10**12)
+
+
 def test_a_reset_stands_at_the_last_loss_and_says_between_what():
     reset = Entry.reset(1, 3, after=10, floor=20)
     assert (reset.position, reset.type, reset.channel, reset.listener) == (20, RESET, 1, 3)

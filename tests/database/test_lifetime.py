@@ -1,0 +1,67 @@
+"""Lifetimes: an expired message goes to nobody, and nobody misses it."""
+
+import json
+import time
+from datetime import timedelta
+
+import pytest
+from django.db.models import F
+
+from eric_sse_django import log
+from eric_sse_django.models import QueuedMessage
+from tests.contract import count
+from tests.database.tools import entries
+
+pytestmark = pytest.mark.usefixtures("no_notifier")
+
+
+def sequence():
+    while log.sequence():
+        pass
+
+
+def publish(channel, number, expires_in_s=None, **to):
+    """Publish a message whose payload is `number`."""
+    log.append([log.row(channel.row, count(number), expires_in_s=expires_in_s, **to)])
+
+
+def pass_time(*numbers, days=30):
+    """Have time pass for these messages (all, if none is named)."""
+    rows = QueuedMessage.objects.all()
+    if numbers:
+        rows = rows.filter(payload__in=[str(number) for number in numbers])
+    rows.update(expires_at=F("expires_at") - timedelta(days=days))
+
+
+def read(listener, limit=1_000, after=0):
+    row = listener.row
+    found = log.read(row.channel_id, row.pk, row.owner_id, after, None, limit)
+    return [json.loads(entry.payload) for entry in found]
+
+
+class TestEntries:
+    def test_they_know_when_their_lifetime_ends_if_they_have_one(self, channel, listener):
+        publish(channel, 1)
+        publish(channel, 2, expires_in_s=60)
+        sequence()
+        row = listener.row
+        for found in (entries(), log.read(row.channel_id, row.pk, None, 0, None, 10)):
+            lasting, mortal = found
+            assert lasting.expires_at is None
+            assert mortal.expires_at == pytest.approx(time.time() + 60, abs=30)
+
+    def test_what_is_past_its_retention_only_is_not_expired(self, channel, listener):
+        publish(channel, 1)
+        sequence()
+        pass_time()
+        assert read(listener) == [1]
+
+
+class TestReading:
+    @pytest.mark.parametrize("limit", [1, 2, 3, 100])
+    def test_an_expired_message_is_left_out_and_hides_nothing(self, channel, listener, limit):
+        for number in range(10):
+            publish(channel, number, expires_in_s=60)
+        sequence()
+        pass_time(0, 1, 2, 3, 5, 9)
+        assert read(listener, limit) == [4, 6, 7, 8][:limit]
