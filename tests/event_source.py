@@ -38,6 +38,8 @@ class EventSourceClient:
     records: list[Record] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
     closed: bool = False
+    # The connection of the moment, for who wants to cut it or to see its reader.
+    stream: StreamClient | None = None
 
     async def __aenter__(self) -> EventSourceClient:
         self._changed = asyncio.Event()
@@ -88,6 +90,7 @@ class EventSourceClient:
         except (OSError, EOFError, asyncio.TimeoutError):
             return
         async with client:
+            self.stream = client
             connection = len(self.statuses)
             self.statuses.append(client.status)
             kind = client.headers.get("content-type", "")

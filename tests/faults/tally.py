@@ -1,0 +1,39 @@
+"""What one client saw, checked as it came."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+
+class Tally:
+    """
+    Takes the place of a client's list of records: keeps the ids, and counts what is wrong.
+
+    `meaning` is shared by all clients: which message an id stood for when it came first.
+    """
+
+    def __init__(self, meaning: dict[int, str]) -> None:
+        self.ids: list[int] = []
+        self.repeats = 0
+        self.wrong: list[str] = []
+        self._seen: set[int] = set()
+        self._meaning = meaning
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def append(self, record: Any) -> None:
+        """Take an event: its id, and the key in its data."""
+        id, data = int(record.event.last_event_id), json.loads(record.event.data)
+        key = str(data["key"]) if isinstance(data, dict) else f"{record.event.type}: {data}"
+        first = self._meaning.setdefault(id, key)
+        if first != key:
+            self.wrong.append(f"id {id} was {first}, and came again as {key}")
+        if id in self._seen:
+            self.repeats += 1
+            return
+        if self.ids and id < self.ids[-1]:
+            self.wrong.append(f"id {id} ({key}) came after {self.ids[-1]}")
+        self._seen.add(id)
+        self.ids.append(id)

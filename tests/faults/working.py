@@ -1,0 +1,34 @@
+"""One job: taken and done in one transaction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import DatabaseError, transaction
+
+from eric_sse_django.database import DatabaseChannel
+from eric_sse_django.exception import NoMessagesException, RepositoryError
+from eric_sse_django.shortcuts import publish
+from tests.faults.reporting import say
+from tests.faults.writing import CHANNEL, JOBS
+
+QUEUE = "workers"
+
+
+def work() -> None:
+    """Do the next job. Raises NoMessagesException when there is none."""
+    told = False
+    try:
+        with transaction.atomic():
+            job: Any = DatabaseChannel.load(JOBS).deliver_next(QUEUE)
+            done = f"done:{job.payload['key']}"
+            told = True
+            say("try", keys=[done])
+            publish(CHANNEL, "done", {"key": done})
+    except NoMessagesException:
+        raise
+    except (DatabaseError, RepositoryError) as error:
+        if told:
+            say("error", error=f"{type(error).__name__}: {error}")
+        return
+    say("ok")
