@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from heapq import merge
 from typing import Any
 
 from django.db.models import Case, Q, QuerySet, When
@@ -12,6 +11,7 @@ from django.utils import timezone
 from eric_sse_django.entry import CONTROLS, Entry
 from eric_sse_django.log.alias import database
 from eric_sse_django.log.order import in_a_range
+from eric_sse_django.log.page import Page, place
 from eric_sse_django.log.sequence import head
 from eric_sse_django.models import Channel, Listener, QueuedMessage
 
@@ -39,7 +39,7 @@ def tail(after: int, upto: int, channels: Iterable[int] | None, limit: int) -> l
 
 def read(
     channel: int, listener: int | None, owner: Any, after: int, upto: int | None, limit: int
-) -> list[Entry]:
+) -> Page:
     """
     Return what is addressed to a listener (None: broadcasts only) in (after, upto], in order.
 
@@ -54,18 +54,24 @@ def read(
     rows = QueuedMessage.objects.using(database()).filter(
         _is_alive(), channel_id=channel, position__gt=after, position__lte=upto
     )
-    found = [
-        _entries(rows.filter(to).order_by(*in_a_range())[:limit])
-        for to in _addresses(listener, owner)
-    ]
-    entries = list(merge(*found, key=lambda entry: entry.position))[:limit]
+    page = Page.merged(
+        [
+            _page(rows.filter(to).order_by(*in_a_range()), upto, limit)
+            for to in _addresses(listener, owner)
+        ],
+        limit,
+    )
     # After the rows: a trim in between can only make this say too much, never too little.
     floor = floor_of(channel, listener)
-    reached = entries[-1].position if len(entries) == limit else upto
-    if after < floor <= reached:
-        entries.append(Entry.reset(channel, listener, after, floor))
-        entries.sort(key=lambda entry: entry.position)
-    return entries
+    if after < floor <= page.reached:
+        page.append(Entry.reset(channel, listener, after, floor))
+        page.sort(key=place)
+    return page
+
+
+def _page(rows: QuerySet[QueuedMessage], upto: int, limit: int) -> Page:
+    entries = _entries(rows[:limit])
+    return Page(entries, entries[-1].position if len(entries) == limit else upto)
 
 
 def _entries(rows: QuerySet[QueuedMessage]) -> list[Entry]:
