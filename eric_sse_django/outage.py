@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 
 from eric_sse_django.backoff import Backoff
 
@@ -14,14 +15,21 @@ class Outage:
     """
     The failures in a row of one named thing, for the loop that retries it.
 
-    Not for use from several threads.
+    Not for use from several threads, but that any may ask for `trouble`.
     """
 
     def __init__(self, logger: logging.Logger, what: str) -> None:
         self._logger = logger
-        self._what = what
+        self.what = what
         self._backoff = Backoff(LAST_DELAY_S)
         self._failures = 0
+        self._since: float | None = None
+
+    @property
+    def trouble(self) -> str | None:
+        """Since when it fails, as a sentence's part; None while it works."""
+        since = self._since
+        return None if since is None else f"{self.what} fails for {time.monotonic() - since:.0f} s"
 
     def failed(self) -> float:
         """
@@ -31,12 +39,13 @@ class Outage:
         """
         self._failures += 1
         if self._failures == 1:
-            self._logger.error("%s failed, trying again until it works", self._what, exc_info=True)  # noqa: LOG014
+            self._since = time.monotonic()
+            self._logger.error("%s failed, trying again until it works", self.what, exc_info=True)  # noqa: LOG014
         return self._backoff.next_delay_s()
 
     def over(self) -> None:
         """Note that it works; say so when it had failed."""
         if self._failures:
-            self._logger.warning("%s works again after %d failures", self._what, self._failures)
-            self._failures = 0
+            self._logger.warning("%s works again after %d failures", self.what, self._failures)
+            self._failures, self._since = 0, None
             self._backoff.reset()

@@ -1,8 +1,7 @@
 """
 Wakes between processes, through a Channels layer. They carry no message.
 
-The only module that knows the layer. A wake may be lost: capacity, expiry, a dead
-Redis; the hubs' polls are the net under it.
+A wake may be lost: capacity, expiry, a dead Redis; the hubs' polls are the net under it.
 """
 
 from __future__ import annotations
@@ -10,59 +9,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import threading
 import weakref
 from collections.abc import Callable
 from typing import Any
 
-from channels.layers import BaseChannelLayer, InMemoryChannelLayer, channel_layers
+from channels.layers import BaseChannelLayer
 
-from eric_sse_django import conf
+from eric_sse_django.layer import SEND_TIMEOUT_S, close, leave, make_layer
 from eric_sse_django.outage import Outage
 
 logger = logging.getLogger(__name__)
 
 GROUP = "eric-sse.wake"
-# Seconds for one send: a layer that is slower than the poll is of no use.
-SEND_TIMEOUT_S = 1.0
 # Seconds after which a hub joins the group again: well within channels' default
 # group_expiry of a day, and soon after a Redis that came back empty.
 REJOIN_S = 60.0
-# Seconds for which channels_redis lets Redis hold back the answer to an idle receive. Its
-# own 5 s are what redis-py 8 waits for any answer: which came first was chance, and an error.
-BLOCK_S = 2
 # Seconds of receiving without an error after which an outage counts as over.
 HEALTHY_S = 5.0
-
-
-def make_layer() -> BaseChannelLayer | None:
-    """
-    Return a new layer of the project's configuration, None where none crosses processes.
-
-    New, because channels_redis ties a layer object to the loop that receives on it.
-    """
-    alias = conf.get("CHANNEL_LAYER")
-    if alias is None or alias not in channel_layers.configs:
-        return None
-    layer: Any = channel_layers.make_backend(alias)
-    # Of the class: on the object, the pub/sub layer asks the running loop for it.
-    if hasattr(type(layer), "brpop_timeout"):
-        layer.brpop_timeout = BLOCK_S
-    return None if isinstance(layer, InMemoryChannelLayer) else layer
-
-
-async def _close(layer: BaseChannelLayer) -> None:
-    # channels_redis has the first, its pub/sub layer closes in flush(); others have neither.
-    # (Of RedisChannelLayer flush() would empty the whole Redis.)
-    name = "close_pools"
-    if type(layer).__name__ == "RedisPubSubChannelLayer":
-        name = "flush"
-    elif not hasattr(type(layer), name):
-        return
-    try:
-        await asyncio.wait_for(getattr(layer, name)(), SEND_TIMEOUT_S)
-    except Exception:
-        logger.debug("the channel layer could not be closed", exc_info=True)
 
 
 class Sender:
@@ -77,6 +42,7 @@ class Sender:
         self._idle = threading.Event()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
+        self._outage = Outage(logger, "sending wakes through the channel layer")
         self._lock = threading.Lock()
 
     def ring(self) -> None:
@@ -108,30 +74,31 @@ class Sender:
             self._thread.join(SEND_TIMEOUT_S * 2)
 
     def _run(self) -> None:
-        outage = Outage(logger, "sending wakes through the channel layer")
+        _outages.add(self._outage)
         try:
             while not self._closing.is_set():
                 try:
                     layer = make_layer()
                     if layer is None:
                         return
-                    self._send_through(layer, outage)
+                    self._send_through(layer)
                 except Exception:  # noqa: BLE001 - the loop that owns this thread
                     self._idle.set()
                     self._wanted.set()  # what failed is to be sent again
-                    self._closing.wait(outage.failed())
+                    self._closing.wait(self._outage.failed())
         finally:
+            _outages.discard(self._outage)
             self._idle.set()
 
-    def _send_through(self, layer: BaseChannelLayer, outage: Outage) -> None:
+    def _send_through(self, layer: BaseChannelLayer) -> None:
         """Send a wake for each ring until closed; raises what the layer raises."""
         loop = asyncio.new_event_loop()
         try:
             while self._rung():
                 loop.run_until_complete(_send(layer))
-                outage.over()
+                self._outage.over()
         finally:
-            loop.run_until_complete(_leave(layer))
+            loop.run_until_complete(leave(layer))
             loop.close()
 
     def _rung(self) -> bool:
@@ -143,20 +110,18 @@ class Sender:
         return not self._closing.is_set()
 
 
-async def _leave(layer: BaseChannelLayer) -> None:
-    """Close the layer, and leave none of its tasks behind."""
-    await _close(layer)
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
 async def _send(layer: BaseChannelLayer) -> None:
     await asyncio.wait_for(layer.group_send(GROUP, {"type": "eric.wake"}), SEND_TIMEOUT_S)
 
 
 _senders: weakref.WeakSet[Sender] = weakref.WeakSet()
+_outages: set[Outage] = set()
+os.register_at_fork(after_in_child=_outages.clear)
+
+
+def outages() -> tuple[Outage, ...]:
+    """Return what this process does through the layer and may fail: sending, receiving."""
+    return tuple(_outages)
 
 
 def flush() -> None:
@@ -168,6 +133,14 @@ def flush() -> None:
 async def listen(wake: Callable[[], None]) -> None:
     """Call wake() for every wake that comes through the layer, until cancelled."""
     outage = Outage(logger, "receiving wakes through the channel layer")
+    _outages.add(outage)
+    try:
+        await _listen(wake, outage)
+    finally:
+        _outages.discard(outage)
+
+
+async def _listen(wake: Callable[[], None], outage: Outage) -> None:
     while True:
         layer: BaseChannelLayer | None = None
         try:
@@ -179,7 +152,7 @@ async def listen(wake: Callable[[], None]) -> None:
             await asyncio.sleep(outage.failed())
         finally:
             if layer is not None:
-                await _close(layer)
+                await close(layer)
 
 
 async def _receive(layer: Any, wake: Callable[[], None], outage: Outage) -> None:

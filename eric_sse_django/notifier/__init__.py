@@ -8,7 +8,18 @@ from eric_sse_django.notifier.current import (
     ring,
     ring_on_commit,
     settle,
+    started,
 )
 from eric_sse_django.notifier.notifier import Notifier
 
-__all__ = ["Notifier", "close", "current", "flush", "owes", "ring", "ring_on_commit", "settle"]
+__all__ = [
+    "Notifier",
+    "close",
+    "current",
+    "flush",
+    "owes",
+    "ring",
+    "ring_on_commit",
+    "settle",
+    "started",
+]

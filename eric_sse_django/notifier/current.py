@@ -28,6 +28,11 @@ def current() -> Notifier:
     return _current
 
 
+def started() -> Notifier | None:
+    """Return this process's notifier, None where nothing has needed one."""
+    return _current
+
+
 def ring() -> None:
     """Have the committed messages sequenced and their streams woken. Returns at once."""
     current().ring()

@@ -13,6 +13,7 @@ from django.db import Error as DatabaseError
 from django.db import connections
 
 from eric_sse_django import conf, log, wakes
+from eric_sse_django.delays import Delays
 from eric_sse_django.outage import Outage
 
 logger = logging.getLogger(__name__)
@@ -21,6 +22,8 @@ logger = logging.getLogger(__name__)
 IDLE_S = 10.0
 # Seconds between two batches of a trim, so that who rings meanwhile comes first.
 TRIM_GAP_S = 0.05
+# Seconds a ring may go unanswered: longer, and the thread hangs in a query. A batch takes 20 ms.
+STUCK_S = 10.0
 # Seconds a process that ends waits for what it has just published to be sequenced.
 EXIT_FLUSH_S = 2.0
 
@@ -42,6 +45,10 @@ class Notifier:
         self._wakers: frozenset[Callable[[], None]] = frozenset()
         self._layer = wakes.Sender()
         self._trim_at = 0.0
+        self._rung_at: float | None = None  # the first ring that no pass has begun for
+        self._serves: float | None = None  # the first ring that the present pass is for
+        self.delays = Delays()  # from a ring, at the commit, to the positions
+        self.sequenced = 0  # messages
         self._outage = Outage(logger, "sequencing")
         self._trim_outage = Outage(logger, "removing old messages")
 
@@ -49,6 +56,7 @@ class Notifier:
         """Have the committed messages sequenced and their streams woken. Returns at once."""
         with self._changed:
             self._asked += 1
+            self._rung_at = self._rung_at or time.monotonic()
             self._changed.notify_all()
         self.start()
 
@@ -94,6 +102,22 @@ class Notifier:
             self._thread.join(EXIT_FLUSH_S)
         self._layer.close()
 
+    @property
+    def outages(self) -> tuple[Outage, Outage]:
+        """What it does that may fail: sequencing, and removing old messages."""
+        return self._outage, self._trim_outage
+
+    def trouble(self) -> str | None:
+        """Return why it does not sequence, None while it does or has nothing to do."""
+        if self._closing:
+            return None
+        if self._thread is not None and not self._thread.is_alive():
+            return "its thread has ended"
+        since = self._serves or self._rung_at
+        waits_s = 0.0 if since is None else time.monotonic() - since
+        stuck = f"nothing is sequenced for {waits_s:.0f} s" if waits_s > STUCK_S else None
+        return self._outage.trouble or stuck
+
     def wake(self) -> None:
         """Wake this process's hubs, and the other processes'. Returns at once."""
         self._wake_hubs()
@@ -136,7 +160,7 @@ class Notifier:
 
     def _sequence(self) -> None:
         found = False
-        while not self._closing and log.sequence():
+        while not self._closing and self._sequence_batch():
             found = True
             self._wake_hubs()
         if found:
@@ -144,6 +168,17 @@ class Notifier:
         else:
             # Another process did it before us, and may have no way to wake our hubs.
             self._wake_hubs()
+
+    def _sequence_batch(self) -> int:
+        """Return how many got a position; note how long the first ring for them has waited."""
+        with self._changed:
+            self._serves, self._rung_at = self._serves or self._rung_at, None
+        count = log.sequence()
+        self.sequenced += count
+        since, self._serves = self._serves, None
+        if since is not None:
+            self.delays.note(time.monotonic() - since)
+        return count
 
     def _wake_hubs(self) -> None:
         for wake in self._wakers:

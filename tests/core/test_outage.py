@@ -51,6 +51,17 @@ def test_the_next_outage_is_logged_again(outage, caplog):
     assert len(caplog.records) == 1
 
 
+def test_trouble_says_what_fails_and_since_when_until_it_works(outage, monkeypatch):
+    assert outage.trouble is None
+    monkeypatch.setattr("eric_sse_django.outage.time.monotonic", lambda: 100.0)
+    fail(outage, 1)
+    monkeypatch.setattr("eric_sse_django.outage.time.monotonic", lambda: 107.0)
+    fail(outage, 1)
+    assert outage.trouble == "reading the log fails for 7 s"
+    outage.over()
+    assert outage.trouble is None
+
+
 def test_tries_grow_apart_up_to_a_bound_and_begin_anew_after_it(outage):
     first = outage.failed()
     delays = [outage.failed() for _ in range(20)]

@@ -226,3 +226,53 @@ else:
         entries = log.tail(0, log.END, None, 100)
         assert {entry.payload for entry in entries} == {"0", "9", *output.split()}
         assert not log.pending().exists()
+
+
+def test_a_notifier_at_rest_or_at_work_is_in_no_trouble(lone, fake_log):
+    assert lone.trouble() is None
+    fake_log.pending = 3
+    lone.ring()
+    assert lone.flush(PATIENCE_S)
+    assert lone.trouble() is None
+    assert (lone.sequenced, sum(lone.delays.counts)) == (3, 1)
+
+
+def test_a_ring_that_waits_in_a_query_is_trouble_until_it_is_answered(lone, fake_log, monkeypatch):
+    monkeypatch.setattr(notifier.notifier, "STUCK_S", 0.0)
+    fake_log.free.clear()
+    lone.ring()
+    assert fake_log.begun.wait(PATIENCE_S)
+    assert lone.trouble() == "nothing is sequenced for 0 s"
+    fake_log.free.set()
+    assert lone.flush(PATIENCE_S)
+    assert lone.trouble() is None
+
+
+def test_failing_to_sequence_is_trouble_until_it_works(lone, fake_log, no_delay, monkeypatch):
+    said = []
+    asked = fake_log.sequence
+    fake_log.failures = 2
+
+    def sequence():
+        said.append(lone.trouble())
+        return asked()
+
+    monkeypatch.setattr(log, "sequence", sequence)
+    lone.ring()
+    assert lone.flush(PATIENCE_S)
+    assert said[:3] == [None, "sequencing fails for 0 s", "sequencing fails for 0 s"]
+    assert lone.trouble() is None
+
+
+def test_a_thread_that_died_is_trouble(lone, fake_log, monkeypatch):
+    class Death(BaseException):
+        """What no loop catches."""
+
+    def die():
+        raise Death
+
+    monkeypatch.setattr(log, "sequence", die)
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    lone.ring()
+    lone._thread.join(PATIENCE_S)
+    assert lone.trouble() == "its thread has ended"

@@ -1,0 +1,85 @@
+"""
+The project's channel layer: made for one loop, asked whether it works, closed.
+
+With wakes and the consumers, the only module that knows Channels.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from channels.layers import BaseChannelLayer, InMemoryChannelLayer, channel_layers
+
+from eric_sse_django import conf
+
+logger = logging.getLogger(__name__)
+
+# Seconds for one send: a layer that is slower than the poll is of no use.
+SEND_TIMEOUT_S = 1.0
+# Seconds for which channels_redis lets Redis hold back the answer to an idle receive. Its
+# own 5 s are what redis-py 8 waits for any answer: which came first was chance, and an error.
+BLOCK_S = 2
+# Nobody is in it: what is sent there wakes nobody.
+EMPTY_GROUP = "eric-sse.health"
+
+
+def make_layer() -> BaseChannelLayer | None:
+    """
+    Return a new layer of the project's configuration, None where none crosses processes.
+
+    New, because channels_redis ties a layer object to the loop that receives on it.
+    """
+    alias = conf.get("CHANNEL_LAYER")
+    if alias is None or alias not in channel_layers.configs:
+        return None
+    layer: Any = channel_layers.make_backend(alias)
+    # Of the class: on the object, the pub/sub layer asks the running loop for it.
+    if hasattr(type(layer), "brpop_timeout"):
+        layer.brpop_timeout = BLOCK_S
+    return None if isinstance(layer, InMemoryChannelLayer) else layer
+
+
+async def close(layer: BaseChannelLayer) -> None:
+    """Close its connections, SEND_TIMEOUT_S at most; raises nothing."""
+    # channels_redis has the first, its pub/sub layer closes in flush(); others have neither.
+    # (Of RedisChannelLayer flush() would empty the whole Redis.)
+    name = "close_pools"
+    if type(layer).__name__ == "RedisPubSubChannelLayer":
+        name = "flush"
+    elif not hasattr(type(layer), name):
+        return
+    try:
+        await asyncio.wait_for(getattr(layer, name)(), SEND_TIMEOUT_S)
+    except Exception:
+        logger.debug("the channel layer could not be closed", exc_info=True)
+
+
+async def leave(layer: BaseChannelLayer) -> None:
+    """Close the layer, and leave none of its tasks behind."""
+    await close(layer)
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def probe() -> bool:
+    """
+    Send to nobody through the layer; False where none crosses processes.
+
+    Waits twice SEND_TIMEOUT_S at most; raises what the layer raises. Not on a running loop.
+    """
+    layer = make_layer()
+    if layer is not None:
+        asyncio.run(_send_to_nobody(layer))
+    return layer is not None
+
+
+async def _send_to_nobody(layer: BaseChannelLayer) -> None:
+    sending = layer.group_send(EMPTY_GROUP, {"type": "eric.wake"})
+    try:
+        await asyncio.wait_for(sending, SEND_TIMEOUT_S)
+    finally:
+        await leave(layer)
