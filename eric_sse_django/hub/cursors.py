@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import groupby
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Greatest
 from django.utils import timezone
 
-from eric_sse_django.log import database
+from eric_sse_django.log import database, lock_free
 from eric_sse_django.models import Listener
 
 # Listeners written in one transaction: within every database's limit of parameters, and
@@ -92,13 +92,12 @@ def write(positions: Sequence[Reached]) -> list[Reached]:
     """
     Raise the cursors of listeners in one transaction, never lowering one.
 
-    Returns those that others have locked: they are left for the next time. A request that
-    calls pop() and goes on for long would else hold up all streams of the hub.
+    Returns those that others have locked: they are left for the next time.
     """
     using = database()
     listeners = Listener.objects.using(using)
     with transaction.atomic(using=using):
-        locked = _locked(using, [listener for listener, _ in positions])
+        locked = lock_free([listener for listener, _ in positions])
         now = timezone.now()
         for position, group in groupby(sorted(positions, key=_position), key=_position):
             keys = [listener for listener, _ in group if listener not in locked]
@@ -106,19 +105,3 @@ def write(positions: Sequence[Reached]) -> list[Reached]:
                 raised = Greatest(F("cursor"), position)
                 listeners.filter(pk__in=keys).update(cursor=raised, last_seen=now)
     return [pair for pair in positions if pair[0] in locked]
-
-
-def _locked(using: str, keys: Iterable[int]) -> set[int]:
-    """Lock the listeners that nobody else has locked; return the others."""
-    features = connections[using].features
-    if not features.has_select_for_update_skip_locked:
-        return set()
-    rows = Listener.objects.using(using).filter(pk__in=keys)
-    free = set(
-        rows.select_for_update(
-            skip_locked=True, no_key=features.has_select_for_no_key_update
-        ).values_list("pk", flat=True)
-    )
-    others = set(keys) - free
-    # The second look: a listener that was removed is no longer here, and not to be kept.
-    return set(rows.filter(pk__in=others).values_list("pk", flat=True)) if others else set()

@@ -16,7 +16,9 @@ from eric_sse_django.log.forget import forget, forget_lapsed
 from eric_sse_django.log.glimpse import glimpse
 from eric_sse_django.log.lagging import lagging
 from eric_sse_django.log.latest import Glance, latest
+from eric_sse_django.log.locks import lock_free
 from eric_sse_django.log.moment import position_at
+from eric_sse_django.log.page import Page
 from eric_sse_django.log.read import END, read, tail, waiting
 from eric_sse_django.log.sequence import head, pending, sequence
 from eric_sse_django.log.traffic import Traffic, traffic
@@ -26,6 +28,7 @@ __all__ = [
     "END",
     "Depth",
     "Glance",
+    "Page",
     "Place",
     "Traffic",
     "append",
@@ -42,6 +45,7 @@ __all__ = [
     "head",
     "lagging",
     "latest",
+    "lock_free",
     "notice",
     "pending",
     "position_at",

@@ -5,10 +5,12 @@ import time
 from datetime import timedelta
 
 import pytest
+from django.contrib.auth.models import User
 from django.db.models import F
 
 from eric_sse_django import log
-from eric_sse_django.models import QueuedMessage
+from eric_sse_django.entry import RESET
+from eric_sse_django.models import Channel, Listener, QueuedMessage
 from tests.contract import count
 from tests.database.tools import entries
 
@@ -65,3 +67,27 @@ class TestReading:
         sequence()
         pass_time(0, 1, 2, 3, 5, 9)
         assert read(listener, limit) == [4, 6, 7, 8][:limit]
+
+
+class TestRemoving:
+    def test_an_expired_message_that_is_removed_is_no_loss(self, channel, listener, database):
+        ana = User.objects.create(username="ana")
+        other = channel.add_listener(ana)
+        for to in ({}, {"listener": listener.row.pk}, {"owner": ana.pk}):
+            publish(channel, 1, expires_in_s=60, **to)
+        sequence()
+        pass_time()
+        assert log.trim() == 3
+        assert set(Channel.objects.values_list("floor", flat=True)) == {0}
+        assert set(Listener.objects.values_list("floor", flat=True)) == {0}
+        assert read(listener) == read(other) == []
+
+    def test_one_that_retention_removed_first_is(self, channel, listener, settings):
+        settings.ERIC_SSE = {"RETENTION_S": 60}
+        publish(channel, 1, expires_in_s=3_600)
+        sequence()
+        pass_time()
+        assert log.trim() == 1
+        row = listener.row
+        [reset] = log.read(row.channel_id, row.pk, None, 0, None, 10)
+        assert reset.type == RESET

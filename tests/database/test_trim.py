@@ -5,15 +5,19 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connections
 from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 
 from eric_sse_django import log
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.entry import RESET
 from eric_sse_django.exception import NoMessagesException
+from eric_sse_django.log import floors
 from eric_sse_django.models import Channel, Listener, QueuedMessage
 from tests.contract import count
-from tests.database.tools import entries, payloads, threads
+from tests.database.tools import PATIENCE_S, atomic, entries, payloads, threads
+from tests.databases import on
 
 pytestmark = pytest.mark.usefixtures("no_notifier")
 
@@ -99,8 +103,6 @@ class TestRemoving:
         assert kept == {"short": 60, "usual": 3_600}
 
     def test_nothing_to_remove_is_one_query(self, database, channel, django_assert_num_queries):
-        from django.db import connections
-
         channel.broadcast(count(1))
         sequence()
         with django_assert_num_queries(1, connection=connections[database]):
@@ -154,7 +156,7 @@ class TestFloors:
         assert dict(Channel.objects.values_list("name", "floor")) == {"orders": at[2], "bills": 0}
         assert set(self.floors().values()) == {0}
 
-    def test_a_dispatch_raises_its_listeners_if_it_was_not_served(self, channel, listeners):
+    def test_a_dispatch_raises_its_listeners_also_if_it_was_served(self, channel, listeners):
         channel.dispatch("phone", count(1))
         channel.dispatch("till", count(2))
         sequence()
@@ -162,19 +164,62 @@ class TestFloors:
         channel.deliver_next("till")
         age()
         trim()
-        assert self.floors() == {"phone": at[1], "laptop": 0, "till": 0}
+        assert self.floors() == {"phone": at[1], "laptop": 0, "till": at[2]}
         assert Channel.objects.get().floor == 0
 
-    def test_an_owners_raises_those_of_the_owners_that_were_not_served(
-        self, channel, ana, listeners
-    ):
+    def test_an_owners_raises_those_of_the_owners_in_that_channel(self, channel, ana, listeners):
+        DatabaseChannel.create("bills").add_listener(ana, "other")
         channel.dispatch_to_owner(ana, count(1))
+        channel.dispatch("till", count(2))
         sequence()
         at = positions()
         channel.deliver_next("phone")
         age()
         trim()
-        assert self.floors() == {"phone": 0, "laptop": at[1], "till": 0}
+        assert self.floors() == {"phone": at[1], "laptop": at[1], "till": at[2], "other": 0}
+
+    def test_each_listeners_is_its_own(self, channel, ana, listeners, monkeypatch):
+        monkeypatch.setitem(floors._raise.__globals__, "RAISED_AT_ONCE", 2)
+        more = [channel.add_listener().id for _ in range(6)]
+        for number, name in enumerate([*more, *listeners, *more]):
+            channel.dispatch(name, count(number))
+        sequence()
+        at = positions()
+        channel.dispatch_to_owner(ana, count(100))
+        age()
+        trim()
+        wanted = {name: at[number] for number, name in enumerate([*more, *listeners, *more])}
+        assert self.floors() == wanted
+
+    def test_raising_many_takes_few_queries(self, database, channel, ana):
+        for name in range(60):
+            channel.add_listener(ana, f"phone-{name}")
+            channel.dispatch(f"phone-{name}", count(name))
+        channel.dispatch_to_owner(ana, count(60))
+        sequence()
+        age()
+        with CaptureQueriesContext(connections[database]) as captured:
+            assert log.trim() == 61
+        found = [query["sql"] for query in captured if "SAVEPOINT" not in query["sql"]]
+        assert sum(sql.startswith("UPDATE") for sql in found) == 1
+        assert len(found) <= 7, found
+
+    @on("postgres", "mariadb")
+    def test_a_message_stays_while_its_listener_is_locked_by_others(self, channel, ana, listeners):
+        channel.dispatch("phone", count(1))
+        channel.dispatch_to_owner(ana, count(2))
+        channel.dispatch("till", count(3))
+        channel.broadcast(count(4))
+        sequence()
+        at = positions()
+        age()
+        with threads() as others, atomic():
+            channel.deliver_next("phone")
+            assert others.start(log.trim).result(PATIENCE_S) == 2
+            assert payloads() == [1, 2]
+        assert self.floors() == {"phone": 0, "laptop": 0, "till": at[3]}
+        assert trim() == 2
+        assert self.floors() == {"phone": at[2], "laptop": at[2], "till": at[3]}
 
     def test_the_apps_own_messages_raise_none(self, channel, listeners):
         listeners["till"].stop()
@@ -263,6 +308,24 @@ class TestReset:
         channel.broadcast(count(4))
         sequence()
         assert take_all(channel, listener) == [4]
+
+    @pytest.mark.parametrize("way", ["to one", "to its owner"])
+    def test_who_comes_back_to_before_it_is_told_though_it_was_served(self, channel, way):
+        ana = User.objects.create(username="ana")
+        listener = channel.add_listener(ana)
+        listener.start()
+        for number in range(3):
+            if way == "to one":
+                channel.dispatch(listener.id, count(number))
+            else:
+                channel.dispatch_to_owner(ana, count(number))
+        sequence()
+        at = positions()
+        assert take_all(channel, listener) == [0, 1, 2]
+        age(0, 1)
+        trim()
+        assert read(listener) == []
+        assert read(listener, after=at[0]) == [RESET, 2]
 
     def test_who_was_added_later_gets_none(self, channel):
         channel.broadcast(count(1))
