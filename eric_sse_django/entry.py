@@ -31,6 +31,7 @@ class Entry:
 
     __slots__ = (
         "_frame",
+        "_named_frame",
         "channel",
         "created_at",
         "expires_at",
@@ -67,6 +68,7 @@ class Entry:
         self.created_at = created_at
         self.expires_at = expires_at
         self._frame: bytes | None = None
+        self._named_frame: bytes | None = None
 
     @classmethod
     def reset(cls, channel: int, listener: int | None, after: int, floor: int) -> Entry:
@@ -102,3 +104,9 @@ class Entry:
         if self._frame is None:
             self._frame = encode(self)
         return self._frame
+
+    def named_frame(self, encode: Callable[[Entry], bytes]) -> bytes:
+        """As frame(), for streams of several channels, whose `encode` names the channel."""
+        if self._named_frame is None:
+            self._named_frame = encode(self)
+        return self._named_frame

@@ -19,6 +19,7 @@ urlpatterns = [
     path(PATH, monitor, name="monitor"),
     path("<str:channel_id>/<str:listener_id>/", stream, name="listener"),
     path("<str:channel_id>/", stream, name="watch"),
+    path("", stream, name="several"),
 ]
 
 
@@ -51,7 +52,9 @@ def _below_root(scope: Any) -> str:
 
 
 def _ids(below: str) -> dict[str, str] | None:
-    """Return the ids in "<channel>/<listener>/" or "<channel>/", None for another path."""
+    """Return the ids in "<channel>/<listener>/", "<channel>/" or "", None for another path."""
+    if not below:
+        return {}
     *ids, rest = below.split("/")
     if rest or not 1 <= len(ids) <= 2 or "" in ids:
         return None
@@ -61,5 +64,5 @@ def _ids(below: str) -> dict[str, str] | None:
 async def _not_found(send: Any) -> None:
     headers = [(b"content-type", b"text/plain; charset=utf-8")]
     await send({"type": "http.response.start", "status": 404, "headers": headers})
-    text = b"Streams are at <channel>/<listener>/ and <channel>/ here.\n"
+    text = b"Streams are at <channel>/<listener>/, <channel>/ and ?channel=<id>&... here.\n"
     await send({"type": "http.response.body", "body": text})

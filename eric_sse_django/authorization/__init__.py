@@ -1,6 +1,6 @@
 """Who may listen, watch and publish."""
 
-from eric_sse_django.authorization.revocation import is_revoked, revoke, subjects_of
+from eric_sse_django.authorization.revocation import any_revoked, revoke
 from eric_sse_django.authorization.rules import Authorizer, ask, authorizer
 from eric_sse_django.authorization.sessions import may_monitor, session_user
 from eric_sse_django.authorization.tickets import InvalidTicket, Ticket, make_ticket, read_ticket
@@ -9,13 +9,12 @@ __all__ = [
     "Authorizer",
     "InvalidTicket",
     "Ticket",
+    "any_revoked",
     "ask",
     "authorizer",
-    "is_revoked",
     "make_ticket",
     "may_monitor",
     "read_ticket",
     "revoke",
     "session_user",
-    "subjects_of",
 ]

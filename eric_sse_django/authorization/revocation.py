@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -19,6 +19,7 @@ from eric_sse_django.models import (
     subject_of_listener,
     subject_of_session,
     subject_of_user,
+    subjects_of,
 )
 
 # Seconds that the clocks of two servers may differ by.
@@ -65,24 +66,38 @@ def _write(using: str, kept: Mapping[str, float]) -> None:
     )
 
 
-def subjects_of(listener: Listener | None) -> frozenset[str]:
-    """Return the subjects whose revocation ends a listener's stream, whoever opened it."""
-    if listener is None:
-        return frozenset()
-    if listener.owner_id is None:
-        return frozenset({subject_of_listener(listener)})
-    return frozenset({subject_of_listener(listener), subject_of_user(listener.owner_id)})
+def any_revoked(uses: Sequence[tuple[Ticket, Listener | None]]) -> bool:
+    """Whether one of some tickets counts no more, for the listener it is used for. One query."""
+    if not uses:
+        return False
+    wanted = {one for ticket, listener in uses for one in ticket.subjects | _of(listener)}
+    earliest = min(ticket.issued_at for ticket, _ in uses)
+    rows = Revocation.objects.using(log.database()).filter(
+        subject__in=sorted(wanted), revoked_at__gte=_moment(earliest)
+    )
+    revoked_at = dict(rows.values_list("subject", "revoked_at"))
+    return any(
+        _is_of_another(ticket, listener)
+        or any(
+            revoked_at[subject] >= _moment(ticket.issued_at)
+            for subject in (ticket.subjects | _of(listener)) & revoked_at.keys()
+        )
+        for ticket, listener in uses
+    )
 
 
-def is_revoked(ticket: Ticket, listener: Listener | None) -> bool:
-    """Whether a ticket counts no more, for the listener that it names. One query."""
-    issued_at = datetime.fromtimestamp(ticket.issued_at, timezone.utc if settings.USE_TZ else None)
-    latest = issued_at + timedelta(seconds=CLOCKS_APART_S)
-    if listener is not None and latest < listener.created_at:
-        return True  # its listener was removed, and another made by that id
-    subjects: Iterable[str] = ticket.subjects | subjects_of(listener)
-    rows = Revocation.objects.using(log.database())
-    return rows.filter(subject__in=sorted(subjects), revoked_at__gte=issued_at).exists()
+def _of(listener: Listener | None) -> frozenset[str]:
+    return subjects_of(listener.pk, listener.owner_id) if listener else frozenset()
+
+
+def _is_of_another(ticket: Ticket, listener: Listener | None) -> bool:
+    """Whether the ticket's listener was removed, and this one was made by its id."""
+    latest = _moment(ticket.issued_at + CLOCKS_APART_S)
+    return listener is not None and latest < listener.created_at
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, timezone.utc if settings.USE_TZ else None)
 
 
 # Signals --------------------------------------------------------------------------

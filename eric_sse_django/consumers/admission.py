@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
 
 from eric_sse_django import authorization
+from eric_sse_django.authorization import Ticket
 from eric_sse_django.consumers.refused import Refused
 from eric_sse_django.consumers.request import StreamRequest
-from eric_sse_django.database.rows import channel_row, check_identifier, listener_row
-from eric_sse_django.exception import (
-    InvalidChannelException,
-    InvalidIdentifier,
-    InvalidListenerException,
-)
+from eric_sse_django.database.places import Ids, Place, places
 from eric_sse_django.hub import Hub
-from eric_sse_django.models import Channel, Listener
+from eric_sse_django.models import subject_of_session, subject_of_user
 
 FORBIDDEN = "You may not open this stream: log in as who may, or bring a ticket for it.\n"
 
@@ -27,22 +24,24 @@ FORBIDDEN = "You may not open this stream: log in as who may, or bring a ticket 
 class Admission:
     """What may be streamed; `ends_at` is the time.monotonic() when leave ends, if it does."""
 
-    channel: Channel
-    listener: Listener | None
+    places: Sequence[Place]
     ends_at: float | None = None
     # The hub's position before the rows were read: what was told since may have been missed.
     as_of: int | None = None
     # The key of the user whose session or ticket it is, as text; None for nobody known.
     user_key: str | None = None
+    # Those whose revocation ends it, beside its listeners and their owners.
+    subjects: frozenset[str] = frozenset()
 
 
 @dataclass
 class _Found:
     """What one visit to the database found."""
 
-    channel: Channel | None = None
-    listener: Listener | None = None
+    places: list[Place | None]
+    revoked: bool = False
     user: Any = None
+    subjects: set[str] = field(default_factory=set)
 
 
 async def admit(hub: Hub, request: StreamRequest) -> Admission:
@@ -51,54 +50,75 @@ async def admit(hub: Hub, request: StreamRequest) -> Admission:
 
     Raises Refused: 403 for whom no rule lets in (also where nothing exists, so that
     nobody learns what does), 204 for a listener that was stopped or removed: that
-    ends an EventSource for good.
+    ends an EventSource for good; 400 for a query that names nothing. Of several channels,
+    one that is refused is enough.
     """
-    ticket, as_of = _ticket(request), hub.tail.position
-    found = await hub.run(_find, request, ticket is None)
-    channel, listener = found.channel, found.listener
-    if channel is None:
-        raise Refused(204) if ticket else Refused(403, FORBIDDEN)
-    if ticket is None and not await _allows(hub, found):
-        raise Refused(403, FORBIDDEN)
-    if listener is not None and not listener.running:
+    ids = _ids(request)
+    by_ticket = _by_ticket(request, ids)
+    as_of = hub.tail.position
+    found = await hub.run(_find, request, ids, by_ticket)
+    for pair, place in zip(ids, found.places, strict=True):
+        if pair not in by_ticket and not (place and await _allows(hub, found.user, place)):
+            raise Refused(403, FORBIDDEN)
+    if found.revoked:
+        raise Refused(403, "The ticket was revoked: make a new one.\n")
+    served = [place for place in found.places if place is not None]
+    if len(served) < len(ids) or any(row and not row.running for _, row in served):
         raise Refused(204)
-    ends_at = None if ticket is None else time.monotonic() + ticket.expires_at - time.time()
-    user_key = None if found.user is None or found.user.pk is None else str(found.user.pk)
-    return Admission(channel, listener, ends_at, as_of, user_key)
+    subjects = frozenset(found.subjects).union(*(ticket.subjects for ticket in by_ticket.values()))
+    user_key = _user_key(found.user, by_ticket.values(), served)
+    return Admission(served, _ends_at(by_ticket.values()), as_of, user_key, subjects)
 
 
-async def _allows(hub: Hub, found: _Found) -> bool:
-    rules = authorization.authorizer()
-    if found.listener is not None:
-        of_listener = (found.user, found.channel, found.listener)
-        return await authorization.ask(hub.run, rules.can_listen, *of_listener)
-    return await authorization.ask(hub.run, rules.can_watch, found.user, found.channel)
-
-
-def _ticket(request: StreamRequest) -> authorization.Ticket | None:
-    """Return the request's ticket if it is for this stream; a bad one is refused."""
-    text = request.ticket
-    if text is None:
-        return None
+def _ids(request: StreamRequest) -> list[Ids]:
     try:
-        ticket = authorization.read_ticket(text)
+        return request.ids()
+    except ValueError as wrong:
+        raise Refused(400, f"{wrong}\n") from wrong
+
+
+def _by_ticket(request: StreamRequest, ids: Sequence[Ids]) -> dict[Ids, Ticket]:
+    """Return the request's tickets by what they open of it; a bad one is refused."""
+    try:
+        tickets = [authorization.read_ticket(text) for text in request.query("ticket")]
     except authorization.InvalidTicket as invalid:
         raise Refused(403, f"{invalid}\n") from invalid
-    return ticket if ticket.covers(request.channel_id, request.listener_id) else None
+    return {pair: ticket for ticket in tickets for pair in ids if ticket.covers(*pair)}
 
 
-def _find(request: StreamRequest, asks_user: bool) -> _Found:
-    """Return the rows, and the user if asked for. Called on the hub's thread."""
-    found = _Found()
-    try:
-        # No query for what cannot be an id: PostgreSQL raises ValueError for a NUL.
-        channel = channel_row(check_identifier(request.channel_id))
-        if request.listener_id is not None:
-            found.listener = listener_row(channel, check_identifier(request.listener_id))
-        found.channel = channel
-    except (InvalidIdentifier, InvalidChannelException, InvalidListenerException):
+async def _allows(hub: Hub, user: Any, place: Place) -> bool:
+    rules, (channel, listener) = authorization.authorizer(), place
+    if listener is not None:
+        return await authorization.ask(hub.run, rules.can_listen, user, channel, listener)
+    return await authorization.ask(hub.run, rules.can_watch, user, channel)
+
+
+def _find(request: StreamRequest, ids: Sequence[Ids], by_ticket: dict[Ids, Ticket]) -> _Found:
+    """Return the rows, and the user where a ticket is missing. Called on the hub's thread."""
+    found = _Found(places(ids))
+    listeners = {pair: place[1] for pair, place in zip(ids, found.places, strict=True) if place}
+    uses = [(ticket, listeners.get(pair)) for pair, ticket in by_ticket.items()]
+    found.revoked = authorization.any_revoked(uses)
+    if len(by_ticket) == len(ids) or not all(found.places):
         return found
-    if asks_user:
-        found.user = request.user or authorization.session_user(request.cookies)
-        found.user = found.user or AnonymousUser()
+    found.user = request.user or authorization.session_user(request.cookies) or AnonymousUser()
+    if found.user.is_authenticated:
+        found.subjects.add(subject_of_user(found.user))
+        if request.session_key:
+            found.subjects.add(subject_of_session(request.session_key))
     return found
+
+
+def _ends_at(tickets: Iterable[Ticket]) -> float | None:
+    ends = [ticket.expires_at for ticket in tickets]
+    return time.monotonic() + min(ends) - time.time() if ends else None
+
+
+def _user_key(user: Any, tickets: Iterable[Ticket], served: Sequence[Place]) -> str | None:
+    """Return whose stream it is: the session's user, else a ticket's, else an owner."""
+    keys = [
+        getattr(user, "pk", None),
+        *(ticket.user for ticket in tickets),
+        *(listener.owner_id for _, listener in served if listener is not None),
+    ]
+    return next((str(key) for key in keys if key is not None), None)

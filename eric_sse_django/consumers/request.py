@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import parse_qs
 
+from django.conf import settings
 from django.http import parse_cookie
+
+from eric_sse_django import conf
 
 # Digits of the largest position a database column holds.
 POSITION_DIGITS = 19
@@ -15,17 +18,39 @@ class StreamRequest:
     """An ASGI scope, read. Nothing in it can raise: what makes no sense counts as absent."""
 
     def __init__(self, scope: Any) -> None:
-        ids = scope.get("url_route", {}).get("kwargs", {})
         self.method: str = scope["method"]
         self.path: str = scope["path"]
-        self.channel_id: str = ids.get("channel_id", "")
-        self.listener_id: str | None = ids.get("listener_id")
         self.user: Any = scope.get("user")  # where a middleware of the project's has found it
         self._scope = scope
 
+    def ids(self) -> list[tuple[str, str | None]]:
+        """
+        Return the ids of the channels to serve, each with the listener's, None to watch.
+
+        They stand in the path; else in the query, `?channel=a&channel=b&listener=x`: one
+        listener's id is for every channel, several are for theirs, and an empty one watches.
+        Raises ValueError, with what is wrong, for a query that names no such pairs.
+        """
+        in_path = self._scope.get("url_route", {}).get("kwargs", {})
+        if "channel_id" in in_path:
+            return [(in_path["channel_id"], in_path.get("listener_id"))]
+        channels, listeners = self.query("channel"), self.query("listener")
+        if not channels or not all(channels):
+            raise ValueError("Name what to stream: ?channel=<id>, once for each channel.")
+        if len(channels) > conf.get("MAX_CHANNELS_PER_STREAM"):
+            raise ValueError(f"{len(channels)} channels are too many for one stream.")
+        if len(set(channels)) < len(channels):
+            raise ValueError("A channel is named twice.")
+        if len(listeners) not in (0, 1, len(channels)):
+            raise ValueError("Give `listener` once, or as often as `channel`.")
+        of_each = listeners if len(listeners) == len(channels) else (listeners or [""])
+        if len(of_each) < len(channels):
+            of_each = of_each * len(channels)
+        return [(one, of_it or None) for one, of_it in zip(channels, of_each, strict=True)]
+
     @property
-    def ticket(self) -> str | None:
-        return self.query("ticket")[-1] if self.query("ticket") else None
+    def session_key(self) -> str | None:
+        return self.cookies.get(settings.SESSION_COOKIE_NAME)
 
     @property
     def cookies(self) -> dict[str, str]:
@@ -55,7 +80,7 @@ class StreamRequest:
 
     def query(self, name: str) -> list[str]:
         text = self._scope.get("query_string", b"").decode("ascii", "replace")
-        return parse_qs(text).get(name, [])
+        return parse_qs(text, keep_blank_values=True).get(name, [])
 
     def header(self, name: bytes, between: str = ",") -> str | None:
         """Return a header's value, or its values joined; HTTP/2 sends a cookie in several."""

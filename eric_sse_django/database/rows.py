@@ -21,12 +21,12 @@ from eric_sse_django.models import IDENTIFIER_WORDS, Channel, Listener, is_ident
 
 def check_identifier(identifier: Any) -> str:
     """Return the id; raise InvalidIdentifier when it could not stand in a URL's path."""
-    if not _is_identifier(identifier):
+    if not could_be_id(identifier):
         raise InvalidIdentifier(identifier, str(IDENTIFIER_WORDS))
     return str(identifier)
 
 
-def _is_identifier(identifier: Any) -> bool:
+def could_be_id(identifier: Any) -> bool:
     try:
         is_identifier(identifier)
     except ValidationError:
@@ -45,7 +45,7 @@ def check_owner(owner: Any) -> None:
 
 def channel_row(channel_id: str) -> Channel:
     """Return the channel's row; raises InvalidChannelException if there is none."""
-    if not _is_identifier(channel_id):  # a NUL would be an error of the database
+    if not could_be_id(channel_id):  # a NUL would be an error of the database
         raise InvalidChannelException(channel_id)
     row = Channel.objects.using(log.database()).filter(name=channel_id).first()
     # The second look: MariaDB's usual collations find "orders" by "ORDERS".
@@ -92,7 +92,7 @@ def _check_case(name: str, row: Channel | Listener) -> None:
 
 def listener_row(channel: Channel, listener_id: str) -> Listener:
     """Return the listener's row; raises InvalidListenerException if there is none."""
-    if not _is_identifier(listener_id):
+    if not could_be_id(listener_id):
         raise InvalidListenerException(listener_id, channel.name)
     rows = Listener.objects.using(log.database())
     row = rows.filter(channel=channel, name=listener_id).first()

@@ -26,7 +26,7 @@ from eric_sse_django.hub import Hub
 from eric_sse_django.listener import MessageQueueListener
 from eric_sse_django.message import MessageContract
 from eric_sse_django.models import Channel, Listener, OpenStream, QueuedMessage
-from eric_sse_django.streaming import Stream
+from eric_sse_django.streaming import Part, Stream
 
 Self = TypeVar("Self", bound="SyncDatabaseChannel")
 
@@ -163,20 +163,27 @@ class SyncDatabaseChannel(AbstractChannel):
         """
         return {"event": msg.type, "retry": conf.get("RETRY_MS"), "data": msg.payload}
 
-    def encode(self, entry: Entry) -> bytes:
-        """Return the entry's frame: `adapt` in the channel's format."""
+    def encode(self, entry: Entry, named: bool = False) -> bytes:
+        """
+        Return the entry's frame: `adapt` in the channel's format.
+
+        `named` puts the channel's id and a slash before the event's name, for streams of
+        several channels. No id has a slash in it.
+        """
+        prefix = f"{self.row.name}/" if named else ""
         as_text = self.row.format == str(Channel.Format.TEXT)
         if type(self).adapt is SyncDatabaseChannel.adapt:
             if not as_text:
-                return wire.encode_json(entry.type, entry.payload, entry.position)
-            return wire.encode(entry.type, wire.text_of(entry.payload), entry.position)
+                return wire.encode_json(prefix + entry.type, entry.payload, entry.position)
+            return wire.encode(prefix + entry.type, wire.text_of(entry.payload), entry.position)
         event = self.adapt(message_of(entry))
         if not isinstance(event, dict):
             event = {"event": entry.type, "data": event}
         data = event.get("data")
         if not (as_text and isinstance(data, str)):
             data = wire.json_text(data, conf.get("MAX_MESSAGE_BYTES"))
-        return wire.encode(event.get("event", ""), data, entry.position, event.get("retry"))
+        name = prefix + (event.get("event") or "")
+        return wire.encode(name, data, entry.position, event.get("retry"))
 
     async def message_stream(self, listener: MessageQueueListener) -> AsyncGenerator[Any, None]:
         """
@@ -196,7 +203,7 @@ class SyncDatabaseChannel(AbstractChannel):
         if not (listener.is_running() if is_own else row.running):
             return
         try:
-            async with Stream(hub, self.row, row) as stream, ending(stream, listener):
+            async with Stream(hub, [Part(self.row, row)]) as stream, ending(stream, listener):
                 async for event in self._events(stream, listener):
                     yield event
         finally:
@@ -210,7 +217,7 @@ class SyncDatabaseChannel(AbstractChannel):
         return self._watch_after(hub, head)
 
     async def _watch_after(self, hub: Hub, position: int) -> AsyncGenerator[Any, None]:
-        async with Stream(hub, self.row, last_event_id=position) as stream:
+        async with Stream(hub, [Part(self.row)], position) as stream:
             async for event in self._events(stream, MessageQueueListener()):
                 yield event
 

@@ -1,4 +1,4 @@
-"""A channel's latest entries in memory, and their way to its streams."""
+"""The latest entries of channels in memory, and their way to the streams of just those."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from eric_sse_django.entry import Entry
 
-# Characters of one channel's ring: bounds memory where messages are large.
+# Characters of one ring: bounds memory where messages are large.
 RING_BYTES = 4_194_304
 
 
@@ -17,29 +17,49 @@ class Batch:
     """
     Entries that go out together, oldest first. Shared by all streams that get all of it.
 
-    Its bytes are joined once, whoever asks first.
+    Its bytes are joined once, whoever asks first. `named` tells that each names its channel.
     """
 
-    __slots__ = ("_chunk", "entries", "position", "size")
+    __slots__ = ("_chunk", "_named", "_perishes_at", "entries", "position", "size")
 
-    def __init__(self, entries: Sequence[Entry]) -> None:
+    def __init__(self, entries: Sequence[Entry], named: bool = False) -> None:
         self.entries = entries
         self.position = entries[-1].position
         self.size = sum(entry.size for entry in entries)
+        self._named = named
         self._chunk: bytes | None = None
+        ends = [entry.expires_at for entry in entries if entry.expires_at is not None]
+        self._perishes_at = min(ends) if ends else None
 
     def chunk(self, encode: Callable[[Entry], bytes]) -> bytes:
         """Return its entries' frames in one bytes object, the same one at each call."""
         if self._chunk is None:
-            self._chunk = b"".join([entry.frame(encode) for entry in self.entries])
+            frame = Entry.named_frame if self._named else Entry.frame
+            self._chunk = b"".join([frame(entry, encode) for entry in self.entries])
         return self._chunk
+
+    def fresh(self) -> Batch | None:
+        """Return the batch of what has not expired: mostly itself; None for nothing."""
+        now = time.time()
+        if self._perishes_at is None or now < self._perishes_at:
+            return self
+        left = [entry for entry in self.entries if not entry.is_expired(now)]
+        return Batch(left, self._named) if left else None
+
+
+class Addressee(Protocol):
+    """One of a stream's channels, with the listener and owner (or None) that it is for."""
+
+    channel: int
+    listener: int | None
+    owner: Any
 
 
 class Subscriber(Protocol):
-    """What a feed hands batches to: a stream."""
+    """What a feed hands batches to: a stream, by its parts."""
 
-    listener: int | None
-    owner: Any
+    @property
+    def parts(self) -> Sequence[Addressee]: ...
 
     def push(self, batch: Batch) -> None: ...
 
@@ -48,14 +68,15 @@ class Subscriber(Protocol):
 
 class Feed:
     """
-    One channel's part of the hub: its ring, and its streams by how they are addressed.
+    What streams of the same channels share: a ring, and who of them is addressed how.
 
-    The ring holds every entry of the channel with a position over `floor`, up to the
+    The ring holds every entry of the channels with a position over `floor`, up to the
     hub's position. Only for the hub's loop: nothing here waits or locks.
     """
 
-    def __init__(self, channel: int, position: int, ring_messages: int) -> None:
-        self.channel = channel
+    def __init__(self, channels: tuple[int, ...], position: int, ring_messages: int) -> None:
+        self.channels = channels
+        self.named = len(channels) > 1
         self.floor = position
         self.streams: set[Subscriber] = set()
         self.quiet_since: float | None = None
@@ -63,33 +84,31 @@ class Feed:
         self._ring_messages = ring_messages
         self._ring_bytes = 0
         self._by_listener: dict[int, set[Subscriber]] = {}
-        self._by_owner: dict[Any, set[Subscriber]] = {}
+        self._by_owner: dict[tuple[int, Any], set[Subscriber]] = {}
 
     def add(self, stream: Subscriber) -> None:
         self.streams.add(stream)
         self.quiet_since = None
-        if stream.listener is not None:
-            self._by_listener.setdefault(stream.listener, set()).add(stream)
-        if stream.owner is not None:
-            self._by_owner.setdefault(stream.owner, set()).add(stream)
+        for part in stream.parts:
+            if part.listener is not None:
+                self._by_listener.setdefault(part.listener, set()).add(stream)
+            if part.owner is not None:
+                self._by_owner.setdefault((part.channel, part.owner), set()).add(stream)
 
     def discard(self, stream: Subscriber) -> None:
         """Take a stream out; one that is not in changes nothing."""
         self.streams.discard(stream)
         if not self.streams:
             self.quiet_since = time.monotonic()
-        _discard(self._by_listener, stream.listener, stream)
-        _discard(self._by_owner, stream.owner, stream)
+        for part in stream.parts:
+            _discard(self._by_listener, part.listener, stream)
+            _discard(self._by_owner, (part.channel, part.owner), stream)
 
-    def since(self, position: int, listener: int | None, owner: Any) -> list[Entry] | None:
-        """Return what came after `position` for a listener; None: the ring begins later."""
+    def since(self, position: int, gets: Callable[[Entry], bool]) -> list[Entry] | None:
+        """Return what came after `position` and who asks gets; None: the ring begins later."""
         if position < self.floor:
             return None
-        newest_first = (
-            entry
-            for entry in _while_after(reversed(self._ring), position)
-            if entry.addressed(listener, owner)
-        )
+        newest_first = filter(gets, _while_after(reversed(self._ring), position))
         return list(newest_first)[::-1]
 
     def skip_to(self, position: int) -> None:
@@ -101,7 +120,7 @@ class Feed:
             stream.fall_back()
 
     def take(self, entries: list[Entry]) -> None:
-        """Keep the channel's next entries, and hand each to the streams it is for."""
+        """Keep the channels' next entries, and hand each to the streams it is for."""
         self._keep(entries)
         if not self.streams:
             return
@@ -118,11 +137,11 @@ class Feed:
     def _recipients(self, entry: Entry) -> Collection[Subscriber]:
         if entry.listener is not None:
             return self._by_listener.get(entry.listener, ())
-        return self._by_owner.get(entry.owner, ())
+        return self._by_owner.get((entry.channel, entry.owner), ())
 
     def _hand(self, entries: list[Entry], streams: Iterable[Subscriber]) -> None:
         if entries:
-            batch = Batch(entries)
+            batch = Batch(entries, self.named)
             for stream in streams:
                 stream.push(batch)
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextlib
 import contextvars
 import logging
-import os
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Protocol
 
 from eric_sse_django import notifier, wakes
+from eric_sse_django.hub import hubs
 from eric_sse_django.hub.database_thread import FIRST, DatabaseThread
 from eric_sse_django.hub.feed import Subscriber
+from eric_sse_django.hub.feeds import LINGER_S
 from eric_sse_django.hub.records import Records
-from eric_sse_django.hub.tail import LINGER_S, Tail
+from eric_sse_django.hub.tail import Tail
 
 logger = logging.getLogger(__name__)
 
@@ -31,11 +31,16 @@ CANCEL_AGAIN_S = 0.05
 class Served(Subscriber, Protocol):
     """What a hub serves: a stream."""
 
-    channel: int
+    def is_subject_to(self, subjects: frozenset[str]) -> bool: ...
 
     def on_tick(self, now: float) -> None: ...
 
     def end(self, reason: str) -> None: ...
+
+
+def channels_of(stream: Subscriber) -> Iterable[int]:
+    """Return the channels that a stream is of."""
+    return (part.channel for part in stream.parts)
 
 
 class Hub:
@@ -54,6 +59,8 @@ class Hub:
         self._thread = DatabaseThread("eric-sse-hub")
         self.run = self._thread.run
         self.tail = Tail(self._thread.run_first, self.records.counters)
+        self.tail.revoked.tell = self._on_revoked
+        self.revocation_watchers: set[Callable[[], None]] = set()
         self._used_at = time.monotonic()
         self._unsubscribe: Callable[[], None] | None = None
         self._closed = False
@@ -68,10 +75,10 @@ class Hub:
     def for_running_loop() -> Hub:
         """Return the running loop's hub; the first call makes and starts it."""
         loop = asyncio.get_running_loop()
-        hub = _hubs.get(loop)
+        hub = hubs.of(loop)
         if hub is None:
-            _forget_closed_loops()
-            hub = _hubs[loop] = Hub(loop)
+            hub = Hub(loop)
+            hubs.add(loop, hub)
         hub._used_at = time.monotonic()
         return hub
 
@@ -85,7 +92,7 @@ class Hub:
         """Serve a stream from here on; a hub that stops ends it at once."""
         self.streams.add(stream)
         self.records.opened(stream)
-        self.tail.feed_of(stream.channel).add(stream)
+        self.tail.feed_of(*channels_of(stream)).add(stream)
         if self._closed or self.draining:
             stream.end("hub closed" if self._closed else "draining")
 
@@ -96,7 +103,7 @@ class Hub:
         self._used_at = time.monotonic()
         self.streams.discard(stream)
         self.records.ended(stream)
-        feed = self.tail.feeds.get(stream.channel)
+        feed = self.tail.feeds.found(channels_of(stream))
         if feed is not None:
             feed.discard(stream)
         self._write_soon()
@@ -127,6 +134,13 @@ class Hub:
         """End all streams, each with a `retry:` of its own. Safe from any thread."""
         self.draining = True
         self._soon(self._end_streams, "draining")
+
+    def _on_revoked(self, subjects: frozenset[str]) -> None:
+        for stream in tuple(self.streams):
+            if stream.is_subject_to(subjects):
+                stream.end("revoked")
+        for look_again in tuple(self.revocation_watchers):
+            look_again()
 
     def _soon(self, function: Callable[..., None], *args: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has closed
@@ -159,7 +173,7 @@ class Hub:
         self._tick = self._loop.call_later(TICK_S, self._on_tick)
         for stream in tuple(self.streams):
             stream.on_tick(now)
-        self.tail.forget_quiet(now)
+        self.tail.feeds.forget_quiet(now)
         self._write_soon()
         if self._is_idle(now):
             self._spawn(self.close())
@@ -202,7 +216,7 @@ class Hub:
     @staticmethod
     async def close_all() -> None:
         """Close the running loop's hub, if there is one."""
-        hub = _hubs.get(asyncio.get_running_loop())
+        hub = hubs.of(asyncio.get_running_loop())
         if hub is not None:
             await hub.close()
 
@@ -217,34 +231,8 @@ class Hub:
     def forget(self) -> None:
         """Have nobody find or call this hub again."""
         self._closed = True
-        _hubs.pop(self._loop, None)
+        hubs.discard(self._loop)
         self.records.retire()
         if self._unsubscribe is not None:
             self._unsubscribe()
         self._tick.cancel()
-
-
-# Not weak: a hub refers to its loop, so a WeakKeyDictionary would never let go of it.
-_hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
-
-
-def _forget_closed_loops() -> None:
-    for loop, hub in tuple(_hubs.items()):
-        if loop.is_closed():
-            hub.abandon(0)
-
-
-def all_hubs() -> list[Hub]:
-    """Return the hubs of this process's loops."""
-    return list(_hubs.values())
-
-
-def abandon_all() -> None:
-    """Close this process's hubs, whose loops will not run again; waits 2 s for each at most."""
-    for hub in all_hubs():
-        hub.abandon()
-
-
-os.register_at_fork(after_in_child=_hubs.clear)
-# Daphne, hypercorn and granian end so; uvicorn by the signal itself, after streams have ended.
-atexit.register(abandon_all)

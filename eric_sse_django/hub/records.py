@@ -22,20 +22,20 @@ class Records:
         self.cursors = cursors.Cursors()
         self.counters = totals.of_new_hub()
         self._presence = presence.Presence()
-        self._keys: dict[Any, int] = {}
+        self._keys: dict[Any, list[int]] = {}
         self._delivered = 0
 
     def opened(self, stream: Any) -> None:
         """Note that a stream is open. A watcher's writes no row."""
         self.counters.opened += 1
-        if stream.listener is not None:
-            self._keys[stream] = self._presence.opened(stream.listener)
+        listeners = [part.listener for part in stream.parts if part.listener is not None]
+        if listeners:
+            self._keys[stream] = [self._presence.opened(listener) for listener in listeners]
 
     def ended(self, stream: Any) -> None:
         """Note that a stream has ended."""
         self.counters.ended[stream.reason] += 1
-        key = self._keys.pop(stream, None)
-        if key is not None:
+        for key in self._keys.pop(stream, ()):
             self._presence.ended(key)
 
     def due(self, now: float) -> bool:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from eric_sse_django import conf, log, notifier
-from eric_sse_django.entry import Entry
+from eric_sse_django.entry import NO_CHANNEL, REVOKE, Entry
 from eric_sse_django.hub.counters import Counters
 from eric_sse_django.hub.feed import Feed
+from eric_sse_django.hub.feeds import Feeds
 from eric_sse_django.hub.lookout import Lookout
 from eric_sse_django.hub.read_limit import ReadLimit
+from eric_sse_django.hub.revoked import Revoked
 from eric_sse_django.outage import Outage
 
 logger = logging.getLogger(__name__)
@@ -27,21 +30,21 @@ CHANNELS_IN_QUERY = 100
 # Seconds without a look at the log after which its streams read it themselves: a trim
 # may have removed (after 60 s at the earliest) what was not read here.
 BLIND_S = 30.0
-# Seconds that a channel's ring outlives its last stream: who reconnects after a blip
-# is served from memory.
-LINGER_S = 30.0
+# Seconds a look may take beyond the poll interval: longer, and the loop or the query hangs.
+STUCK_S = 10.0
 
 
 class Tail:
     """
-    Follows the log: every entry up to `position` has been handed to its channel's feed.
+    Follows the log: every entry up to `position` has been handed to its channel's feeds.
 
     `run` calls a function on the hub's database thread. Only for the hub's loop.
     """
 
     def __init__(self, run: Callable[..., Awaitable[Any]], counters: Counters) -> None:
         self.position = 0
-        self.feeds: dict[int, Feed] = {}
+        self.feeds = Feeds()
+        self.revoked = Revoked()
         self.lookout = Lookout(run)
         self.wakers: set[Callable[[], None]] = set()
         self._run = run
@@ -51,19 +54,21 @@ class Tail:
         self._outage = Outage(logger, "reading the log")
         self._looked_at = time.monotonic()
 
-    def feed_of(self, channel: int) -> Feed:
-        """Return the channel's feed; reads that begin from now on cover it."""
-        feed = self.feeds.get(channel)
-        if feed is None:
-            feed = Feed(channel, self.position, conf.get("RING_MESSAGES"))
-            self.feeds[channel] = feed
-        return feed
+    @property
+    def outage(self) -> Outage:
+        """What it does that may fail: reading the log."""
+        return self._outage
 
-    def forget_quiet(self, now: float) -> None:
-        """Forget the channels whose last stream left LINGER_S ago."""
-        for channel, feed in tuple(self.feeds.items()):
-            if feed.quiet_since is not None and now - feed.quiet_since > LINGER_S:
-                del self.feeds[channel]
+    def trouble(self) -> str | None:
+        """Return why it does not follow the log, None while it does. From any thread."""
+        unseen_s = time.monotonic() - self._looked_at
+        is_late = unseen_s > conf.get("POLL_INTERVAL_S") + STUCK_S
+        late = f"the log was not looked at for {unseen_s:.0f} s" if is_late else None
+        return self._outage.trouble or late
+
+    def feed_of(self, *channels: int) -> Feed:
+        """Return the feed of these channels; reads that begin from now on cover it."""
+        return self.feeds.of(channels, self.position)
 
     async def look(self) -> None:
         """Wait until the log has been looked at, beginning from now."""
@@ -109,6 +114,7 @@ class Tail:
                     head,
                 )
             if head < self.position or time.monotonic() - self._looked_at > BLIND_S:
+                await self._read_notices(head)
                 self._skip_to(head)
             before = self.position
             while self.position < head:
@@ -126,33 +132,44 @@ class Tail:
                 wake()
 
     async def _read(self, head: int) -> None:
-        covered = set(self.feeds)
-        entries: list[Entry] = []
-        reached = head
-        if covered:
-            rows = self._limit.rows
-            channels = covered if len(covered) <= CHANNELS_IN_QUERY else None
-            found = await self._run(log.tail, self.position, head, channels, rows)
-            entries = self._limit.fit(found)
-            if len(entries) < len(found) or len(found) == rows:
-                reached = entries[-1].position
-        self._hand_out(entries, reached, covered)
+        self.feeds.born.clear()
+        rows = self._limit.rows
+        found = await self._run(log.tail, self.position, head, self._channels(), rows)
+        entries = self._limit.fit(found)
+        is_all = len(entries) == len(found) < rows
+        self._hand_out(entries, head if is_all else entries[-1].position)
 
-    def _hand_out(self, entries: list[Entry], reached: int, covered: set[int]) -> None:
-        by_channel: dict[int, list[Entry]] = {}
-        for entry in entries:
-            by_channel.setdefault(entry.channel, []).append(entry)
+    def _channels(self) -> set[int] | None:
+        """Return those to read, with what is told to all hubs; None for all there are."""
+        channels = self.feeds.channels()
+        return {NO_CHANNEL, *channels} if len(channels) <= CHANNELS_IN_QUERY else None
+
+    def _hand_out(self, entries: list[Entry], reached: int) -> None:
+        self._obey([entry for entry in entries if entry.channel == NO_CHANNEL])
         self.position = reached
         if entries:
             # The first has waited longest; one sample a read costs nothing.
             self._counters.handed_out(entries[0].age_s(time.time()))
-        for channel, feed in tuple(self.feeds.items()):
-            if channel not in covered:
-                feed.skip_to(reached)  # it came while the others' entries were read
-            elif channel in by_channel:
-                feed.take(by_channel[channel])
+        for feed, its_own in self.feeds.share_out(entries):
+            feed.take(its_own)
+        for feed in self.feeds.born:
+            feed.skip_to(reached)  # it came while the others' entries were read
+
+    def _obey(self, notices: Sequence[Entry]) -> None:
+        """Do what is told to all hubs: before what was published later goes out."""
+        for notice in notices:
+            if notice.type == REVOKE:
+                self.revoked.note(notice.position, frozenset(json.loads(notice.payload)))
+
+    async def _read_notices(self, head: int) -> None:
+        """Obey what is told to all hubs up to `head`: the streams' own reads miss it."""
+        after = self.position
+        while after < head:
+            notices = await self._run(log.tail, after, head, {NO_CHANNEL}, READ_ROWS)
+            self._obey(notices)
+            after = notices[-1].position if len(notices) == READ_ROWS else head
 
     def _skip_to(self, head: int) -> None:
         self.position = head
-        for feed in tuple(self.feeds.values()):
+        for feed in self.feeds:
             feed.skip_to(head)

@@ -17,6 +17,7 @@ from eric_sse_django.log.glimpse import glimpse
 from eric_sse_django.log.lagging import lagging
 from eric_sse_django.log.latest import Glance, latest
 from eric_sse_django.log.locks import lock_free
+from eric_sse_django.log.merge import read_all
 from eric_sse_django.log.moment import position_at
 from eric_sse_django.log.page import Page
 from eric_sse_django.log.read import END, read, tail, waiting
@@ -50,6 +51,7 @@ __all__ = [
     "pending",
     "position_at",
     "read",
+    "read_all",
     "row",
     "sequence",
     "tail",

@@ -19,6 +19,7 @@ from eric_sse_django.models.revocation import (
     subject_of_listener,
     subject_of_session,
     subject_of_user,
+    subjects_of,
 )
 
 __all__ = [
@@ -40,4 +41,5 @@ __all__ = [
     "subject_of_listener",
     "subject_of_session",
     "subject_of_user",
+    "subjects_of",
 ]

@@ -41,3 +41,13 @@ def subject_of_session(session_key: str) -> str:
 def subject_of_listener(listener: Any) -> str:
     """Return the subject that is a listener (a row, or its key)."""
     return f"listener:{getattr(listener, 'pk', listener)}"
+
+
+def subjects_of(listener: Any, owner: Any) -> frozenset[str]:
+    """Return the subjects whose revocation ends the stream of a listener (by keys, or None)."""
+    subjects = set()
+    if listener is not None:
+        subjects.add(subject_of_listener(listener))
+    if owner is not None:
+        subjects.add(subject_of_user(owner))
+    return frozenset(subjects)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
@@ -12,9 +13,9 @@ from django.db import Error as DatabaseError
 
 from eric_sse_django import log
 from eric_sse_django.entry import CONTROLS, REPLAY, STOP, Entry
-from eric_sse_django.hub import Batch, Hub, ReadLimit
-from eric_sse_django.models import Channel, Listener
+from eric_sse_django.hub import Batch, Feed, Hub, ReadLimit, channels_of
 from eric_sse_django.streaming.buffer import Buffer
+from eric_sse_django.streaming.part import Part
 
 T = TypeVar("T")
 
@@ -27,25 +28,19 @@ LOOK_TIMEOUT_S = 5.0
 
 class Follower:
     """
-    A place in a channel, as one listener or (without one) a watcher sees it.
+    A place in the log, as the parts of one stream see it.
 
     Memory is bounded: what does not fit is dropped, and read again from the log. Only for
     the hub's loop.
     """
 
-    def __init__(
-        self, hub: Hub, channel: Channel, listener: Listener | None, last_event_id: int | None
-    ) -> None:
-        self.channel: int = channel.pk
-        self.listener: int | None = listener.pk if listener else None
-        self.owner: Any = listener.owner_id if listener else None
+    def __init__(self, hub: Hub, parts: Sequence[Part], last_event_id: int | None) -> None:
+        self.parts = parts
         self.reason: str | None = None
         self.behind = True
         self.cursor = self._obeyed = 0
         self._hub = hub
         self._asked = last_event_id
-        self._start = listener.start if listener else 0
-        self._stored = listener.cursor if listener else None
         self._last: str | None = None  # the reason to end once the buffer is empty
         self._beat = False
         self._buffer = Buffer()
@@ -59,19 +54,26 @@ class Follower:
             self._wake()
 
     async def _find_start(self) -> None:
-        """Take its first position: Last-Event-ID, else the cursor, else now."""
+        """Have each part take its first place, once the hub has come as far."""
         tail = self._hub.tail
-        if self.listener is not None:
-            self._stored = max(self._stored or 0, self._hub.unwritten(self.listener))
-        if max(self._asked or 0, self._stored or 0) > tail.position:
+        for part in self.parts:
+            if part.listener is not None:
+                part.stored = max(part.stored, self._hub.unwritten(part.listener))
+        if max(self._asked or 0, *(part.stored for part in self.parts)) > tail.position:
             # The client was served by a process that is ahead of us.
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(tail.look(), LOOK_TIMEOUT_S)
-        first = self._asked if self._asked is not None else self._stored
-        if first is None:
-            first = tail.position
-        self.cursor = min(max(first, self._start), tail.position)
+        for part in self.parts:
+            part.begin(self._asked, tail.position)
+        self.cursor = min(part.after for part in self.parts)
         self._obeyed = tail.position
+
+    def _feed(self) -> Feed:
+        return self._hub.tail.feed_of(*channels_of(self))
+
+    def _gets(self, entry: Entry) -> bool:
+        """Whether an entry of its channels is for it."""
+        return any(part.channel == entry.channel and part.gets(entry) for part in self.parts)
 
     # What the hub calls ---------------------------------------------------------
 
@@ -100,15 +102,23 @@ class Follower:
             return
         self._obeyed = control.position
         if control.type == REPLAY:
-            back = json.loads(control.payload)
-            self.cursor = self._stored = min(self.cursor, back)
-            self.fall_back()
+            self._go_back(control.listener, min(self.cursor, json.loads(control.payload)))
             return
         reason = "stopped" if control.type == STOP else "sent away"
         if self.behind:
             self.end(reason)
         self._last = reason  # what came before it is in the buffer, and is sent
         self._wake()
+
+    def _go_back(self, listener: int | None, position: int) -> None:
+        """Have one listener get again what followed a position, and the others go on."""
+        for part in self.parts:
+            if part.listener == listener:
+                part.after = part.stored = position
+            else:
+                part.after = max(part.after, self.cursor)
+        self.cursor = position
+        self.fall_back()
 
     # What its reader calls ------------------------------------------------------
 
@@ -124,7 +134,8 @@ class Follower:
             elif self._buffer:
                 batches = self._buffer.take()
                 self.cursor = batches[-1].position
-                return batches
+                if fresh := [batch for each in batches if (batch := each.fresh())]:
+                    return fresh
             elif self._last is not None:
                 self.end(self._last)
             else:
@@ -134,7 +145,7 @@ class Follower:
     async def _catch_up(self) -> Batch | None:
         """Return what follows the cursor; go live where memory reaches back to it."""
         tail = self._hub.tail
-        entries = tail.feed_of(self.channel).since(self.cursor, self.listener, self.owner)
+        entries = self._feed().since(self.cursor, self._gets)
         if entries is not None:
             # No await between the ring and going live: nothing can come in between.
             self.behind = False
@@ -145,18 +156,21 @@ class Follower:
             if found is None or self.cursor != after:
                 return None
             entries = self._limit.fit(found)
-            complete = len(found) < rows and len(entries) == len(found)
-            reached = target if complete else entries[-1].position
+            whole = len(entries) == len(found)
+            reached = found.reached if whole else entries[-1].position
         self.cursor = max(self.cursor, reached)
         messages = self._messages(entries)
         self._hub.records.counters.caught_up(messages, in_memory=not self.behind)
-        return Batch(messages) if messages else None
+        return Batch(messages, named=len(self.parts) > 1) if messages else None
 
-    async def _read(self, after: int, target: int, rows: int) -> list[Entry] | None:
+    async def _read(self, after: int, target: int, rows: int) -> log.Page | None:
         """Return a part of the log; None where there is to be another try."""
-        to = self.channel, self.listener, self.owner
+        to = [
+            (part.channel, part.listener, part.owner, max(after, part.after))
+            for part in self.parts
+        ]
         try:
-            return await self._unless_ended(self._hub.run(log.read, *to, after, target, rows))
+            return await self._unless_ended(self._hub.run(log.read_all, to, target, rows))
         except DatabaseError:
             # Returns when the database is back; the tail tells of it.
             await self._unless_ended(self._hub.tail.look())
@@ -172,7 +186,10 @@ class Follower:
                     self.end(self._last)
                 entries = entries[:index]
                 break
-        return [entry for entry in entries if entry.type not in CONTROLS]
+        now = time.time()
+        return [
+            entry for entry in entries if entry.type not in CONTROLS and not entry.is_expired(now)
+        ]
 
     async def _unless_ended(self, work: Coroutine[Any, Any, T]) -> T | None:
         """Return what `work` gives; None when the stream is ended before."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any
 
 from django.db import Error as DatabaseError
@@ -13,9 +13,10 @@ from django.db import Error as DatabaseError
 from eric_sse_django import conf, log, wire
 from eric_sse_django.entry import Entry
 from eric_sse_django.hub import Batch, Hub
-from eric_sse_django.models import Channel, Listener
+from eric_sse_django.models import Listener
 from eric_sse_django.streaming.clock import Clock
 from eric_sse_django.streaming.follower import Follower
+from eric_sse_django.streaming.part import Part
 
 Encode = Callable[[Entry], bytes]
 Write = Callable[[bytes, bool], Awaitable[None]]
@@ -23,7 +24,7 @@ Write = Callable[[bytes, bool], Awaitable[None]]
 
 class Stream(Follower):
     """
-    One reader of a channel: a listener's, or (without one) a watcher's.
+    One reader of a channel, or of several: a listener's, or a watcher's.
 
     Use it as an async context manager; it is attached to the running loop's hub in
     between. Then either serve() it, or take its entries().
@@ -32,23 +33,25 @@ class Stream(Follower):
     def __init__(
         self,
         hub: Hub,
-        channel: Channel,
-        listener: Listener | None = None,
+        parts: Sequence[Part],
         last_event_id: int | None = None,
         ends_at: float | None = None,
         as_of: int | None = None,
+        subjects: frozenset[str] = frozenset(),
     ) -> None:
         """
         `ends_at` is the time.monotonic() at which it ends, were it younger than its age.
 
-        `as_of` is the hub's position before the listener was looked up: where it is the same
+        `as_of` is the hub's position before the listeners were looked up: where it is the same
         when the stream begins, no stop can have been missed, and a query is saved.
+
+        `subjects` are those whose revocation ends it, beside its listeners and their owners.
         """
-        super().__init__(hub, channel, listener, last_event_id)
+        super().__init__(hub, parts, last_event_id)
         self.was_cut = False
         self.sent = 0
-        self._runs = bool(listener and listener.running)
         self._as_of = as_of
+        self._subjects = subjects
         self._marked = 0
         self._clock = Clock(ends_at)
         self._writer: asyncio.Task[Any] | None = None
@@ -61,19 +64,35 @@ class Stream(Follower):
         await self._find_start()
         self._marked = self.cursor
         self._hub.attach(self)
-        self._seen()
-        if self._runs and self._obeyed != self._as_of:
+        self._note(acknowledged=self._asked is not None)
+        if self._obeyed != self._as_of:
             try:
-                await self._check_runs()
+                await self._check_since()
             except BaseException:
                 self.close()
                 raise
         return self
 
-    async def _check_runs(self) -> None:
-        # It may have been stopped after it was looked up, and before we were attached.
+    async def _check_since(self) -> None:
+        """End it for what was told after it was let in, and before it was attached."""
+        if self._as_of is not None and self.is_subject_to(
+            self._hub.tail.revoked.since(self._as_of)
+        ):
+            self.end("revoked")
+        running = [part.listener for part in self.parts if part.listener and part.runs]
+        if running:
+            await self._check_running(running)
+
+    def is_subject_to(self, subjects: frozenset[str]) -> bool:
+        """Whether the revocation of some subjects ends it."""
+        if not subjects:
+            return False
+        mine = self._subjects.union(*(part.subjects() for part in self.parts))
+        return not subjects.isdisjoint(mine)
+
+    async def _check_running(self, listeners: Sequence[int]) -> None:
         try:
-            runs = await self._hub.run(_runs, self.listener)
+            runs = await self._hub.run(_all_run, listeners)
         except (DatabaseError, RuntimeError):  # the second: the hub closed meanwhile
             self.end("database away")
         else:
@@ -87,7 +106,7 @@ class Stream(Follower):
         """Leave the hub. Never waits, and may be called twice."""
         self.end("closed")
         self._writer = None
-        self._seen()
+        self._note(acknowledged=False)
         self._hub.detach(self)
         self._buffer.clear()
 
@@ -145,7 +164,7 @@ class Stream(Follower):
         retry_ms: int = conf.get("RETRY_MS")
         if self._hub.draining:
             retry_ms = 1_000 + int(random.random() * 1_000 * conf.get("DRAIN_S"))
-        elif self.reason in ("age", "stopped", "sent away"):
+        elif self.reason in ("age", "stopped", "sent away", "revoked"):
             retry_ms = int(retry_ms * random.uniform(0.1, 1))
         await write(wire.farewell(retry_ms), False)
 
@@ -163,7 +182,7 @@ class Stream(Follower):
     def _heartbeat(self) -> bytes:
         """Return a comment, or the log's position where the client's id has left the ring."""
         tail = self._hub.tail
-        if self.behind or self._buffer or self._marked >= tail.feed_of(self.channel).floor:
+        if self.behind or self._buffer or self._marked >= self._feed().floor:
             return wire.HEARTBEAT
         self.cursor = self._marked = tail.position
         return wire.mark(tail.position)
@@ -189,17 +208,22 @@ class Stream(Follower):
         self._serve(self.cursor)
 
     def _serve(self, position: int) -> None:
-        if self.listener is not None and position > (self._stored or 0):
-            self._stored = position
-            self._hub.reached(self.listener, position)
+        for part in self.parts:
+            if part.listener is not None and position > part.stored and not part.by_client:
+                part.stored = position
+                self._hub.reached(part.listener, position)
 
-    def _seen(self) -> None:
-        if self.listener is not None:
-            self._hub.reached(self.listener, 0)
+    def _note(self, acknowledged: bool) -> None:
+        """Note that the listeners were seen, and what a client has told that it has."""
+        for part in self.parts:
+            if part.listener is not None:
+                told = acknowledged and part.by_client
+                self._hub.reached(part.listener, part.after if told else 0)
 
 
-def _runs(listener: int) -> bool:
-    return Listener.objects.using(log.database()).filter(pk=listener, running=True).exists()
+def _all_run(listeners: Sequence[int]) -> bool:
+    rows = Listener.objects.using(log.database()).filter(pk__in=listeners, running=True)
+    return rows.count() == len(listeners)
 
 
 def _cancelled_by_others(task: asyncio.Task[Any] | None) -> bool:

@@ -73,7 +73,7 @@ async def test_a_ticket_opens_the_stream(application, site, listener):
             "content-type": "text/event-stream; charset=utf-8",
             "cache-control": "no-store, no-transform",
             "x-accel-buffering": "no",
-            "vary": "Cookie",
+            "vary": "Cookie, Origin",
         }
         await site.publish({"id": 1})
         event = await response.event()
@@ -125,7 +125,7 @@ async def test_who_accepts_no_event_stream_is_told(application, accept, status):
     assert response.status == status
 
 
-@pytest.mark.parametrize("below", ["", "/", "a/b", "a", "a/b/c/", "/a/", "a//", "//"])
+@pytest.mark.parametrize("below", ["/", "a/b", "a", "a/b/c/", "/a/", "a//", "//"])
 async def test_below_the_prefix_there_are_only_streams(application, below):
     response = await answer(application, f"/events/{below}")
     assert response.status == 404
@@ -283,7 +283,7 @@ async def test_a_stopped_or_removed_listener_ends_its_clients_for_good(
 
 
 async def test_a_stream_ends_when_its_ticket_does(application, site, listener, fast_ticks):
-    async with Response(application, path(max_age_s=0.05)) as response:
+    async with Response(application, path(max_age_s=0.5)) as response:
         assert response.status == 200
         await response.end()
     assert response.reader.retry_ms is not None
@@ -386,7 +386,7 @@ async def test_with_the_database_away_clients_are_asked_to_come_back(
     def away(*args):
         raise OperationalError("gone")
 
-    monkeypatch.setattr(admission, "channel_row", away)
+    monkeypatch.setattr(admission, "places", away)
     response = await answer(application, path())
     assert (response.status, response.complete) == (200, True)
     assert 3_000 <= response.reader.retry_ms <= 6_000
@@ -398,7 +398,7 @@ async def test_a_database_that_hangs_is_waited_for_only_so_long(
 ):
     monkeypatch.setattr(base, "ADMIT_TIMEOUT_S", 0.02)
     answered = threading.Event()
-    monkeypatch.setattr(admission, "channel_row", lambda name: answered.wait(30))
+    monkeypatch.setattr(admission, "places", lambda name: answered.wait(30))
     response = await answer(application, path())
     assert response.status == 200
     assert not answered.is_set()  # it was not the database that let us go
@@ -408,7 +408,7 @@ async def test_a_database_that_hangs_is_waited_for_only_so_long(
 async def test_a_bug_in_the_project_is_logged_and_ends_no_client_for_good(
     application, site, listener, monkeypatch, caplog
 ):
-    monkeypatch.setattr(admission, "channel_row", lambda name: 1 / 0)
+    monkeypatch.setattr(admission, "places", lambda name: 1 / 0)
     assert (await answer(application, path())).status == 200
     assert "ZeroDivisionError" in caplog.text
 

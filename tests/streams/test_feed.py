@@ -1,5 +1,7 @@
 """A channel's feed: its ring, and what it hands to whom."""
 
+from types import SimpleNamespace
+
 from eric_sse_django.entry import Entry
 from eric_sse_django.hub import feed as feed_module
 from eric_sse_django.hub.feed import Batch, Feed
@@ -10,10 +12,13 @@ def entry(position, listener=None, owner=None, payload="1"):
     return Entry(position, 1, listener, owner, "n", payload)
 
 
+def of(listener=None, owner=None):
+    return lambda entry: entry.addressed(listener, owner)
+
+
 class Listening:
     def __init__(self, feed, listener=None, owner=None):
-        self.listener = listener
-        self.owner = owner
+        self.parts = [SimpleNamespace(channel=1, listener=listener, owner=owner)]
         self.batches = []
         self.falls = 0
         feed.add(self)
@@ -30,7 +35,7 @@ class Listening:
 
 
 def test_broadcasts_are_joined_once_and_all_get_the_same_bytes():
-    feed = Feed(1, 0, 10)
+    feed = Feed((1,), 0, 10)
     one, two = Listening(feed, 1), Listening(feed)
     feed.take([entry(1), entry(2)])
     assert one.positions == two.positions == [1, 2]
@@ -47,7 +52,7 @@ def test_broadcasts_are_joined_once_and_all_get_the_same_bytes():
 
 
 def test_a_dispatch_goes_to_its_listener_and_an_owners_to_all_of_the_owners():
-    feed = Feed(1, 0, 10)
+    feed = Feed((1,), 0, 10)
     one, two, three = Listening(feed, 1, 7), Listening(feed, 2, 7), Listening(feed, 3)
     again, watcher = Listening(feed, 1, 7), Listening(feed)
     feed.take([entry(1), entry(2, listener=1), entry(3, owner=7), entry(4, listener=9), entry(5)])
@@ -57,14 +62,14 @@ def test_a_dispatch_goes_to_its_listener_and_an_owners_to_all_of_the_owners():
 
 
 def test_dispatches_to_nobody_here_do_not_split_a_run_of_broadcasts():
-    feed = Feed(1, 0, 10)
+    feed = Feed((1,), 0, 10)
     one = Listening(feed, 1)
     feed.take([entry(1), entry(2, listener=9), entry(3)])
     assert [len(batch.entries) for batch in one.batches] == [2]
 
 
 def test_who_left_gets_nothing_and_may_leave_twice():
-    feed = Feed(1, 0, 10)
+    feed = Feed((1,), 0, 10)
     one, two = Listening(feed, 1, 7), Listening(feed, 1, 7)
     assert feed.quiet_since is None
     feed.discard(one)
@@ -79,47 +84,47 @@ def test_who_left_gets_nothing_and_may_leave_twice():
 
 
 def test_the_ring_gives_what_came_after_a_position_to_whom_it_is_for():
-    feed = Feed(1, 10, 10)
+    feed = Feed((1,), 10, 10)
     feed.take([entry(11), entry(12, listener=1), entry(13, owner=7), entry(15)])
 
     def since(*args):
         found = feed.since(*args)
         return None if found is None else [entry.position for entry in found]
 
-    assert since(9, 1, 7) is None
-    assert since(10, 1, 7) == [11, 12, 13, 15]
-    assert since(11, 2, 7) == [13, 15]
-    assert since(11, None, None) == [15]
-    assert since(15, 1, 7) == since(99, 1, 7) == []
+    assert since(9, of(1, 7)) is None
+    assert since(10, of(1, 7)) == [11, 12, 13, 15]
+    assert since(11, of(2, 7)) == [13, 15]
+    assert since(11, of()) == [15]
+    assert since(15, of(1, 7)) == since(99, of(1, 7)) == []
 
 
 def test_the_ring_is_bounded_by_messages_and_by_bytes(monkeypatch):
-    feed = Feed(1, 0, 3)
+    feed = Feed((1,), 0, 3)
     feed.take([entry(position) for position in range(1, 6)])
     assert feed.floor == 2
-    assert feed.since(1, None, None) is None
-    assert len(feed.since(2, None, None)) == 3
+    assert feed.since(1, of()) is None
+    assert len(feed.since(2, of())) == 3
     monkeypatch.setattr(feed_module, "RING_BYTES", 10)
     feed.take([entry(6, payload="x" * 8)])
     assert feed.floor == 5
-    assert len(feed.since(5, None, None)) == 1
+    assert len(feed.since(5, of())) == 1
 
 
 def test_a_ring_of_no_messages_keeps_none():
-    feed = Feed(1, 0, 0)
+    feed = Feed((1,), 0, 0)
     feed.take([entry(1), entry(2)])
-    assert feed.since(1, None, None) is None
-    assert feed.since(2, None, None) == []
+    assert feed.since(1, of()) is None
+    assert feed.since(2, of()) == []
 
 
 def test_skipping_forgets_the_ring_and_sends_its_streams_to_the_log():
-    feed = Feed(1, 0, 10)
+    feed = Feed((1,), 0, 10)
     one = Listening(feed, 1)
     feed.take([entry(1)])
     feed.skip_to(50)
     assert one.falls == 1
-    assert feed.since(1, None, None) is None
-    assert feed.since(50, None, None) == []
+    assert feed.since(1, of()) is None
+    assert feed.since(50, of()) == []
 
 
 def test_a_batch_knows_its_end_and_size():

@@ -10,7 +10,7 @@ from eric_sse_django.hub.counters import Counters
 from eric_sse_django.hub.presence import Presence
 from eric_sse_django.models import OpenStream, ServerProcess
 from eric_sse_django.models.presence import LEASE_S
-from eric_sse_django.streaming import Stream
+from eric_sse_django.streaming import Part, Stream
 
 FACTS = {"streams": 0, "delivered": 0, "delay_p50_ms": 0.0, "delay_p99_ms": 0.0}
 
@@ -104,7 +104,10 @@ async def test_a_process_that_was_taken_for_dead_comes_back_with_its_streams(tra
 async def test_a_hub_writes_its_streams_and_gives_its_lease_back(hub):
     channel = await DatabaseChannel.acreate("orders")
     listener = await channel.aadd_listener()
-    async with Stream(hub, channel.row, listener.row), Stream(hub, channel.row):
+    async with (
+        Stream(hub, [Part(channel.row, listener.row)]),
+        Stream(hub, [Part(channel.row)]),
+    ):
         await hub.write_records()
         assert await open_streams() == [listener.row.pk]
         process = await sync_to_async(ServerProcess.objects.get)()

@@ -14,7 +14,7 @@ from eric_sse_django.database import operations
 from eric_sse_django.hub import Hub
 from eric_sse_django.message import Message
 from eric_sse_django.models import Listener, QueuedMessage
-from eric_sse_django.streaming import Stream
+from eric_sse_django.streaming import Part, Stream
 from eric_sse_django.streaming import follower as follower_module
 from tests.databases import on
 
@@ -178,7 +178,7 @@ async def test_who_comes_back_soon_is_served_from_memory(site, monkeypatch):
     first = await site.read(listener)
     await site.publish(1, 2, 3)
     await first.count(3)
-    monkeypatch.setattr(log, "read", None)  # would fail
+    monkeypatch.setattr(log, "read_all", None)  # would fail
     again = await site.read(listener, last_event_id=first.ids[0])
     assert await again.count(2) == ["2", "3"]
 
@@ -215,14 +215,14 @@ async def test_the_database_may_fail_amid_a_backlog(site, settings, monkeypatch)
     listener = await site.listener()
     await site.publish(1, 2)
     await site.at_head()
-    read, failures = log.read, [OperationalError("gone"), OperationalError("still")]
+    read, failures = log.read_all, [OperationalError("gone"), OperationalError("still")]
 
     def failing(*args):
         if failures:
             raise failures.pop()
         return read(*args)
 
-    monkeypatch.setattr(log, "read", failing)
+    monkeypatch.setattr(log, "read_all", failing)
     reader = await site.read(listener)
     assert await reader.count(2) == ["1", "2"]
     assert failures == []
@@ -234,7 +234,7 @@ async def test_a_stream_can_end_while_the_database_hangs(site, settings, monkeyp
     await site.publish(1)
     await site.at_head()
     ended = threading.Event()
-    monkeypatch.setattr(log, "read", lambda *args: ended.wait(30) and [])
+    monkeypatch.setattr(log, "read_all", lambda *args: ended.wait(30) and [])
     reader = await site.read(listener)
     await reader.until(lambda: reader.chunks)
     site.hub.drain()
@@ -267,7 +267,7 @@ async def test_a_heartbeat_moves_the_id_of_a_client_that_the_ring_has_left(
     floor = site.hub.tail.feed_of(site.channel.row.pk).floor
     await reader.until(lambda: int(reader.reader.last_event_id or 0) >= floor > 0)
     assert reader.events == []
-    await reader.until(lambda: reader.stream._stored >= floor)
+    await reader.until(lambda: reader.stream.parts[0].stored >= floor)
 
 
 async def test_a_stream_ends_at_its_age_and_says_when_to_come_back(site, settings, fast_ticks):
@@ -360,7 +360,7 @@ async def test_a_stop_between_lookup_and_attach_is_noticed(site):
     row = await Listener.objects.aget(pk=listener.row.pk)
     await listener.astop()
     await site.at_head()
-    stream = Stream(site.hub, site.channel.row, row)
+    stream = Stream(site.hub, [Part(site.channel.row, row)])
     async with stream:
         assert stream.reason == "stopped"
 
@@ -369,7 +369,7 @@ async def test_where_the_hub_stood_still_since_the_lookup_no_query_is_made(site,
     listener = await site.channel.aadd_listener()
     await listener.astart()
     position = await site.at_head()
-    monkeypatch.setattr("eric_sse_django.streaming.stream._runs", None)  # would fail
+    monkeypatch.setattr("eric_sse_django.streaming.stream._all_run", None)  # would fail
     reader = await site.read(listener.row, as_of=position)
     await listener.astop()
     assert await reader.ended() == "stopped"
@@ -440,7 +440,7 @@ async def test_a_stream_that_comes_to_a_closed_hub_ends(site):
     hub = site.hub
     await hub.ready()
     await hub.close()
-    async with Stream(hub, site.channel.row, listener) as stream:
+    async with Stream(hub, [Part(site.channel.row, listener)]) as stream:
         assert stream.reason == "hub closed"
 
 
@@ -469,7 +469,7 @@ async def test_what_a_failing_adapt_could_not_send_is_there_again(site):
     def encode(entry):
         raise ZeroDivisionError
 
-    async with Stream(site.hub, site.channel.row, listener) as stream:
+    async with Stream(site.hub, [Part(site.channel.row, listener)]) as stream:
         with pytest.raises(ZeroDivisionError):
             await stream.serve(write, encode)
     again = await site.read(listener)
@@ -479,7 +479,7 @@ async def test_what_a_failing_adapt_could_not_send_is_there_again(site):
 async def test_entries_do_not_turn_idle_waiting_into_work(site, settings, fast_ticks):
     settings.ERIC_SSE = {"HEARTBEAT_S": 0.02}
     listener = await site.listener()
-    async with Stream(site.hub, site.channel.row, listener) as stream:
+    async with Stream(site.hub, [Part(site.channel.row, listener)]) as stream:
         entries = stream.entries()
         coming = asyncio.ensure_future(entries.__anext__())
         await asyncio.sleep(0.05)

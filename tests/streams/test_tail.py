@@ -7,9 +7,10 @@ import pytest
 from django.db import OperationalError
 
 from eric_sse_django import log, notifier
-from eric_sse_django.entry import Entry
+from eric_sse_django.entry import NO_CHANNEL, REVOKE, Entry
 from eric_sse_django.hub import tail as tail_module
 from eric_sse_django.hub.counters import Counters
+from eric_sse_django.hub.feeds import LINGER_S
 from eric_sse_django.hub.tail import Tail
 from tests.streams.test_feed import Listening
 
@@ -24,8 +25,8 @@ class FakeLog:
         self.reads = []
         self.before_answer = None
 
-    def publish(self, position, channel=1):
-        self.entries.append(Entry(position, channel, None, None, "n", "1"))
+    def publish(self, position, channel=1, type="n", payload="1"):
+        self.entries.append(Entry(position, channel, None, None, type, payload))
         self.head = position
 
     async def run(self, function, *args):
@@ -68,26 +69,26 @@ async def test_it_starts_at_the_head(rows):
 async def test_one_read_serves_all_channels(rows, tail):
     streams = {channel: Listening(tail.feed_of(channel)) for channel in (1, 2)}
     for position in range(1, 7):
-        rows.publish(position, channel=position % 3)
+        rows.publish(position, channel=position % 3 or 3)
     await tail._look()
-    assert rows.reads == [{1, 2}]
+    assert rows.reads == [{NO_CHANNEL, 1, 2}]
     assert streams[1].positions == [1, 4]
     assert streams[2].positions == [2, 5]
     assert tail.position == 6
 
 
-async def test_without_channels_nothing_is_read_but_the_head(rows, tail):
+async def test_without_channels_only_what_is_told_to_all_hubs_is_read(rows, tail):
     rows.publish(7)
     await tail._look()
-    assert rows.reads == []
+    assert rows.reads == [{NO_CHANNEL}]
     assert tail.position == 7
 
 
 async def test_with_very_many_channels_all_rows_are_read(rows, tail, monkeypatch):
     monkeypatch.setattr(tail_module, "CHANNELS_IN_QUERY", 2)
-    streams = [Listening(tail.feed_of(channel)) for channel in range(3)]
+    streams = [Listening(tail.feed_of(channel)) for channel in (1, 2, 3)]
     rows.publish(1, channel=99)
-    rows.publish(2, channel=0)
+    rows.publish(2, channel=1)
     await tail._look()
     assert rows.reads == [None]
     assert [stream.positions for stream in streams] == [[2], [], []]
@@ -200,7 +201,47 @@ async def test_quiet_channels_are_forgotten_after_a_while(tail):
     stream = Listening(tail.feed_of(1))
     tail.feed_of(1).discard(stream)
     gone_at = tail.feed_of(1).quiet_since
-    tail.forget_quiet(gone_at + tail_module.LINGER_S)
-    assert 1 in tail.feeds
-    tail.forget_quiet(gone_at + tail_module.LINGER_S + 1)
-    assert 1 not in tail.feeds
+    tail.feeds.forget_quiet(gone_at + LINGER_S)
+    assert list(tail.feeds.channels()) == [1]
+    tail.feeds.forget_quiet(gone_at + LINGER_S + 1)
+    assert not tail.feeds.channels()
+    assert tail.feeds.found([1]) is None
+
+
+async def test_a_feed_of_several_channels_gets_them_in_the_logs_order(rows, tail):
+    both, one = Listening(tail.feed_of(2, 1)), Listening(tail.feed_of(1))
+    for position, channel in enumerate((2, 1, 3, 1, 2), start=1):
+        rows.publish(position, channel)
+    await tail._look()
+    assert both.positions == [1, 2, 4, 5]
+    assert one.positions == [2, 4]
+    assert tail.feed_of(1, 2) is tail.feed_of(2, 1)
+
+
+async def test_a_revocation_is_told_before_what_is_handed_out_with_it(rows, tail):
+    told = []
+    stream = Listening(tail.feed_of(1))
+    tail.revoked.tell = lambda subjects: told.append((subjects, list(stream.positions)))
+    rows.publish(1)
+    rows.publish(2, NO_CHANNEL, REVOKE, '["user:7"]')
+    rows.publish(3)
+    await tail._look()
+    assert told == [(frozenset({"user:7"}), [])]
+    assert stream.positions == [1, 3]
+    assert tail.revoked.since(1) == {"user:7"}
+    assert tail.revoked.since(2) == frozenset()
+
+
+async def test_who_stood_still_for_long_is_told_of_revocations_all_the_same(
+    rows, tail, monkeypatch
+):
+    told = []
+    tail.revoked.tell = told.append
+    monkeypatch.setattr(tail_module, "BLIND_S", -1)
+    monkeypatch.setattr(tail_module, "READ_ROWS", 1)
+    for position in (1, 2, 3):
+        rows.publish(position, NO_CHANNEL, REVOKE, f'["user:{position}"]')
+    rows.publish(4)
+    await tail._look()
+    assert told == [{"user:1"}, {"user:2"}, {"user:3"}]
+    assert tail.position == 4

@@ -1,0 +1,47 @@
+"""One channel of a stream, as a listener of it or a watcher sees it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eric_sse_django.entry import Entry
+from eric_sse_django.models import Channel, Listener, subjects_of
+
+
+class Part:
+    """
+    A channel with the listener whose messages are wanted, or (None) its broadcasts alone.
+
+    What it gets comes after `after`, which may be beyond the stream's cursor: the parts of
+    a stream begin at places of their own. `stored` is the listener's cursor as the database
+    has it, or is about to.
+    """
+
+    __slots__ = ("after", "by_client", "channel", "listener", "owner", "runs", "start", "stored")
+
+    def __init__(self, channel: Channel, listener: Listener | None = None) -> None:
+        self.channel: int = channel.pk
+        self.listener: int | None = listener.pk if listener else None
+        self.owner: Any = listener.owner_id if listener else None
+        self.runs = bool(listener and listener.running)
+        self.by_client = bool(
+            listener and listener.acknowledgement == Listener.Acknowledgement.CLIENT.value
+        )
+        self.start = listener.start if listener else 0
+        self.stored = listener.cursor if listener else 0
+        self.after = 0
+
+    def begin(self, asked: int | None, head: int) -> None:
+        """Take its first place: the one asked for, else the listener's cursor, else the head."""
+        first = asked
+        if first is None:
+            first = head if self.listener is None else self.stored
+        self.after = min(max(first, self.start), head)
+
+    def gets(self, entry: Entry) -> bool:
+        """Whether an entry of the channel is for it, and not from before it began."""
+        return entry.position > self.after and entry.addressed(self.listener, self.owner)
+
+    def subjects(self) -> frozenset[str]:
+        """Return those whose revocation ends it."""
+        return subjects_of(self.listener, self.owner)
