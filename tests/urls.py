@@ -9,7 +9,7 @@ import psutil
 from django.contrib import admin
 from django.db.backends.signals import connection_created
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.urls import path
+from django.urls import include, path
 
 from eric_sse_django.shortcuts import publish
 
@@ -54,5 +54,7 @@ def publishing(request: HttpRequest, channel: str, number: int) -> HttpResponse:
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("counters", counters),
+    path("health/", include("eric_sse_django.health.urls")),
+    path("metrics/", include("eric_sse_django.metrics.urls")),
     path("publish/<channel>/<int:number>", publishing),
 ]

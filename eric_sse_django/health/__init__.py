@@ -1,0 +1,5 @@
+"""Whether this process delivers: its hubs, its notifier, the database, the layer."""
+
+from eric_sse_django.health.parts import PARTS, TIMEOUT_S, Part, examine
+
+__all__ = ["PARTS", "TIMEOUT_S", "Part", "examine"]

@@ -1,0 +1,109 @@
+"""The counters of this process's hubs and notifier, as Prometheus metrics."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from itertools import accumulate
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+
+from eric_sse_django import notifier, wakes
+from eric_sse_django.delays import BOUNDS_S, Delays
+from eric_sse_django.hub import Counters, running_hubs, totals
+
+
+class EricSseCollector(Collector):
+    """
+    Reads the counters when it is asked; in between it costs nothing. Waits for nothing.
+
+    Every sample has the label `pid`: behind one address there may be several processes.
+    """
+
+    def collect(self) -> Iterator[Metric]:
+        self._pid = str(os.getpid())
+        sums, refused = totals.sums()
+        yield from self._streams(sums, refused)
+        yield from self._messages(sums)
+        yield from self._delays(sums)
+        yield from self._works()
+
+    def _streams(self, sums: Counters, refused: Mapping[str, int]) -> Iterator[Metric]:
+        count = sum(len(hub.streams) for hub in running_hubs())
+        yield self._gauge("streams", "Streams that are open now.", {"": count})
+        yield self._counter("streams_opened", "Streams that were opened.", {"": sums.opened})
+        ended = "Streams that have ended, by the reason."
+        yield self._counter("streams_ended", ended, sums.ended, "reason")
+        turned_away = "Requests that got no stream, by the status, or put off to come again."
+        yield self._counter("requests_refused", turned_away, refused, "why")
+
+    def _messages(self, sums: Counters) -> Iterator[Metric]:
+        delivered = {"": sums.delivered}
+        yield self._counter("messages_delivered", "Messages written to streams.", delivered)
+        replayed = {"log": sums.from_log, "memory": sums.from_memory}
+        behind = "Messages that streams which were behind have caught up with, by where from."
+        yield self._counter("messages_replayed", behind, replayed, "source")
+        resets = "Times a stream was told that retention removed what it had not seen."
+        yield self._counter("resets", resets, {"": sums.resets})
+        lagging = "Times a client was so slow that its stream reads the log again."
+        yield self._counter("lagging", lagging, {"": sums.lagging})
+        started = notifier.started()
+        sequenced = {"": started.sequenced if started else 0}
+        positions = "Messages that got their positions from this process."
+        yield self._counter("messages_sequenced", positions, sequenced)
+
+    def _delays(self, sums: Counters) -> Iterator[Metric]:
+        started = notifier.started()
+        to_positions = started.delays if started else Delays()
+        text = "Seconds from publishing to the buffers of the streams, once a read."
+        yield self._histogram("delivery_delay_seconds", text, sums.delays)
+        text = "Seconds from a wake to the look at the log."
+        yield self._histogram("wake_delay_seconds", text, sums.wake_delays)
+        text = "Seconds from a commit to the positions of its messages, once a batch."
+        yield self._histogram("sequencing_delay_seconds", text, to_positions)
+
+    def _works(self) -> Iterator[Metric]:
+        started = notifier.started()
+        troubles = {
+            "hub": [hub.tail.trouble() for hub in running_hubs()],
+            "notifier": [started.trouble()] if started else [],
+            "layer": [outage.trouble for outage in wakes.outages()],
+        }
+        works = {part: int(not any(found)) for part, found in troubles.items()}
+        yield self._gauge("works", "1 where a part of this process works, else 0.", works, "part")
+
+    def _gauge(
+        self, name: str, text: str, values: Mapping[str, int], label: str = ""
+    ) -> GaugeMetricFamily:
+        family = GaugeMetricFamily(f"eric_sse_{name}", text, labels=self._names(label))
+        for value, number in values.items():
+            family.add_metric(self._values(value), number)
+        return family
+
+    def _counter(
+        self, name: str, text: str, values: Mapping[str, int], label: str = ""
+    ) -> CounterMetricFamily:
+        family = CounterMetricFamily(f"eric_sse_{name}", text, labels=self._names(label))
+        for value, number in values.items():
+            family.add_metric(self._values(value), number)
+        return family
+
+    def _histogram(self, name: str, text: str, delays: Delays) -> HistogramMetricFamily:
+        family = HistogramMetricFamily(f"eric_sse_{name}", text, labels=self._names(""))
+        bounds = [*map(floatToGoString, BOUNDS_S), "+Inf"]
+        counts = accumulate(delays.counts)
+        family.add_metric(self._values(""), list(zip(bounds, counts, strict=True)), delays.sum_s)
+        return family
+
+    def _names(self, label: str) -> list[str]:
+        return ["pid", label] if label else ["pid"]
+
+    def _values(self, value: str) -> list[str]:
+        return [self._pid, value] if value else [self._pid]

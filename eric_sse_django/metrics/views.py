@@ -1,0 +1,23 @@
+"""The metrics of the process that answers, as text."""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from eric_sse_django.metrics.collector import EricSseCollector
+
+
+@transaction.non_atomic_requests
+@never_cache
+@require_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Answer with this app's metrics alone, in the form that `Accept` asks for. No query."""
+    registry = CollectorRegistry()
+    registry.register(EricSseCollector())
+    encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+    return HttpResponse(encode(registry), content_type=content_type)
