@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
+from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.sessions.backends.db import SessionStore
 
 from tests.sse import Event, SSEReader
 
@@ -82,3 +86,26 @@ class Response:
         if not task.done():
             await self.send({"type": "http.disconnect"})
         await asyncio.wait_for(asyncio.gather(task, return_exceptions=True), TIMEOUT_S)
+
+
+async def answer(application: Any, path: str, method: str = "GET", **scope: Any) -> Response:
+    """Return the complete response to a request."""
+    async with Response(application, path, method, **scope) as response:
+        return await response.end()
+
+
+@sync_to_async
+def session_of(user: Any) -> bytes:
+    """Return the cookie of a new session of a user's."""
+    session = SessionStore()
+    session[SESSION_KEY] = str(user.pk)
+    session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
+    session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+    session.save()
+    return f"{settings.SESSION_COOKIE_NAME}={session.session_key}".encode()
+
+
+async def inner(scope: Any, receive: Any, send: Any) -> None:
+    """Answer as the project's own application: with the status 299."""
+    await send({"type": "http.response.start", "status": 299, "headers": []})
+    await send({"type": "http.response.body", "body": scope["type"].encode()})

@@ -9,8 +9,6 @@ from urllib.parse import quote
 import pytest
 from asgiref.sync import sync_to_async
 from django.conf import settings as project_settings
-from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
-from django.contrib.sessions.backends.db import SessionStore
 from django.db import OperationalError
 
 from eric_sse_django.authorization import make_ticket
@@ -20,17 +18,7 @@ from eric_sse_django.hub import Hub
 from eric_sse_django.message import Message
 from eric_sse_django.routing import with_streams
 from tests.databases import on
-from tests.streams.asgi import Response
-
-
-async def inner(scope, receive, send):
-    await send({"type": "http.response.start", "status": 299, "headers": []})
-    await send({"type": "http.response.body", "body": scope["type"].encode()})
-
-
-@pytest.fixture
-def application(transactional_db):
-    return with_streams(inner)
+from tests.streams.asgi import Response, answer, inner, session_of
 
 
 @pytest.fixture
@@ -45,22 +33,6 @@ def path(channel="orders", listener="l", ticket=True, **options):
     end = f"{channel}/{listener}/" if listener else f"{channel}/"
     query = f"?ticket={make_ticket(channel, listener, **options)}" if ticket else ""
     return f"/events/{end}{query}"
-
-
-async def answer(application, path, method="GET", **scope):
-    """Return the complete response to a request."""
-    async with Response(application, path, method, **scope) as response:
-        return await response.end()
-
-
-@sync_to_async
-def session_of(user):
-    session = SessionStore()
-    session[SESSION_KEY] = str(user.pk)
-    session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
-    session[HASH_SESSION_KEY] = user.get_session_auth_hash()
-    session.save()
-    return f"{project_settings.SESSION_COOKIE_NAME}={session.session_key}".encode()
 
 
 # Answers -----------------------------------------------------------------------------
