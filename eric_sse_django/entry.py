@@ -16,7 +16,7 @@ CLOSE = "eric-close"
 REPLAY = "eric-replay"
 # To all hubs: end the streams of the subjects in the payload. It is in no channel.
 REVOKE = "eric-revoke"
-NO_CHANNEL = 0
+NO_CHANNEL = -1  # not 0, which MariaDB gives out as the next number
 CONTROLS = frozenset({STOP, CLOSE, REPLAY, REVOKE})
 
 
