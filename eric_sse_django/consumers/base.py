@@ -14,6 +14,7 @@ from channels.generic.http import AsyncHttpConsumer
 from django.db import Error as DatabaseError
 
 from eric_sse_django import conf, drain, wire
+from eric_sse_django.consumers import limits, origin
 from eric_sse_django.consumers.refused import Refused, check
 from eric_sse_django.consumers.request import StreamRequest
 from eric_sse_django.hub import Hub, totals
@@ -25,8 +26,10 @@ HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store, no-transform"),
     (b"x-accel-buffering", b"no"),  # nginx holds even the headers back without it
-    (b"vary", b"Cookie"),
 ]
+PLAIN = (b"content-type", b"text/plain; charset=utf-8")
+# Seconds after which a HEAD is to be asked again, when the database was away.
+AWAY_RETRY_S = 5
 # Seconds a request waits for the database, before it is asked to come back: shorter than a
 # proxy's patience, whose 504 would end an EventSource for good.
 ADMIT_TIMEOUT_S = 5.0
@@ -53,10 +56,13 @@ class EventConsumer(AsyncHttpConsumer):
     scope: Any
     # Else Channels opens a layer channel for every stream.
     channel_layer_alias: ClassVar[Any] = None
+    # Whether it takes a seat of those that MAX_STREAMS and its like give.
+    is_limited: ClassVar[bool] = True
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.request = StreamRequest(scope)
         self._receive = receive  # Channels does not listen to it while handle() runs
+        self._cors: origin.Headers = []
         await super().__call__(scope, receive, send)
 
     @abstractmethod
@@ -67,6 +73,10 @@ class EventConsumer(AsyncHttpConsumer):
     async def serve(self, hub: Hub, admitted: Any) -> None:
         """Serve it, by write_out()."""
 
+    def user_key(self, admitted: Any) -> str | None:
+        """Return the key of the user whose stream it is, None for nobody known."""
+        return None
+
     async def http_request(self, message: Any) -> None:
         """Answer at once: a request for a stream has no body, and one that has is not kept."""
         try:
@@ -76,13 +86,24 @@ class EventConsumer(AsyncHttpConsumer):
         raise StopConsumer
 
     async def handle(self, body: bytes) -> None:
+        with limits.Seat() as seat:
+            await self._handle(seat)
+
+    async def _handle(self, seat: limits.Seat) -> None:
         try:
+            self._cors = origin.check_origin(self.scope)
             check(self.request)
+            if self.is_limited:
+                seat.take_any(self.scope)
             drain.install()
             hub = Hub.for_running_loop()
             admitted = await asyncio.wait_for(self._admitted(hub), ADMIT_TIMEOUT_S)
+            if self.is_limited:
+                seat.take_of_user(self.user_key(admitted))
         except Refused as refused:
             await self._refuse(refused)
+        except limits.Full as full:
+            await self._put_off(str(full), limits.retry_s())
         except (DatabaseError, asyncio.TimeoutError):
             await self._put_off()  # the hub tells of the database
         except Exception:
@@ -90,7 +111,7 @@ class EventConsumer(AsyncHttpConsumer):
             await self._put_off()
         else:
             if self.request.method == "HEAD":
-                await self.send_response(200, b"", headers=HEADERS)
+                await self.send_response(200, b"", headers=self._headers())
             else:
                 await self.serve(hub, admitted)
 
@@ -112,7 +133,7 @@ class EventConsumer(AsyncHttpConsumer):
         outlet = Outlet(self.base_send)
         gone = asyncio.ensure_future(self._watch(served))
         try:
-            await self.send_headers(headers=HEADERS)
+            await self.send_headers(headers=self._headers())
             await write_all(outlet)
             if served.was_cut and served.reason != "client left":
                 outlet.cut()
@@ -136,18 +157,25 @@ class EventConsumer(AsyncHttpConsumer):
 
     async def _refuse(self, refused: Refused) -> None:
         totals.refused(str(refused.status))
-        headers = [(b"content-type", b"text/plain; charset=utf-8"), *refused.headers]
+        headers = [PLAIN, origin.VARY, *self._cors, *refused.headers]
         await self.send_response(refused.status, refused.text.encode(), headers=headers)
 
-    async def _put_off(self) -> None:
+    async def _put_off(self, why: str = "put off", after_s: float | None = None) -> None:
         """
         Have the client come back later: nobody can be let in or turned away now.
 
         Not 503: an EventSource takes every status but 200 for the end.
         """
-        totals.refused("put off")
+        totals.refused(why)
         if self.request.method == "HEAD":
-            await self.send_response(503, b"", headers=[(b"retry-after", b"5")])
+            retry_after = b"%d" % (after_s or AWAY_RETRY_S)
+            headers = [PLAIN, origin.VARY, *self._cors, (b"retry-after", retry_after)]
+            await self.send_response(503, b"", headers=headers)
             return
-        retry_ms = int(conf.get("RETRY_MS") * random.uniform(1, 2))
-        await self.send_response(200, wire.farewell(retry_ms), headers=HEADERS)
+        if after_s is None:
+            after_s = conf.get("RETRY_MS") / 1_000 * random.uniform(1, 2)
+        farewell = wire.farewell(int(after_s * 1_000))
+        await self.send_response(200, farewell, headers=self._headers())
+
+    def _headers(self) -> origin.Headers:
+        return [*HEADERS, origin.VARY, *self._cors]

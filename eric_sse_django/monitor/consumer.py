@@ -24,6 +24,9 @@ class MonitorConsumer(EventConsumer):
     Who may watch is told by Django's session, and asked again every few seconds.
     """
 
+    # It is wanted most when the process is full.
+    is_limited = False
+
     async def admit(self, hub: Hub) -> None:
         if not await self._may(hub):
             raise Refused(403, FORBIDDEN)
@@ -39,6 +42,8 @@ class MonitorConsumer(EventConsumer):
                 await viewer.serve(outlet.write, lambda: self._may(hub))
 
             def clean_up() -> None:
+                hub.revocation_watchers.discard(viewer.ask_again)
                 logger.info("monitor closed reason=%s", viewer.reason or "cancelled")
 
+            hub.revocation_watchers.add(viewer.ask_again)
             await self.write_out(viewer, write_all, clean_up)
