@@ -45,6 +45,11 @@ class Viewer:
         self._chunks.append(chunk)
         self._offered.set()
 
+    def ask_again(self) -> None:
+        """Have leave to watch checked now: somebody's was taken back."""
+        self._checked_at = -CHECK_S
+        self._offered.set()
+
     def end(self, reason: str) -> None:
         """Have it end, also amid a write that does not return; the first reason counts."""
         if self.reason is None:
@@ -68,7 +73,7 @@ class Viewer:
             await self._unless_ended(self._offered.wait())
             self._offered.clear()
             may = time.monotonic() - self._checked_at < CHECK_S or await self._may(check)
-            chunk = b"".join(self._chunks) if may else wire.HEARTBEAT
+            chunk = (may and b"".join(self._chunks)) or wire.HEARTBEAT
             self._chunks.clear()
             if self.reason is None:
                 await self._write(write, chunk)

@@ -6,10 +6,11 @@ import json
 import pytest
 from asgiref.sync import sync_to_async
 from channels.testing import ApplicationCommunicator
-from django.contrib.auth import get_user_model
+from django.contrib.auth import get_user_model, logout
 from django.contrib.auth.models import Permission
+from django.contrib.sessions.backends.db import SessionStore
 from django.db import OperationalError
-from django.test import Client
+from django.test import Client, RequestFactory
 
 from eric_sse_django import conf
 from eric_sse_django.hub import Hub
@@ -26,6 +27,7 @@ class Reader:
     def __init__(self, cookie="", path=None):
         self.judge = SSEReader()
         self.ended = False
+        self.cookie = cookie
         self.application = ApplicationCommunicator(
             with_streams(None),
             {
@@ -120,6 +122,20 @@ async def test_who_loses_the_permission_loses_the_stream(watch, monkeypatch):
     await reader.event()
     await sync_to_async(get_user_model().objects.update)(is_staff=False)
     await reader.read_to_end()
+
+
+async def test_who_logs_out_loses_the_stream_at_once(watch, hub):
+    reader = await watch("view_monitor")
+    stays = await watch("view_monitor")
+    await reader.event()
+    assert len(hub.revocation_watchers) == 2
+    request = RequestFactory().get("/")
+    request.session = SessionStore(reader.cookie)
+    await sync_to_async(logout)(request)
+    await asyncio.wait_for(reader.read_to_end(), 5)  # long before CHECK_S
+    await stays.event()
+    await stays.leave()
+    assert hub.revocation_watchers == set()
 
 
 async def test_a_server_that_stops_says_when_to_come_back(watch, hub):
