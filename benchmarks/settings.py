@@ -1,6 +1,8 @@
-"""Django settings of the server under test."""
+"""Django settings of this app's server under test."""
 
 import os
+
+from benchmarks import database
 
 SECRET_KEY = "benchmarks only: signs nothing that leaves this machine"
 DEBUG = False
@@ -8,17 +10,15 @@ ALLOWED_HOSTS = ["*"]
 USE_TZ = True
 INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "eric_sse_django"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-DATABASES = {
-    "default": {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": os.environ["ERIC_SSE_BENCH_DB"],
-        "OPTIONS": {
-            "transaction_mode": "IMMEDIATE",
-            "timeout": 20,
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
-        },
-    }
-}
+DATABASES = {"default": database.entry()}
 ROOT_URLCONF = "benchmarks.urls"
 ASGI_APPLICATION = "benchmarks.durable.application"
 LOGGING_CONFIG = None
+
+if "ERIC_SSE_BENCH_REDIS" in os.environ:  # a port: wakes between processes
+    CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "channels_redis.core.RedisChannelLayer",
+            "CONFIG": {"hosts": [("127.0.0.1", int(os.environ["ERIC_SSE_BENCH_REDIS"]))]},
+        }
+    }

@@ -1,0 +1,32 @@
+"""Where a Django application under test finds its database: an address in the environment."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from urllib.parse import urlsplit
+
+VARIABLE = "ERIC_SSE_BENCH_DB"
+
+
+def entry() -> dict[str, Any]:
+    """Return DATABASES["default"] for the address: postgresql://… or the path of a file."""
+    address = os.environ[VARIABLE]
+    if "://" not in address:
+        return {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": address,
+            "OPTIONS": {
+                "transaction_mode": "IMMEDIATE",
+                "timeout": 20,
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+            },
+        }
+    parts = urlsplit(address)
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "HOST": parts.hostname,
+        "PORT": parts.port,
+        "USER": parts.username,
+        "NAME": parts.path.strip("/"),
+    }

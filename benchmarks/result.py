@@ -1,0 +1,114 @@
+"""What all rounds found: medians, ratios, and whether targets are met."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import median
+
+from benchmarks.subject import BARE, OURS, Subject
+from benchmarks.tally import Wrong
+from benchmarks.work import Found, Measure, Work
+
+
+@dataclass
+class Row:
+    """One measure of one subject. `ratios` has one for each round with a ceiling beside it."""
+
+    work: Work
+    measure: Measure
+    subject: Subject
+    rounds: list[float]
+    ratios: list[float]
+    wrong: Wrong
+
+    @property
+    def figure(self) -> float:
+        return median(self.rounds)
+
+    @property
+    def ratio(self) -> float | None:
+        return median(self.ratios) if self.ratios else None
+
+    @property
+    def target(self) -> str:
+        """The target in words; "" where there is none for this subject."""
+        return str(self.measure.target) if self._has_target() else ""
+
+    @property
+    def met(self) -> bool | None:
+        """Whether this app reaches what it is to; None for others, and without a target."""
+        target = self.measure.target
+        if target is None or not self._has_target():
+            return None
+        return target.met(self.figure, self.ratio)
+
+    def _has_target(self) -> bool:
+        databases = (None, self.subject.database)
+        return (
+            self.measure.target is not None
+            and self.subject.name == OURS
+            and self.measure.target_for in databases
+        )
+
+
+class Results:
+    """What was found so far, by work and subject."""
+
+    def __init__(self) -> None:
+        self.skipped: dict[str, str] = {}
+        self._found: dict[tuple[str, Subject], list[Found]] = {}
+        self._works: dict[str, Work] = {}
+
+    def add(self, work: Work, subject: Subject, found: Found) -> None:
+        self._works[work.name] = work
+        self._found.setdefault((work.name, subject), []).append(found)
+
+    def skip(self, what: object, reason: str) -> None:
+        """Note what was not measured, or not all of it."""
+        self.skipped[str(what)] = reason
+
+    @property
+    def works(self) -> list[Work]:
+        return list(self._works.values())
+
+    def rows(self, work: Work) -> list[Row]:
+        """Return the rows of one work: measure by measure, each subject's."""
+        subjects = [subject for name, subject in self._found if name == work.name]
+        rows = [self._row(work, each, subject) for each in work.measures for subject in subjects]
+        return [row for row in rows if row.rounds]
+
+    def ours_is_wrong(self) -> bool:
+        """Whether this app lost, repeated or disordered anything."""
+        return any(
+            found.wrong
+            for (_, subject), rounds in self._found.items()
+            for found in rounds
+            if subject.name == OURS
+        )
+
+    def _row(self, work: Work, measure: Measure, subject: Subject) -> Row:
+        rounds = self._found[work.name, subject]
+        figures = [each.figures[measure.name] for each in rounds if measure.name in each.figures]
+        wrong = sum((each.wrong for each in rounds), Wrong())
+        ratios = [
+            own / ceiling
+            for own, ceiling in zip(figures, self._ceilings(work, measure, subject), strict=False)
+            if ceiling
+        ]
+        return Row(work, measure, subject, figures, ratios, wrong)
+
+    def _ceilings(self, work: Work, measure: Measure, subject: Subject) -> list[float]:
+        """Return the ceiling of each round: they were measured in turns."""
+        beside, name = [self._found[work.name, subject]], measure.ceiling or ""
+        if measure.ceiling == BARE:
+            name = measure.name
+            beside = (
+                []
+                if subject.name == BARE
+                else [
+                    found
+                    for (work_name, other), found in self._found.items()
+                    if (work_name, other.name, other.server) == (work.name, BARE, subject.server)
+                ]
+            )
+        return [each.figures.get(name, 0.0) for found in beside for each in found]

@@ -1,0 +1,80 @@
+"""One subject's server, started anew, and what a work asks of it."""
+
+from __future__ import annotations
+
+import gc
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
+
+from benchmarks.client import Crowd
+from benchmarks.ground import Ground
+from benchmarks.scale import Scale
+from benchmarks.server import CLIENT_CORE, Server
+from benchmarks.subject import Subject
+
+CHANNEL = "ticks"
+
+
+class Stage:
+    """A context manager. `server` serves the streams, `publisher` publishes."""
+
+    def __init__(
+        self, ground: Ground, subject: Subject, python: str, scale: Scale, apart: bool = False
+    ) -> None:
+        """With `apart` another process publishes, and Redis carries the wakes."""
+        self.subject, self.scale = subject, scale
+        self._environment = ground.environment(subject, python, redis=apart)
+        self._python, self._apart = python, apart
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Stage:
+        with ExitStack() as stack:
+            of = (self.subject, self._python, self._environment)
+            self.server = self.publisher = stack.enter_context(Server(*of))
+            if self._apart:
+                self.publisher = stack.enter_context(Server(*of, core=CLIENT_CORE))
+            self._stack = stack.pop_all()
+        gc.collect()
+        gc.disable()  # else the client's own pauses are measured
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        gc.enable()
+        self._stack.close()
+
+    def prepare(self, listeners: int) -> list[str]:
+        """Make the channel and its listeners; return the paths of their streams."""
+        paths: list[str] = json.loads(self.server.ask(f"/prepare/{CHANNEL}/{listeners}"))
+        return paths
+
+    @contextmanager
+    def crowd(
+        self, paths: Sequence[str], expected: int, timed: bool = False, warm: bool = True
+    ) -> Iterator[Crowd]:
+        """
+        Open a stream for each path; each is to get `expected` messages.
+
+        With `warm` it gets number 0 at once, so that threads and connections are there.
+        """
+        with Crowd(self.server.port, expected, timed) as crowd:
+            crowd.open(paths, self.subject.greets)
+            if warm:
+                self.publish("each", 0, 1)
+                crowd.until(1, self.scale.patience_s)
+                crowd.read_for(0.2)
+                del crowd.delays_ns[:]
+            yield crowd
+
+    def publish(self, how: str, first: int, count: int, per_s: float = 0) -> float:
+        """Publish, and return the seconds that the calls took."""
+        return float(self.publisher.ask(self._publish(how, first, count, per_s)))
+
+    def publish_meanwhile(self, how: str, first: int, count: int, per_s: float = 0) -> Future[str]:
+        """As publish(), while the crowd is read."""
+        return self.publisher.ask_meanwhile(self._publish(how, first, count, per_s))
+
+    def _publish(self, how: str, first: int, count: int, per_s: float) -> str:
+        size = self.scale.payload_bytes
+        return f"/publish/{CHANNEL}/{how}/{first}/{count}/{size}/{per_s}"

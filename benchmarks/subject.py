@@ -1,0 +1,79 @@
+"""What is measured: an application on a server, with its database and its packages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+BARE, OURS = "bare app", "this app"
+EVENTSTREAM, ERIC, STARLETTE = "django-eventstream", "eric-sse, eric-api", "sse-starlette"
+
+# As measured for shared figures of 2026; change them here, and nowhere else.
+UVICORN = ("uvicorn==0.54.*", "uvloop==0.23.*", "httptools==0.9.*")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """
+    An application under test. Its addresses are in README.md.
+
+    `packages` are what pip installs in an environment of its own; without any it runs in ours.
+    """
+
+    name: str
+    server: str
+    application: str
+    database: str | None = None  # "SQLite", "PostgreSQL"; None: in memory
+    settings: str | None = None
+    packages: tuple[str, ...] = ()
+    # Whether a stream has a first byte before the first message.
+    greets: bool = True
+
+    def __str__(self) -> str:
+        parts = (self.name, self.database, self.server)
+        return ", ".join(part for part in parts if part)
+
+
+def _bare(server: str) -> Subject:
+    return Subject(BARE, server, "benchmarks.bare:application")
+
+
+def _ours(server: str, database: str) -> Subject:
+    application = "benchmarks.durable:application"
+    return Subject(OURS, server, application, database, "benchmarks.settings")
+
+
+def _eventstream(server: str) -> Subject:
+    packages = ("django-eventstream==5.3.4", "django==5.2.*", "channels==4.3.2", "daphne==4.2.3")
+    return Subject(
+        EVENTSTREAM,
+        server,
+        "benchmarks.rivals.eventstream:application",
+        "SQLite",
+        "benchmarks.rivals.eventstream_settings",
+        (*packages, *UVICORN),
+    )
+
+
+SUBJECTS = (
+    _bare("uvicorn"),
+    _bare("daphne"),
+    _ours("uvicorn", "SQLite"),
+    _ours("daphne", "SQLite"),
+    _ours("uvicorn", "PostgreSQL"),
+    _eventstream("uvicorn"),
+    _eventstream("daphne"),
+    Subject(
+        ERIC,
+        "uvicorn",
+        "benchmarks.rivals.eric_memory:application",
+        # Its own uvicorn: eric-api asks for one before 0.35.
+        packages=("eric-sse==2.1.1.2", "eric-api==1.6.0.9", *UVICORN[1:]),
+        greets=False,
+    ),
+    Subject(
+        STARLETTE,
+        "uvicorn",
+        "benchmarks.rivals.starlette_memory:application",
+        packages=("sse-starlette==3.7.*", *UVICORN),
+    ),
+)

@@ -1,0 +1,74 @@
+"""What is done and measured, and what is to be reached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from benchmarks.stage import Stage
+from benchmarks.subject import BARE, Subject
+from benchmarks.tally import Wrong
+
+
+@dataclass(frozen=True)
+class Target:
+    """What this app is to reach: `times` the ceiling, or a figure by itself."""
+
+    value: float
+    times: bool = True
+    at_least: bool = True
+
+    def __str__(self) -> str:
+        bound = "≥" if self.at_least else "≤"
+        return f"{bound} {self.value:,g}{' ×' if self.times else ''}"
+
+    def met(self, figure: float, ratio: float | None) -> bool | None:
+        """Return whether it is reached; None where there is no ceiling to compare with."""
+        found = ratio if self.times else figure
+        if found is None:
+            return None
+        return found >= self.value if self.at_least else found <= self.value
+
+
+@dataclass(frozen=True)
+class Measure:
+    """
+    A figure of a work. Its ceiling is the bare app's figure of that name on the same server,
+    or (`ceiling`) another figure of the same run.
+    """
+
+    name: str
+    target: Target | None = None
+    ceiling: str | None = BARE
+    digits: int = 0
+    # The database for which the target counts; None: for all.
+    target_for: str | None = None
+
+
+@dataclass
+class Found:
+    """What one round of a work found."""
+
+    figures: dict[str, float]
+    wrong: Wrong = field(default_factory=Wrong)
+
+
+@dataclass(frozen=True)
+class Work:
+    """
+    One thing to do: `run` does it once on a stage, and `measures` say what it finds.
+
+    The first measure is the one that is drawn. `apart`: another process publishes.
+    """
+
+    name: str
+    title: str
+    measures: tuple[Measure, ...]
+    names: frozenset[str]
+    run: Callable[[Stage], Found]
+    databases: frozenset[str | None] = frozenset({None, "SQLite", "PostgreSQL"})
+    apart: bool = False
+
+    def suits(self, subject: Subject) -> bool:
+        """Whether this subject can do it."""
+        return subject.name in self.names and subject.database in self.databases

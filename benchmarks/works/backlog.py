@@ -1,0 +1,33 @@
+"""Many waiting messages to one listener that comes."""
+
+from __future__ import annotations
+
+import time
+
+from benchmarks.stage import Stage
+from benchmarks.subject import BARE, ERIC, EVENTSTREAM, OURS
+from benchmarks.work import Found, Measure, Target, Work
+
+
+def run(stage: Stage) -> Found:
+    count = stage.scale.waiting
+    path, other = stage.prepare(2)
+    stage.publish("many", 0, count)
+    if stage.subject.name == OURS:
+        # The process serves already; the first stream of all waits for the hub to start.
+        with stage.crowd([other], count, warm=False) as crowd:
+            crowd.until(count, stage.scale.patience_s)
+    began = time.monotonic()
+    with stage.crowd([path], count, warm=False) as crowd:
+        ended = crowd.until(count, stage.scale.patience_s)
+        crowd.until_silent()
+        return Found({"messages/s": count / (ended - began)}, crowd.wrong())
+
+
+WORK = Work(
+    "backlog",
+    "Waiting messages to one listener",
+    (Measure("messages/s", Target(1)),),
+    frozenset({BARE, OURS, EVENTSTREAM, ERIC}),
+    run,
+)

@@ -1,0 +1,38 @@
+"""One listener, 50 messages a second."""
+
+from __future__ import annotations
+
+from benchmarks.stage import Stage
+from benchmarks.subject import BARE, ERIC, EVENTSTREAM, OURS, STARLETTE
+from benchmarks.work import Found, Measure, Target, Work
+from benchmarks.works import delays
+
+PER_S = 50
+
+
+def run(stage: Stage) -> Found:
+    return delays.run(stage, 1, stage.scale.single_messages, PER_S)
+
+
+WORK = Work(
+    "single",
+    f"1 listener, {PER_S} messages a second",
+    (
+        Measure("p50 ms", Target(2, times=False, at_least=False), digits=2, target_for="SQLite"),
+        Measure("p99 ms", digits=2),
+    ),
+    frozenset({BARE, OURS, EVENTSTREAM, ERIC, STARLETTE}),
+    run,
+)
+APART = Work(
+    "single-apart",
+    f"1 listener, {PER_S} messages a second, another process publishes (wakes through Redis)",
+    (
+        Measure("p50 ms", Target(4, times=False, at_least=False), digits=2),
+        Measure("p99 ms", digits=2),
+    ),
+    frozenset({OURS}),
+    run,
+    databases=frozenset({"PostgreSQL"}),
+    apart=True,
+)
