@@ -1,4 +1,4 @@
-"""Pages of another origin, in Chromium: what its browser lets them read of a stream."""
+"""The door of real servers; pages of another origin in Chromium, and what it lets them read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from django.test import Client
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.message import Message
 from eric_sse_django.shortcuts import listen, stream_url
+from tests.client import StreamClient
 from tests.databases import sqlite_only
+from tests.live import site
+from tests.live.asgi_servers import SERVERS
 from tests.server import free_port
 
 async_api = pytest.importorskip("playwright.async_api")
@@ -153,3 +156,25 @@ async def test_a_client_made_with_fetch_passes_the_preflight(channel, serve, bro
     assert (status, text.split("\n")[0].split(":")[0]) == (200, "retry")
     status, text = await page.evaluate(FETCH, [f"{server.url}/events/orders/", "0"])
     assert (status, bool(text)) == (403, True)  # it can tell that it was refused, and why
+
+
+@pytest.mark.parametrize("server", SERVERS)
+@sqlite_only
+async def test_each_server_tells_the_host_the_origin_and_the_address(channel, serve, server):
+    settings = {"MAX_STREAMS_PER_ADDRESS": 1}
+    process = serve(server, settings=settings, options=["-w", "0"] * (server == "hypercorn"))
+    url = process.url + await site.new_listener(channel)
+    # A host that DNS does not know: '*' in ALLOWED_HOSTS is not for it.
+    for headers, status in (({"Host": "a_b"}, 400), ({"Origin": "http://a.example"}, 403)):
+        async with await StreamClient.open(url, headers=headers) as refused:
+            assert refused.status == status
+    own = {"Origin": process.url}
+    async with await StreamClient.open(url, headers=own) as client:
+        await client.until_body_has(b": ok")
+        async with await StreamClient.open(url) as other:
+            await other.read_to_end()
+            assert 30_000 <= (other.reader.retry_ms or 0) <= 60_000
+        client.abort() if server == "granian" else client.close()
+        await site.until(lambda: "reason=client left" in process.logged())
+    async with await StreamClient.open(url) as client:
+        await client.until_body_has(b": ok")
