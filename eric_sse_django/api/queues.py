@@ -124,12 +124,12 @@ def _running(row: Listener) -> Listener:
 def _waiting(row: Listener, limit: int) -> list[Entry]:
     """Return up to `limit` entries after the cursor; what tells streams to end is left out."""
     after, found = row.cursor, list[Entry]()
-    while True:
-        entries = log.read(row.channel_id, row.pk, row.owner_id, after, None, limit)
-        found += [entry for entry in entries if entry.type not in CONTROLS]
-        if len(found) >= limit or len(entries) < limit:
-            return found[:limit]
-        after = entries[-1].position
+    head, _ = log.head()
+    while after < head and len(found) < limit and len(_cut(found)) == len(found):
+        page = log.read(row.channel_id, row.pk, row.owner_id, after, head, limit)
+        found += [entry for entry in page if entry.type not in CONTROLS]
+        after = page.reached
+    return found[:limit]
 
 
 def _cut(entries: list[Entry]) -> list[Entry]:

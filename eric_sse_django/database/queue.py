@@ -93,15 +93,18 @@ class DatabaseQueue(Queue):
             if found is None:
                 raise InvalidListenerException(self.row.name, self.row.channel.name)
             channel, owner, cursor = found
-            entries = log.read(channel, self.row.pk, owner, cursor, upto=None, limit=1)
-            if not entries and settled:
+            head, _ = log.head()
+            page = log.read(channel, self.row.pk, owner, cursor, head, limit=1)
+            if not page and page.reached < head:
+                continue  # what was found was removed while it was read
+            if not page and settled:
                 raise NoMessagesException(listener_id=self.row.name)
-            if not entries:
+            if not page:
                 # Then read again whatever it did: another may have sequenced just before.
                 notifier.settle()
                 settled = True
                 continue
-            entry = entries[0]
+            entry = page[0]
             # Compare and swap: whoever moves the cursor has the message.
             moved = listeners.filter(cursor=cursor).update(
                 cursor=entry.position, last_seen=timezone.now()

@@ -73,8 +73,8 @@ def _listeners_of(places: set[tuple[int, Any]]) -> Mapping[tuple[int, Any], list
         rows = Listener.objects.using(database()).filter(
             channel__in=set(channels), owner__in=set(owners)
         )
-        for pk, *place in rows.values_list("pk", "channel", "owner"):
-            found[tuple(place)].append(pk)
+        for pk, channel, owner in rows.values_list("pk", "channel", "owner"):
+            found[channel, owner].append(pk)
     return found
 
 

@@ -5,22 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from django.db.models import Case, Q, QuerySet, When
+from django.db.models import Q
 from django.utils import timezone
 
 from eric_sse_django.entry import CONTROLS, Entry
 from eric_sse_django.log.alias import database
+from eric_sse_django.log.entries import all_of, page_of
 from eric_sse_django.log.order import in_a_range
 from eric_sse_django.log.page import Page, place
 from eric_sse_django.log.sequence import head
 from eric_sse_django.models import Channel, Listener, QueuedMessage
 
-# In the order of Entry's arguments. The last is null for most: no time to parse a row.
-_ENTRY = (
-    *("position", "channel_id", "listener_id", "owner_id"),
-    *("type", "payload", "sender", "uid", "created_at"),
-    Case(When(perishable=True, then="expires_at")),
-)
 # A position after every other: the largest that the column holds.
 END = 2**63 - 1
 
@@ -34,7 +29,7 @@ def tail(after: int, upto: int, channels: Iterable[int] | None, limit: int) -> l
     rows = QueuedMessage.objects.using(database()).filter(position__gt=after, position__lte=upto)
     if channels is not None:
         rows = rows.filter(channel_id__in=list(channels))
-    return _entries(rows.order_by("position")[:limit])
+    return all_of(rows.order_by("position")[:limit])
 
 
 def read(
@@ -43,9 +38,10 @@ def read(
     """
     Return what is addressed to a listener (None: broadcasts only) in (after, upto], in order.
 
-    At most `limit` entries, none that is expired; `upto` is a position that was given
-    before, None for the log's head. Where retention removed some of it, one `eric-reset`
-    entry stands at the highest position removed.
+    At most `limit` entries, none that is expired, and fewer where they are large: the page
+    says how far it reached. `upto` is a position that was given before, None for the log's
+    head. Where retention removed some of it, one `eric-reset` entry stands at the highest
+    position removed.
     """
     # Never without a bound: one of the queries below might see what an earlier one did
     # not, and a reader that goes on after that would skip what the earlier one missed.
@@ -56,7 +52,7 @@ def read(
     )
     page = Page.merged(
         [
-            _page(rows.filter(to).order_by(*in_a_range()), upto, limit)
+            page_of(rows.filter(to).order_by(*in_a_range()), upto, limit)
             for to in _addresses(listener, owner)
         ],
         limit,
@@ -67,19 +63,6 @@ def read(
         page.append(Entry.reset(channel, listener, after, floor))
         page.sort(key=place)
     return page
-
-
-def _page(rows: QuerySet[QueuedMessage], upto: int, limit: int) -> Page:
-    entries = _entries(rows[:limit])
-    return Page(entries, entries[-1].position if len(entries) == limit else upto)
-
-
-def _entries(rows: QuerySet[QueuedMessage]) -> list[Entry]:
-    # Most have no end: for those nothing is done but a look at it.
-    return [
-        Entry(*row) if row[-1] is None else Entry(*row[:-1], row[-1].timestamp())
-        for row in rows.values_list(*_ENTRY)
-    ]
 
 
 def _is_alive() -> Q:

@@ -1,0 +1,102 @@
+"""Reading the log in pages: bounded bytes, and nothing left out between two pages."""
+
+import pytest
+from django.db import connections
+
+from eric_sse_django import log
+from eric_sse_django.log import entries
+from eric_sse_django.message import Message
+from eric_sse_django.models import QueuedMessage
+
+pytestmark = pytest.mark.usefixtures("no_notifier")
+
+READ_BYTES = 1_000
+LARGE = "x" * 300
+
+
+@pytest.fixture(autouse=True)
+def few_bytes(monkeypatch):
+    monkeypatch.setattr(entries, "READ_BYTES", READ_BYTES)
+
+
+def publish(channel, *payloads, **to):
+    log.append([log.row(channel.row, Message("n", payload), **to) for payload in payloads])
+    while log.sequence():
+        pass
+
+
+def pages(listener, limit, after=0):
+    """Return the pages that a stream of the listener would read one after another."""
+    row, (head, _), found = listener.row, log.head(), []
+    while after < head:
+        found.append(log.read(row.channel_id, row.pk, row.owner_id, after, head, limit))
+        assert found[-1].reached > after
+        after = found[-1].reached
+    return found
+
+
+def payloads(found):
+    return [entry.payload for page in found for entry in page]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 10, 100])
+def test_pages_hold_few_bytes_and_leave_nothing_out(channel, listener, limit):
+    published = [LARGE if number % 3 else number for number in range(20)]
+    publish(channel, *published)
+    publish(channel, LARGE, 20, LARGE, listener=listener.row.pk)
+    found = pages(listener, limit)
+    wanted = [f'"{each}"' if each == LARGE else str(each) for each in published]
+    assert payloads(found) == [*wanted, f'"{LARGE}"', "20", f'"{LARGE}"']
+    for page in found:
+        assert sum(len(entry.payload) for entry in page) <= READ_BYTES
+        assert 1 <= len(page) <= limit
+
+
+def test_a_message_beyond_the_bound_comes_alone(channel, listener):
+    publish(channel, 1, "x" * 5_000, 2)
+    assert [[len(entry.payload) for entry in page] for page in pages(listener, 10)] == [
+        [1],
+        [5_002],
+        [1],
+    ]
+
+
+def test_what_is_small_costs_no_query_more(database, channel, listener, django_assert_num_queries):
+    publish(channel, *range(10))
+    to = listener.row.channel_id, listener.row.pk, None
+    head, _ = log.head()
+    with django_assert_num_queries(3, connection=connections[database]):  # and the floor
+        assert len(log.read(*to, 0, head, 20)) == 10
+    publish(channel, LARGE)
+    head, _ = log.head()
+    with django_assert_num_queries(5, connection=connections[database]):
+        assert len(log.read(*to, 0, head, 20)) == 11
+
+
+def test_what_is_removed_while_it_is_read_ends_no_reader(channel, listener, monkeypatch):
+    publish(channel, *[LARGE] * 4, 7)
+    fill = entries._with_large
+
+    def removing(found, *args):
+        QueuedMessage.objects.filter(position__lte=found[3][0]).delete()
+        return fill(found, *args)
+
+    monkeypatch.setattr(entries, "_with_large", removing)
+    found = pages(listener, 4)
+    assert payloads(found) == ["7"]
+    assert [len(page) for page in found] == [0, 1]
+
+
+def test_pop_finds_what_stands_behind_removed_messages(channel, listener, monkeypatch):
+    publish(channel, LARGE, 7)
+    read = log.read
+
+    def removing(channel, listener, owner, after, upto, limit):
+        page = read(channel, listener, owner, after, upto, limit)
+        if page and len(page[0].payload) > 100:
+            QueuedMessage.objects.filter(position=page[0].position).delete()
+            return log.Page([], page.reached)
+        return page
+
+    monkeypatch.setattr(log, "read", removing)
+    assert channel.deliver_next(listener.id).payload == 7
