@@ -35,6 +35,11 @@ class EricAdmin(AnyModelAdmin):
     class Media:
         css = {"all": ["eric_sse_django/admin.css"]}
 
+    def get_paginator(self, request: HttpRequest, *args: Any, **kwargs: Any) -> BoundedPaginator:
+        made: Any = super().get_paginator(request, *args, **kwargs)
+        made.look_at(request)
+        return made  # type: ignore[no-any-return]
+
     def allowed(self, request: HttpRequest, permission: str) -> bool:
         """Whether the user has one of the app's permissions, such as "publish_channel"."""
         return bool(request.user.has_perm(f"{APP}.{permission}"))

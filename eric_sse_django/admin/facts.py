@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,6 +43,13 @@ def facts_of(listeners: Sequence[Listener]) -> dict[int, Facts]:
         known = facts[listener].streams
         known[process] = known.get(process, 0) + streams
     return facts
+
+
+def facts_beside(streams: Sequence[OpenStream], listener: Listener) -> Facts:
+    """Return the facts of one listener whose open streams have all been read."""
+    names = sorted(stream.process.name for stream in streams)
+    depth = log.depths([listener], MOST)[listener.pk]
+    return Facts(depth, dict(Counter(names)))
 
 
 class FactColumns:

@@ -14,14 +14,12 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from eric_sse_django import log
+from eric_sse_django.admin.paginator import know
 from eric_sse_django.admin.words import MOST
 from eric_sse_django.models import Channel, OpenStream
 
 # Channels offered in the sidebar; any other is found by searching for its id.
 MOST_CHANNELS = 30
-# Messages that the filters of the log look through, newest first: it has no index on
-# type, nor on a channel's messages in their order.
-MOST_FILTERED = 100_000
 LAG = timedelta(minutes=1)
 
 
@@ -67,6 +65,7 @@ class LaggingFilter(admin.SimpleListFilter):
             return late  # the search comes after this, and must find all there are
         # Looking at each of 100,000 listeners takes 0.5 s: once, not to count and to show.
         keys = list(late.order_by().values_list("pk", flat=True)[: MOST + 1])
+        know(request, len(keys), "lagging", "online", "running", "channel")
         return queryset.filter(pk__in=keys) if len(keys) <= MOST else late
 
 
@@ -91,21 +90,7 @@ class ChannelFilter(admin.SimpleListFilter):
         return queryset.filter(channel__name=self.value()) if self.value() else queryset
 
 
-class Recent:
-    """Keeps a filter of the log to its newest messages."""
-
-    def recent(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        head, _waits = log.head()
-        return queryset.filter(position__gt=head - MOST_FILTERED)
-
-
-class LogChannelFilter(Recent, ChannelFilter):
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        found = super().queryset(request, queryset)
-        return self.recent(found) if self.value() else found
-
-
-class TypeFilter(Recent, admin.SimpleListFilter):
+class TypeFilter(admin.SimpleListFilter):
     """A type, typed in: to offer those there are would mean reading the whole log."""
 
     title = _("type")
@@ -130,8 +115,7 @@ class TypeFilter(Recent, admin.SimpleListFilter):
         }
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        value = self.value()
-        return self.recent(queryset.filter(type=value)) if value else queryset
+        return queryset.filter(type=self.value()) if self.value() else queryset
 
 
 def _listed(values: Any) -> list[Any]:

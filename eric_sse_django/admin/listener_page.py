@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy
 
 from eric_sse_django import conf, log
 from eric_sse_django.admin.base import APP
+from eric_sse_django.admin.facts import facts_beside
 from eric_sse_django.admin.operations import BY_NAME, OPERATIONS, Operation
 from eric_sse_django.admin.sending import SendsMessages
 from eric_sse_django.admin.words import age, link
@@ -97,8 +98,11 @@ class ListenerPage(SendsMessages):
         """Return what stands around the fields: buttons, messages and streams."""
         may_read = self.allowed(request, "view_queuedmessage")
         waiting, served = log.glimpse(row, MOST_SHOWN) if may_read else ([], [])
-        streams = OpenStream.objects.using(log.database()).online().filter(listener=row)
-        streams = streams.select_related("process").order_by("-opened_at")
+        online = OpenStream.objects.using(log.database()).online().filter(listener=row)
+        online = online.select_related("process").order_by("-opened_at")
+        streams = list(online[: MOST_SHOWN + 1])
+        if len(streams) <= MOST_SHOWN:  # then nobody need count them
+            row._facts = facts_beside(streams, row)
         offered = [op for op in OPERATIONS if op.name != ("start" if row.running else "stop")]
         return {
             "operations": offered if self.has_operate_permission(request) else [],

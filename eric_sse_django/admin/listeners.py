@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.contrib import admin
@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.translation import gettext_lazy as _
 
-from eric_sse_django.admin.facts import FactColumns, facts_of
+from eric_sse_django.admin.facts import FactColumns, Facts, facts_of
 from eric_sse_django.admin.filters import (
     ChannelFilter,
     LaggingFilter,
@@ -21,21 +21,17 @@ from eric_sse_django.admin.filters import (
 )
 from eric_sse_django.admin.forms import ListenerForm
 from eric_sse_django.admin.listener_page import ListenerPage
+from eric_sse_django.admin.lists import FactList
 from eric_sse_django.admin.operations import OPERATIONS, Operation
 from eric_sse_django.database.rows import create_listener
 from eric_sse_django.models import Listener
 
 
-class ListenerList(ChangeList):
-    """A page of listeners with their facts, read for all of them at once."""
+class ListenerList(FactList):
+    """A page of listeners with their queues and streams."""
 
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        rows = list(self.result_list)
-        facts = facts_of(rows)
-        for row in rows:
-            row._facts = facts[row.pk]
-        self.result_list = rows
+    def facts_of(self, rows: Sequence[Listener]) -> dict[int, Facts]:
+        return facts_of(rows)
 
 
 def action(operation: Operation) -> Callable[..., None]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import QuerySet, prefetch_related_objects
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.db.models.functions import Left
 from django.http import HttpRequest
 from django.utils.html import format_html
@@ -15,37 +16,48 @@ from django.utils.translation import gettext_lazy
 
 from eric_sse_django import log
 from eric_sse_django.admin.base import EricAdmin
-from eric_sse_django.admin.filters import LogChannelFilter, TypeFilter
+from eric_sse_django.admin.filters import ChannelFilter, TypeFilter
+from eric_sse_django.admin.lists import FactList
+from eric_sse_django.admin.paginator import know
 from eric_sse_django.admin.reach import Reach, reach_of_one, reach_of_page
 from eric_sse_django.admin.words import MOST, age, bounded, link, pill, pretty
-from eric_sse_django.models import Listener, QueuedMessage
+from eric_sse_django.entry import NO_CHANNEL
+from eric_sse_django.models import Channel, Listener, QueuedMessage
 
 # Characters of a payload in the list.
 PREVIEW = 80
+# Messages that the filters look through, newest first: the log has no index on type, nor
+# on a channel's messages in their order.
+MOST_FILTERED = 100_000
 # Messages of one listener that a search for it finds.
 MOST_FOUND = 1_000
 # A position is a 64-bit number.
 MOST_DIGITS = 18
 
 
-class MessageList(ChangeList):
+class MessageList(FactList):
     """A page of messages with how far they went; without their payloads but the beginnings."""
 
     def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet[Any]:
         found = super().get_queryset(request, *args, **kwargs)
+        # Not joined to the channel: MariaDB would read the log by channels, and sort all of it.
+        names = Channel.objects.filter(pk=OuterRef("channel")).values("name")
         light: QuerySet[Any] = found.defer("payload").annotate(
-            preview=Left("payload", PREVIEW + 1)
+            preview=Left("payload", PREVIEW + 1), channel_name=Subquery(names)
         )
-        return light
+        if self.query or not (request.GET.get("channel") or request.GET.get("type")):
+            return light  # found by their keys, or all of them
+        head, _waits = log.head()
+        return light.filter(position__gt=head - MOST_FILTERED)
 
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        rows = list(self.result_list)
-        prefetch_related_objects(rows, "channel")
-        reaches = reach_of_page(rows)
+    def facts_of(self, rows: Sequence[Any]) -> dict[int, Reach]:
+        field: Any = QueuedMessage._meta.get_field("channel")
         for row in rows:
-            row._reach = reaches.get(row.pk)
-        self.result_list = rows
+            columns = row.channel_id, row.channel_name
+            gone = row.channel_name is None  # nothing in the database holds it
+            found = None if gone else Channel.from_db(row._state.db, ["id", "name"], columns)
+            field.set_cached_value(row, found)
+        return reach_of_page(rows)
 
 
 @admin.register(QueuedMessage)
@@ -54,8 +66,7 @@ class MessageAdmin(EricAdmin):
 
     list_display = ("place", "channel", "to", "type", "beginning", "published", "delivered")
     list_display_links = ("place",)
-    list_filter = (LogChannelFilter, TypeFilter)
-    # Not the channel: joined to it, MariaDB reads the log by channels, and sorts all of it.
+    list_filter = (ChannelFilter, TypeFilter)
     list_select_related = ("listener", "owner")
     ordering = ("-position", "-id")
     sortable_by = ()
@@ -95,6 +106,7 @@ class MessageAdmin(EricAdmin):
             own = rows.filter(channel=listener.channel_id, listener=listener, owner=None)
             latest = own.order_by("-listener_id", "-owner_id", "-position")
             keys += latest.values_list("pk", flat=True)[:MOST_FOUND]
+        know(request, len(set(keys)), "q")
         return queryset.filter(pk__in=keys), False
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
@@ -116,7 +128,9 @@ class MessageAdmin(EricAdmin):
             owner = _related(row, "owner")
             text = _("all of %s") % owner if owner else _("a user who is gone")
             return link(owner, text) if owner else text
-        return format_html('<span class="eric-quiet">{}</span>', _("everyone"))
+        of_ours = row.channel_id == NO_CHANNEL
+        text = _("every server process") if of_ours else _("everyone")
+        return format_html('<span class="eric-quiet">{}</span>', text)
 
     @admin.display(description=gettext_lazy("payload"))
     def beginning(self, row: Any) -> Any:
@@ -128,9 +142,10 @@ class MessageAdmin(EricAdmin):
         html = '<pre class="eric-payload" tabindex="0" role="region" aria-label="{}">{}</pre>'
         return format_html(html, _("Payload as JSON"), pretty(row.payload))
 
-    @admin.display(description=gettext_lazy("channel"))
+    @admin.display(description=gettext_lazy("channel"), empty_value="-")
     def channel_link(self, row: QueuedMessage) -> Any:
-        return link(row.channel)
+        channel = _related(row, "channel")
+        return link(channel) if channel else None
 
     @admin.display(description=gettext_lazy("published"))
     def published(self, row: QueuedMessage) -> Any:
@@ -138,7 +153,7 @@ class MessageAdmin(EricAdmin):
 
     @admin.display(description=gettext_lazy("delivered"), empty_value="-")
     def delivered(self, row: QueuedMessage) -> Any:
-        reach: Reach | None = row._reach if hasattr(row, "_reach") else reach_of_one(row)
+        reach: Reach | None = row._facts if hasattr(row, "_facts") else reach_of_one(row)
         if reach is None:
             return None
         numbers = {"some": bounded(reach.delivered), "all": bounded(reach.addressed)}
@@ -146,7 +161,7 @@ class MessageAdmin(EricAdmin):
 
 
 def _related(row: QueuedMessage, name: str) -> Any:
-    """Return the listener or owner, None if it was removed: nothing in the database holds it."""
+    """Return what it belongs to, None if that was removed: nothing in the database holds it."""
     key = getattr(row, f"{name}_id")
     if name in row._state.fields_cache:
         return getattr(row, name)

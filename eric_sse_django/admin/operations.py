@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext_lazy
 
+from eric_sse_django.authorization import revoke
 from eric_sse_django.database import operations
 from eric_sse_django.models import Listener
 
@@ -26,6 +27,11 @@ class Operation:
     run: Callable[[Sequence[Listener]], int]
     done: Any
     past: Any
+
+
+def _revoke(rows: Sequence[Listener]) -> int:
+    revoke(listener=rows)
+    return len(rows)
 
 
 def _replay(rows: Sequence[Listener]) -> int:
@@ -61,6 +67,19 @@ OPERATIONS = (
             "count",
         ),
         _("Disconnected."),
+    ),
+    Operation(
+        "revoke",
+        _("Revoke access"),
+        _revoke,
+        ngettext_lazy(
+            "Access to %(count)d listener revoked: its streams end on every server, and "
+            "tickets made until now count no more.",
+            "Access to %(count)d listeners revoked: their streams end on every server, and "
+            "tickets made until now count no more.",
+            "count",
+        ),
+        _("Revoked access."),
     ),
     Operation(
         "replay",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -26,11 +26,16 @@ from eric_sse_django.models import (
 CLOCKS_APART_S = 5.0
 
 
-def revoke(*, user: Any = None, listener: Listener | None = None, session: Any = None) -> None:
+def revoke(
+    *,
+    user: Any = None,
+    listener: Listener | Iterable[Listener] | None = None,
+    session: Any = None,
+) -> None:
     """
-    Close the streams of a user, a listener (its row) or a session (its key), everywhere.
+    Close the streams of a user, a listener (its row, or several) or a session (its key).
 
-    After the caller's commit, within a second, and no message published later goes out on
+    Everywhere, within a second of the caller's commit, and no message published later goes out on
     them. Tickets that were made before for the listener, for a user's listeners, or bound to
     the user or session, count no more. Who comes back is asked for leave anew: take away first
     what the rules go by. Returns at once, whatever the number of streams.
@@ -39,7 +44,8 @@ def revoke(*, user: Any = None, listener: Listener | None = None, session: Any =
     if user is not None:
         kept[subject_of_user(user)] = MOST_AGE_S
     if listener is not None:
-        kept[subject_of_listener(listener)] = MOST_AGE_S
+        rows = [listener] if isinstance(listener, Listener) else listener
+        kept |= {subject_of_listener(row): MOST_AGE_S for row in rows}
     if session is not None:
         kept[subject_of_session(session)] = conf.get("TICKET_MAX_AGE_S")
     if not kept:

@@ -7,7 +7,8 @@ import pytest
 from eric_sse_django import log
 from eric_sse_django.admin.operations import OPERATIONS
 from eric_sse_django.admin.words import MOST
-from eric_sse_django.entry import CLOSE, REPLAY, STOP
+from eric_sse_django.authorization import any_revoked, make_ticket, read_ticket
+from eric_sse_django.entry import CLOSE, REPLAY, REVOKE, STOP
 from eric_sse_django.exception import NoMessagesException
 from eric_sse_django.message import Message
 from eric_sse_django.models import Listener, QueuedMessage
@@ -20,6 +21,8 @@ TOLD = {
     "stop": "1 listener stopped: its streams end, what comes now waits. "
     "There was nothing to do for the others.",
     "disconnect": "2 listeners disconnected: their streams end on every server.",
+    "revoke": "Access to 2 listeners revoked: their streams end on every server, and tickets "
+    "made until now count no more.",
     "replay": "2 listeners get the messages of the last hour again.",
     "discard": "2 listeners skipped what waited.",
 }
@@ -27,10 +30,16 @@ PAST = {
     "start": "Started.",
     "stop": "Stopped.",
     "disconnect": "Disconnected.",
+    "revoke": "Revoked access.",
     "replay": "Replayed the last hour.",
     "discard": "Discarded what waited.",
 }
-CONTROLS = {"stop": [STOP] * 2, "disconnect": [CLOSE] * 2, "replay": [REPLAY] * 2}
+CONTROLS = {
+    "stop": [STOP] * 2,
+    "disconnect": [CLOSE] * 2,
+    "revoke": [REVOKE],
+    "replay": [REPLAY] * 2,
+}
 
 
 @pytest.fixture
@@ -73,6 +82,15 @@ def test_an_action_needs_its_permission(staff, rows, name):
 def test_stopping_who_is_stopped_says_that_none_was(staff, rows):
     response = act(staff("operate_listener"), "stop", rows[1:])
     assert told(response) == ["0 listeners stopped: their streams end, what comes now waits."]
+
+
+def test_revoking_voids_the_tickets_of_these_listeners_alone(staff, rows, channel):
+    other = channel.add_listener(listener_id="till-9").row
+    tickets = {row.pk: read_ticket(make_ticket("orders", row.name)) for row in [*rows, other]}
+    act(staff("operate_listener"), "revoke", rows)
+    voided = [any_revoked([(tickets[row.pk], row)]) for row in [*rows, other]]
+    assert voided == [True, True, False]
+    assert not any_revoked([(read_ticket(make_ticket("orders", "till-7")), rows[0])])
 
 
 def test_discarded_messages_are_not_delivered(staff, rows, channel):

@@ -6,6 +6,7 @@ from django.db import connections
 from django.test.utils import CaptureQueriesContext
 
 from eric_sse_django import log
+from eric_sse_django.authorization import revoke
 from eric_sse_django.database import DatabaseChannel, removal
 from eric_sse_django.entry import STOP
 from eric_sse_django.message import Message, UniqueMessage
@@ -163,9 +164,17 @@ def test_a_message_to_who_is_gone_still_has_a_page(superuser, channel, listener)
     ada.delete()
     settle()
     assert "a user who is gone" in text(superuser.get(url("queuedmessage")))
-    for row in QueuedMessage.objects.all():
+    for row in QueuedMessage.objects.filter(type="paid"):
         page = superuser.get(url("queuedmessage", "change", row.pk))
         assert "is gone" in text(page)
+
+
+def test_a_word_to_all_servers_is_shown_as_that(superuser, database):
+    revoke(session="a")
+    settle()
+    row = QueuedMessage.objects.get()
+    for page in (url("queuedmessage"), url("queuedmessage", "change", row.pk)):
+        assert "every server process" in text(superuser.get(page))
 
 
 def test_deleting_a_channel_says_what_goes_and_takes_it(staff, channel, listener):

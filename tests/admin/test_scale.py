@@ -1,11 +1,12 @@
 """100,000 listeners and 1,000,000 messages on PostgreSQL: few queries, none a walk of the log."""
 
 import pytest
+from django.contrib.contenttypes.models import ContentType
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
 
 from eric_sse_django import log
-from eric_sse_django.admin.filters import MOST_FILTERED
+from eric_sse_django.admin.messages import MOST_FILTERED
 from eric_sse_django.models import Channel, Listener, QueuedMessage
 from tests import databases
 from tests.admin.pages import url
@@ -46,7 +47,7 @@ INSERT INTO eric_sse_django_openstream (id, process_id, listener_id, opened_at)
 
 
 @pytest.fixture
-def full(database, superuser):
+def full(database, staff):
     log.sequence()
     connection = connections[database]
     numbers = range(1, CHANNELS + 1)
@@ -59,7 +60,8 @@ def full(database, superuser):
             editor.add_index(QueuedMessage, index)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
-    return superuser
+    ContentType.objects.get_for_models(Channel, Listener, QueuedMessage)  # Django keeps them
+    return staff("delete_channel", "delete_listener", "delete_queuedmessage", "operate_listener")
 
 
 def reads(sql):
@@ -100,6 +102,7 @@ PAGES = {
     "messages of a channel": ("queuedmessage", "?channel=channel-7"),
     "messages of a rare type": ("queuedmessage", "?type=never"),
     "messages by position": ("queuedmessage", "?q=500000"),
+    "messages of a listener": ("queuedmessage", "?q=listener-777"),
 }
 
 
