@@ -98,9 +98,9 @@ def _seen(name: str, answer: Answer) -> Part:
         changed = (name in _failing) != answer.is_trouble
         (_failing.add if answer.is_trouble else _failing.discard)(name)
     if changed and answer.is_trouble:
-        logger.error("%s does not work: %s", name, answer.says, exc_info=answer.cause)
+        logger.error("health: %s does not work: %s", name, answer.says, exc_info=answer.cause)
     elif changed:
-        logger.warning("%s works again", name)
+        logger.warning("health: %s works again", name)
     return Part(name, not answer.is_trouble, answer.says)
 
 

@@ -67,8 +67,8 @@ def test_a_thousand_looks_at_a_failure_are_one_line_and_its_end_one(fake_parts, 
         assert works("database")
     lines = [(record.levelname, record.getMessage()) for record in caplog.records]
     assert lines == [
-        ("ERROR", "database does not work: OperationalError"),
-        ("WARNING", "database works again"),
+        ("ERROR", "health: database does not work: OperationalError"),
+        ("WARNING", "health: database works again"),
     ]
     assert "could not connect" in caplog.text  # the cause is in the log, not in the answer
 
