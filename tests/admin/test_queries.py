@@ -1,4 +1,4 @@
-"""What a list asks the database: less than ten queries for staff, whatever the tables hold."""
+"""What a list asks the database: nine queries at most for staff, whatever the tables hold."""
 
 from datetime import timedelta
 
