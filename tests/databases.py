@@ -36,7 +36,7 @@ def entry(name: str, where: str, port: str = "") -> dict[str, Any]:
                 # Without IMMEDIATE a transaction that reads before it writes fails at once
                 # with "database is locked" when another one writes.
                 "transaction_mode": "IMMEDIATE",
-                "timeout": 20,
+                "timeout": float(os.environ.get("ERIC_SSE_TEST_SQLITE_TIMEOUT_S", "20")),
                 "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
             },
         }

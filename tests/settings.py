@@ -7,6 +7,7 @@ A server process is told by environment variables to use what the running test u
     ERIC_SSE_TEST_SETTINGS  JSON object, merged into ERIC_SSE
     ERIC_SSE_TEST_REDIS     port of a Redis for channels_redis' RedisChannelLayer
     ERIC_SSE_TEST_LAYER     JSON object, CHANNEL_LAYERS["default"] as it is
+    ERIC_SSE_TEST_SQLITE_TIMEOUT_S  seconds a writer waits for another, 20 without
     ERIC_SSE_TEST_MIDDLEWARE  JSON list of middleware, put before the others
 """
 

@@ -9,6 +9,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from django.db import connections
+
 
 def say(do: str, **more: Any) -> None:
     """
@@ -34,6 +36,8 @@ def attempt(keys: Sequence[str], work: Any) -> bool:
         return False
     except Exception as error:  # noqa: BLE001 - whatever it is, the judge is to hear of it
         say("error", error=f"{type(error).__name__}: {error}")
+        # As Django does between requests: a connection that broke stays broken.
+        connections.close_all()
         return False
     say("ok")
     return True

@@ -23,6 +23,10 @@ class Tally:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def keys(self) -> list[str]:
+        """Return the messages' keys in the order in which they came first."""
+        return [self._meaning[id] for id in self.ids]
+
     def append(self, record: Any) -> None:
         """Take an event: its id, and the key in its data."""
         id, data = int(record.event.last_event_id), json.loads(record.event.data)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connections, transaction
 
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.exception import NoMessagesException, RepositoryError
@@ -13,6 +14,8 @@ from tests.faults.reporting import say
 from tests.faults.writing import CHANNEL, JOBS
 
 QUEUE = "workers"
+# Seconds between two tries while the database is away.
+PAUSE_S = 0.1
 
 
 def work() -> None:
@@ -30,5 +33,7 @@ def work() -> None:
     except (DatabaseError, RepositoryError) as error:
         if told:
             say("error", error=f"{type(error).__name__}: {error}")
+        connections.close_all()
+        time.sleep(PAUSE_S)
         return
     say("ok")

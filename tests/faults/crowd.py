@@ -1,0 +1,39 @@
+"""Many clients of one channel, and what they are to have seen."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+
+from tests.faults.clients import WanderingClient, listening
+from tests.faults.tally import Tally
+
+
+async def crowd(
+    stack: AsyncExitStack, url: str, count: int, timeout_s: float = 60.0
+) -> list[WanderingClient]:
+    """Return `count` clients of one stream's URL, all of which have begun."""
+    meaning: dict[int, str] = {}
+    clients = [WanderingClient([url], Tally(meaning)) for _ in range(count)]
+    for first in range(0, count, 100):  # the listening socket's queue is finite
+        await listening(stack, clients[first : first + 100], timeout_s)
+    return clients
+
+
+async def all_have(clients: Sequence[WanderingClient], count: int, timeout_s: float) -> None:
+    """Return once each client has `count` messages. Raises asyncio.TimeoutError."""
+
+    async def wait() -> None:
+        while not all(len(client.tally) >= count for client in clients):
+            await asyncio.sleep(0.05)
+
+    await asyncio.wait_for(wait(), timeout_s)
+
+
+def assert_numbers(clients: Sequence[WanderingClient], count: int) -> None:
+    """Assert that each saw the numbers from 0 on, in order, again only under the same id."""
+    wanted = [f"number: {number}" for number in range(count)]
+    for client in clients:
+        assert not client.tally.wrong
+        assert client.tally.keys() == wanted

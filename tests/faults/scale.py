@@ -1,0 +1,16 @@
+"""How large the fault tests are: small in CI, as large as promised when asked."""
+
+from __future__ import annotations
+
+import os
+from typing import TypeVar
+
+T = TypeVar("T")
+
+# ERIC_SSE_FAULTS=full pytest tests/live/… repeats what docs/reliability.md tells of.
+FULL = os.environ.get("ERIC_SSE_FAULTS") == "full"
+
+
+def sized(small: T, full: T) -> T:
+    """Return `small`, or `full` where ERIC_SSE_FAULTS=full asks for it."""
+    return full if FULL else small

@@ -1,0 +1,61 @@
+"""Connections that are cut, that stand still, that go dark: what was published arrives."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+
+from eric_sse_django.database import DatabaseChannel
+from tests.databases import sqlite_only
+from tests.faults.crowd import all_have, assert_numbers, crowd
+from tests.faults.proxy import Proxy
+from tests.faults.scale import sized
+from tests.live import site
+
+CLIENTS = sized(100, 1_000)
+CUTS = sized(3, 10)
+CUT_S = sized(1.0, 2.0)
+# Messages a second: what one process can carry through a proxy to all its clients, and read.
+RATE = sized(20, 4)
+
+
+@sqlite_only
+@pytest.mark.parametrize("server", ["daphne", "uvicorn"])
+async def test_clients_that_are_cut_again_and_again_get_everything(database, serve, server):
+    channel = await DatabaseChannel.acreate("orders")
+    path = await site.new_listener(channel)
+    process = serve(server, settings={"RETRY_MS": 200})
+    count = int((1 + CUTS) * (CUT_S + 1) * RATE)
+    async with AsyncExitStack() as stack:
+        proxy = await stack.enter_async_context(Proxy(process.port))
+        clients = await crowd(stack, proxy.url + path, CLIENTS)
+        publishing = await site.publisher(process, channel, count, 1 / RATE)
+        for _ in range(CUTS):
+            await asyncio.sleep(1)
+            assert proxy.cut() > CLIENTS / 2
+            await asyncio.sleep(CUT_S)
+            proxy.mend()
+        await publishing.wait()
+        await all_have(clients, count, 60)
+        assert_numbers(clients, count)
+        assert all(len(client.statuses) > 1 for client in clients)
+        assert {status for client in clients for status in client.statuses} == {200}
+
+
+@sqlite_only
+async def test_a_link_that_stands_still_for_a_while_delivers_over_the_same_connection(
+    database, serve
+):
+    channel = await DatabaseChannel.acreate("orders")
+    path = await site.new_listener(channel)
+    process = serve("uvicorn")
+    async with AsyncExitStack() as stack:
+        proxy = await stack.enter_async_context(Proxy(process.port))
+        clients = await crowd(stack, proxy.url + path, 10)
+        proxy.hold()
+        await (await site.publisher(process, channel, 50)).wait()
+        assert all(len(client.tally) == 0 for client in clients)
+        proxy.mend()
+        await all_have(clients, 50, 10)
+        assert_numbers(clients, 50)
+        assert all(client.statuses == [200] for client in clients)
