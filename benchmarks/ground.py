@@ -16,7 +16,7 @@ from tests import servers
 from tests.server import Server as RealServer
 
 
-class _Guarded(RealServer):
+class Guarded(RealServer):
     """Ends with the harness, also when that is killed."""
 
     def command(self) -> list[str]:
@@ -26,11 +26,11 @@ class _Guarded(RealServer):
         return [*guard, *super().command()]
 
 
-class Postgres(_Guarded, servers.Postgres):
+class Postgres(Guarded, servers.Postgres):
     """PostgreSQL that ends with the harness; commits are synced to disk."""
 
 
-class Redis(_Guarded, servers.Redis):
+class Redis(Guarded, servers.Redis):
     """Redis that ends with the harness."""
 
 

@@ -1,0 +1,1 @@
+"""Whether a full log costs more than an empty one, on PostgreSQL."""

@@ -1,0 +1,52 @@
+"""Cost against size, as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from benchmarks.growth.figures import FLAT, Cost
+from benchmarks.growth.sizes import Size
+
+# For the eye: what is next to what in the legend, in colours that the colour-blind tell apart.
+COLOURS = ("#0072b2", "#56b4e9", "#009e73", "#d55e00", "#cc79a7", "#e69f00", "#555555")
+
+
+def draw(costs: Mapping[str, Mapping[Size, Cost]], path: Path) -> None:
+    """Write an SVG or PNG, by the path's suffix. Raises ImportError without matplotlib."""
+    import matplotlib as mpl  # noqa: PLC0415 - only the plot needs it
+
+    mpl.use("Agg")
+    # The same picture has the same bytes, and its text can be searched.
+    mpl.rcParams |= {"svg.hashsalt": "growth", "svg.fonttype": "none", "font.size": 10}
+    from matplotlib import pyplot  # noqa: PLC0415
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4.2))
+    sizes = list(next(iter(costs.values())))
+    places = range(len(sizes))
+    for colour, (what, by_size) in zip(COLOURS, costs.items(), strict=False):
+        style = {"color": colour, "marker": "o", "markersize": 4, "label": what}
+        left.plot(places, [by_size[size].ms() for size in sizes], **style)
+        right.plot(places, [by_size[size].ratio() for size in sizes], **style)
+    left.set_ylabel("ms, median")
+    left.set_ylim(bottom=0)
+    right.set_ylabel("ratio to an empty log beside it")
+    right.set_ylim(0, max(2.0, right.get_ylim()[1]))
+    right.axhline(FLAT, color="#999999", linewidth=1, linestyle=":")
+    right.annotate(f"{FLAT} x", (0, FLAT), (0, 3), textcoords="offset points", color="#777777")
+    for axes in (left, right):
+        axes.set_xticks(places, [f"{_short(s.rows)}\n{_short(s.listeners)}" for s in sizes])
+        axes.set_xlabel("messages kept / listeners away")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", color="#eeeeee")
+    left.legend(frameon=False, fontsize=9, ncols=2, loc="upper left")
+    left.set_ylim(top=left.get_ylim()[1] * 1.4)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110, metadata={"Date": None} if path.suffix == ".svg" else None)
+
+
+def _short(number: int) -> str:
+    for unit, name in ((1_000_000, " M"), (1_000, " k")):
+        if number >= unit:
+            return f"{number / unit:g}{name}"
+    return str(number)

@@ -1,0 +1,1 @@
+"""Several server processes behind nginx, on PostgreSQL and Redis."""

@@ -1,0 +1,70 @@
+"""
+The same stream from every process; what a message costs where nobody listens for it; and
+what a stream takes.
+
+    python -m benchmarks.processes [--clients 400] [--messages 2000] [--folder DIR] [--quick]
+
+Starts 1, 2 and 4 server processes (uvicorn) behind nginx, on PostgreSQL and Redis; every one of
+them publishes at once, and every client reads through nginx. Prints tables; with --folder it
+writes them there, as JSON and Markdown. Takes two minutes. Exits with 1 if anything was lost,
+repeated, or in another order than for another client.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import signal
+import sys
+from pathlib import Path
+
+from benchmarks.ground import Ground
+from benchmarks.processes import elsewhere, opening, report, same
+from benchmarks.processes.fleet import SITE
+from benchmarks.processes.nginx import Nginx
+from tests.servers import Redis
+
+
+def main() -> None:
+    options = _options()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that all servers end too
+    for absence in (Ground.absence(SITE), Redis.absence(), Nginx.absence()):
+        if absence is not None:
+            sys.exit(f"{absence}.")
+    gc.disable()  # else the readers' pauses are measured
+    found = []
+    with Ground() as ground:
+        for processes in options.processes:
+            _say(f"{processes} processes, {options.clients} clients, {options.messages} messages")
+            found.append(same.run(ground, processes, options.clients, options.messages))
+            _say(str(found[-1]))
+        _say("what a message costs where nobody listens for it")
+        costs = elsewhere.run(ground, options.messages // 4, same.PACE)
+        _say("what a stream takes")
+        taken = opening.run(ground, 2 * options.clients, options.messages / 100)
+    print(report.markdown(found, costs, taken))
+    if options.folder:
+        report.write(options.folder, found, costs, taken)
+    if not all(each.is_right for each in found):
+        sys.exit("Something was lost, repeated or out of order: see the table.")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").strip().splitlines()[0])
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--clients", type=int, help="streams, through nginx (400)")
+    parser.add_argument("--messages", type=int, help="by all processes together (2,000)")
+    parser.add_argument("--folder", type=Path, help="write processes.json and processes.md there")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the size")
+    options = parser.parse_args()
+    options.clients = options.clients or (40 if options.quick else 400)
+    options.messages = options.messages or (200 if options.quick else 2_000)
+    return options
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

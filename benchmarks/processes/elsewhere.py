@@ -1,0 +1,93 @@
+"""What a message costs a process that has no listener for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from benchmarks.client import Crowd
+from benchmarks.ground import Ground
+from benchmarks.processes.fleet import Facts, Fleet, cpu_s, publishing
+
+# One publishes and serves the listener; one has a stream of another channel; one has none.
+NAMES = ("the publisher's, with the listener", "streams of other channels only", "no stream")
+PUBLISHER, OTHER, _ = range(3)
+PATIENCE_S = 120.0
+# Seconds that the last wake's work may take.
+SETTLE_S = 0.3
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """What one message cost a process, over what the process does when nothing happens."""
+
+    process: str
+    pace: str
+    cpu_us: float
+    statements: float | None = None
+
+    def as_dict(self) -> dict[str, object]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Span:
+    """What all did in a while."""
+
+    seconds: float
+    facts: list[Facts]
+    database_s: float
+
+
+def run(ground: Ground, messages: int, per_s: float) -> list[Elsewhere]:
+    """Publish at a pace, then as fast as one can; return what each process spent on that."""
+    with Fleet(ground, len(NAMES)) as fleet:
+        (path,), (other,) = fleet.prepare("loud", 1), fleet.prepare("quiet", 1)
+        publisher = fleet.servers[PUBLISHER]
+        with (
+            Crowd(publisher.port, 1 + 2 * messages) as crowd,
+            Crowd(fleet.servers[OTHER].port, 0) as quiet,
+        ):
+            crowd.open([path], greets=True)
+            quiet.open([other], greets=True)
+
+            def publish(first: int, count: int, pace: float) -> None:
+                asked = publisher.ask_meanwhile(publishing("loud", first, count, pace))
+                crowd.until(first + count, PATIENCE_S)
+                asked.result(PATIENCE_S)
+                crowd.read_for(SETTLE_S)
+
+            publish(0, 1, 0)
+            idle = _during(fleet, lambda: crowd.read_for(messages / per_s))
+            paced = _during(fleet, lambda: publish(1, messages, per_s))
+            flat = _during(fleet, lambda: publish(1 + messages, messages, 0))
+            if wrong := crowd.wrong():
+                raise SystemExit(f"The listener's stream was not right: {wrong}.")
+    return _costs(idle, paced, messages, f"{per_s:g} a second") + _costs(
+        idle, flat, messages, "flat out"
+    )
+
+
+def _during(fleet: Fleet, work: Callable[[], None]) -> _Span:
+    before, database_s, began = fleet.facts(), cpu_s("postgres"), time.monotonic()
+    work()
+    seconds, database_s = time.monotonic() - began, cpu_s("postgres") - database_s
+    facts = [now.since(then) for now, then in zip(fleet.facts(), before, strict=True)]
+    return _Span(seconds, facts, database_s)
+
+
+def _costs(idle: _Span, busy: _Span, messages: int, pace: str) -> list[Elsewhere]:
+    """Return what each message cost each process and the database, less what idling costs."""
+    share = busy.seconds / idle.seconds
+    found = [
+        Elsewhere(
+            name,
+            pace,
+            (did.cpu_s - idled.cpu_s * share) / messages * 1e6,
+            (did.statements - idled.statements * share) / messages,
+        )
+        for name, did, idled in zip(NAMES, busy.facts, idle.facts, strict=True)
+    ]
+    database_s = busy.database_s - idle.database_s * share
+    return [*found, Elsewhere("PostgreSQL, all in all", pace, database_s / messages * 1e6)]

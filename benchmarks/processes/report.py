@@ -1,0 +1,65 @@
+"""The tables, and the files with the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.processes.elsewhere import Elsewhere
+from benchmarks.processes.opening import Opening
+from benchmarks.processes.same import Same
+
+
+def markdown(same: Sequence[Same], elsewhere: Sequence[Elsewhere], opening: Opening) -> str:
+    """Return the tables."""
+    lines = [
+        "| processes | streams of each | lost | repeated | out of order | deliveries/s | "
+        "µs CPU per delivery | 50 a second: p50, p99 ms |",
+        "|---:|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for found in same:
+        streams = " + ".join(map(str, found.streams))
+        lines.append(
+            f"| {found.processes} | {streams} | {found.lost} | {found.repeated} | "
+            f"{found.disordered} | {found.deliveries_per_s:,.0f} | {found.cpu_us:.1f} | "
+            f"{found.p50_ms:.1f}, {found.p99_ms:.1f} |"
+        )
+    lines += [
+        "",
+        "| what a message costs a process with | published | µs CPU | statements |",
+        "|---|---|---:|---:|",
+    ]
+    for cost in elsewhere:
+        statements = "" if cost.statements is None else f"{cost.statements:.2f}"
+        lines.append(f"| {cost.process} | {cost.pace} | {cost.cpu_us:,.0f} | {statements} |")
+    lines += ["", f"| each of {opening.streams:,} streams takes | |", "|---|---:|"]
+    for what, figure in (
+        ("to be opened: µs CPU of the server", opening.open_cpu_us),
+        ("to be opened: µs CPU of PostgreSQL", opening.open_database_us),
+        ("to be opened: statements", opening.open_statements),
+        ("to be opened: µs CPU of nginx", opening.open_nginx_us),
+        ("KiB of the server", opening.server_kib),
+        ("KiB of nginx", opening.nginx_kib),
+        ("a second of silence: µs CPU of the server", opening.idle_cpu_us_per_s),
+        (
+            "its cursor, written after a broadcast: µs CPU of PostgreSQL",
+            opening.cursor_database_us,
+        ),
+    ):
+        lines.append(f"| {what} | {figure:,.1f} |")
+    return "\n".join(lines)
+
+
+def write(
+    folder: Path, same: Sequence[Same], elsewhere: Sequence[Elsewhere], opening: Opening
+) -> None:
+    """Write processes.json and processes.md there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    found = {
+        "same": [each.as_dict() for each in same],
+        "elsewhere": [each.as_dict() for each in elsewhere],
+        "opening": opening.as_dict(),
+    }
+    (folder / "processes.json").write_text(json.dumps(found, indent=1) + "\n")
+    (folder / "processes.md").write_text(markdown(same, elsewhere, opening) + "\n")

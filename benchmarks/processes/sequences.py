@@ -1,0 +1,66 @@
+"""What each reader got, in its order: so that readers can be held against one another. Pure."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+
+from benchmarks.client import Crowd, Reader
+from benchmarks.tally import Wrong
+
+
+class Sequel:
+    """The numbers that one reader got, in their order. Takes a Tally's place."""
+
+    def __init__(self) -> None:
+        self.numbers = array("q")
+
+    @property
+    def count(self) -> int:
+        return len(self.numbers)
+
+    def add(self, numbers: Sequence[bytes]) -> None:
+        self.numbers.extend(map(int, numbers))
+
+
+class Readers(Crowd):
+    """Readers of several publishers at once, who are to get everything in one order."""
+
+    def _connect(self, path: str) -> Reader:
+        reader = super()._connect(path)
+        reader.tally = Sequel()  # type: ignore[assignment]
+        return reader
+
+    def __enter__(self) -> Readers:
+        return self
+
+    def sequences(self) -> list[array[int]]:
+        return [reader.tally.numbers for reader in self.readers]  # type: ignore[attr-defined]
+
+
+def compare(sequences: Sequence[array[int]], publishers: int, each: int) -> Wrong:
+    """
+    Return what is wrong with what readers got of 0, …, publishers * each - 1.
+
+    One publisher's numbers follow one another, and are to come in their order; how those of
+    several mix is free, but the same for all: each place where one differs from the first is
+    out of order.
+    """
+    total = publishers * each
+    found = Wrong()
+    first = sequences[0]
+    for sequence in sequences:
+        distinct = set(sequence)
+        found.lost += len(set(range(total)) - distinct)
+        found.repeated += len(sequence) - len(distinct) + len(distinct - set(range(total)))
+        if sequence != first:
+            found.disordered += sum(
+                one != other for one, other in zip(sequence, first, strict=False)
+            )
+    highest = [-1] * publishers
+    for number in first:
+        publisher = number // each
+        if publisher < publishers:
+            found.disordered += number < highest[publisher]
+            highest[publisher] = max(number, highest[publisher])
+    return found
