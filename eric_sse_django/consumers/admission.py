@@ -57,8 +57,11 @@ async def admit(hub: Hub, request: StreamRequest) -> Admission:
     by_ticket = _by_ticket(request, ids)
     as_of = hub.tail.position
     found = await hub.run(_find, request, ids, by_ticket)
-    for pair, place in zip(ids, found.places, strict=True):
-        if pair not in by_ticket and not (place and await _allows(hub, found.user, place)):
+    asked = [place for pair, place in zip(ids, found.places, strict=True) if pair not in by_ticket]
+    if not all(asked):
+        raise Refused(403, FORBIDDEN)
+    for place in filter(None, asked):
+        if not await _allows(hub, found.user, place):
             raise Refused(403, FORBIDDEN)
     if found.revoked:
         raise Refused(403, "The ticket was revoked: make a new one.\n")
@@ -99,7 +102,7 @@ def _find(request: StreamRequest, ids: Sequence[Ids], by_ticket: dict[Ids, Ticke
     listeners = {pair: place[1] for pair, place in zip(ids, found.places, strict=True) if place}
     uses = [(ticket, listeners.get(pair)) for pair, ticket in by_ticket.items()]
     found.revoked = authorization.any_revoked(uses)
-    if len(by_ticket) == len(ids) or not all(found.places):
+    if len(by_ticket) == len(ids):
         return found
     found.user = request.user or authorization.session_user(request.cookies) or AnonymousUser()
     if found.user.is_authenticated:
