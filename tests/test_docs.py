@@ -29,3 +29,13 @@ def test_links_between_the_pages_lead_somewhere(page):
     text = page.read_text()
     for target in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", text):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_tests_that_the_pages_name_are_there(page):
+    for name in re.findall(r"tests/[\w/]+\.py(?:::\w+)*", page.read_text()):
+        path, *names = name.split("::")
+        assert (ROOT / path).exists(), f"{page.name} names {path}"
+        text = (ROOT / path).read_text()
+        for each in names:
+            assert re.search(rf"(def|class) {each}\b", text), f"{page.name} names {name}"
