@@ -11,10 +11,10 @@ from django.db import OperationalError
 from eric_sse_django.authorization import make_ticket
 from eric_sse_django.consumers import StreamConsumer, limits
 from eric_sse_django.hub import Hub
-from eric_sse_django.monitor.consumer import MonitorConsumer
+from eric_sse_django.monitor import PATH
 from eric_sse_django.routing import with_streams
 from eric_sse_django.streaming import Stream
-from tests.streams.asgi import TIMEOUT_S, Response
+from tests.streams.asgi import TIMEOUT_S, Response, session_of
 
 HERE = ("10.0.0.1", 40_000)
 
@@ -130,9 +130,16 @@ async def test_a_page_of_an_allowed_origin_can_read_that_it_is_put_off(applicati
             assert other.reader.retry_ms >= 30_000
 
 
-def test_the_monitor_needs_no_place():
-    # An operator wants it most when the process is full.
-    assert not MonitorConsumer.is_limited
+async def test_the_monitor_opens_when_the_process_is_full(application, settings):
+    settings.ERIC_SSE = {"MAX_STREAMS": 1}
+    root = await sync_to_async(get_user_model().objects.create_superuser)("root", password="")
+    headers = [(b"cookie", await session_of(root))]
+    async with opened(application) as response:
+        await response.more()
+        assert await is_put_off(application)
+        async with opened(application, f"/events/{PATH}", headers=headers) as monitor:
+            while b"snapshot" not in monitor.body:
+                await monitor.more()
 
 
 # For a user, from an address ---------------------------------------------------------------
