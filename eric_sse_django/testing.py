@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eric_sse_django import notifier
+from eric_sse_django import log, notifier
 from eric_sse_django.hub import Hub, abandon_all
 
 
@@ -15,6 +15,7 @@ def close_all() -> None:
     """
     notifier.close()
     abandon_all()
+    log.forget_counts()
 
 
 __all__ = ["Hub", "close_all"]

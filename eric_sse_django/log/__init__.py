@@ -9,6 +9,7 @@ order of commit, and a row that commits late can not be skipped.
 from eric_sse_django.log.alias import database
 from eric_sse_django.log.append import append, control, notice, row
 from eric_sse_django.log.backlog import Place, backlog
+from eric_sse_django.log.bound import forget_counts, too_old
 from eric_sse_django.log.counts import count_listeners, count_messages
 from eric_sse_django.log.depth import Depth, depths
 from eric_sse_django.log.flow import flow
@@ -20,7 +21,8 @@ from eric_sse_django.log.locks import lock_free
 from eric_sse_django.log.merge import read_all
 from eric_sse_django.log.moment import position_at
 from eric_sse_django.log.page import Page
-from eric_sse_django.log.read import END, read, tail, waiting
+from eric_sse_django.log.ranges import END
+from eric_sse_django.log.read import read, tail, waiting
 from eric_sse_django.log.sequence import head, pending, sequence
 from eric_sse_django.log.traffic import Traffic, traffic
 from eric_sse_django.log.trim import trim
@@ -41,6 +43,7 @@ __all__ = [
     "depths",
     "flow",
     "forget",
+    "forget_counts",
     "forget_lapsed",
     "glimpse",
     "head",
@@ -55,6 +58,7 @@ __all__ = [
     "row",
     "sequence",
     "tail",
+    "too_old",
     "traffic",
     "trim",
     "waiting",

@@ -27,6 +27,7 @@ def depths(listeners: Iterable[Listener], most: int = 1_000) -> dict[int, Depth]
     """
     Return how deep each listener's queue is, by primary key; `most + 1` means more.
 
+    An expired message counts until it is removed (TRIM_INTERVAL_S): the index does not know.
     One query for each 400 ranges, of which a listener has two or three; those that
     several share, as broadcasts after one cursor, count once. On PostgreSQL one query.
     """

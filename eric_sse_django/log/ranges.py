@@ -11,9 +11,10 @@ from django.db import connections
 from eric_sse_django.entry import CONTROLS
 from eric_sse_django.log.alias import database
 from eric_sse_django.log.order import in_a_range
-from eric_sse_django.log.read import END
 from eric_sse_django.models import Listener, QueuedMessage
 
+# A position after every other: the largest that the column holds.
+END = 2**63 - 1
 # What a hub is told in the log is no message.
 NO_CONTROLS = ", ".join(f"'{control}'" for control in sorted(CONTROLS))
 
@@ -79,8 +80,14 @@ def in_order(direction: str = "ASC") -> str:
 
 def ranges_of(listener: Listener, after: int, upto: int = END) -> Iterator[Range]:
     """Yield the ranges of what is addressed to a listener: to all, to it, to its owner."""
-    channel = listener.channel_id
+    return ranges_to(listener.channel_id, listener.pk, listener.owner_id, after, upto)
+
+
+def ranges_to(
+    channel: int, listener: int, owner: Any, after: int, upto: int = END
+) -> Iterator[Range]:
+    """As ranges_of(), of a listener by keys."""
     yield Range(channel, None, None, after, upto)
-    yield Range(channel, listener.pk, None, after, upto)
-    if listener.owner_id is not None:
-        yield Range(channel, None, listener.owner_id, after, upto)
+    yield Range(channel, listener, None, after, upto)
+    if owner is not None:
+        yield Range(channel, None, owner, after, upto)

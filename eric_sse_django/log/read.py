@@ -10,14 +10,12 @@ from django.utils import timezone
 
 from eric_sse_django.entry import CONTROLS, Entry
 from eric_sse_django.log.alias import database
+from eric_sse_django.log.bound import too_old
 from eric_sse_django.log.entries import all_of, page_of
 from eric_sse_django.log.order import in_a_range
 from eric_sse_django.log.page import Page, place
 from eric_sse_django.log.sequence import head
 from eric_sse_django.models import Channel, Listener, QueuedMessage
-
-# A position after every other: the largest that the column holds.
-END = 2**63 - 1
 
 
 def tail(after: int, upto: int, channels: Iterable[int] | None, limit: int) -> list[Entry]:
@@ -41,14 +39,16 @@ def read(
     At most `limit` entries, none that is expired, and fewer where they are large: the page
     says how far it reached. `upto` is a position that was given before, None for the log's
     head. Where retention removed some of it, one `eric-reset` entry stands at the highest
-    position removed.
+    position removed. Where more waits than may, it begins with one that stands for the oldest.
     """
     # Never without a bound: one of the queries below might see what an earlier one did
     # not, and a reader that goes on after that would skip what the earlier one missed.
     if upto is None:
         upto, _ = head()
+    gone = too_old(channel, listener, owner, after, upto)
+    start = after if gone is None else gone
     rows = QueuedMessage.objects.using(database()).filter(
-        _is_alive(), channel_id=channel, position__gt=after, position__lte=upto
+        _is_alive(), channel_id=channel, position__gt=start, position__lte=upto
     )
     page = Page.merged(
         [
@@ -59,9 +59,11 @@ def read(
     )
     # After the rows: a trim in between can only make this say too much, never too little.
     floor = floor_of(channel, listener)
-    if after < floor <= page.reached:
-        page.append(Entry.reset(channel, listener, after, floor))
+    if start < floor <= page.reached:
+        page.append(Entry.reset(channel, listener, start, floor))
         page.sort(key=place)
+    if gone is not None:
+        page.insert(0, Entry.reset(channel, listener, after, gone))
     return page
 
 
@@ -91,9 +93,9 @@ def floor_of(channel: int, listener: int | None) -> int:
 
 
 def waiting(listener: Listener) -> int:
-    """Return how many messages, with a position, wait in a listener's queue."""
+    """Return how many messages, with a position and not expired, wait in a listener's queue."""
     rows = QueuedMessage.objects.using(database()).filter(
-        channel_id=listener.channel_id, position__gt=listener.cursor
+        _is_alive(), channel_id=listener.channel_id, position__gt=listener.cursor
     )
     to = _addresses(listener.pk, listener.owner_id)
     controls = rows.filter(listener=listener.pk, owner__isnull=True, type__in=CONTROLS).count()

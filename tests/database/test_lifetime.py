@@ -9,7 +9,9 @@ from django.contrib.auth.models import User
 from django.db.models import F
 
 from eric_sse_django import log
+from eric_sse_django.database import DatabaseQueue
 from eric_sse_django.entry import RESET
+from eric_sse_django.exception import NoMessagesException
 from eric_sse_django.models import Channel, Listener, QueuedMessage
 from tests.contract import count
 from tests.database.tools import entries
@@ -67,6 +69,22 @@ class TestReading:
         sequence()
         pass_time(0, 1, 2, 3, 5, 9)
         assert read(listener, limit) == [4, 6, 7, 8][:limit]
+
+    def test_pop_never_returns_it_nor_takes_the_queue_for_empty(self, channel, listener):
+        for number in range(6):
+            publish(channel, number, expires_in_s=60)
+        sequence()
+        pass_time(0, 1, 2, 4)
+        assert [channel.deliver_next(listener.id).payload for _ in range(2)] == [3, 5]
+        with pytest.raises(NoMessagesException):
+            channel.deliver_next(listener.id)
+
+    def test_a_queue_does_not_count_it(self, channel, listener):
+        for number in range(3):
+            publish(channel, number, expires_in_s=60)
+        sequence()
+        pass_time(0, 1)
+        assert len(DatabaseQueue(listener.row)) == 1
 
 
 class TestRemoving:

@@ -159,3 +159,13 @@ def test_positions_are_written_by_primary_key(filled):
     assert len(update.indexes) == 1
     [index] = update.indexes
     assert "pkey" in index or index == "PRIMARY", update.text
+
+
+def test_what_waits_beyond_its_bound_is_found_along_the_index(filled, settings):
+    settings.ERIC_SSE = {"MAX_WAITING_MESSAGES": 1_000}
+    first = Channel.objects.order_by("pk").values_list("pk", flat=True)[0]
+    to = first + 2, 3, 3  # see fill(): owner 3
+    found = plans(filled, log.too_old, *to, 10, ROWS - PENDING)
+    assert len(found) == 2
+    for plan in found:
+        assert plan.indexes == {"eric_log_read"}, plan.text

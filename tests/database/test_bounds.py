@@ -1,0 +1,177 @@
+"""Bounds: how many messages may wait for a listener, and how many listeners a channel has."""
+
+import json
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connections
+from django.test.utils import CaptureQueriesContext
+
+from eric_sse_django import log
+from eric_sse_django.database import DatabaseChannel
+from eric_sse_django.entry import RESET
+from eric_sse_django.exception import NoMessagesException
+from tests.contract import count
+from tests.database.test_lifetime import pass_time, publish, sequence
+
+MOST = 3
+
+
+def read(listener, after=0, limit=1_000):
+    """Return what a stream of the listener reads: numbers, and what resets say."""
+    row = listener.row
+    found = log.read(row.channel_id, row.pk, row.owner_id, after, None, limit)
+    return [json.loads(entry.payload) for entry in found]
+
+
+def positions():
+    return [entry.position for entry in log.tail(0, log.END, None, 1_000)]
+
+
+def take_all(channel, listener):
+    taken = []
+    while True:
+        try:
+            message = channel.deliver_next(listener.id)
+        except NoMessagesException:
+            return taken
+        taken.append(RESET if message.type == RESET else message.payload)
+
+
+@pytest.mark.usefixtures("no_notifier")
+class TestWaiting:
+    @pytest.fixture(autouse=True)
+    def few(self, settings):
+        settings.ERIC_SSE = {"MAX_WAITING_MESSAGES": MOST}
+
+    def test_as_many_as_may_wait_all_come(self, channel, listener):
+        channel.broadcast_many(map(count, range(MOST)))
+        sequence()
+        assert read(listener) == list(range(MOST))
+
+    def test_of_more_the_oldest_go_and_a_reset_says_so_first(self, channel, listener):
+        channel.broadcast_many(map(count, range(10)))
+        sequence()
+        at = positions()
+        assert read(listener) == [{"after": 0, "floor": at[6]}, 7, 8, 9]
+        assert read(listener, at[1]) == [{"after": at[1], "floor": at[6]}, 7, 8, 9]
+        assert read(listener, at[6]) == [7, 8, 9]
+
+    def test_pop_and_its_like_get_the_same(self, channel, listener):
+        channel.broadcast_many(map(count, range(10)))
+        sequence()
+        assert take_all(channel, listener) == [RESET, 7, 8, 9]
+        channel.broadcast_many(map(count, range(20, 30)))
+        sequence()
+        assert channel.deliver_next(listener.id).type == RESET
+        assert channel.deliver_next(listener.id).payload == 27
+        channel.broadcast_many(map(count, range(30, 32)))
+        sequence()
+        assert take_all(channel, listener) == [RESET, 29, 30, 31]
+
+    def test_pages_go_on_after_it_without_another(self, channel, listener):
+        channel.broadcast_many(map(count, range(10)))
+        sequence()
+        row, (head, _), after, found = listener.row, log.head(), 0, []
+        while after < head:
+            page = log.read(row.channel_id, row.pk, None, after, head, 2)
+            found += [RESET if each.type == RESET else int(each.payload) for each in page]
+            after = page.reached
+        assert found == [RESET, 7, 8, 9]
+
+    def test_each_way_of_being_addressed_counts(self, channel, database):
+        ana = User.objects.create(username="ana")
+        listener = channel.add_listener(ana)
+        for number in range(3):
+            channel.broadcast(count(number))
+            channel.dispatch(listener.id, count(number + 10))
+            channel.dispatch_to_owner(ana, count(number + 20))
+        sequence()
+        assert read(listener)[1:] == [2, 12, 22]
+
+    def test_what_is_for_others_does_not_count(self, channel, listener):
+        other = channel.add_listener()
+        DatabaseChannel.create("bills").broadcast_many(map(count, range(10)))
+        for number in range(10):
+            channel.dispatch(other.id, count(number))
+        channel.broadcast_many(map(count, range(MOST)))
+        sequence()
+        assert read(listener) == list(range(MOST))
+
+    def test_what_the_app_tells_streams_does_not_count(self, channel, listener):
+        channel.broadcast_many(map(count, range(MOST)))
+        for _ in range(10):
+            listener.stop()
+        listener.start()
+        sequence()
+        assert take_all(channel, listener) == list(range(MOST))
+
+    def test_what_is_expired_pushes_nothing_out(self, channel, listener):
+        publish(channel, 1)
+        for number in range(10, 20):
+            publish(channel, number, expires_in_s=60)
+        publish(channel, 2)
+        sequence()
+        pass_time(*range(10, 20))
+        assert read(listener) == [1, 2]
+
+    def test_a_watcher_has_no_bound(self, channel):
+        channel.broadcast_many(map(count, range(10)))
+        sequence()
+        assert len(log.read(channel.row.pk, None, None, 0, None, 100)) == 10
+
+    def test_a_loss_by_retention_after_it_is_told_too(self, channel, listener):
+        channel.broadcast_many(map(count, range(10)))
+        sequence()
+        at = positions()
+        pass_time(4, 6)
+        log.trim()
+        # 5, 7, 8 and 9 are left: 5 goes, as the oldest of four.
+        assert read(listener) == [
+            {"after": 0, "floor": at[5]},
+            {"after": at[5], "floor": at[6]},
+            7,
+            8,
+            9,
+        ]
+
+
+@pytest.mark.usefixtures("no_notifier")
+class TestItsCost:
+    def queries(self, database, listener, after=0):
+        with CaptureQueriesContext(connections[database]) as captured:
+            row = listener.row
+            log.read(row.channel_id, row.pk, None, after, None, 1)
+        return [query["sql"] for query in captured if "COUNT(*)" in query["sql"]]
+
+    def test_few_positions_are_not_looked_at(self, database, channel, listener, settings):
+        settings.ERIC_SSE = {"MAX_WAITING_MESSAGES": 10}
+        channel.broadcast_many(map(count, range(10)))
+        sequence()
+        start = listener.row.start
+        assert self.queries(database, listener, start) == []
+
+    def test_a_listener_is_counted_once_until_a_tenth_more_came(
+        self, database, channel, listener, settings
+    ):
+        settings.ERIC_SSE = {"MAX_WAITING_MESSAGES": 20}
+        start = listener.row.start
+        for number in range(19):
+            publish(channel, number)
+        other = channel.add_listener()
+        for number in range(10):
+            channel.dispatch(other.id, count(number))
+        sequence()
+        assert len(self.queries(database, listener, start)) == 1
+        assert self.queries(database, listener, start) == []
+        assert self.queries(database, listener, start + 1) == []
+        publish(channel, 19)
+        publish(channel, 20)
+        sequence()
+        assert self.queries(database, listener, start) == []
+        publish(channel, 21)
+        sequence()
+        assert len(self.queries(database, listener, start)) == 1
+        assert read(listener, start)[1:] == list(range(2, 22))
+        # An operator's replay takes it back: then it is counted again.
+        assert len(self.queries(database, listener, start - 1)) == 1
