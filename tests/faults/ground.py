@@ -37,12 +37,15 @@ class Ground:
 
 
 @contextmanager
-def ground(database: str, settings: Mapping[str, Any] | None = None) -> Iterator[Ground]:
+def ground(
+    database: str, settings: Mapping[str, Any] | None = None, directory: Path | None = None
+) -> Iterator[Ground]:
     """
-    Start the database (beside SQLite also Redis), migrate it, and set Django up on it.
+    Start the database (beside a server also Redis), migrate it, and set Django up on it.
 
-    Once in a process: Django's settings are read here. Raises RuntimeError where the
-    server is not installed.
+    SQLite's file is in `directory`, or in one of its own, which goes with us. Once in a
+    process: Django's settings are read here. Raises RuntimeError where the server is not
+    installed.
     """
     with ExitStack() as stack:
         servers: dict[str, Server] = {}
@@ -50,7 +53,9 @@ def ground(database: str, settings: Mapping[str, Any] | None = None) -> Iterator
             kind: type[Server] = {"postgres": Postgres, "mariadb": MariaDB}[database]
             for name, of in ((database, kind), ("redis", Redis)):
                 servers[name] = _started(stack, of)
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="eric_sse_run_")))
+        if directory is None:
+            made = tempfile.TemporaryDirectory(prefix="eric_sse_run_")
+            directory = Path(stack.enter_context(made))
         own = {
             "DJANGO_SETTINGS_MODULE": "tests.settings",
             "ERIC_SSE_TEST_DB": _address(database, servers, directory),

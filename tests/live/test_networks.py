@@ -6,7 +6,9 @@ from contextlib import AsyncExitStack
 import pytest
 
 from eric_sse_django.database import DatabaseChannel
+from tests.conftest import missing
 from tests.databases import sqlite_only
+from tests.faults import command, namespace
 from tests.faults.crowd import all_have, assert_numbers, crowd
 from tests.faults.proxy import Proxy
 from tests.faults.scale import sized
@@ -59,3 +61,15 @@ async def test_a_link_that_stands_still_for_a_while_delivers_over_the_same_conne
         await all_have(clients, 50, 10)
         assert_numbers(clients, 50)
         assert all(client.statuses == [200] for client in clients)
+
+
+@pytest.mark.parametrize("server", ["daphne", "uvicorn"])
+def test_a_link_that_went_dark_is_closed_within_the_heartbeat_and_the_deadline(server, tmp_path):
+    reason = namespace.absence("net", "ip")
+    if reason is not None:
+        missing(reason)
+    options = ("--server", server, "--heartbeat", "1", "--deadline", "1", "--give-up", "20")
+    report = command.run("tests.faults.dark", *options, directory=tmp_path, timeout_s=60)
+    assert report["status"] == 0
+    assert report["other_client_got_all"]
+    assert report["gone_after_s"] > 1  # not by the route's going: by the kernel's patience

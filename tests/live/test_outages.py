@@ -9,7 +9,10 @@ import pymysql
 import pytest
 from django.db import connections
 
+from tests.conftest import missing
 from tests.databases import on, postgres_only, sqlite_only
+from tests.faults import command, namespace
+from tests.faults.disk import FULL
 from tests.faults.load import load
 from tests.faults.scale import sized
 
@@ -19,8 +22,10 @@ CLEAR = ("OperationalError: ", "InterfaceError: ", "RepositoryError: ")
 
 
 @pytest.fixture(autouse=True)
-def forget_connections(database):
+def forget_connections(request):
     """Have pytest empty the tables over a new connection: its own was ended as well."""
+    if "database" in request.fixturenames:
+        request.getfixturevalue("database")  # set up before us, so torn down after us
     yield
     connections.close_all()
 
@@ -155,3 +160,14 @@ async def test_a_database_locked_for_too_long_is_told_to_publishers_and_ends_no_
         assert under_load.stayed_open()
         assert "OperationalError: database is locked" in under_load.errors()
         assert all(error.startswith(CLEAR) for error in under_load.errors())
+
+
+def test_a_disk_that_is_full_is_told_to_publishers_and_ends_no_stream(tmp_path):
+    reason = namespace.absence("mount", "mount")
+    if reason is not None:
+        missing(reason)
+    options = ("--seconds", str(AWAY_S))
+    report = command.run("tests.faults.disk", *options, directory=tmp_path, timeout_s=90)
+    assert report["status"] == 0
+    assert report["verdict"]["good"]
+    assert report["errors"] == [FULL]
