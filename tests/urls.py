@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import threading
+import time
 from typing import Any
 
 import psutil
@@ -45,6 +46,11 @@ async def counters(request: HttpRequest) -> JsonResponse:
     )
 
 
+def when(request: HttpRequest) -> HttpResponse:
+    """Return the time of day of this process."""
+    return HttpResponse(str(time.time()))
+
+
 def publishing(request: HttpRequest, channel: str, number: int) -> HttpResponse:
     """Publish a number, from whatever process this is."""
     publish(channel, "number", number)
@@ -56,5 +62,6 @@ urlpatterns = [
     path("counters", counters),
     path("health/", include("eric_sse_django.health.urls")),
     path("metrics/", include("eric_sse_django.metrics.urls")),
+    path("when", when),
     path("publish/<channel>/<int:number>", publishing),
 ]
