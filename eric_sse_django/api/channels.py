@@ -26,6 +26,7 @@ def shown(row: Channel) -> ChannelOut:
         format=row.format,
         access=row.access,
         retention_s=row.retention_s,
+        expires_in_s=row.expires_in_s,
         created_at=row.created_at,
     )
 
@@ -48,7 +49,7 @@ def create_channel(request: HttpRequest, body: NewChannel) -> Status[ChannelOut]
     """Needs the permission add_channel. An id that is taken is a conflict."""
     require(request, "add_channel")
     try:
-        row = create(body.id, format=body.format, access=body.access, retention_s=body.retention_s)
+        row = create(body.id, **body.dict(exclude={"id"}))
     except ValidationError as error:
         raise Problem(422, "; ".join(error.messages)) from None
     return Status(201, shown(row))

@@ -33,7 +33,14 @@ from eric_sse_django.models import Channel, Listener, QueuedMessage
 router = Router(tags=["publishing"])
 ERRORS = errors(404, 409, 429)
 MESSAGE = example({"type": "paid", "payload": {"id": 7}})
-BATCH = example({"messages": [{"type": "paid", "payload": 7}, {"type": "sent", "owner": "ada"}]})
+BATCH = example(
+    {
+        "messages": [
+            {"type": "paid", "payload": 7},
+            {"type": "typing", "owner": "ada", "expires_in_s": 5},
+        ]
+    }
+)
 
 # Read from the request by receipts.once(); here, so that OpenAPI shows it.
 IdempotencyKey = Annotated[
@@ -153,7 +160,8 @@ def _row(
         detail = "No listener of the channel has that owner."
         raise Problem(422, detail, {f"{place}: owner": "owns no listener here"})
     try:
-        return log.row(channel, Message(message.type, message.payload), listener=to, owner=owner)
+        content = Message(message.type, message.payload)
+        return log.row(channel, content, to, owner, message.expires_in_s)
     except InvalidMessageFormat as error:
         raise Problem(_status_of(message), str(error), {place: error.reason}) from None
 

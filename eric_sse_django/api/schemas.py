@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from ninja import Field, Path, Schema
-from pydantic import ConfigDict, StrictBool, StrictInt, StrictStr
+from pydantic import ConfigDict, StrictBool, StrictFloat, StrictInt, StrictStr
 
 from eric_sse_django.models import IDENTIFIER_MAX_LENGTH, IDENTIFIER_WORDS, TYPE_MAX_LENGTH
 
@@ -47,6 +47,12 @@ class NewChannel(Given):
         le=LARGEST_RETENTION_S,
         description="Seconds that messages are kept; null: the project's setting.",
     )
+    expires_in_s: StrictInt | None = Field(
+        None,
+        ge=1,
+        le=LARGEST_RETENTION_S,
+        description="Seconds after which a message is delivered to nobody; null: never too late.",
+    )
 
 
 class ChannelOut(Schema):
@@ -54,6 +60,7 @@ class ChannelOut(Schema):
     format: str
     access: str
     retention_s: int | None
+    expires_in_s: int | None
     created_at: datetime
 
 
@@ -90,6 +97,13 @@ class NewMessage(Given):
         examples=["paid"],
     )
     payload: Any = Field(None, description="Any JSON value.", examples=[{"id": 7}])
+    expires_in_s: StrictFloat | None = Field(
+        None,
+        gt=0,
+        le=LARGEST_RETENTION_S,
+        description="Seconds after which it is delivered to nobody; null: as the channel says.",
+        examples=[30],
+    )
 
 
 class AddressedMessage(NewMessage):

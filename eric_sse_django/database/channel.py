@@ -72,21 +72,27 @@ class DatabaseChannel(SyncDatabaseChannel):
         """As online()."""
         return await sync_to_async(self.online)()
 
-    async def adispatch(self, listener_id: str, msg: MessageContract) -> None:
+    async def adispatch(
+        self, listener_id: str, msg: MessageContract, *, expires_in_s: float | None = None
+    ) -> None:
         """As dispatch()."""
-        await sync_to_async(self.dispatch)(listener_id, msg)
+        await sync_to_async(self.dispatch)(listener_id, msg, expires_in_s=expires_in_s)
 
-    async def adispatch_to_owner(self, user: Any, msg: MessageContract) -> None:
+    async def adispatch_to_owner(
+        self, user: Any, msg: MessageContract, *, expires_in_s: float | None = None
+    ) -> None:
         """As dispatch_to_owner()."""
-        await sync_to_async(self.dispatch_to_owner)(user, msg)
+        await sync_to_async(self.dispatch_to_owner)(user, msg, expires_in_s=expires_in_s)
 
-    async def abroadcast(self, msg: MessageContract) -> None:
+    async def abroadcast(self, msg: MessageContract, *, expires_in_s: float | None = None) -> None:
         """As broadcast()."""
-        await sync_to_async(self.broadcast)(msg)
+        await sync_to_async(self.broadcast)(msg, expires_in_s=expires_in_s)
 
-    async def abroadcast_many(self, msgs: Iterable[MessageContract]) -> None:
+    async def abroadcast_many(
+        self, msgs: Iterable[MessageContract], *, expires_in_s: float | None = None
+    ) -> None:
         """As broadcast_many()."""
-        await sync_to_async(self.broadcast_many)(msgs)
+        await sync_to_async(self.broadcast_many)(msgs, expires_in_s=expires_in_s)
 
     async def adeliver_next(self, listener_id: str) -> MessageContract:
         """As deliver_next()."""

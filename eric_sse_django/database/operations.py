@@ -37,15 +37,18 @@ def disconnect(rows: Sequence[Listener]) -> int:
     return len(rows)
 
 
-def send(rows: Sequence[Listener], message: MessageContract) -> int:
+def send(
+    rows: Sequence[Listener], message: MessageContract, expires_in_s: float | None = None
+) -> int:
     """
     Publish to each of the listeners, in the caller's transaction; return how many.
 
+    After `expires_in_s` seconds it is delivered to nobody any more; None: as the channel says.
     All or none: raises InvalidMessageFormat for what cannot be sent. The rows'
     channels should be selected with them, else each costs a query.
     """
     if rows:
-        log.append([log.row(row.channel, message, listener=row.pk) for row in rows])
+        log.append([log.row(row.channel, message, row.pk, None, expires_in_s) for row in rows])
         notifier.ring_on_commit()
     return len(rows)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator
 from typing import Any, TypeVar
 
 from eric_sse_django import conf, log, notifier, wire
@@ -11,27 +11,26 @@ from eric_sse_django.database.events import ending, events
 from eric_sse_django.database.factory import connect
 from eric_sse_django.database.listener import DatabaseListener
 from eric_sse_django.database.messages import message_of
+from eric_sse_django.database.publisher import Publisher
 from eric_sse_django.database.rows import (
     channel_row,
-    check_owner,
     create_channel,
     create_listener,
     get_or_create_channel,
     listener_row,
 )
-from eric_sse_django.entities import AbstractChannel
 from eric_sse_django.entry import Entry
 from eric_sse_django.exception import InvalidListenerException
 from eric_sse_django.hub import Hub
 from eric_sse_django.listener import MessageQueueListener
 from eric_sse_django.message import MessageContract
-from eric_sse_django.models import Channel, Listener, OpenStream, QueuedMessage
+from eric_sse_django.models import Channel, Listener, OpenStream
 from eric_sse_django.streaming import Part, Stream
 
 Self = TypeVar("Self", bound="SyncDatabaseChannel")
 
 
-class SyncDatabaseChannel(AbstractChannel):
+class SyncDatabaseChannel(Publisher):
     """What DatabaseChannel is; use that."""
 
     def __init__(self, row: Channel, stream_delay_seconds: float = 0) -> None:
@@ -47,15 +46,18 @@ class SyncDatabaseChannel(AbstractChannel):
         *,
         format: str = "json",
         retention_s: int | None = None,
+        expires_in_s: int | None = None,
     ) -> Self:
         """
         Return a new channel; without an id it gets a uuid4.
 
         `format` is "json", or "text" for strings sent as they are. `retention_s` is how
-        many seconds messages are kept (None: the setting). Raises ChannelExists, and
-        InvalidIdentifier for an id that could not stand in a URL.
+        many seconds messages are kept (None: the setting), `expires_in_s` after how many
+        they are delivered to nobody any more (None: never too late). Raises ChannelExists,
+        and InvalidIdentifier for an id that could not stand in a URL.
         """
-        return cls(create_channel(channel_id, format=format, retention_s=retention_s))
+        options = {"format": format, "retention_s": retention_s, "expires_in_s": expires_in_s}
+        return cls(create_channel(channel_id, **options))
 
     @classmethod
     def load(cls: type[Self], channel_id: str) -> Self:
@@ -120,37 +122,6 @@ class SyncDatabaseChannel(AbstractChannel):
     def _connection(self, listener_id: str) -> Connection:
         row = listener_row(self.row, listener_id)
         return connect(row, self._registered.get(listener_id))
-
-    # Publishing -----------------------------------------------------------------
-
-    def dispatch(self, listener_id: str, msg: MessageContract) -> None:
-        """
-        Publish to one listener: one row.
-
-        Raises InvalidListenerException for an unknown id, InvalidMessageFormat for what
-        cannot be sent.
-        """
-        row = listener_row(self.row, listener_id)
-        self._publish([log.row(self.row, msg, listener=row.pk)])
-
-    def dispatch_to_owner(self, user: Any, msg: MessageContract) -> None:
-        """Publish to all listeners that a user owns, now or when they read it: one row."""
-        check_owner(user)
-        self._publish([log.row(self.row, msg, owner=user.pk)])
-
-    def broadcast(self, msg: MessageContract) -> None:
-        """Publish to all listeners: one row, however many they are."""
-        self._publish([log.row(self.row, msg)])
-
-    def broadcast_many(self, msgs: Iterable[MessageContract]) -> None:
-        """Publish several messages to all listeners, in their order: all of them or none."""
-        rows = [log.row(self.row, msg) for msg in msgs]
-        if rows:
-            self._publish(rows)
-
-    def _publish(self, rows: Sequence[QueuedMessage]) -> None:
-        log.append(rows)
-        notifier.ring_on_commit()
 
     # Streams --------------------------------------------------------------------
 

@@ -10,7 +10,8 @@ pytestmark = pytest.mark.django_db
 
 
 def test_a_channel_is_created_with_what_was_given(root):
-    body = {"id": "orders", "format": "text", "access": "users", "retention_s": 60}
+    settings = {"format": "text", "access": "users", "retention_s": 60, "expires_in_s": 5}
+    body = {"id": "orders", **settings}
     answer = root.post("channels", body)
     assert answer.status_code == 201
     assert {**answer.json(), "created_at": None} == {**body, "created_at": None}
@@ -38,6 +39,9 @@ def test_an_id_that_is_taken_is_a_conflict(root, orders):
         ({"retention_s": 59}, "body.retention_s"),
         ({"retention_s": 10**30}, "body.retention_s"),
         ({"retention_s": "60"}, "body.retention_s"),
+        ({"expires_in_s": 0}, "body.expires_in_s"),
+        ({"expires_in_s": 0.5}, "body.expires_in_s"),
+        ({"expires_in_s": 10**30}, "body.expires_in_s"),
         ({"nmae": "orders"}, "body.nmae"),
         ([], "body"),
         (None, "body"),

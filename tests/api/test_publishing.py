@@ -55,6 +55,24 @@ def test_a_batch_is_published_in_its_order(publisher, till, ada):
     ]
 
 
+def test_a_message_may_have_a_lifetime(publisher, till):
+    publisher.post(BROADCAST, {"type": "typing", "expires_in_s": 5})
+    publisher.post(DISPATCH, {"type": "typing", "expires_in_s": 0.5})
+    messages = [{"type": "typing", "owner": "ada", "expires_in_s": 7}, {"type": "paid"}]
+    publisher.post(BATCH, {"messages": messages})
+    lives = [
+        (row.expires_at - row.created_at).total_seconds() if row.perishable else None
+        for row in QueuedMessage.objects.order_by("pk")
+    ]
+    assert lives == [5, 0.5, 7, None]
+
+
+@pytest.mark.parametrize("value", [0, -1, "5", True, 10**30, [5]])
+def test_a_lifetime_is_a_number_of_seconds(publisher, orders, value):
+    body = {"type": "typing", "expires_in_s": value}
+    problem(publisher.post(BROADCAST, body), 422, "body.expires_in_s")
+
+
 @pytest.mark.parametrize(
     ("wrong", "name"),
     [

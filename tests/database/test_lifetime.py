@@ -6,10 +6,11 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
 from django.db.models import F
 
-from eric_sse_django import log
-from eric_sse_django.database import DatabaseQueue
+from eric_sse_django import log, shortcuts
+from eric_sse_django.database import DatabaseChannel, DatabaseQueue
 from eric_sse_django.entry import RESET
 from eric_sse_django.exception import NoMessagesException
 from eric_sse_django.models import Channel, Listener, QueuedMessage
@@ -41,6 +42,57 @@ def read(listener, limit=1_000, after=0):
     row = listener.row
     found = log.read(row.channel_id, row.pk, row.owner_id, after, None, limit)
     return [json.loads(entry.payload) for entry in found]
+
+
+def lifetimes():
+    """Return the lifetime of each message in the log, None for those without one."""
+    return [
+        (row.expires_at - row.created_at).total_seconds() if row.perishable else None
+        for row in QueuedMessage.objects.order_by("pk")
+    ]
+
+
+class TestPublishing:
+    def test_each_way_of_it_takes_a_lifetime(self, channel, listener, database):
+        ana = User.objects.create(username="ana")
+        channel.broadcast(count(1), expires_in_s=1)
+        channel.broadcast_many([count(2), count(3)], expires_in_s=2)
+        channel.dispatch(listener.id, count(4), expires_in_s=0.5)
+        channel.dispatch_to_owner(ana, count(5), expires_in_s=4)
+        shortcuts.publish("orders", "n", 6, expires_in_s=5)
+        shortcuts.publish("orders", "n", 7, listener_id=listener.id, expires_in_s=6)
+        shortcuts.publish("orders", "n", 8, owner=ana, expires_in_s=7)
+        assert lifetimes() == [1, 2, 2, 0.5, 4, 5, 6, 7]
+
+    async def test_so_does_each_coroutine(self, channel, listener, call, database):
+        ana = await call(lambda: User.objects.create(username="ana"))
+        await channel.abroadcast(count(1), expires_in_s=1)
+        await channel.abroadcast_many([count(2)], expires_in_s=2)
+        await channel.adispatch(listener.id, count(4), expires_in_s=3)
+        await channel.adispatch_to_owner(ana, count(5), expires_in_s=4)
+        await shortcuts.apublish("orders", "n", 6, expires_in_s=5)
+        assert await call(lifetimes) == [1, 2, 3, 4, 5]
+
+    def test_a_channel_gives_its_own_to_messages_that_have_none(self, database):
+        typing = DatabaseChannel.create("typing", expires_in_s=5)
+        typing.broadcast(count(1))
+        DatabaseChannel.load("typing").broadcast(count(2), expires_in_s=60)
+        DatabaseQueue(typing.add_listener().row).push(count(3))
+        assert lifetimes() == [5, 60, 5]
+
+    def test_one_that_retention_comes_before_is_none(self, database, settings):
+        settings.ERIC_SSE = {"RETENTION_S": 60}
+        channel = DatabaseChannel.create("orders")
+        channel.broadcast(count(1), expires_in_s=61)
+        channel.broadcast(count(2), expires_in_s=60)
+        assert lifetimes() == [None, 60]
+        ends = [row.expires_at - row.created_at for row in QueuedMessage.objects.all()]
+        assert [end.total_seconds() for end in ends] == [60, 60]
+
+    def test_a_channels_is_a_whole_number_of_seconds(self, database):
+        for wrong in (0, -1, "x"):
+            with pytest.raises(ValidationError):
+                DatabaseChannel.create("typing", expires_in_s=wrong)
 
 
 class TestEntries:

@@ -77,6 +77,24 @@ def test_every_way_of_publishing_refuses_it(channel, listener, django_user_model
     assert not QueuedMessage.objects.exists()
 
 
+@databases.sqlite_rolled_back
+@pytest.mark.parametrize("lifetime", [0, -1, "5", True, math.nan], ids=str)
+def test_every_way_of_publishing_refuses_what_is_no_lifetime(
+    channel, listener, django_user_model, lifetime
+):
+    message, user = Message("n"), django_user_model.objects.create(username="ana")
+    for way in (
+        lambda: channel.broadcast(message, expires_in_s=lifetime),
+        lambda: channel.broadcast_many([message], expires_in_s=lifetime),
+        lambda: channel.dispatch(listener.id, message, expires_in_s=lifetime),
+        lambda: channel.dispatch_to_owner(user, message, expires_in_s=lifetime),
+        lambda: publish("orders", "n", expires_in_s=lifetime),
+    ):
+        with pytest.raises(InvalidMessageFormat, match="expires_in_s"):
+            way()
+    assert not QueuedMessage.objects.exists()
+
+
 def test_a_refusal_leaves_the_callers_transaction_as_it_was(channel, listener):
     with atomic():
         publish("orders", "count", 1)
