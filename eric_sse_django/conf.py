@@ -83,8 +83,10 @@ def _is_origin(value: Any) -> bool:
     if not isinstance(value, str):
         return False
     scheme, _, host = value.partition("://")
-    plain = host and not set(host) & set("/*?#@ ") and value == value.lower()
-    return scheme in ("http", "https") and bool(plain)
+    plain = host and host.isascii() and not set(host) & set("/*?#@ ") and host == host.lower()
+    # As browsers send it: they leave the scheme's own port out.
+    port = {"http": ":80", "https": ":443"}.get(scheme)
+    return bool(plain and port and not host.endswith(port))
 
 
 DAY_S = 86_400

@@ -46,6 +46,7 @@ def check_origin(scope: Any) -> Headers:
         raise Refused(400, BAD_HOST) from error
     origins = [value for name, value in scope["headers"] if name.lower() == b"origin"]
     if not origins:
+        _check_site(request)
         return []
     origin = origins[0].decode("latin-1")
     # Compared one by one: in a str, given for the list by mistake, `in` would find a part.
@@ -54,6 +55,19 @@ def check_origin(scope: Any) -> Headers:
         logger.warning("origin refused origin=%.200r path=%.200r", origin, scope["path"])
         raise Refused(403, FOREIGN)
     return _cors(origins[0], scope["method"]) if is_allowed else []
+
+
+def _check_site(request: HttpRequest) -> None:
+    """
+    Raise Refused for what another site's page loads without saying its origin.
+
+    A link there, or an image of a sibling domain, brings the user's cookies but no Origin; it
+    can read nothing, but it would move the cursor of the user's listener.
+    """
+    site = request.META.get("HTTP_SEC_FETCH_SITE", "none")
+    if site not in ("none", "same-origin"):
+        logger.warning("origin refused site=%.200r", site)
+        raise Refused(403, FOREIGN)
 
 
 def _cors(origin: bytes, method: str) -> Headers:

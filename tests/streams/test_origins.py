@@ -353,3 +353,15 @@ def test_whatever_is_sent_only_an_allowed_origin_is_named(sent):
         assert named in (None, SHOP.encode())
         origins = [value for name, value in sent if name.lower() == b"origin"]
         assert origins in ([], [named], [b"http://site.example"])
+
+
+@pytest.mark.parametrize("whose", ["cross-site", "same-site", "", "\xff"])
+async def test_another_sites_link_or_image_opens_nothing(application, ana, whose):
+    sent = [*headers(), (b"sec-fetch-site", whose.encode("latin-1"))]
+    assert (await answer(application, ticketed(), headers=sent)).status == 403
+
+
+@pytest.mark.parametrize("whose", ["same-origin", "none"])
+async def test_the_sites_own_pages_and_a_typed_address_open_streams(application, ana, whose):
+    sent = headers(sec_fetch_site=whose)
+    assert (await answer(application, ticketed(), "HEAD", headers=sent)).status == 200
