@@ -17,15 +17,18 @@ from eric_sse_django.shortcuts import publish
 queries = 0
 
 
+def count(run: Any, *args: Any) -> Any:
+    """Count one query, and execute it."""
+    global queries
+    queries += 1
+    return run(*args)
+
+
 def count_queries(connection: Any, **_: object) -> None:
     """Count what the connection executes from now on. Connected to connection_created."""
-
-    def execute(run: Any, *args: Any) -> Any:
-        global queries
-        queries += 1
-        return run(*args)
-
-    connection.execute_wrappers.append(execute)
+    # One that reconnects keeps its wrappers: a second would be for ever, at each query.
+    if count not in connection.execute_wrappers:
+        connection.execute_wrappers.append(count)
 
 
 connection_created.connect(count_queries)
