@@ -43,6 +43,11 @@ class Cursors:
         """Whether something waits to be written."""
         return bool(self._reached)
 
+    @property
+    def waiting(self) -> int:
+        """How many wait to be written."""
+        return len(self._reached)
+
     def reached(self, listener: int, position: int) -> None:
         """Note that a listener was served up to a position, and has been seen."""
         self._reached[listener] = max(position, self._reached.get(listener, 0))

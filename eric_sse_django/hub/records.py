@@ -12,11 +12,16 @@ from eric_sse_django.hub.counters import totals
 
 logger = logging.getLogger(__name__)
 
+# Each costs the database 10 µs and this process as much, which holds up the hub's reads: so
+# those of many streams are written less often than once a second.
+CURSORS_PER_S = 4_000
+MOST_REST_S = 10.0  # well within a lease
+
 Run = Callable[..., Awaitable[Any]]
 
 
 class Records:
-    """Collects what streams do; all of it is written in one round, at most once a second."""
+    """Collects what streams do; all of it is written in one round, once a second or less often."""
 
     def __init__(self) -> None:
         self.cursors = cursors.Cursors()
@@ -24,6 +29,7 @@ class Records:
         self._presence = presence.Presence()
         self._keys: dict[Any, list[int]] = {}
         self._delivered = 0
+        self._rest_until = 0.0
 
     def opened(self, stream: Any) -> None:
         """Note that a stream is open. A watcher's writes no row."""
@@ -40,11 +46,14 @@ class Records:
 
     def due(self, now: float) -> bool:
         """Whether something is to be written at time.monotonic() `now`."""
+        if now < self._rest_until:
+            return False
         delivered = self.counters.delivered != self._delivered
         return self.cursors.dirty or delivered or self._presence.due(now)
 
     async def write(self, run: Run, streams: int) -> None:
         """Write what waits; on an error it goes on waiting for the next round."""
+        rest_s = min(self.cursors.waiting / CURSORS_PER_S, MOST_REST_S)
         p50, p99 = self.counters.delay_ms(0.5, 0.99)
         self._delivered = self.counters.delivered
         facts = {
@@ -59,6 +68,7 @@ class Records:
         except Exception:
             # The tail tells of a database that is away.
             logger.debug("cursors or presence could not be written", exc_info=True)
+        self._rest_until = time.monotonic() + rest_s
 
     async def leave(self, run: Run) -> None:
         """Write the cursors for the last time, and give the lease back."""

@@ -1,0 +1,48 @@
+"""How often a hub writes what its streams do."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from eric_sse_django.hub import records
+from eric_sse_django.hub.records import CURSORS_PER_S, MOST_REST_S, Records
+from eric_sse_django.models.presence import LEASE_S
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Return a clock whose `now` is what the records take for the time."""
+    clock = SimpleNamespace(now=1_000.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(records, "time", clock)
+    return clock
+
+
+async def written(cursors):
+    """Return records that have just written so many cursors, and have another to write."""
+    found = Records()
+
+    async def run(function, *args):
+        return ()
+
+    for listener in range(cursors):
+        found.cursors.reached(listener, 5)
+    await found.write(run, 1)
+    found.cursors.reached(1, 6)
+    return found
+
+
+async def test_a_second_later_the_cursors_of_few_streams_are_written_again(clock):
+    found = await written(CURSORS_PER_S)
+    assert found.due(clock.now + 1)
+
+
+async def test_those_of_many_rest_so_that_no_more_than_the_rate_are_written(clock):
+    found = await written(3 * CURSORS_PER_S)
+    assert not found.due(clock.now + 2.9)
+    assert found.due(clock.now + 3)
+
+
+async def test_a_rest_ends_in_time_for_the_lease(clock):
+    found = await written(int(2 * MOST_REST_S * CURSORS_PER_S))
+    assert found.due(clock.now + MOST_REST_S)
+    assert MOST_REST_S < LEASE_S / 3
