@@ -1,5 +1,6 @@
 """Who may listen, watch and publish."""
 
+from eric_sse_django.authorization.binding import bound_to
 from eric_sse_django.authorization.revocation import any_revoked, revoke
 from eric_sse_django.authorization.rules import Authorizer, ask, authorizer
 from eric_sse_django.authorization.sessions import may_monitor, session_user
@@ -12,6 +13,7 @@ __all__ = [
     "any_revoked",
     "ask",
     "authorizer",
+    "bound_to",
     "make_ticket",
     "may_monitor",
     "read_ticket",

@@ -1,0 +1,38 @@
+"""Where streams are: their paths, for an EventSource."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from django.urls import get_script_prefix
+
+from eric_sse_django import conf
+
+
+def root() -> str:
+    """Return the path below which all streams are."""
+    return f"{get_script_prefix()}{conf.get('URL_PREFIX')}"
+
+
+def of(channel_id: str, listener_id: str | None = None) -> str:
+    """Return the path of a listener's stream; without one, of watching the channel."""
+    ids = [channel_id] if listener_id is None else [channel_id, listener_id]
+    return root() + "".join(f"{quote(one, safe='')}/" for one in ids)
+
+
+def with_query(
+    path: str,
+    tickets: Sequence[str] = (),
+    cursor: int | str | None = None,
+    more: Sequence[tuple[str, str]] = (),
+) -> str:
+    """Return the path with what is given in its query. Raises ValueError for no cursor."""
+    query: list[tuple[str, Any]] = [*more, *(("ticket", ticket) for ticket in tickets)]
+    if cursor is not None:
+        # A name that a template does not know is "": not taken for none, which loses events.
+        if not str(cursor).isdecimal():
+            raise ValueError(f"{cursor!r} is no position: take what shortcuts.cursor() returned.")
+        query.append(("last_event_id", cursor))
+    return f"{path}?{urlencode(query, safe=':')}" if query else path

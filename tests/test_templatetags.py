@@ -1,0 +1,216 @@
+"""The template tags: what they say, whose their tickets are, and that no message is lost."""
+
+import json
+from html.parser import HTMLParser
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import AnonymousUser
+from django.contrib.sessions.backends.db import SessionStore
+from django.http import HttpResponse
+from django.template import Context, Template
+from django.test import RequestFactory, override_settings
+from django.urls import path
+
+from eric_sse_django import log, notifier
+from eric_sse_django.authorization import Ticket, any_revoked, read_ticket, revoke
+from eric_sse_django.database import DatabaseChannel
+from eric_sse_django.hub import Hub
+from eric_sse_django.message import Message
+from eric_sse_django.models import Listener, LogHead, OpenStream, Revocation
+from eric_sse_django.routing import with_streams
+from eric_sse_django.shortcuts import acursor, cursor, listen
+from tests import databases
+from tests.streams.asgi import Response, inner
+
+once = databases.sqlite_rolled_back
+
+
+def page_with_a_ticket(request):
+    return HttpResponse(render("{% eric_watch_url 'orders' %}", request=request))
+
+
+urlpatterns = [path("", page_with_a_ticket)]
+
+
+def render(text, **context):
+    return Template("{% load eric_sse %}" + text).render(Context(context))
+
+
+def ticket_in(url):
+    [text] = parse_qs(urlsplit(url).query)["ticket"]
+    return read_ticket(text)
+
+
+@pytest.fixture
+def orders(database):
+    return DatabaseChannel.create("orders")
+
+
+@pytest.fixture
+def request_of(database):
+    """Return a function: a request of a user, with a session."""
+
+    def request(user):
+        found = RequestFactory().get("/")
+        found.user, found.session = user, SessionStore()
+        found.session.create()
+        return found
+
+    return request
+
+
+class Links(HTMLParser):
+    """The `data-url` attributes of a page, as a browser reads them."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.urls = []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.urls += [value for name, value in attrs if name == "data-url"]
+
+
+@once
+def test_the_cursor_is_the_head_at_that_moment(orders):
+    LogHead.objects.update_or_create(pk=LogHead.THE_ONE, defaults={"position": 1_204})
+    orders.broadcast(Message("paid", 1))
+    notifier.settle()
+    head, _ = log.head()
+    assert head > 1_204
+    assert render("{% eric_cursor %}") == str(head) == str(cursor())
+    with override_settings(USE_THOUSAND_SEPARATOR=True):
+        assert render("{% eric_cursor as at %}{{ at }}") == str(head)
+    assert render("{% autoescape off %}{% eric_cursor %}{% endautoescape %}") == str(head)
+
+
+@once
+def test_an_attribute_holds_the_url_whole(orders):
+    [url] = Links(render('<i data-url="{% eric_watch_url "orders" cursor=7 %}">')).urls
+    assert urlsplit(url).path == "/events/orders/"
+    assert parse_qs(urlsplit(url).query)["last_event_id"] == ["7"]
+    assert ticket_in(url).covers("orders", None)
+
+
+@pytest.mark.parametrize("hostile", ['"><script>alert(1)</script>', "'onload='x", "a/b?c=d&e#f"])
+@once
+def test_markup_in_an_id_stays_in_the_attribute(database, hostile):
+    page = render(
+        "<i data-url=\"{% eric_watch_url id %}\" data-x='{% eric_watch_url id %}'>", id=hostile
+    )
+    assert "<script" not in page
+    [url] = Links(page).urls
+    assert urlsplit(url).path.count("/") == 3
+    assert ticket_in(url).covers(hostile, None)
+
+
+@once
+def test_a_listeners_url_has_a_ticket_for_it(orders):
+    listener = listen("orders", listener_id="till-7")
+    [url] = Links(render('<i data-url="{% eric_stream_url listener %}">', listener=listener)).urls
+    assert urlsplit(url).path == "/events/orders/till-7/"
+    assert "last_event_id" not in url
+    assert ticket_in(url).covers("orders", "till-7")
+    page = render("{% eric_stream_url it cursor=at as url %}{{ url|safe }}", it=listener, at=9)
+    assert page.endswith("&last_event_id=9")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{% eric_stream_url unknown %}",
+        '{% eric_stream_url "till-7" %}',
+        "{% eric_watch_url unknown %}",
+        '{% eric_watch_url "orders" cursor=unknown %}',
+        '{% eric_watch_url "orders" cursor=-1 %}',
+    ],
+)
+@once
+def test_a_name_the_template_does_not_know_is_an_error(database, text):
+    with pytest.raises((TypeError, ValueError), match="take"):
+        render(text)
+
+
+class TestWhoseTicket:
+    @once
+    def test_it_is_the_users_and_the_sessions(self, orders, request_of, django_user_model):
+        ana = django_user_model.objects.create(username="ana")
+        request = request_of(ana)
+        for text in ('{% eric_watch_url "orders" %}', "{% eric_stream_url listener %}"):
+            for voids in ({"user": ana}, {"session": request.session.session_key}):
+                listener = listen("orders", listener_id="till-7")
+                ticket = ticket_in(render(text, request=request, listener=listener))
+                assert ticket.user == str(ana.pk)
+                assert not any_revoked([(ticket, None)])
+                revoke(**voids)
+                assert any_revoked([(ticket, None)])
+                Revocation.objects.all().delete()
+
+    @once
+    def test_a_visitors_is_the_sessions_alone(self, orders, request_of):
+        request = request_of(AnonymousUser())
+        ticket = ticket_in(render('{% eric_watch_url "orders" %}', request=request))
+        assert ticket.user is None
+        assert ticket.session is not None
+
+    @pytest.mark.parametrize("context", [{}, {"request": RequestFactory().get("/")}])
+    @once
+    def test_without_a_request_or_a_session_it_is_nobodys(self, orders, context):
+        ticket = ticket_in(render('{% eric_watch_url "orders" %}', **context))
+        assert ticket == Ticket("orders", None, ticket.expires_at, ticket.issued_at)
+
+    @once
+    def test_the_page_varies_by_the_cookie(self, orders, client, django_user_model, settings):
+        settings.ROOT_URLCONF = __name__
+        client.force_login(django_user_model.objects.create(username="ana"))
+        answer = client.get("/")
+        assert ticket_in(answer.content.decode()).user
+        assert answer["Vary"] == "Cookie"
+
+
+# Between rendering and connecting -----------------------------------------------------
+
+
+@pytest.fixture
+async def channel(database):
+    yield await DatabaseChannel.acreate("orders")
+    await Hub.close_all()
+
+
+PAGE = '{% eric_cursor as at %}<i data-url="{% eric_watch_url "orders" cursor=at %}">'
+
+
+async def connect(page):
+    [url] = Links(page).urls
+    return Response(with_streams(inner), url)
+
+
+@databases.on("sqlite", "postgres", "mariadb")
+async def test_what_is_published_before_the_page_connects_comes(channel):
+    await channel.abroadcast(Message("paid", "before the page"))
+    await sync_to_async(notifier.flush)()
+    page = await sync_to_async(render)(PAGE)
+    for number in range(3):
+        await channel.abroadcast(Message("paid", number))
+    async with await connect(page) as response:
+        await channel.abroadcast(Message("paid", 3))
+        assert [json.loads((await response.event()).data) for _ in range(4)] == [0, 1, 2, 3]
+        await response.leave()
+    assert not await Listener.objects.aexists()
+    assert not await OpenStream.objects.aexists()
+
+
+@databases.sqlite_only
+async def test_a_message_in_the_data_and_after_the_cursor_comes_again_with_its_state(channel):
+    at = await acursor()
+    await channel.abroadcast(Message("paid", {"id": 7, "total": 3}))
+    data = {7: 3}  # queried after the cursor: it is in there already
+    page = await sync_to_async(render)(
+        '<i data-url="{% eric_watch_url "orders" cursor=at %}">', at=at
+    )
+    async with await connect(page) as response:
+        order = json.loads((await response.event()).data)
+        assert data | {order["id"]: order["total"]} == data
+        await response.leave()
