@@ -128,3 +128,19 @@ class ChannelExists(EricError):
         return (
             f"There is a channel {self.channel_id!r} already: load() it, or use get_or_create()."
         )
+
+
+class TooManyListeners(EricError):
+    """The channel has as many listeners as ERIC_SSE["MAX_LISTENERS_PER_CHANNEL"] lets it."""
+
+    def __init__(self, channel_id: str, listeners: int, most: int) -> None:
+        super().__init__(channel_id, listeners, most)
+        self.channel_id = channel_id
+        self.listeners = listeners
+        self.most = most
+
+    def __str__(self) -> str:
+        return (
+            f"Channel {self.channel_id!r} has {self.listeners} listeners, and "
+            f"MAX_LISTENERS_PER_CHANNEL is {self.most}: remove some, or raise the setting."
+        )

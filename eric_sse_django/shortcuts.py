@@ -59,16 +59,24 @@ async def apublish(
     await sync_to_async(publish)(channel_id, type, payload, **to, expires_in_s=expires_in_s)
 
 
-def listen(channel_id: str, owner: Any = None, listener_id: str | None = None) -> DatabaseListener:
+def listen(
+    channel_id: str,
+    owner: Any = None,
+    listener_id: str | None = None,
+    *,
+    acknowledgement: str | None = None,
+) -> DatabaseListener:
     """
     Return a running listener of a channel: the one with that id, else a new one.
 
     Without an id, an owner has one listener a channel, "user-<key>", which all their
-    devices share. Raises InvalidChannelException.
+    devices share. `acknowledgement` is as in DatabaseChannel.add_listener(). Raises
+    InvalidChannelException, and TooManyListeners for a new one that is too many.
     """
     if listener_id is None and owner is not None and owner.pk is not None:
         listener_id = f"user-{owner.pk}"
-    listener = DatabaseChannel.load(channel_id).add_listener(owner, listener_id)
+    found = DatabaseChannel.load(channel_id)
+    listener = found.add_listener(owner, listener_id, acknowledgement=acknowledgement)
     if not listener.is_running():
         listener.start()
     return listener

@@ -18,6 +18,7 @@ from eric_sse_django.api.pages import After, Limit, page
 from eric_sse_django.api.problem import Problem
 from eric_sse_django.api.schemas import (
     ChannelId,
+    ListenerChange,
     ListenerId,
     ListenerOut,
     ListenerPage,
@@ -43,6 +44,7 @@ def shown(row: Listener) -> ListenerOut:
         channel=row.channel.name,
         owner=None if row.owner is None else row.owner.get_username(),
         running=row.running,
+        acknowledgement=row.acknowledgement,
         cursor=row.cursor,
         created_at=row.created_at,
         last_seen=row.last_seen,
@@ -78,14 +80,15 @@ def add_listener(
     """
     It gets what is published from now on. Needs the permission add_listener.
 
-    An id that is taken is a conflict.
+    An id that is taken is a conflict; so is a listener beyond MAX_LISTENERS_PER_CHANNEL.
     """
     require(request, "add_listener")
     channel = known_channel(channel_id)
     owner = None if body.owner is None else _user(body.owner)
     if body.id is not None and _exists(channel, body.id):
         raise Problem(409, f"There is a listener {body.id!r} already.", {"body.id": "taken"})
-    return Status(201, shown(create_listener(channel, body.id, owner, body.running)))
+    row = create_listener(channel, body.id, owner, body.running, body.acknowledgement)
+    return Status(201, shown(row))
 
 
 @router.get(
@@ -96,6 +99,23 @@ def show_listener(
 ) -> ListenerOut:
     """Your own, or any with the permission view_listener."""
     return shown(own_listener(request, channel_id, listener_id, "view_listener"))
+
+
+@router.patch(
+    LISTENER,
+    response=ListenerOut,
+    summary="Change a listener",
+    openapi_extra={**errors(404), **example({"acknowledgement": "client"})},
+)
+def change_listener(
+    request: HttpRequest, channel_id: ChannelId, listener_id: ListenerId, body: ListenerChange
+) -> ListenerOut:
+    """Its open streams go on as they began. Needs the permission change_listener."""
+    require(request, "change_listener")
+    row = known_listener(channel_id, listener_id)
+    row.acknowledgement = body.acknowledgement
+    row.save(using=log.database(), update_fields=["acknowledgement"])
+    return shown(row)
 
 
 @router.post(

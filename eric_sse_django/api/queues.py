@@ -6,7 +6,6 @@ import json
 from typing import Annotated
 
 from django.http import HttpRequest
-from django.utils import timezone
 from ninja import Query, Router, Status
 
 from eric_sse_django import log, notifier
@@ -22,6 +21,7 @@ from eric_sse_django.api.schemas import (
     MessageOut,
     MessagePage,
 )
+from eric_sse_django.database import operations
 from eric_sse_django.database.queue import DatabaseQueue
 from eric_sse_django.entry import CONTROLS, Entry
 from eric_sse_django.exception import NoMessagesException
@@ -47,7 +47,7 @@ def read(
     """
     Oldest first. It stays in the queue until it is acknowledged. Asks can_listen.
 
-    A message of type eric-reset stands for what retention removed unread.
+    A message of type eric-reset stands for what went unread, by retention or as too much.
     """
     row = _running(own_listener(request, channel_id, listener_id))
     entries = _waiting(row, limit)
@@ -94,13 +94,7 @@ def acknowledge(
     Returns where it stands. Asks can_listen.
     """
     row = own_listener(request, channel_id, listener_id)
-    head, _ = log.head()
-    to = min(body.position, head)
-    rows = Listener.objects.using(log.database()).filter(pk=row.pk)
-    if rows.filter(cursor__lt=to).update(cursor=to, last_seen=timezone.now()):
-        return Cursor(cursor=to)
-    row.refresh_from_db(fields=["cursor"])
-    return Cursor(cursor=max(row.cursor, to))
+    return Cursor(cursor=operations.acknowledge(row, body.position))
 
 
 def shown(entry: Entry) -> MessageOut:

@@ -29,6 +29,7 @@ ListenerId = Annotated[str, Path(description="The id of a listener.", examples=[
 Username = Annotated[StrictStr, Field(min_length=1, max_length=NAME_MAX_LENGTH)]
 Format = Literal["json", "text"]
 Access = Literal["ticket", "users", "everyone"]
+Served = Literal["sent", "client"]
 
 
 class Given(Schema):
@@ -73,6 +74,14 @@ class NewListener(Given):
     id: Id | None = Field(None, description="Without one, the listener gets a uuid4.")
     owner: Username | None = Field(None, description="The name of the user who may listen.")
     running: StrictBool = Field(True, description="Whether it receives at once.")
+    acknowledgement: Served = Field(
+        "sent",
+        description='When a message counts as served: "sent", or when the "client" says so.',
+    )
+
+
+class ListenerChange(Given):
+    acknowledgement: Served
 
 
 class ListenerOut(Schema):
@@ -80,6 +89,7 @@ class ListenerOut(Schema):
     channel: str
     owner: str | None
     running: bool
+    acknowledgement: str
     cursor: int = Field(description="Position up to which it has been served.")
     created_at: datetime
     last_seen: datetime | None

@@ -21,6 +21,7 @@ from eric_sse_django.exception import (
     InvalidIdentifier,
     InvalidListenerException,
     RepositoryError,
+    TooManyListeners,
 )
 
 NAMESPACE = "eric_sse_api"
@@ -80,6 +81,11 @@ def on_validation_error(request: HttpRequest, error: Any) -> HttpResponse:
 def on_conflict(request: HttpRequest, error: Any) -> HttpResponse:
     detail = f"There is a channel {error.channel_id!r} already."
     return Problem(409, detail, {"body.id": "taken"}).response()
+
+
+@api.exception_handler(TooManyListeners)
+def on_too_many_listeners(request: HttpRequest, error: Any) -> HttpResponse:
+    return Problem(409, str(error), {"channel_id": "full"}).response()
 
 
 @api.exception_handler(InvalidIdentifier)

@@ -43,10 +43,15 @@ class DatabaseChannel(SyncDatabaseChannel):
         return await sync_to_async(cls.get_or_create)(channel_id, **options)
 
     async def aadd_listener(
-        self, owner: Any = None, listener_id: str | None = None
+        self,
+        owner: Any = None,
+        listener_id: str | None = None,
+        *,
+        acknowledgement: str | None = None,
     ) -> DatabaseListener:
         """As add_listener()."""
-        return await sync_to_async(self.add_listener)(owner, listener_id)
+        add = sync_to_async(self.add_listener)
+        return await add(owner, listener_id, acknowledgement=acknowledgement)
 
     async def aregister_listener(self, listener: MessageQueueListener) -> None:
         """As register_listener()."""
@@ -67,6 +72,10 @@ class DatabaseChannel(SyncDatabaseChannel):
     async def aremove_listener(self, listener_id: str) -> None:
         """As remove_listener()."""
         await sync_to_async(self.remove_listener)(listener_id)
+
+    async def aacknowledge(self, listener_id: str, position: int) -> int:
+        """As acknowledge()."""
+        return await sync_to_async(self.acknowledge)(listener_id, position)
 
     async def aonline(self) -> list[DatabaseListener]:
         """As online()."""

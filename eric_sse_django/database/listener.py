@@ -36,7 +36,8 @@ class DatabaseListener(MessageQueueListener):
 
     def refresh(self) -> None:
         """Read the row again. One query; raises Listener.DoesNotExist once it is removed."""
-        self.row.refresh_from_db(fields=["running", "cursor", "floor", "last_seen", "owner"])
+        fields = ["running", "acknowledgement", "cursor", "floor", "last_seen", "owner"]
+        self.row.refresh_from_db(fields=fields)
         self._running = self.row.running
 
     async def arefresh(self) -> None:

@@ -7,9 +7,11 @@ from datetime import datetime
 
 from django.db import transaction
 from django.db.models import QuerySet
+from django.utils import timezone
 
 from eric_sse_django import log, notifier
 from eric_sse_django.entry import CLOSE, REPLAY, STOP
+from eric_sse_django.exception import InvalidListenerException
 from eric_sse_django.message import MessageContract
 from eric_sse_django.models import Listener
 
@@ -51,6 +53,23 @@ def send(
         log.append([log.row(row.channel, message, row.pk, None, expires_in_s) for row in rows])
         notifier.ring_on_commit()
     return len(rows)
+
+
+def acknowledge(row: Listener, position: int) -> int:
+    """
+    Move the listener's cursor up to a position; return where it stands.
+
+    Never back, and never beyond the log's head. Two queries, three where it stands there
+    already or further. Raises InvalidListenerException when the listener was removed.
+    """
+    head, _ = log.head()
+    to = min(position, head)
+    if _listeners([row]).filter(cursor__lt=to).update(cursor=to, last_seen=timezone.now()):
+        return to
+    cursors = _listeners([row]).values_list("cursor", flat=True)
+    if (cursor := cursors.first()) is None:
+        raise InvalidListenerException(row.name, row.channel.name)
+    return max(cursor, to)
 
 
 def discard(rows: Sequence[Listener]) -> int:

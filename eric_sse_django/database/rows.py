@@ -9,12 +9,13 @@ from uuid import uuid4
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
-from eric_sse_django import log, notifier
+from eric_sse_django import conf, log, notifier
 from eric_sse_django.exception import (
     ChannelExists,
     InvalidChannelException,
     InvalidIdentifier,
     InvalidListenerException,
+    TooManyListeners,
 )
 from eric_sse_django.models import IDENTIFIER_WORDS, Channel, Listener, is_identifier
 
@@ -103,25 +104,62 @@ def listener_row(channel: Channel, listener_id: str) -> Listener:
 
 
 def create_listener(
-    channel: Channel, listener_id: str | None = None, owner: Any = None, running: bool = False
+    channel: Channel,
+    listener_id: str | None = None,
+    owner: Any = None,
+    running: bool = False,
+    acknowledgement: str | None = None,
 ) -> Listener:
     """
     Return the row of a listener that begins now; the one it has when there is one.
 
-    What was published before is not its own, what is published from now on is. Raises
-    InvalidIdentifier, also when an `owner` is given and the id is not that owner's.
+    What was published before is not its own, what is published from now on is. An
+    `acknowledgement` that is given ("sent" or "client") is also that of one there was. Raises
+    TooManyListeners, and InvalidIdentifier, also when an `owner` is given and the id is not
+    that owner's.
     """
     name = check_identifier(str(uuid4()) if listener_id is None else listener_id)
     check_owner(owner)
+    _check_acknowledgement(acknowledgement)
+    _check_room(channel, name)
     notifier.settle()
     position, _ = log.head()
+    defaults = {
+        "owner": owner,
+        "running": running,
+        "acknowledgement": acknowledgement or Listener.Acknowledgement.SENT.value,
+        "start": position,
+        "cursor": position,
+    }
     row, _ = Listener.objects.using(log.database()).get_or_create(
-        channel=channel,
-        name=name,
-        defaults={"owner": owner, "running": running, "start": position, "cursor": position},
+        channel=channel, name=name, defaults=defaults
     )
     _check_case(name, row)
     if owner is not None and row.owner_id != owner.pk:
         raise InvalidIdentifier(name, "It is the id of a listener that this owner does not own.")
+    if acknowledgement not in (None, row.acknowledgement):
+        row.acknowledgement = str(acknowledgement)
+        row.save(using=log.database(), update_fields=["acknowledgement"])
     row.channel = channel
     return row
+
+
+def _check_acknowledgement(value: Any) -> None:
+    known = Listener.Acknowledgement.values
+    if value is not None and value not in known:
+        names = " or ".join(map(repr, known))
+        raise ValueError(f"acknowledgement is {value!r}: give {names}, or None.")
+
+
+def _check_room(channel: Channel, name: str) -> None:
+    """
+    Raise TooManyListeners where the channel has no room for another listener.
+
+    Nothing is locked: as many more may come as are added at once.
+    """
+    most = conf.get("MAX_LISTENERS_PER_CHANNEL")
+    if most is None:
+        return
+    listeners = Listener.objects.using(log.database()).filter(channel=channel)
+    if listeners[:most].count() >= most and not listeners.filter(name=name).exists():
+        raise TooManyListeners(channel.name, listeners.count(), most)

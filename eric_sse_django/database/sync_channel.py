@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from eric_sse_django import conf, log, notifier, wire
 from eric_sse_django.connection import Connection
+from eric_sse_django.database import operations
 from eric_sse_django.database.events import ending, events
 from eric_sse_django.database.factory import connect
 from eric_sse_django.database.listener import DatabaseListener
@@ -71,13 +72,23 @@ class SyncDatabaseChannel(Publisher):
 
     # Listeners ------------------------------------------------------------------
 
-    def add_listener(self, owner: Any = None, listener_id: str | None = None) -> DatabaseListener:
+    def add_listener(
+        self,
+        owner: Any = None,
+        listener_id: str | None = None,
+        *,
+        acknowledgement: str | None = None,
+    ) -> DatabaseListener:
         """
         Return a new listener, or the one with that id; it receives from its start() on.
 
-        With an `owner` (a user), that user's session may open its stream.
+        With an `owner` (a user), that user's session may open its stream. With the
+        `acknowledgement` "client" a message counts as served when the client says so, with
+        "sent" (None: as it is, or that) when it was written to a stream. Raises
+        InvalidIdentifier, and TooManyListeners for a new one beyond MAX_LISTENERS_PER_CHANNEL.
         """
-        return DatabaseListener(create_listener(self.row, listener_id, owner))
+        row = create_listener(self.row, listener_id, owner, acknowledgement=acknowledgement)
+        return DatabaseListener(row)
 
     def register_listener(self, listener: MessageQueueListener) -> None:
         """
@@ -103,6 +114,14 @@ class SyncDatabaseChannel(Publisher):
         removed = self._registered.pop(listener_id, None)
         if removed is not None:
             removed.wake()
+
+    def acknowledge(self, listener_id: str, position: int) -> int:
+        """
+        Count a listener's messages as served up to a position; return its cursor.
+
+        That never goes back, nor beyond the log's head. Raises InvalidListenerException.
+        """
+        return operations.acknowledge(listener_row(self.row, listener_id), position)
 
     def get_connections(self) -> Iterator[Connection]:
         """Yield the connections of all the channel's listeners, read as you go."""

@@ -24,6 +24,25 @@ def test_a_listener_without_anything_gets_an_id(root, orders):
     assert (len(answer["id"]), answer["owner"], answer["running"]) == (36, None, False)
 
 
+def test_a_listener_may_be_served_when_its_client_says_so(root, orders):
+    added = root.post(LISTENERS, {"id": "till-7", "acknowledgement": "client"}).json()
+    assert added["acknowledgement"] == "client"
+    assert Listener.objects.get().acknowledgement == "client"
+    changed = root.call("PATCH", TILL, {"acknowledgement": "sent"}).json()
+    assert changed == {**added, "acknowledgement": "sent"} == root.get(TILL).json()
+
+
+@pytest.mark.parametrize("body", [{}, {"acknowledgement": "x"}, {"acknowledgement": None}])
+def test_a_change_is_to_what_there_is(root, till, body):
+    problem(root.call("PATCH", TILL, body), 422, "body.acknowledgement")
+
+
+def test_a_listener_too_many_is_a_conflict(root, till, settings):
+    settings.ERIC_SSE = {"MAX_LISTENERS_PER_CHANNEL": 1}
+    detail = problem(root.post(LISTENERS, {}), 409, "channel_id")["detail"]
+    assert "MAX_LISTENERS_PER_CHANNEL is 1" in detail
+
+
 def test_an_id_that_is_taken_is_a_conflict(root, till):
     problem(root.post(LISTENERS, {"id": "till-7"}), 409, "body.id")
 
@@ -36,6 +55,7 @@ def test_an_id_that_is_taken_is_a_conflict(root, till):
         ({"owner": "\0"}, "body.owner"),
         ({"owner": "\ud800"}, "body.owner"),
         ({"running": "yes"}, "body.running"),
+        ({"acknowledgement": "x"}, "body.acknowledgement"),
     ],
 )
 def test_a_wrong_value_is_named(root, orders, body, name):
@@ -83,6 +103,7 @@ def test_unknown_and_forbidden_are_one_answer(nobody, till, path, verb):
     ("method", "verb", "permission"),
     [
         ("DELETE", "", "delete_listener"),
+        ("PATCH", "", "change_listener"),
         ("POST", "/start", "operate_listener"),
         ("POST", "/stop", "operate_listener"),
     ],
@@ -90,10 +111,11 @@ def test_unknown_and_forbidden_are_one_answer(nobody, till, path, verb):
 def test_each_verb_needs_its_permission_whatever_exists(
     nobody, till, method, verb, permission, path
 ):
-    assert permission in problem(nobody.call(method, path + verb), 403)["detail"]
+    body = {"acknowledgement": "client"} if method == "PATCH" else None
+    assert permission in problem(nobody.call(method, path + verb, body), 403)["detail"]
     assert Listener.objects.get().running
     allowed = api_of(user_with("allowed", permission))
-    assert allowed.call(method, TILL + verb).status_code < 300
+    assert allowed.call(method, TILL + verb, body).status_code < 300
 
 
 @pytest.mark.parametrize(

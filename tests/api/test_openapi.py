@@ -38,6 +38,7 @@ def test_there_is_an_operation_for_each_verb():
             "list_listeners",
             "add_listener",
             "show_listener",
+            "change_listener",
             "start",
             "stop",
             "remove_listener",
@@ -95,6 +96,7 @@ JSON = st.recursive(
 )
 MEMBERS = [
     *("id", "format", "access", "retention_s", "owner", "running", "type", "payload"),
+    *("expires_in_s", "acknowledgement"),
     *("messages", "listener", "position", "max_age_s"),
 ]
 LIKELY = st.sampled_from(["a", "orders", "till-7", "root", "json", 0, 60, True, None, [{}]])

@@ -1,11 +1,12 @@
 """A listener's queue over HTTP."""
 
 import pytest
+from django.utils import timezone
 
 from eric_sse_django import log
 from eric_sse_django.database import operations
 from eric_sse_django.message import Message, UniqueMessage
-from eric_sse_django.models import Listener
+from eric_sse_django.models import Listener, QueuedMessage
 from tests.api.conftest import api_of, problem
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -68,6 +69,27 @@ def test_the_cursor_never_goes_back_nor_beyond_the_head(api, orders):
     assert api.post(f"{TILL}/ack", {"position": 2**63 - 1}).json() == {"cursor": head}
     assert api.post(f"{TILL}/ack", {"position": 0}).json() == {"cursor": head}
     assert cursor() == head
+
+
+def test_of_more_than_may_wait_the_oldest_are_a_reset(api, orders, settings):
+    settings.ERIC_SSE = {"MAX_WAITING_MESSAGES": 2}
+    for number in range(5):
+        orders.broadcast(Message("number", number))
+    for _ in range(2):
+        first, *others = api.get(f"{TILL}/messages").json()["messages"]
+        assert first["type"] == "eric-reset"
+        assert [each["payload"] for each in others] == [3, 4]
+    api.post(f"{TILL}/ack", {"position": first["position"]})
+    assert payloads(api.get(f"{TILL}/messages")) == [3, 4]
+
+
+def test_an_expired_message_is_not_read(api, orders):
+    for number in range(3):
+        orders.broadcast(Message("number", number), expires_in_s=60)
+    QueuedMessage.objects.filter(payload__in=["0", "2"]).update(expires_at=timezone.now())
+    assert payloads(api.get(f"{TILL}/messages?limit=1")) == [1]
+    assert api.post(f"{TILL}/pop").json()["payload"] == 1
+    assert api.post(f"{TILL}/pop").status_code == 204
 
 
 @pytest.mark.parametrize("position", [-1, 2**63, "1", None, 1.5])

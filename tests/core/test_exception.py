@@ -11,6 +11,7 @@ from eric_sse_django.exception import (
     ItemNotFound,
     NoMessagesException,
     RepositoryError,
+    TooManyListeners,
 )
 
 EVERY = [
@@ -22,6 +23,7 @@ EVERY = [
     InvalidMessageFormat("the type has a line feed"),
     RepositoryError("disk full"),
     ItemNotFound("till-7"),
+    TooManyListeners("orders", 7, 5),
 ]
 
 
@@ -29,7 +31,7 @@ EVERY = [
 def test_an_error_names_all_its_values(error):
     assert isinstance(error, EricError)
     for name, value in vars(error).items():
-        assert value is None or value in str(error), name
+        assert value is None or str(value) in str(error), name
 
 
 @pytest.mark.parametrize("error", EVERY, ids=repr)

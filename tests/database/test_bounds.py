@@ -8,9 +8,12 @@ from django.db import connections
 from django.test.utils import CaptureQueriesContext
 
 from eric_sse_django import log
-from eric_sse_django.database import DatabaseChannel
+from eric_sse_django.database import DatabaseChannel, DatabaseConnectionsFactory
 from eric_sse_django.entry import RESET
-from eric_sse_django.exception import NoMessagesException
+from eric_sse_django.exception import NoMessagesException, TooManyListeners
+from eric_sse_django.listener import MessageQueueListener
+from eric_sse_django.models import Listener
+from eric_sse_django.shortcuts import listen
 from tests.contract import count
 from tests.database.test_lifetime import pass_time, publish, sequence
 
@@ -175,3 +178,47 @@ class TestItsCost:
         assert read(listener, start)[1:] == list(range(2, 22))
         # An operator's replay takes it back: then it is counted again.
         assert len(self.queries(database, listener, start - 1)) == 1
+
+
+class TestListeners:
+    @pytest.fixture(autouse=True)
+    def few(self, settings):
+        settings.ERIC_SSE = {"MAX_LISTENERS_PER_CHANNEL": 2}
+
+    def test_one_too_many_is_refused_by_every_way_of_adding_it(self, channel):
+        for name in ("a", "b"):
+            channel.add_listener(listener_id=name)
+        for way in (
+            channel.add_listener,
+            lambda: channel.register_listener(MessageQueueListener()),
+            lambda: DatabaseConnectionsFactory("orders").create(),
+            lambda: listen("orders"),
+        ):
+            with pytest.raises(TooManyListeners, match=r"'orders' has 2 .* is 2:"):
+                way()
+        assert Listener.objects.count() == 2
+        DatabaseChannel.create("bills").add_listener()
+
+    def test_those_there_are_can_be_had(self, channel, settings):
+        for name in ("a", "b"):
+            channel.add_listener(listener_id=name)
+        settings.ERIC_SSE = {"MAX_LISTENERS_PER_CHANNEL": 1}
+        assert channel.add_listener(listener_id="a").id == "a"
+        with pytest.raises(TooManyListeners, match="2 listeners"):
+            channel.add_listener()
+
+    def test_one_that_goes_makes_room(self, channel):
+        for name in ("a", "b"):
+            channel.add_listener(listener_id=name)
+        channel.remove_listener("a")
+        channel.add_listener(listener_id="c")
+
+    def test_no_bound_costs_no_query(self, database, channel, settings):
+        def queries():
+            with CaptureQueriesContext(connections[database]) as captured:
+                channel.add_listener()
+            return len(captured)
+
+        bounded = queries()
+        settings.ERIC_SSE = {}
+        assert queries() == bounded - 1

@@ -1,0 +1,101 @@
+"""Acknowledgement: who moves a listener's cursor, and how far."""
+
+import pytest
+from django.db import connections
+
+from eric_sse_django import log, notifier
+from eric_sse_django.database import DatabaseChannel
+from eric_sse_django.exception import InvalidListenerException, NoMessagesException
+from eric_sse_django.models import Listener
+from eric_sse_django.shortcuts import listen
+from tests.contract import count
+
+pytestmark = pytest.mark.usefixtures("no_notifier")
+
+
+@pytest.fixture
+def positions(channel, listener):
+    """Return the positions of three messages that wait for the listener."""
+    channel.broadcast_many(map(count, range(3)))
+    notifier.settle()
+    return [entry.position for entry in log.tail(0, log.END, None, 10)]
+
+
+def cursor():
+    return Listener.objects.get().cursor
+
+
+class TestTheCursor:
+    def test_it_moves_to_where_the_client_says(self, channel, listener, positions):
+        assert channel.acknowledge(listener.id, positions[1]) == positions[1] == cursor()
+        assert Listener.objects.get().last_seen is not None
+        assert channel.deliver_next(listener.id).payload == 2
+
+    def test_it_never_goes_back(self, channel, listener, positions):
+        channel.acknowledge(listener.id, positions[1])
+        for earlier in (positions[0], 0, -1):
+            assert channel.acknowledge(listener.id, earlier) == positions[1] == cursor()
+
+    def test_it_never_goes_beyond_the_head(self, channel, listener, positions):
+        head, _ = log.head()
+        assert channel.acknowledge(listener.id, 2**63 - 1) == head == cursor()
+        channel.broadcast(count(3))
+        notifier.settle()
+        assert channel.deliver_next(listener.id).payload == 3
+
+    def test_the_same_again_changes_nothing(self, channel, listener, positions):
+        for _ in range(2):
+            assert channel.acknowledge(listener.id, positions[2]) == positions[2]
+        with pytest.raises(NoMessagesException):
+            channel.deliver_next(listener.id)
+
+    def test_an_unknown_listener_is_told(self, channel):
+        with pytest.raises(InvalidListenerException):
+            channel.acknowledge("nobody", 1)
+
+    def test_it_costs_the_lookup_and_two_queries(
+        self, database, channel, listener, positions, django_assert_num_queries
+    ):
+        with django_assert_num_queries(3, connection=connections[database]):
+            channel.acknowledge(listener.id, positions[0])
+
+    async def test_a_coroutine_can_say_it(self, channel, listener, positions, call):
+        assert await channel.aacknowledge(listener.id, positions[0]) == positions[0]
+        assert await call(cursor) == positions[0]
+
+
+class TestTheMode:
+    def test_a_message_counts_when_it_was_sent_if_nobody_says_else(self, channel):
+        assert channel.add_listener().row.acknowledgement == "sent"
+        assert listen("orders").row.acknowledgement == "sent"
+
+    def test_it_is_the_clients_if_that_is_asked_for(self, channel):
+        channel.add_listener(listener_id="a", acknowledgement="client")
+        listen("orders", listener_id="b", acknowledgement="client")
+        modes = set(Listener.objects.values_list("acknowledgement", flat=True))
+        assert modes == {"client"}
+
+    def test_one_that_is_asked_for_is_also_that_of_a_listener_there_was(self, channel):
+        channel.add_listener(listener_id="a")
+        assert channel.add_listener(listener_id="a").row.acknowledgement == "sent"
+        changed = channel.add_listener(listener_id="a", acknowledgement="client")
+        assert changed.row.acknowledgement == "client"
+        assert channel.add_listener(listener_id="a").row.acknowledgement == "client"
+        assert Listener.objects.get().acknowledgement == "client"
+
+    async def test_a_coroutine_can_ask_for_it(self, channel):
+        added = await channel.aadd_listener(acknowledgement="client")
+        assert added.row.acknowledgement == "client"
+
+    def test_another_word_is_refused_and_nothing_written(self, channel):
+        for wrong in ("Client", "", 7, True):
+            with pytest.raises(ValueError, match="'sent' or 'client'"):
+                channel.add_listener(acknowledgement=wrong)
+        assert not Listener.objects.exists()
+
+    def test_a_listener_that_is_read_again_knows_it(self, channel, listener):
+        DatabaseChannel.load("orders").add_listener(
+            listener_id=listener.id, acknowledgement="client"
+        )
+        listener.refresh()
+        assert listener.row.acknowledgement == "client"
