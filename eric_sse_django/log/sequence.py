@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import connections, transaction
-from django.db.models import Exists, F, Max, QuerySet
+from django.db.models import Max, QuerySet
 
 from eric_sse_django.log.alias import database
 from eric_sse_django.log.order import while_pending
+from eric_sse_django.log.statements import statements
 from eric_sse_django.models import LogHead, QueuedMessage
 
 # Rows that get their position in one transaction: long enough to cost little a row
@@ -31,40 +34,39 @@ def sequence() -> int:
     rows are read: one that committed meanwhile is then seen.
     """
     using = database()
-    if not pending().exists():
-        return 0
-    found = _sequence(using)
-    if found is None:
-        _make_head(using)
-        found = _sequence(using)
+    with connections[using].cursor() as cursor:
+        if not _waits(using, cursor):
+            return 0
+        found = _sequence(using, cursor)
+        if found is None:
+            _make_head(using)
+            found = _sequence(using, cursor)
     return found or 0
 
 
-def _sequence(using: str) -> int | None:
+def _sequence(using: str, cursor: Any) -> int | None:
     """Give positions, return how many; None when there is no head to lock."""
+    say = statements(using, SEQUENCE_BATCH)
     with transaction.atomic(using=using):
-        head = _locked_head(using)
+        for statement in say.lock:
+            cursor.execute(statement)
+        head = cursor.fetchone()
         if head is None:
             return None
-        ids = list(pending().values_list("id", flat=True)[:SEQUENCE_BATCH])
+        cursor.execute(say.pending)
+        ids = [row[0] for row in cursor.fetchall()]
         if not ids:
             return 0
-        offset = head.position + 1 - ids[0]
+        offset = head[0] + 1 - ids[0]
         # Exact ids, not a range: MariaDB would wait for uncommitted rows inside one.
-        QueuedMessage.objects.using(using).filter(id__in=ids).update(position=F("id") + offset)
-        head.position = ids[-1] + offset
-        head.save(using=using, update_fields=["position"])
+        cursor.execute(say.give.format(",".join(map(str, ids))), [offset])
+        cursor.execute(say.move, [ids[-1] + offset])
     return len(ids)
 
 
-def _locked_head(using: str) -> LogHead | None:
-    heads = LogHead.objects.using(using).filter(pk=LogHead.THE_ONE)
-    if connections[using].features.has_select_for_update:
-        no_key = connections[using].features.has_select_for_no_key_update
-        return heads.select_for_update(no_key=no_key).first()
-    # SQLite: to write first takes the write lock, also in a deferred transaction.
-    heads.update(position=F("position"))
-    return heads.first()
+def _waits(using: str, cursor: Any) -> bool:
+    cursor.execute(statements(using, SEQUENCE_BATCH).waits)
+    return cursor.fetchone() is not None
 
 
 def _make_head(using: str) -> None:
@@ -81,6 +83,8 @@ def _make_head(using: str) -> None:
 
 def head() -> tuple[int, bool]:
     """Return the last position given, and whether rows wait for theirs. One query."""
-    heads = LogHead.objects.using(database()).filter(pk=LogHead.THE_ONE)
-    found = heads.annotate(waits=Exists(pending())).values_list("position", "waits").first()
-    return found or (0, pending().exists())
+    using = database()
+    with connections[using].cursor() as cursor:
+        cursor.execute(statements(using, SEQUENCE_BATCH).head)
+        found = cursor.fetchone()
+        return (0, _waits(using, cursor)) if found is None else (found[0], bool(found[1]))
