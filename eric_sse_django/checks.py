@@ -133,6 +133,42 @@ def check_sqlite(**_: Any) -> list[CheckMessage]:
 
 
 @register()
+def check_isolation(**_: Any) -> list[CheckMessage]:
+    """An isolation level at which publishers disturb each other."""
+    alias = database()
+    level = _isolation(alias)
+    if level is None or level == "READ COMMITTED":
+        return []
+    return [
+        Warning(
+            f"The database {alias!r} is used at {level}: publishers and sequencing wait for each "
+            "other, fail with deadlocks or serialization errors, and a transaction's pop() does "
+            "not find what was published since it began.",
+            hint=f'Leave "isolation_level" out of DATABASES[{alias!r}]["OPTIONS"]: Django then '
+            "asks for READ COMMITTED. A transaction that needs more can say SET TRANSACTION.",
+            id="eric_sse_django.W003",
+        )
+    ]
+
+
+def _isolation(alias: str) -> str | None:
+    """Return the level that the settings of a database ask for; None for the best there is."""
+    connection = connections[alias]
+    options = connection.settings_dict.get("OPTIONS", {})
+    if "isolation_level" not in options:
+        return None
+    level = options["isolation_level"]
+    if connection.vendor == "mysql":
+        # Without one it is the server's, and servers come with this.
+        return str(level or "REPEATABLE READ").upper()
+    if connection.vendor == "postgresql" and level:
+        levels = import_string("django.db.backends.postgresql.psycopg_any.IsolationLevel")
+        name: str = levels(level).name.replace("_", " ")  # the numbers are the driver's
+        return "READ COMMITTED" if name == "READ UNCOMMITTED" else name  # one and the same there
+    return None
+
+
+@register()
 def check_gzip(**_: Any) -> list[CheckMessage]:
     """GZipMiddleware over a stream that a view of the project's own returns."""
     if "django.middleware.gzip.GZipMiddleware" not in settings.MIDDLEWARE:

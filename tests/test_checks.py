@@ -1,8 +1,10 @@
 """System checks: each finding has an id and a hint, and a good project has none."""
 
 import pytest
+from django.db import connections
 
 from eric_sse_django import checks, conf
+from tests import databases
 
 
 def ids(found):
@@ -114,8 +116,6 @@ def test_a_sqlite_deployment_needs_no_layer():
     ],
 )
 def test_sqlite_without_its_options_is_warned_of(monkeypatch, options, missing):
-    from django.db import connections
-
     monkeypatch.setitem(connections["default"].settings_dict, "OPTIONS", options)
     [warning] = checks.check_sqlite()
     assert ids([warning]) == ["W002"]
@@ -124,6 +124,42 @@ def test_sqlite_without_its_options_is_warned_of(monkeypatch, options, missing):
 
 def test_sqlite_with_its_options_is_fine():
     assert checks.check_sqlite() == []
+
+
+@databases.on("postgres", "mariadb", transaction=False)
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+def test_an_isolation_level_at_which_publishers_disturb_each_other_is_warned_of(
+    database, monkeypatch, level
+):
+    use(monkeypatch, database, level)
+    [warning] = checks.check_isolation()
+    assert ids([warning]) == ["W003"]
+    assert level.upper() in warning.msg
+
+
+@databases.on("mariadb", transaction=False)
+def test_the_isolation_level_of_a_mariadb_server_is_warned_of(database, monkeypatch):
+    use(monkeypatch, database, None)
+    [warning] = checks.check_isolation()
+    assert "REPEATABLE READ" in warning.msg
+
+
+@databases.rolled_back
+def test_djangos_isolation_level_is_fine(database, monkeypatch):
+    assert checks.check_isolation() == []
+    if connections[database].vendor != "sqlite":
+        use(monkeypatch, database, "read committed")
+        assert checks.check_isolation() == []
+
+
+def use(monkeypatch, alias, level):
+    """Have the settings of a database ask for an isolation level."""
+    connection = connections[alias]
+    if level is not None and connection.vendor == "postgresql":
+        psycopg = pytest.importorskip("psycopg")
+        level = psycopg.IsolationLevel[level.upper().replace(" ", "_")]
+    options = {**connection.settings_dict["OPTIONS"], "isolation_level": level}
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", options)
 
 
 def test_gzip_is_told_of(settings):
