@@ -46,8 +46,13 @@ class Crowd:
     """
     Readers on one epoll; a context manager that closes them.
 
+    Chunks are not taken apart: a server's end with an event, but a proxy's anywhere, so behind
+    one `protocol` is to be HTTP/1.0.
+
     Nothing is read but inside its methods, each of which gives up after its patience.
     """
+
+    protocol = "HTTP/1.1"
 
     def __init__(self, port: int, expected: int, timed: bool = False) -> None:
         """Each reader is to get `expected` messages; `timed` keeps how long each took."""
@@ -117,7 +122,9 @@ class Crowd:
 
     def _connect(self, path: str) -> Reader:
         connection = socket.create_connection(("127.0.0.1", self._port), timeout=30)
-        head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"
+        head = (
+            f"GET {path} {self.protocol}\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"
+        )
         connection.sendall(head.encode())
         connection.setblocking(False)
         reader = Reader(connection, self._expected)

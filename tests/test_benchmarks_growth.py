@@ -68,6 +68,9 @@ class TestCompare:
     def test_but_the_same_for_all_readers(self):
         assert self.wrong([0, 3, 1, 2, 4, 5], [3, 0, 1, 2, 4, 5]) == Wrong(disordered=2)
 
+    def test_what_one_missed_puts_the_rest_out_of_no_order(self):
+        assert self.wrong([0, 3, 1, 2, 4, 5], [0, 1, 2, 4, 5]) == Wrong(lost=1)
+
     def test_a_publishers_own_are_in_its_order(self):
         assert self.wrong([0, 2, 1, 3, 4, 5]) == Wrong(disordered=1)
 

@@ -4,7 +4,8 @@ What a full log costs beside an empty one, on PostgreSQL; and what its trim cost
     python -m benchmarks.growth [--rows 10000000] [--listeners 1000000] [--quick]
 
 Two databases of one server, a process for each; what is measured is done in turns, in rounds,
-in the empty one and in the one that grows. Prints a table, and with --plot writes a picture.
+in the empty one and in the one that grows. Prints a table; with --out it writes growth.md,
+growth.json and a picture there, growth.svg.
 Takes ten minutes and 6 GB of disk; --quick 2 minutes. Exits with 1 if something was not flat.
 """
 
@@ -19,7 +20,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.growth import figures, plot
+from benchmarks.growth import figures, report
 from benchmarks.growth.postgres import Production
 from benchmarks.growth.sizes import Size
 from benchmarks.growth.worker import Worker
@@ -50,13 +51,13 @@ def main() -> None:
             for worker in (empty, full):
                 worker.call("prepare")
             costs, sizes = _measure(empty, full, options, say)
-            print(figures.table(costs), flush=True)
-            print("\nbytes a row: " + ", ".join(f"{k} {v:.0f}" for k, v in sizes.items()))
+            trims = []
             if options.trim:
                 with Worker(addresses[1]) as trimmer:
-                    _trim(full, trimmer, options.trim, say)
-    if options.plot:
-        plot.draw(costs, options.plot)
+                    trims = _trim(full, trimmer, options.trim, say)
+    print(report.markdown(costs, sizes, trims))
+    if options.out:
+        report.write(options.out, costs, sizes, trims)
     if bad := figures.not_flat(costs):
         sys.exit(f"Over {figures.FLAT} x the empty log: {', '.join(bad)}.")
 
@@ -68,7 +69,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="turns of the two databases (40)")
     parser.add_argument("--times", type=int, default=15, help="of each thing in a turn (15)")
     parser.add_argument("--trim", type=int, help="old rows to remove at the end (1,000,000)")
-    parser.add_argument("--plot", type=Path, help="write a picture there: .svg or .png")
+    parser.add_argument("--out", type=Path, help="write table and picture to this directory")
     parser.add_argument("--quick", action="store_true", help="a tenth of the size")
     options = parser.parse_args()
     tenth = 10 if options.quick else 1
@@ -120,8 +121,9 @@ def _measure(
     return costs, full.call("bytes_per_row")
 
 
-def _trim(publisher: Worker, trimmer: Worker, most: int, say: Say) -> None:
-    """Print what publishing takes while old rows go, as the notifier and as eric_trim do it."""
+def _trim(publisher: Worker, trimmer: Worker, most: int, say: Say) -> list[figures.Trim]:
+    """Return what publishing takes while old rows go, as the notifier and as eric_trim do it."""
+    found = []
     publisher.begin("publish_paced", PACE, ALONE_S)
     publisher.tell()
     alone = publisher.result()
@@ -134,12 +136,9 @@ def _trim(publisher: Worker, trimmer: Worker, most: int, say: Say) -> None:
         seconds = time.monotonic() - began
         publisher.tell()
         beside = publisher.result()
-        first, last = (1_000 * sum(part) / len(part) for part in (batches[:50], batches[-50:]))
-        print(
-            f"trim of {most // 2:,} rows {how}: {seconds:.0f} s, {len(batches)} batches of "
-            f"{first:.1f} ms (the last 50: {last:.1f} ms); {figures.trimmed(alone, beside)}",
-            flush=True,
-        )
+        found.append(figures.Trim(how, most // 2, seconds, batches, alone, beside))
+        say(found[-1].sentence())
+    return found
 
 
 if __name__ == "__main__":

@@ -79,12 +79,32 @@ def not_flat(costs: Mapping[str, Mapping[Size, Cost]]) -> list[str]:
     return [what for what, sizes in costs.items() if list(sizes.values())[-1].ratio() > FLAT]
 
 
-def trimmed(alone: Sequence[float], beside: Sequence[float]) -> str:
-    """Return a line on what publishing took alone, and beside a trim."""
-    before, during = percentile(alone, 0.99) * 1_000, percentile(beside, 0.99) * 1_000
-    worst = max(beside) * 1_000
-    return (
-        f"publish p50 {percentile(beside, 0.5) * 1_000:.1f} ms, p99 {during:.1f} ms (alone "
-        f"{percentile(alone, 0.5) * 1_000:.1f} and {before:.1f}), longest {worst:.0f} ms: "
-        f"{during - before:+.1f} ms at p99"
-    )
+@dataclass
+class Trim:
+    """What the removal of old rows took, and publishing before and meanwhile: seconds."""
+
+    how: str
+    rows: int
+    seconds: float
+    batches: list[float]
+    alone: list[float]
+    beside: list[float]
+
+    def delay_ms(self) -> float:
+        """Return by how much the slowest hundredth of the publishes was slower, in ms."""
+        return (percentile(self.beside, 0.99) - percentile(self.alone, 0.99)) * 1_000
+
+    def sentence(self) -> str:
+        """Return all of it in words."""
+        first, last = (statistics.median(part) for part in (self.batches[:50], self.batches[-50:]))
+        publish = [
+            f"{percentile(times, share) * 1_000:.1f}"
+            for times in (self.beside, self.alone)
+            for share in (0.5, 0.99, 1)
+        ]
+        return (
+            f"{self.rows:,} rows removed {self.how}: {self.seconds:.0f} s, a batch took "
+            f"{first * 1_000:.0f} ms (the last 50: {last * 1_000:.0f}); {len(self.beside):,} "
+            f"publishes meanwhile took {' / '.join(publish[:3])} ms (p50, p99, longest), alone "
+            f"{' / '.join(publish[3:])}"
+        )

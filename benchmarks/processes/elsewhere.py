@@ -14,6 +14,7 @@ from benchmarks.processes.fleet import Facts, Fleet, cpu_s, publishing
 NAMES = ("the publisher's, with the listener", "streams of other channels only", "no stream")
 PUBLISHER, OTHER, _ = range(3)
 PATIENCE_S = 120.0
+PACE = 50.0
 # Seconds that the last wake's work may take.
 SETTLE_S = 0.3
 
@@ -40,7 +41,7 @@ class _Span:
     database_s: float
 
 
-def run(ground: Ground, messages: int, per_s: float) -> list[Elsewhere]:
+def run(ground: Ground, messages: int, per_s: float = PACE) -> list[Elsewhere]:
     """Publish at a pace, then as fast as one can; return what each process spent on that."""
     with Fleet(ground, len(NAMES)) as fleet:
         (path,), (other,) = fleet.prepare("loud", 1), fleet.prepare("quiet", 1)

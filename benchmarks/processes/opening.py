@@ -1,4 +1,4 @@
-"""What a stream takes: to be opened, to be kept open, and in nginx."""
+"""What a stream takes: to be opened, to be kept open, to be written to; and in nginx."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from dataclasses import asdict, dataclass
 
 import psutil
 
-from benchmarks.client import Crowd
 from benchmarks.ground import Ground
 from benchmarks.processes.fleet import Fleet, cpu_s, publishing
+from benchmarks.processes.sequences import Proxied
 
 # Streams before those that are counted: what a process needs once is not a stream's.
 FIRST = 20
 # Seconds in which what opening left to do (presence, cursors) is done.
 SETTLE_S = 2.5
-# Listeners of a broadcast have their cursors written once a second at most.
-BROADCASTS = 5
+# So slowly that each stream takes a write for each, and each cursor is written each time.
+BROADCASTS = 10
+BROADCAST_S = 1.5
 PATIENCE_S = 60.0
 
 
@@ -32,7 +33,9 @@ class Opening:
     open_nginx_us: float
     server_kib: float
     nginx_kib: float
-    idle_cpu_us_per_s: float
+    idle_percent: float
+    delivery_cpu_us: float
+    delivery_nginx_us: float
     cursor_database_us: float
 
     def as_dict(self) -> dict[str, object]:
@@ -44,7 +47,7 @@ def run(ground: Ground, streams: int, idle_s: float) -> Opening:
     with Fleet(ground, 1) as fleet:
         paths = fleet.prepare("many", FIRST + streams)
         (server,) = fleet.servers
-        with Crowd(fleet.port, BROADCASTS + 1) as crowd:
+        with Proxied(fleet.port, BROADCASTS + 1) as crowd:
             crowd.open(paths[:FIRST], greets=True)
             server.ask(publishing("many", 0, 1, 0))
             crowd.read_for(SETTLE_S)
@@ -55,12 +58,20 @@ def run(ground: Ground, streams: int, idle_s: float) -> Opening:
             opened = _Taken(fleet)
             crowd.read_for(idle_s)
             idled = _Taken(fleet)
-            for number in range(BROADCASTS):  # so slowly that each has its round of cursors
+            for number in range(BROADCASTS):
                 server.ask(publishing("many", 1 + number, 1, 0))
-                crowd.read_for(SETTLE_S)
+                crowd.read_for(BROADCAST_S)
             told = _Taken(fleet)
-    still_s = (idled.database_s - opened.database_s) / (idled.at - opened.at)
-    cursors_s = told.database_s - idled.database_s - still_s * (told.at - idled.at)
+            if wrong := crowd.wrong():
+                raise SystemExit(f"The streams were not right: {wrong}.")
+    share = (told.at - idled.at) / (idled.at - opened.at)
+    deliveries = BROADCASTS * (FIRST + streams)
+
+    def delivery_us(name: str) -> float:
+        """Return what a delivery took, less what silence does."""
+        then, still, now = (getattr(taken, name) for taken in (opened, idled, told))
+        return float(now - still - (still - then) * share) / deliveries * 1e6
+
     return Opening(
         streams,
         (opened.cpu_s - before.cpu_s) / streams * 1e6,
@@ -69,8 +80,10 @@ def run(ground: Ground, streams: int, idle_s: float) -> Opening:
         (opened.nginx_s - before.nginx_s) / streams * 1e6,
         (opened.server_kib - before.server_kib) / streams,
         (opened.nginx_kib - before.nginx_kib) / streams,
-        (idled.cpu_s - opened.cpu_s) / streams / (idled.at - opened.at) * 1e6,
-        cursors_s / BROADCASTS / (FIRST + streams) * 1e6,
+        (idled.cpu_s - opened.cpu_s) / (idled.at - opened.at) * 100,
+        delivery_us("cpu_s"),
+        delivery_us("nginx_s"),
+        delivery_us("database_s"),
     )
 
 

@@ -11,7 +11,7 @@ from benchmarks.processes.sequences import Readers, compare
 
 PATIENCE_S = 120.0
 # Messages a second, all publishers together, when they are paced.
-PACE = 50.0
+PACE = 10.0
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def run(ground: Ground, processes: int, clients: int, messages: int) -> Same:
     """
     with Fleet(ground, processes) as fleet:
         flat = _publish(fleet, "flat", clients, messages // processes, 0)
-        paced = _publish(fleet, "paced", clients, max(20, messages // 10) // processes, PACE)
+        paced = _publish(fleet, "paced", clients, messages // 20 // processes, PACE)
     wrong = flat.wrong + paced.wrong
     return Same(
         processes,

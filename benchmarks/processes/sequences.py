@@ -23,7 +23,13 @@ class Sequel:
         self.numbers.extend(map(int, numbers))
 
 
-class Readers(Crowd):
+class Proxied(Crowd):
+    """Readers behind a proxy."""
+
+    protocol = "HTTP/1.0"
+
+
+class Readers(Proxied):
     """Readers of several publishers at once, who are to get everything in one order."""
 
     def _connect(self, path: str) -> Reader:
@@ -43,20 +49,20 @@ def compare(sequences: Sequence[array[int]], publishers: int, each: int) -> Wron
     Return what is wrong with what readers got of 0, …, publishers * each - 1.
 
     One publisher's numbers follow one another, and are to come in their order; how those of
-    several mix is free, but the same for all: each place where one differs from the first is
-    out of order.
+    several mix is free, but the same for all: each place where one differs from the first, in
+    what both got, is out of order.
     """
-    total = publishers * each
+    expected = set(range(publishers * each))
     found = Wrong()
     first = sequences[0]
     for sequence in sequences:
         distinct = set(sequence)
-        found.lost += len(set(range(total)) - distinct)
-        found.repeated += len(sequence) - len(distinct) + len(distinct - set(range(total)))
+        found.lost += len(expected - distinct)
+        found.repeated += len(sequence) - len(distinct) + len(distinct - expected)
         if sequence != first:
-            found.disordered += sum(
-                one != other for one, other in zip(sequence, first, strict=False)
-            )
+            both = distinct & set(first)
+            pairs = zip(_once(sequence, both), _once(first, both), strict=True)
+            found.disordered += sum(one != other for one, other in pairs)
     highest = [-1] * publishers
     for number in first:
         publisher = number // each
@@ -64,3 +70,8 @@ def compare(sequences: Sequence[array[int]], publishers: int, each: int) -> Wron
             found.disordered += number < highest[publisher]
             highest[publisher] = max(number, highest[publisher])
     return found
+
+
+def _once(sequence: Sequence[int], wanted: set[int]) -> list[int]:
+    """Return the wanted numbers in the order of their first coming."""
+    return [number for number in dict.fromkeys(sequence) if number in wanted]
