@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import threading
 from typing import Any
 
 from channels.layers import BaseChannelLayer, InMemoryChannelLayer, channel_layers
@@ -24,6 +26,15 @@ BLOCK_S = 2
 # Nobody is in it: what is sent there wakes nobody.
 EMPTY_GROUP = "eric-sse.health"
 
+# Held while the layer's modules are imported (0.2 s, on threads of ours), and by who forks: in
+# the child, an import that another thread had begun would wait for that thread for ever.
+_importing = threading.Lock()
+os.register_at_fork(
+    before=_importing.acquire,
+    after_in_parent=_importing.release,
+    after_in_child=_importing.release,
+)
+
 
 def make_layer() -> BaseChannelLayer | None:
     """
@@ -34,7 +45,8 @@ def make_layer() -> BaseChannelLayer | None:
     alias = conf.get("CHANNEL_LAYER")
     if alias is None or alias not in channel_layers.configs:
         return None
-    layer: Any = channel_layers.make_backend(alias)
+    with _importing:
+        layer: Any = channel_layers.make_backend(alias)
     # Of the class: on the object, the pub/sub layer asks the running loop for it.
     if hasattr(type(layer), "brpop_timeout"):
         layer.brpop_timeout = BLOCK_S

@@ -130,6 +130,10 @@ def flush() -> None:
         sender.flush()
 
 
+# A client of Redis imports more at its first send: see layer._importing.
+os.register_at_fork(before=flush)
+
+
 async def listen(wake: Callable[[], None]) -> None:
     """Call wake() for every wake that comes through the layer, until cancelled."""
     outage = Outage(logger, "receiving wakes through the channel layer")

@@ -1,5 +1,6 @@
 """After the commit: positions and wakes, whatever fails."""
 
+import json
 import threading
 
 import pytest
@@ -226,6 +227,35 @@ else:
         entries = log.tail(0, log.END, None, 100)
         assert {entry.payload for entry in entries} == {"0", "9", *output.split()}
         assert not log.pending().exists()
+
+    @databases.sqlite_only
+    def test_a_fork_while_the_layer_is_imported_leaves_the_child_its_wakes(
+        self, database, channel, monkeypatch
+    ):
+        # As gunicorn's master does, when what it preloads publishes.
+        layer = {"BACKEND": "tests.live.slow_layer.SlowlyImportedLayer"}
+        monkeypatch.setenv("ERIC_SSE_TEST_LAYER", json.dumps(layer))
+        run(
+            """
+import warnings
+from django.db import connections
+warnings.simplefilter("ignore", DeprecationWarning)
+publish("orders", "count", 0)
+assert notifier.flush(5)
+connections.close_all()
+child = os.fork()
+publish("orders", "count", 1)
+assert notifier.flush(5)
+assert notifier.current()._layer.flush(10)  # the wake is sent
+if child:
+    _, status = os.waitpid(child, 0)
+    assert status == 0
+else:
+    connections.close_all()
+    os._exit(0)
+""",
+            database,
+        )
 
 
 def test_a_notifier_at_rest_or_at_work_is_in_no_trouble(lone, fake_log):

@@ -34,6 +34,7 @@ def command(server: str, application: str, port: int) -> list[str]:
         "daphne": ["-b", "127.0.0.1", "-p", str(port)],
         "uvicorn": ["--host", "127.0.0.1", "--port", str(port)],
         "hypercorn": ["--bind", f"127.0.0.1:{port}"],
+        "gunicorn": ["--bind", f"127.0.0.1:{port}"],  # WSGI: publishes only
         "granian": ["--interface", "asgi", "--host", "127.0.0.1", "--port", str(port)],
     }
     if server == "wsgiref":  # publishes only
