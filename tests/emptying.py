@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.core.management.color import no_style
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model
 
 # Their rows come from signals of `migrate`, not from tests: making them again takes 40 ms.
 KEPT = {"django_content_type", "auth_permission"}
 
 _tables: dict[str, list[str]] = {}
+
+
+@contextmanager
+def keeping(*models: type[Model]) -> Iterator[set[str]]:
+    """
+    Keep the rows of some models from test to test; remove them at the end.
+
+    Gives a set for the aliases of the databases that have such rows; who makes them adds to it.
+    """
+    tables = {model._meta.db_table for model in models} - KEPT
+    filled: set[str] = set()
+    KEPT.update(tables)
+    try:
+        yield filled
+    finally:
+        KEPT.difference_update(tables)
+        for alias in filled:
+            empty(connections[alias])
 
 
 def empty(connection: BaseDatabaseWrapper) -> None:
@@ -20,7 +41,7 @@ def empty(connection: BaseDatabaseWrapper) -> None:
 
     Most of 25 tables are empty after a test, and one query tells which.
     """
-    tables = _tables_of(connection)
+    tables = [table for table in _tables_of(connection) if table not in KEPT]
     quote = connection.ops.quote_name
     asked = ", ".join(f"EXISTS (SELECT 1 FROM {quote(table)})" for table in tables)
     with connection.cursor() as cursor:
@@ -37,7 +58,7 @@ def _tables_of(connection: BaseDatabaseWrapper) -> list[str]:
         names = connection.introspection.django_table_names(
             only_existing=True, include_views=False
         )
-        tables = _tables[connection.alias] = sorted(set(names) - KEPT)
+        tables = _tables[connection.alias] = sorted(names)
     return tables
 
 

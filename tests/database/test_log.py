@@ -17,7 +17,14 @@ from eric_sse_django.message import Message
 from eric_sse_django.models import Listener, LogHead, QueuedMessage
 from tests import databases
 from tests.contract import count
-from tests.database.tools import PATIENCE_S, atomic, entries, payloads, threads
+from tests.database.tools import (
+    PATIENCE_S,
+    add_listeners,
+    atomic,
+    entries,
+    payloads,
+    threads,
+)
 
 # Seconds that one publisher may be delayed by another's open transaction.
 DELAY_S = 0.2
@@ -27,9 +34,7 @@ several_writers = databases.on("postgres", "mariadb")
 
 class TestAppend:
     def test_publishing_to_10_000_listeners_is_one_insert(self, database, channel, no_notifier):
-        Listener.objects.bulk_create(
-            Listener(channel=channel.row, name=f"till-{number}") for number in range(10_000)
-        )
+        add_listeners(channel, 10_000)
         for publish in (
             lambda: channel.broadcast(count(1)),
             lambda: channel.dispatch_to_owner(Listener(pk=7), count(1)),
@@ -140,7 +145,7 @@ class TestSequence:
 class Publisher:
     """Publishes its numbers in transactions of different sizes, some held open a while."""
 
-    MESSAGES = 500
+    MESSAGES = 200
     commits = threading.Semaphore(0)
 
     def __init__(self, key, channel, holds):

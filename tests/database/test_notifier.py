@@ -192,6 +192,7 @@ def kill_other_sessions(alias):
                 cursor.execute(f"KILL {other}")
 
 
+@pytest.mark.live
 class TestProcesses:
     def test_a_process_that_ends_leaves_nothing_unsequenced(self, database, channel):
         run("for number in range(20): publish('orders', 'count', number)", database)

@@ -8,28 +8,42 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import connections, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from eric_sse_django import log
 from eric_sse_django.models import Channel, LogHead, QueuedMessage
-from tests.database.tools import numbers
+from tests import emptying
+from tests.database.tools import atomic, numbers
 
 ROWS = 100_000
 CHANNELS = 10
 PENDING = 1_000
+FILLED = (Channel, LogHead, QueuedMessage)
 # Who a row is for, by its number: one in eight to a listener, one in eight to an owner.
 LISTENERS, OWNERS = 20, 20
 
 
+@pytest.fixture(scope="module")
+def with_rows(django_db_setup: None, django_db_blocker: Any) -> Iterator[set[str]]:
+    """Return the databases that are filled. They stay so from one test here to the next."""
+    with django_db_blocker.unblock(), emptying.keeping(*FILLED) as aliases:
+        yield aliases
+        for alias in aliases:
+            empty(alias)
+
+
 @pytest.fixture
-def filled(database: str) -> Iterator[str]:
+def filled(with_rows: set[str], database: str) -> Iterator[str]:
     """Return the alias of a database whose log has ROWS rows, and no trace of earlier ones."""
-    empty(database)
-    fill(database)
-    yield database
-    empty(database)
+    if database not in with_rows:
+        empty(database)
+        fill(database)
+        with_rows.add(database)
+    with atomic():
+        yield database
+        transaction.set_rollback(True, using=database)
 
 
 def empty(alias: str) -> None:

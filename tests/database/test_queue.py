@@ -273,6 +273,7 @@ class TestLocks:
         assert queue_of(listener).pop().payload == 1
 
 
+@pytest.mark.live
 class TestProcesses:
     def test_what_one_process_makes_another_uses_at_once(self, database, channel):
         run(

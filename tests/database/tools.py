@@ -8,9 +8,12 @@ from typing import Any
 
 from django.db import connections, transaction
 from django.db.transaction import Atomic
+from django.utils import timezone
 
 from eric_sse_django import log
+from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.entry import Entry
+from eric_sse_django.models import Listener
 
 # Seconds that a test waits for another thread.
 PATIENCE_S = 20.0
@@ -36,6 +39,20 @@ def numbers(most: int) -> str:
         "postgresql": f"SELECT n FROM generate_series(1, {most}) AS n",
         "mysql": f"SELECT seq AS n FROM seq_1_to_{most}",
     }[connections[log.database()].vendor]
+
+
+def add_listeners(channel: DatabaseChannel, count: int) -> None:
+    """Add listeners "1", "2", … to the channel by one statement."""
+    connection = connections[log.database()]
+    names = ("channel_id", "name", "running", "start", "cursor", "floor", "created_at")
+    table, *columns = map(connection.ops.quote_name, (Listener._meta.db_table, *names))
+    text = "CHAR(20)" if connection.vendor == "mysql" else "VARCHAR(20)"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {table} ({', '.join(columns)})"
+            f" SELECT %s, CAST(n AS {text}), %s, 0, 0, 0, %s FROM ({numbers(count)}) AS numbered",
+            [channel.row.pk, True, timezone.now()],
+        )
 
 
 def entries(after: int = 0) -> list[Entry]:
