@@ -9,7 +9,7 @@ from eric_sse_django import log, notifier
 from eric_sse_django.database.rows import check_owner, listener_row
 from eric_sse_django.entities import AbstractChannel
 from eric_sse_django.message import MessageContract
-from eric_sse_django.models import Channel, QueuedMessage
+from eric_sse_django.models import Channel
 
 
 class Publisher(AbstractChannel):
@@ -52,6 +52,6 @@ class Publisher(AbstractChannel):
         if rows:
             self._publish(rows)
 
-    def _publish(self, rows: Sequence[QueuedMessage]) -> None:
+    def _publish(self, rows: Sequence[log.Draft]) -> None:
         log.append(rows)
         notifier.ring_on_commit()

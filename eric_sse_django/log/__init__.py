@@ -15,6 +15,7 @@ from eric_sse_django.log.depth import Depth, depths
 from eric_sse_django.log.flow import flow
 from eric_sse_django.log.forget import forget, forget_lapsed
 from eric_sse_django.log.glimpse import glimpse
+from eric_sse_django.log.insert import Draft
 from eric_sse_django.log.lagging import lagging
 from eric_sse_django.log.latest import Glance, latest
 from eric_sse_django.log.locks import lock_free
@@ -30,6 +31,7 @@ from eric_sse_django.log.trim import trim
 __all__ = [
     "END",
     "Depth",
+    "Draft",
     "Glance",
     "Page",
     "Place",

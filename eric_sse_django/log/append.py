@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
-
-from django.utils import timezone
 
 from eric_sse_django import conf, wire
 from eric_sse_django.entry import NO_CHANNEL, RESERVED_PREFIX
 from eric_sse_django.exception import InvalidMessageFormat
 from eric_sse_django.log.alias import database
+from eric_sse_django.log.insert import Draft, insert
 from eric_sse_django.message import MessageContract, SignedMessage, UniqueMessage
-from eric_sse_django.models import TYPE_MAX_LENGTH, Channel, Listener, QueuedMessage
+from eric_sse_django.models import TYPE_MAX_LENGTH, Channel, Listener
 
 # Characters of a sender's id or a message's own: as the columns have.
 ID_MAX_LENGTH = 255
@@ -27,7 +25,7 @@ def row(
     listener: Any = None,
     owner: Any = None,
     expires_in_s: float | None = None,
-) -> QueuedMessage:
+) -> Draft:
     """
     Return the unsaved row of a message to a channel, or to one listener's or owner's key.
 
@@ -66,12 +64,12 @@ def _identity(message: MessageContract) -> tuple[str | None, str | None]:
     return sender, uid
 
 
-def control(listener: Listener, type: str, payload: str = "null") -> QueuedMessage:
+def control(listener: Listener, type: str, payload: str = "null") -> Draft:
     """Return the unsaved row of a message of the app's own to a listener's streams."""
     return _row(listener.channel_id, conf.get("RETENTION_S"), False, type, payload, listener.pk)
 
 
-def notice(type: str, payload: Any) -> QueuedMessage:
+def notice(type: str, payload: Any) -> Draft:
     """Return the unsaved row of a message of the app's own to all hubs."""
     text = wire.json_text(payload, conf.get("MAX_MESSAGE_BYTES"))
     return _row(NO_CHANNEL, NOTICE_KEPT_S, False, type, text)
@@ -87,29 +85,14 @@ def _row(
     owner: Any = None,
     sender: str | None = None,
     uid: str | None = None,
-) -> QueuedMessage:
-    now = timezone.now()
-    return QueuedMessage(
-        channel_id=channel,
-        listener_id=listener,
-        owner_id=owner,
-        type=type,
-        payload=payload,
-        sender=sender,
-        uid=uid,
-        created_at=now,
-        expires_at=now + timedelta(seconds=kept_s),
-        perishable=perishable,
-    )
+) -> Draft:
+    return Draft(channel, kept_s, perishable, type, payload, listener, owner, sender, uid)
 
 
-def append(rows: Sequence[QueuedMessage]) -> None:
+def append(rows: Sequence[Draft]) -> None:
     """
     Insert the rows, in their order, in the caller's transaction. Takes no lock.
 
-    One INSERT for one row; several go in batches of one transaction.
+    One INSERT for one row; several go in one transaction: all of them or none.
     """
-    if len(rows) == 1:
-        rows[0].save(using=database(), force_insert=True)
-    else:
-        QueuedMessage.objects.using(database()).bulk_create(rows)
+    insert(database(), rows)

@@ -1,0 +1,111 @@
+"""
+The INSERT of messages, in text that is made once.
+
+A model's instance and its save() take 130 µs of CPU, of which 30 are the database's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any
+
+from django.db import connections, transaction
+from django.utils import timezone
+
+from eric_sse_django.models import QueuedMessage
+
+# Rows of one statement on PostgreSQL: it reads the values as a few arrays.
+INSERT_BATCH = 5_000
+
+_COLUMNS = (
+    *("channel", "listener", "owner", "type", "payload", "sender", "uid"),
+    *("perishable", "created_at", "expires_at"),
+)
+
+
+@dataclass(slots=True)
+class Draft:
+    """A message before its row is there; `listener` and `owner` are keys."""
+
+    channel: int
+    kept_s: float
+    perishable: bool
+    type: str
+    payload: str
+    listener: Any
+    owner: Any
+    sender: str | None
+    uid: str | None
+
+
+def insert(using: str, drafts: Sequence[Draft]) -> None:
+    """Insert the rows in their order: one statement for one, else all of them or none."""
+    connection = connections[using]
+    rows = _rows(connection, drafts)
+    with transaction.mark_for_rollback_on_error(using), connection.cursor() as cursor:
+        if len(rows) == 1:
+            cursor.execute(_single(using), rows[0])
+            return
+        with transaction.atomic(using=using, savepoint=False):
+            if connection.vendor != "postgresql":
+                cursor.executemany(_single(using), rows)
+                return
+            # One statement for many rows; its executemany() sends one for each.
+            for first in range(0, len(rows), INSERT_BATCH):
+                columns = zip(*rows[first : first + INSERT_BATCH], strict=True)
+                cursor.execute(_from_arrays(using), [list(column) for column in columns])
+
+
+def _rows(connection: Any, drafts: Sequence[Draft]) -> list[tuple[Any, ...]]:
+    """Return the values in the order of the columns, as the database takes them."""
+    now = timezone.now()
+    adapt = connection.ops.adapt_datetimefield_value
+    expiries = {kept_s: adapt(_later(now, kept_s)) for kept_s in {each.kept_s for each in drafts}}
+    created_at = adapt(now)
+    return [
+        (
+            draft.channel,
+            draft.listener,
+            None if draft.owner is None else _owner_of(draft.owner, connection),
+            draft.type,
+            draft.payload,
+            draft.sender,
+            draft.uid,
+            draft.perishable,
+            created_at,
+            expiries[draft.kept_s],
+        )
+        for draft in drafts
+    ]
+
+
+def _later(now: datetime, seconds: float) -> datetime:
+    return now + timedelta(seconds=seconds)
+
+
+def _owner_of(owner: Any, connection: Any) -> Any:
+    return QueuedMessage._meta.get_field("owner").get_db_prep_save(owner, connection)
+
+
+@lru_cache
+def _single(using: str) -> str:
+    places = ", ".join(["%s"] * len(_COLUMNS))
+    return f"{_into(using)} VALUES ({places})"
+
+
+@lru_cache
+def _from_arrays(using: str) -> str:
+    fields = [QueuedMessage._meta.get_field(name) for name in _COLUMNS]
+    types = [field.db_type(connections[using]) for field in fields]
+    arrays = ", ".join(f"(%s)::{type}[]" for type in types)
+    return f"{_into(using)} SELECT * FROM UNNEST({arrays})"
+
+
+def _into(using: str) -> str:
+    quote = connections[using].ops.quote_name
+    fields: list[Any] = [QueuedMessage._meta.get_field(name) for name in _COLUMNS]
+    columns = ", ".join(quote(field.column) for field in fields)
+    return f"INSERT INTO {quote(QueuedMessage._meta.db_table)} ({columns})"
