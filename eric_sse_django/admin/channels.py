@@ -75,6 +75,9 @@ class ChannelList(FactList):
         return facts_of(rows, rows[0].head or 0) if rows else {}
 
 
+SETTINGS = ["name", "access", "format", "retention_s", "expires_in_s"]
+
+
 @admin.register(Channel)
 class ChannelAdmin(DeletesChannels, SendsMessages):
     """Creates, shows, broadcasts to and deletes channels; their ids stay as they are."""
@@ -99,7 +102,7 @@ class ChannelAdmin(DeletesChannels, SendsMessages):
         return self.readonly_fields if obj is None else ("name", *self.readonly_fields)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        settings = (None, {"fields": ["name", "access", "format", "retention_s"]})
+        settings = (None, {"fields": SETTINGS})
         if obj is None:
             return [settings]
         facts = ["listeners", "hour", "day", "created_at"]
@@ -117,8 +120,8 @@ class ChannelAdmin(DeletesChannels, SendsMessages):
         if row is None:
             return self.gone(request, object_id)
 
-        def publish(message: Message) -> str:
-            DatabaseChannel(row).broadcast(message)
+        def publish(message: Message, expires_in_s: int | None) -> str:
+            DatabaseChannel(row).broadcast(message, expires_in_s=expires_in_s)
             self.record(request, [row], _("Broadcast a message of type “%s”.") % message.type)
             return str(_("Message broadcast to “%s”.") % row)
 

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from eric_sse_django import log
 from eric_sse_django.admin.paginator import know
 from eric_sse_django.admin.words import MOST
-from eric_sse_django.models import Channel, OpenStream
+from eric_sse_django.models import Channel, Listener, OpenStream
 
 # Channels offered in the sidebar; any other is found by searching for its id.
 MOST_CHANNELS = 30
@@ -65,8 +65,21 @@ class LaggingFilter(admin.SimpleListFilter):
             return late  # the search comes after this, and must find all there are
         # Looking at each of 100,000 listeners takes 0.5 s: once, not to count and to show.
         keys = list(late.order_by().values_list("pk", flat=True)[: MOST + 1])
-        know(request, len(keys), "lagging", "online", "running", "channel")
+        know(request, len(keys), "lagging", "online", "running", "channel", "served")
         return queryset.filter(pk__in=keys) if len(keys) <= MOST else late
+
+
+class AcknowledgementFilter(admin.SimpleListFilter):
+    title = _("served")
+    parameter_name = "served"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return list(Listener.Acknowledgement.choices)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() in Listener.Acknowledgement.values:
+            return queryset.filter(acknowledgement=self.value())
+        return queryset
 
 
 class ChannelFilter(admin.SimpleListFilter):

@@ -10,7 +10,8 @@ from django.utils.translation import gettext_lazy as _
 
 from eric_sse_django import conf, log, wire
 from eric_sse_django.admin.typed import AnyModelForm
-from eric_sse_django.exception import InvalidMessageFormat
+from eric_sse_django.database.rows import check_room
+from eric_sse_django.exception import InvalidMessageFormat, TooManyListeners
 from eric_sse_django.message import Message
 from eric_sse_django.models import TYPE_MAX_LENGTH, Channel
 
@@ -38,6 +39,13 @@ class MessageForm(forms.Form):
         widget=forms.Textarea(
             attrs={"class": "vLargeTextField eric-json", "rows": 10, "spellcheck": "false"}
         ),
+    )
+
+    expires_in_s = forms.IntegerField(
+        label=_("Lifetime in seconds"),
+        required=False,
+        min_value=1,
+        help_text=_("After it nobody gets the message any more. Empty: as its channel says."),
     )
 
     def clean_type(self) -> str:
@@ -76,3 +84,16 @@ class ListenerForm(AnyModelForm):
         if "name" in self.fields:
             self.fields["name"].required = False
             self.fields["name"].help_text = _("Empty: an id nobody can guess.")
+        if "acknowledgement" in self.fields:
+            self.fields["acknowledgement"].required = False  # then the model's default
+
+    def clean(self) -> Any:
+        found = super().clean() or self.cleaned_data
+        if found.get("channel") is not None:
+            try:
+                check_room(found["channel"], found.get("name", ""))
+            except TooManyListeners as error:
+                text = _("It has %(listeners)s listeners; the project lets it have %(most)s.")
+                full = forms.ValidationError(text, params=vars(error))
+                self.add_error("channel", full)
+        return found

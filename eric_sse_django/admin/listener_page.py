@@ -68,9 +68,9 @@ class ListenerPage(SendsMessages):
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is None:
-            return [(None, {"fields": ["channel", "name", "owner", "running"]})]
+            return [(None, {"fields": ["channel", "name", "owner", "running", "acknowledgement"]})]
         now = [("online", "state"), ("queue", "oldest", "seen"), ("channel_link", "owner_link")]
-        positions = ["created_at", "start", "cursor", "floor"]
+        positions = ["created_at", "start", "cursor", "floor", "acknowledgement"]
         return [
             (None, {"fields": now}),
             (gettext_lazy("Place in the log"), {"fields": positions, "classes": ["collapse"]}),

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from eric_sse_django.admin.facts import FactColumns, Facts, facts_of
 from eric_sse_django.admin.filters import (
+    AcknowledgementFilter,
     ChannelFilter,
     LaggingFilter,
     OnlineFilter,
@@ -62,7 +63,7 @@ class ListenerAdmin(FactColumns, ListenerPage):
         "seen",
         "state",
     )
-    list_filter = (OnlineFilter, StateFilter, ChannelFilter, LaggingFilter)
+    list_filter = (OnlineFilter, StateFilter, ChannelFilter, AcknowledgementFilter, LaggingFilter)
     list_select_related = ("channel", "owner")
     ordering = ("channel", "name")
     sortable_by = ("seen",)  # the others by their index: channel, then id
@@ -87,7 +88,8 @@ class ListenerAdmin(FactColumns, ListenerPage):
 
     def save_model(self, request: HttpRequest, obj: Listener, form: Any, change: bool) -> None:
         """Add it as add_listener() does: it begins at the head of the log."""
-        made = create_listener(obj.channel, obj.name or None, obj.owner, obj.running)
+        to = obj.channel, obj.name or None, obj.owner
+        made = create_listener(*to, obj.running, obj.acknowledgement)
         obj.__dict__.update(made.__dict__)
 
     @admin.action(description=_("Send a message"), permissions=["publish"])

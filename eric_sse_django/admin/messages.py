@@ -60,6 +60,9 @@ class MessageList(FactList):
         return reach_of_page(rows)
 
 
+DELIVERY = ("delivered", "created_at", "expires_at", "perishable")
+
+
 @admin.register(QueuedMessage)
 class MessageAdmin(EricAdmin):
     """A log is read."""
@@ -74,7 +77,7 @@ class MessageAdmin(EricAdmin):
     search_help_text = gettext_lazy("An exact position, or a listener's exact id.")
     fieldsets = (
         (None, {"fields": ["place", "channel_link", "to", "type", "payload_text"]}),
-        (gettext_lazy("Delivery"), {"fields": ["delivered", "created_at", "expires_at"]}),
+        (gettext_lazy("Delivery"), {"fields": DELIVERY}),
         (gettext_lazy("Signature"), {"fields": ["sender", "uid"]}),
     )
     readonly_fields = ("place", "channel_link", "to", "payload_text", "delivered")

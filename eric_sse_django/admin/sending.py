@@ -32,8 +32,8 @@ class SendsMessages(EricAdmin):
     ) -> HttpResponseBase | None:
         """Return the form's page; None, or the way `back`, once the message is sent."""
 
-        def publish(message: Message) -> str:
-            operations.send(rows, message)
+        def publish(message: Message, expires_in_s: int | None) -> str:
+            operations.send(rows, message, expires_in_s)
             self.record(request, rows, _("Sent a message of type “%s”.") % message.type)
             count = len(rows)
             text = ngettext(
@@ -54,7 +54,7 @@ class SendsMessages(EricAdmin):
         self,
         request: HttpRequest,
         title: str,
-        publish: Callable[[Message], str],
+        publish: Callable[[Message, int | None], str],
         back: str | None,
         row: Any = None,
         **context: Any,
@@ -62,12 +62,13 @@ class SendsMessages(EricAdmin):
         """
         Return the page of a form, until a valid one is posted: then publish() is called.
 
-        It returns what to tell; then None is returned, or the redirect `back`.
+        It gets the message and its lifetime, and returns what to tell; then None is
+        returned, or the redirect `back`.
         """
         form = MessageForm(request.POST if "payload" in request.POST else None)
         if form.is_valid():
             with transaction.atomic(using=log.database()):
-                text = publish(form.message())
+                text = publish(form.message(), form.cleaned_data["expires_in_s"])
             self.message_user(request, text, messages.SUCCESS)
             return redirect(back) if back else None
         return self.page(request, "send.html", title, row, form=form, **context)

@@ -121,7 +121,7 @@ def create_listener(
     name = check_identifier(str(uuid4()) if listener_id is None else listener_id)
     check_owner(owner)
     _check_acknowledgement(acknowledgement)
-    _check_room(channel, name)
+    check_room(channel, name)
     notifier.settle()
     position, _ = log.head()
     defaults = {
@@ -151,7 +151,7 @@ def _check_acknowledgement(value: Any) -> None:
         raise ValueError(f"acknowledgement is {value!r}: give {names}, or None.")
 
 
-def _check_room(channel: Channel, name: str) -> None:
+def check_room(channel: Channel, name: str) -> None:
     """
     Raise TooManyListeners where the channel has no room for another listener.
 

@@ -245,7 +245,7 @@ class Migration(migrations.Migration):
                     models.BigIntegerField(
                         default=0,
                         editable=False,
-                        help_text="Highest position of a message of its own, removed before it was served.",
+                        help_text="Highest position of a message of its own that retention has removed.",
                         verbose_name="floor",
                     ),
                 ),

@@ -61,7 +61,7 @@ class Listener(models.Model):
         _("floor"),
         default=0,
         editable=False,
-        help_text=_("Highest position of a message of its own, removed before it was served."),
+        help_text=_("Highest position of a message of its own that retention has removed."),
     )
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
     last_seen = models.DateTimeField(_("last seen"), null=True, editable=False)

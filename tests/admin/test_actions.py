@@ -1,6 +1,7 @@
 """What can be done to listeners: with its permission, counted, told, and in their history."""
 
 import json
+from datetime import timedelta
 
 import pytest
 
@@ -183,6 +184,18 @@ def test_a_wrong_message_changes_nothing_and_says_why(staff, listener, wrong, pa
     assert "aria-invalid" in text(response)
     assert not QueuedMessage.objects.exists()
     assert history(row) == []
+
+
+@pytest.mark.parametrize("page", ["send", "broadcast"])
+def test_a_message_may_have_a_lifetime(staff, listener, page):
+    row = listener if page == "send" else listener.channel
+    where = url("listener" if page == "send" else "channel", page, row.pk)
+    client, data = staff("publish_channel"), {"type": "note", "payload": ""}
+    assert "greater than or equal to 1" in text(client.post(where, {**data, "expires_in_s": "0"}))
+    assert not QueuedMessage.objects.exists()
+    client.post(where, {**data, "expires_in_s": "30"})
+    sent = QueuedMessage.objects.get()
+    assert (sent.perishable, sent.expires_at - sent.created_at) == (True, timedelta(seconds=30))
 
 
 def test_broadcasting_needs_its_permission_and_is_in_the_history(staff, listener, channel):

@@ -94,6 +94,8 @@ def test_presence_is_for_programs_too(channel, listener, open_stream):
         ("lagging=yes&online=yes", []),
         ("channel=orders", ["a", "b"]),
         ("channel=none", []),
+        ("served=client", ["b"]),
+        ("served=sent", ["a", "c"]),
         ("q=a", ["a"]),
         ("q=second", ["c"]),
         ("q=ada", ["c"]),
@@ -110,6 +112,7 @@ def test_listeners_are_filtered_and_found(staff, channel, open_stream, query, fo
     make_old(minutes=2)
     Listener.objects.filter(name__in="ab").update(running=True)
     Listener.objects.filter(pk=a.pk).update(cursor=log.head()[0])
+    Listener.objects.filter(pk=b.pk).update(acknowledgement="client")
     assert b.cursor == 0
     response = staff().get(f"{url('listener')}?{query}")
     assert names(response) == found

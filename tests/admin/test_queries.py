@@ -25,7 +25,7 @@ PAGES = {
     "listeners": ("listener", "", 4, 5),
     "listeners by every filter": (
         "listener",
-        "?lagging=yes&online=no&running=no&channel=orders",
+        "?lagging=yes&online=no&running=no&channel=orders&served=sent",
         5,
         5,
     ),
