@@ -7,7 +7,7 @@ from typing import Any
 from django.urls import path
 
 from eric_sse_django import conf
-from eric_sse_django.consumers import StreamConsumer
+from eric_sse_django.consumers import Ids, StreamConsumer
 from eric_sse_django.monitor import PATH
 from eric_sse_django.monitor.consumer import MonitorConsumer
 
@@ -35,11 +35,13 @@ def with_streams(application: Any) -> Any:
         if scope["type"] != "http" or not (below := _below_root(scope)).startswith(prefix):
             return await application(scope, receive, send)
         if below == prefix + PATH:
-            return await monitor(scope, receive, send)
-        ids = _ids(below.removeprefix(prefix))
-        if ids is None:
+            return await MonitorConsumer()(scope, receive, send)
+        below = below.removeprefix(prefix)
+        ids = _ids(below)
+        if below and ids is None:
             return await _not_found(send)
-        return await stream({**scope, "url_route": {"args": (), "kwargs": ids}}, receive, send)
+        # The ids not in a copy of the scope, which would be kept with the stream: 1 KiB.
+        return await StreamConsumer(ids)(scope, receive, send)
 
     return route
 
@@ -51,14 +53,12 @@ def _below_root(scope: Any) -> str:
     return whole.removeprefix(root) if whole.startswith(f"{root}/") else whole
 
 
-def _ids(below: str) -> dict[str, str] | None:
-    """Return the ids in "<channel>/<listener>/", "<channel>/" or "", None for another path."""
-    if not below:
-        return {}
+def _ids(below: str) -> Ids | None:
+    """Return the ids in "<channel>/<listener>/" or "<channel>/", None for another path."""
     *ids, rest = below.split("/")
     if rest or not 1 <= len(ids) <= 2 or "" in ids:
         return None
-    return dict(zip(("channel_id", "listener_id"), ids, strict=False))
+    return ids[0], ids[1] if len(ids) == 2 else None
 
 
 async def _not_found(send: Any) -> None:

@@ -6,17 +6,16 @@ import asyncio
 import logging
 import random
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Any, ClassVar, Protocol
 
-from channels.exceptions import StopConsumer
 from channels.generic.http import AsyncHttpConsumer
 from django.db import Error as DatabaseError
 
 from eric_sse_django import conf, drain, wire
 from eric_sse_django.consumers import limits, origin
 from eric_sse_django.consumers.refused import Refused, check
-from eric_sse_django.consumers.request import StreamRequest
+from eric_sse_django.consumers.request import Ids, StreamRequest
 from eric_sse_django.hub import Hub, totals
 from eric_sse_django.streaming import Outlet
 
@@ -50,7 +49,9 @@ class EventConsumer(AsyncHttpConsumer):
     """
     Answers one request with an event stream. Notices at once when the client has left.
 
-    Holds no database connection and no layer channel while the stream is open.
+    Holds no database connection and no layer channel while the stream is open. What is open
+    for long is kept small: coroutines that wait for others, and what their frames refer to,
+    were half of the memory of a stream.
     """
 
     scope: Any
@@ -59,37 +60,51 @@ class EventConsumer(AsyncHttpConsumer):
     # Whether it takes a seat of those that MAX_STREAMS and its like give.
     is_limited: ClassVar[bool] = True
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        self.request = StreamRequest(scope)
-        self._receive = receive  # Channels does not listen to it while handle() runs
+    def __init__(self, ids: Ids | None = None) -> None:
+        """`ids` are those of the path, where a router has not put them into the scope."""
+        super().__init__()
+        self._ids = ids
         self._cors: origin.Headers = []
-        await super().__call__(scope, receive, send)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """
+        Answer at once: a request for a stream has no body, and one that has is not kept.
+
+        Not by Channels' own dispatcher, which does not look at what comes while a handler
+        runs, and would keep a task and six frames for each stream: 2 KiB.
+        """
+        self.scope, self.base_send, self._receive = scope, send, receive
+        self.request = StreamRequest(scope, self._ids)
+        await self.handle(b"")
 
     @abstractmethod
     async def admit(self, hub: Hub) -> Any:
         """Return what may be served; raise Refused where nothing may."""
 
     @abstractmethod
-    async def serve(self, hub: Hub, admitted: Any) -> None:
-        """Serve it, by write_out()."""
+    async def open(self, hub: Hub, admitted: Any) -> Any:
+        """Return what is served, open: from now on it misses nothing."""
+
+    @abstractmethod
+    def write(self, served: Any, outlet: Outlet) -> Awaitable[None]:
+        """Write it until it ends."""
+
+    @abstractmethod
+    def clean_up(self, served: Any) -> None:
+        """Close it. Called once; must not wait: a server that stops may not come back to us."""
 
     def user_key(self, admitted: Any) -> str | None:
         """Return the key of the user whose stream it is, None for nobody known."""
         return None
 
-    async def http_request(self, message: Any) -> None:
-        """Answer at once: a request for a stream has no body, and one that has is not kept."""
-        try:
-            await self.handle(b"")
-        finally:
-            await self.disconnect()
-        raise StopConsumer
-
     async def handle(self, body: bytes) -> None:
         with limits.Seat() as seat:
-            await self._handle(seat)
+            served = await self._let_in(seat)
+            if served is not None:
+                await self._write_out(served)
 
-    async def _handle(self, seat: limits.Seat) -> None:
+    async def _let_in(self, seat: limits.Seat) -> Any:
+        """Return what is to be served, open; None where the request was answered."""
         try:
             self._cors = origin.check_origin(self.scope)
             check(self.request)
@@ -100,6 +115,9 @@ class EventConsumer(AsyncHttpConsumer):
             admitted = await asyncio.wait_for(self._admitted(hub), ADMIT_TIMEOUT_S)
             if self.is_limited:
                 seat.take_of_user(self.user_key(admitted))
+            if self.request.method != "HEAD":
+                return await self.open(hub, admitted)
+            await self.send_response(200, b"", headers=self._headers())
         except Refused as refused:
             await self._refuse(refused)
         except limits.Full as full:
@@ -109,32 +127,19 @@ class EventConsumer(AsyncHttpConsumer):
         except Exception:
             logger.exception("a stream could not be opened path=%s", self.request.path)
             await self._put_off()
-        else:
-            if self.request.method == "HEAD":
-                await self.send_response(200, b"", headers=self._headers())
-            else:
-                await self.serve(hub, admitted)
+        return None
 
     async def _admitted(self, hub: Hub) -> Any:
         await hub.ready()
         return await self.admit(hub)
 
-    async def write_out(
-        self,
-        served: Served,
-        write_all: Callable[[Outlet], Awaitable[None]],
-        clean_up: Callable[[], None],
-    ) -> None:
-        """
-        Write until it ends or the client leaves; then clean_up(), once.
-
-        clean_up() must not wait: a server that stops may not come back to us.
-        """
+    async def _write_out(self, served: Served) -> None:
+        """Write until it ends or the client leaves; then clean_up(), once."""
         outlet = Outlet(self.base_send)
         gone = asyncio.ensure_future(self._watch(served))
         try:
             await self.send_headers(headers=self._headers())
-            await write_all(outlet)
+            await self.write(served, outlet)
             if served.was_cut and served.reason != "client left":
                 outlet.cut()
         except OSError:  # ASGI 2.4: send() may raise it once the client has left
@@ -147,7 +152,7 @@ class EventConsumer(AsyncHttpConsumer):
         finally:
             gone.cancel()
             outlet.release()
-            clean_up()
+            self.clean_up(served)
 
     async def _watch(self, served: Served) -> None:
         """Wait until the client leaves; what it sends meanwhile is dropped."""

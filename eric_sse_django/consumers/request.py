@@ -14,16 +14,24 @@ from eric_sse_django import conf
 POSITION_DIGITS = 19
 
 
+# The ids of a channel and of a listener of it, or None to watch.
+Ids = tuple[str, "str | None"]
+
+
 class StreamRequest:
     """An ASGI scope, read. Nothing in it can raise: what makes no sense counts as absent."""
 
-    def __init__(self, scope: Any) -> None:
+    __slots__ = ("_in_path", "_scope", "method", "path", "user")
+
+    def __init__(self, scope: Any, ids: Ids | None = None) -> None:
+        """`ids` are those of its path; else a router's, in the scope, or none."""
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.user: Any = scope.get("user")  # where a middleware of the project's has found it
         self._scope = scope
+        self._in_path = ids or _routed(scope)
 
-    def ids(self) -> list[tuple[str, str | None]]:
+    def ids(self) -> list[Ids]:
         """
         Return the ids of the channels to serve, each with the listener's, None to watch.
 
@@ -31,9 +39,8 @@ class StreamRequest:
         listener's id is for every channel, several are for theirs, and an empty one watches.
         Raises ValueError, with what is wrong, for a query that names no such pairs.
         """
-        in_path = self._scope.get("url_route", {}).get("kwargs", {})
-        if "channel_id" in in_path:
-            return [(in_path["channel_id"], in_path.get("listener_id"))]
+        if self._in_path is not None:
+            return [self._in_path]
         channels, listeners = self.query("channel"), self.query("listener")
         if not channels or not all(channels):
             raise ValueError("Name what to stream: ?channel=<id>, once for each channel.")
@@ -86,3 +93,9 @@ class StreamRequest:
         """Return a header's value, or its values joined; HTTP/2 sends a cookie in several."""
         found = [value for key, value in self._scope["headers"] if key.lower() == name]
         return between.join(value.decode("latin-1") for value in found) if found else None
+
+
+def _routed(scope: Any) -> Ids | None:
+    """Return the ids that an URLRouter of Channels found in the path, if it did."""
+    found = scope.get("url_route", {}).get("kwargs", {})
+    return (found["channel_id"], found.get("listener_id")) if "channel_id" in found else None

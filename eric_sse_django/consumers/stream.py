@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable
 from typing import Any
 
-from django.utils.module_loading import import_string
-
-from eric_sse_django import conf
 from eric_sse_django.consumers.admission import Admission, admit
 from eric_sse_django.consumers.base import EventConsumer
-from eric_sse_django.entry import Entry
+from eric_sse_django.consumers.encoder import encoder
 from eric_sse_django.hub import Hub
 from eric_sse_django.streaming import Outlet, Part, Stream
 
@@ -28,44 +25,31 @@ class StreamConsumer(EventConsumer):
         key: str | None = admitted.user_key
         return key
 
-    async def serve(self, hub: Hub, admitted: Any) -> None:
+    async def open(self, hub: Hub, admitted: Any) -> Stream:
+        self._names = _names(admitted)
+        self._encode = encoder([channel for channel, _ in admitted.places])
         parts = [Part(channel, listener) for channel, listener in admitted.places]
         position = self.request.last_event_id()
-        of = (parts, position, admitted.ends_at, admitted.as_of, admitted.subjects)
-        async with Stream(hub, *of) as stream:
+        stream = Stream(hub, parts, position, admitted.ends_at, admitted.as_of, admitted.subjects)
+        return await stream.open()
 
-            async def write_all(outlet: Outlet) -> None:
-                await stream.serve(outlet.write, _encoder(admitted))
+    def write(self, served: Stream, outlet: Outlet) -> Awaitable[None]:
+        return served.serve(outlet.write, self._encode)
 
-            def clean_up() -> None:
-                stream.close()
-                _log(stream, admitted)
-
-            await self.write_out(stream, write_all, clean_up)
-
-
-def _encoder(admitted: Admission) -> Callable[[Entry], bytes]:
-    """Return what makes frames; of several channels, each says its channel's id."""
-    made = import_string(conf.get("CHANNEL_CLASS"))
-    channels = {channel.pk: made(channel) for channel, _ in admitted.places}
-    if len(channels) == 1:
-        encode: Callable[[Entry], bytes] = next(iter(channels.values())).encode
-        return encode
-
-    def encode_named(entry: Entry) -> bytes:
-        frame: bytes = channels[entry.channel].encode(entry, named=True)
-        return frame
-
-    return encode_named
+    def clean_up(self, served: Stream) -> None:
+        served.close()
+        level = logging.WARNING if served.reason == "send timeout" else logging.INFO
+        logger.log(
+            level,
+            "stream closed channel=%s listener=%s sent=%d reason=%s",
+            *self._names,
+            served.sent,
+            served.reason,
+        )
 
 
-def _log(stream: Stream, admitted: Admission) -> None:
-    level = logging.WARNING if stream.reason == "send timeout" else logging.INFO
-    logger.log(
-        level,
-        "stream closed channel=%s listener=%s sent=%d reason=%s",
-        ",".join(channel.name for channel, _ in admitted.places),
-        ",".join(listener.name if listener else "" for _, listener in admitted.places) or None,
-        stream.sent,
-        stream.reason,
-    )
+def _names(admitted: Admission) -> tuple[str, str | None]:
+    """Return the ids of its channels and listeners, for the log."""
+    channels, listeners = zip(*admitted.places, strict=True)
+    named = ",".join(listener.name if listener else "" for listener in listeners)
+    return ",".join(channel.name for channel in channels), named or None

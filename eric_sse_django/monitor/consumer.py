@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from eric_sse_django import authorization
@@ -34,16 +37,18 @@ class MonitorConsumer(EventConsumer):
     async def _may(self, hub: Hub) -> bool:
         return await hub.run(authorization.may_monitor, self.request.cookies)
 
-    async def serve(self, hub: Hub, admitted: Any) -> None:
+    async def open(self, hub: Hub, admitted: Any) -> Viewer:
         viewer = Viewer()
-        with Sampler.of(hub).watched_by(viewer, hub):
+        self._may_watch = partial(self._may, hub)
+        self._opened = ExitStack()
+        self._opened.enter_context(Sampler.of(hub).watched_by(viewer, hub))
+        hub.revocation_watchers.add(viewer.ask_again)
+        self._opened.callback(hub.revocation_watchers.discard, viewer.ask_again)
+        return viewer
 
-            async def write_all(outlet: Outlet) -> None:
-                await viewer.serve(outlet.write, lambda: self._may(hub))
+    def write(self, served: Viewer, outlet: Outlet) -> Awaitable[None]:
+        return served.serve(outlet.write, self._may_watch)
 
-            def clean_up() -> None:
-                hub.revocation_watchers.discard(viewer.ask_again)
-                logger.info("monitor closed reason=%s", viewer.reason or "cancelled")
-
-            hub.revocation_watchers.add(viewer.ask_again)
-            await self.write_out(viewer, write_all, clean_up)
+    def clean_up(self, served: Viewer) -> None:
+        self._opened.close()
+        logger.info("monitor closed reason=%s", served.reason or "cancelled")

@@ -26,8 +26,8 @@ class Stream(Follower):
     """
     One reader of a channel, or of several: a listener's, or a watcher's.
 
-    Use it as an async context manager; it is attached to the running loop's hub in
-    between. Then either serve() it, or take its entries().
+    It is attached to the running loop's hub between open() and close(), or as an async context
+    manager. Then either serve() it, or take its entries().
     """
 
     def __init__(
@@ -59,6 +59,9 @@ class Stream(Follower):
     # Its beginning and its end ----------------------------------------------------
 
     async def __aenter__(self) -> Stream:
+        return await self.open()
+
+    async def open(self) -> Stream:
         """Attach it at its first position: Last-Event-ID, else the cursor, else now."""
         await self._hub.ready()
         await self._find_start()
