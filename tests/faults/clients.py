@@ -27,6 +27,11 @@ class WanderingClient(EventSourceClient):
         """Whether it has heard where its stream begins: from there it misses nothing."""
         return bool(self.stream and self.stream.reader.last_event_id)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it has a connection now."""
+        return self.stream is not None and not self.stream.ended
+
     async def _connect(self) -> None:
         self.url = next(iter(self._urls))
         await super()._connect()

@@ -18,20 +18,20 @@ class Tally:
         self.repeats = 0
         self.wrong: list[str] = []
         self._seen: set[int] = set()
-        self._meaning = meaning
+        self.meaning = meaning
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def keys(self) -> list[str]:
         """Return the messages' keys in the order in which they came first."""
-        return [self._meaning[id] for id in self.ids]
+        return [self.meaning[id] for id in self.ids]
 
     def append(self, record: Any) -> None:
         """Take an event: its id, and the key in its data."""
         id, data = int(record.event.last_event_id), json.loads(record.event.data)
         key = str(data["key"]) if isinstance(data, dict) else f"{record.event.type}: {data}"
-        first = self._meaning.setdefault(id, key)
+        first = self.meaning.setdefault(id, key)
         if first != key:
             self.wrong.append(f"id {id} was {first}, and came again as {key}")
         if id in self._seen:

@@ -1,0 +1,12 @@
+"""`python -m tests.faults.soak`, for half a minute: what takes half an hour to show, it cannot."""
+
+from tests.faults import command
+
+
+def test_half_a_minute_of_streams_that_come_and_go_leaves_all_figures_flat(tmp_path):
+    options = ("--minutes", "0.5", "--streams", "50", "--database", "sqlite", "--pause", "0.2")
+    report = command.run("tests.faults.soak", *options, directory=tmp_path, timeout_s=120)
+    assert report["status"] == 0
+    assert report["verdict"]["good"]
+    assert report["not_flat"] == {}
+    assert report["last_sample"]["delivered"] > 1_000
