@@ -98,6 +98,8 @@ def _of(listener: Listener | None) -> frozenset[str]:
 
 def _is_of_another(ticket: Ticket, listener: Listener | None) -> bool:
     """Whether the ticket's listener was removed, and this one was made by its id."""
+    if not ticket.issued_at:
+        return False  # it is of the version before, which did not say when it was made
     latest = _moment(ticket.issued_at + CLOCKS_APART_S)
     return listener is not None and latest < listener.created_at
 

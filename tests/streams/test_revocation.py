@@ -1,13 +1,17 @@
 """Leave that is taken back ends streams, and what was given out before counts no more."""
 
+import time
+
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
 from django.contrib.auth.signals import user_logged_out
 from django.contrib.sessions.backends.db import SessionStore
+from django.core import signing
 from django.test import RequestFactory
 
 from eric_sse_django.authorization import make_ticket, revoke
+from eric_sse_django.authorization.tickets import SALT
 from eric_sse_django.models import Listener
 from tests.streams.asgi import Response, answer, session_of
 
@@ -51,6 +55,17 @@ async def test_a_listeners_stream_ends_and_its_ticket_opens_none(
     assert (await answer(application, url)).status == 403
     async with Response(application, path()) as response:  # a new one does
         assert response.status == 200
+
+
+async def test_a_ticket_of_the_version_before_opens_its_stream_until_it_is_revoked(
+    application, site, mine
+):
+    ticket = signing.dumps(["orders", "l", round(time.time() + 60, 3)], salt=SALT)
+    async with Response(application, f"/events/orders/l/?ticket={ticket}") as response:
+        assert response.status == 200
+        await arevoke(listener=mine)
+        await response.end()
+    assert (await answer(application, f"/events/orders/l/?ticket={ticket}")).status == 403
 
 
 async def test_others_streams_go_on(application, site, owner, mine):
