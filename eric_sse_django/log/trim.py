@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from datetime import datetime
+from typing import Any
+
 from django.db import transaction
 from django.utils import timezone
 
@@ -12,11 +16,18 @@ from eric_sse_django.models import QueuedMessage
 
 # Rows removed in one transaction: a few milliseconds, so that no publisher waits.
 TRIM_BATCH = 1_000
+# Seconds for which the next batch goes on where a full one ended. PostgreSQL's index keeps what
+# was removed until a vacuum: to find the oldest took 2 ms at first, 16 after 1,000,000 rows.
+GO_ON_S = 5.0
+
+_ended: dict[str, tuple[float, datetime]] = {}  # by database: until when, and where
 
 
 def trim() -> int:
     """
     Remove up to TRIM_BATCH messages past their retention, oldest first; return how many.
+
+    A run of full batches goes through once, and those that were left behind come at its end.
 
     In the same transaction the floors rise of the channels and listeners that may
     have missed them, so that their streams can say so. Nobody misses a message whose own
@@ -24,21 +35,34 @@ def trim() -> int:
     has locked a listener that is to be told.
     """
     using = database()
-    rows = list(
-        QueuedMessage.objects.using(using)
-        .filter(expires_at__lt=timezone.now(), position__isnull=False)
-        .order_by("expires_at")
-        .values_list(*Lost._fields, "type", "perishable")[:TRIM_BATCH]
-    )
+    rows = _oldest(using)
     if not rows:
         return 0
     with transaction.atomic(using=using):
         # The app's own messages to open streams are no loss to who was away.
         stay = raise_floors(
             Lost(*lost)
-            for *lost, type, perishable in rows
+            for *lost, type, perishable, _ in rows
             if not (perishable or type.startswith(RESERVED_PREFIX))
         )
         ids = [row[0] for row in rows if row[0] not in stay]
         removed, _ = QueuedMessage.objects.using(using).filter(id__in=ids).delete()
     return removed
+
+
+def _oldest(using: str) -> list[Any]:
+    """Return the next rows to remove: those of a Lost, type, perishable and expires_at."""
+    rows = (
+        QueuedMessage.objects.using(using)
+        .filter(expires_at__lt=timezone.now(), position__isnull=False)
+        .order_by("expires_at")
+        .values_list(*Lost._fields, "type", "perishable", "expires_at")
+    )
+    until, where = _ended.pop(using, (0.0, None))
+    found: list[Any] = []
+    if where is not None and time.monotonic() < until:
+        found = list(rows.filter(expires_at__gte=where)[:TRIM_BATCH])
+    found = found or list(rows[:TRIM_BATCH])
+    if len(found) == TRIM_BATCH:
+        _ended[using] = time.monotonic() + GO_ON_S, found[-1][-1]
+    return found

@@ -78,6 +78,32 @@ class TestRemoving:
         assert payloads() == [4, 5, 6, 7, 8, 9]
         assert [log.trim() for _ in range(3)] == [4, 2, 0]
 
+    def test_a_batch_goes_on_where_a_full_one_ended(self, channel, database, monkeypatch):
+        # PostgreSQL's index would lead it through all that was removed before.
+        monkeypatch.setitem(log.trim.__globals__, "TRIM_BATCH", 4)
+        channel.broadcast_many(count(number) for number in range(10))
+        sequence()
+        age()
+        selects = []
+        for _ in range(4):
+            with CaptureQueriesContext(connections[database]) as captured:
+                log.trim()
+            selects.append(captured[0]["sql"])
+        assert [">=" in sql for sql in selects] == [False, True, True, False]
+
+    def test_what_it_left_behind_goes_at_the_end(self, channel, monkeypatch):
+        monkeypatch.setitem(log.trim.__globals__, "TRIM_BATCH", 4)
+        channel.broadcast_many(count(number) for number in range(10))
+        sequence()
+        age(*range(3, 10))
+        assert log.trim() == 4
+        age(0, 1, 2)
+        age(0, 1, 2)
+        assert log.trim() == 3
+        assert payloads() == [0, 1, 2]
+        assert log.trim() == 3
+        assert log.trim() == 0
+
     def test_what_is_not_stays(self, channel):
         channel.broadcast_many(count(number) for number in range(10))
         sequence()
