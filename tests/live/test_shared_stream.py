@@ -1,0 +1,200 @@
+"""shared-stream.js in Chromium: tabs of one browser, and one connection for all of them."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.utils import timezone
+
+from eric_sse_django import notifier
+from eric_sse_django.database import DatabaseChannel, operations
+from eric_sse_django.message import Message
+from eric_sse_django.shortcuts import acursor
+from tests.databases import sqlite_only
+from tests.live import site
+
+async_api = pytest.importorskip("playwright.async_api")
+
+SITE = "tests.live.tabs_asgi:application"
+TIMEOUT_MS = 15_000
+# A tab that is busy hears and answers as little as one that the browser has frozen.
+SLEEP = """
+  localStorage.until = Date.now() + 6_000;
+  while (Date.now() < Number(localStorage.until));
+  window.isAwake = true;
+"""
+
+pytestmark = sqlite_only
+
+
+class Browser:
+    """One browser session with tabs of the site."""
+
+    def __init__(self, server, context):
+        self.server = server
+        self.context = context
+        self.problems = []
+
+    async def tab(self, query=""):
+        """Return a new tab, once it hears of the stream's state."""
+        page = await self.context.new_page()
+        page.set_default_timeout(TIMEOUT_MS)
+        page.on("pageerror", lambda error: self.problems.append(str(error)))
+        await page.goto(f"{self.server.url}/tab?{query}")
+        await page.wait_for_function("window.states?.includes('live')")
+        return page
+
+    async def streams(self):
+        return json.loads(await site.get(f"{self.server.url}/streams"))
+
+
+async def got(page, *numbers):
+    """Wait until these numbers came to a tab, each once and in this order, and no others."""
+    await page.wait_for_function("count => got.length >= count", arg=len(numbers))
+    assert await page.evaluate("got") == list(numbers)
+
+
+@pytest.fixture
+async def channel(database):
+    return await DatabaseChannel.acreate("orders")
+
+
+@pytest.fixture
+async def browser(channel, serve, chromium):
+    server = serve("daphne", application=SITE)
+    async with async_api.async_playwright() as playwright:
+        process = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = Browser(server, await process.new_context())
+        yield browser
+        await process.close()
+    assert browser.problems == []
+
+
+async def publish(channel, *numbers, type="n"):
+    await channel.abroadcast_many([Message(type, number) for number in numbers])
+
+
+async def test_tabs_share_one_connection_and_each_gets_every_event(browser, channel):
+    tabs = [await browser.tab() for _ in range(3)]
+    await publish(channel, 1, 2)
+    await publish(channel, 3)
+    for tab in tabs:
+        await got(tab, 1, 2, 3)
+    assert (await browser.streams())["open"] == 1
+
+
+async def test_when_the_tab_that_leads_is_closed_another_goes_on(browser, channel):
+    first, second, third = [await browser.tab() for _ in range(3)]
+    await publish(channel, 1)
+    for tab in (first, second, third):
+        await got(tab, 1)
+    await first.close()
+    await publish(channel, 2)
+    await publish(channel, 3)
+    for tab in (second, third):
+        await got(tab, 1, 2, 3)
+    await second.close()
+    await publish(channel, 4)
+    await got(third, 1, 2, 3, 4)
+    assert (await browser.streams())["open"] == 1
+
+
+async def test_a_tab_gets_what_came_between_its_rendering_and_its_joining(browser, channel):
+    at = await acursor()
+    first = await browser.tab()
+    await publish(channel, 1, 2)
+    await got(first, 1, 2)
+    second = await browser.tab(f"at={at}")
+    await got(second, 1, 2)
+    await publish(channel, 3)
+    await got(second, 1, 2, 3)
+    await got(first, 1, 2, 3)
+    assert (await browser.streams())["open"] == 1
+
+
+async def test_a_tab_that_leads_asleep_is_replaced_and_makes_up_for_it(browser, channel):
+    first = await browser.tab()
+    second = await browser.tab()
+    await first.evaluate(f"setTimeout(() => {{{SLEEP}}})")
+    await publish(channel, 1)
+    await sync_to_async(notifier.flush)()
+    third = await browser.tab(f"at={await acursor()}")  # finds nobody who answers, and leads
+    await publish(channel, 2)
+    await got(second, 1, 2)
+    assert await second.evaluate("Date.now() < Number(localStorage.until)")
+    await first.wait_for_function("window.isAwake")
+    await publish(channel, 3)
+    for tab, numbers in ((first, (1, 2, 3)), (second, (1, 2, 3)), (third, (2, 3))):
+        await got(tab, *numbers)
+    assert (await browser.streams())["open"] == 1
+
+
+async def test_a_tab_may_listen_for_other_types(browser, channel):
+    first = await browser.tab("types=n")
+    await publish(channel, 1, type="m")
+    await publish(channel, 2)
+    await got(first, 2)
+    second = await browser.tab("types=m")
+    await publish(channel, 3, type="m")
+    await publish(channel, 4)
+    await got(second, 3)
+    await first.close()
+    await publish(channel, 5, type="m")
+    await got(second, 3, 5)
+
+
+async def test_a_ticket_past_its_time_is_replaced(browser, channel):
+    tab = await browser.tab("ticket_s=2")
+    await tab.wait_for_function("states.filter(state => state === 'live').length >= 2")
+    await publish(channel, 1)
+    await got(tab, 1)
+    assert (await browser.streams())["open"] == 1
+
+
+async def test_a_replay_comes_again_to_each_tab(browser, channel):
+    listener = await channel.aadd_listener(listener_id="till-7")
+    await listener.astart()
+    tabs = [await browser.tab("listener=till-7") for _ in range(2)]
+    await publish(channel, 1, 2)
+    for tab in tabs:
+        await got(tab, 1, 2)
+    since = timezone.now() - timedelta(hours=1)
+    await sync_to_async(operations.replay)([listener.row], since)
+    for tab in tabs:
+        await got(tab, 1, 2, 1, 2)
+
+
+async def test_a_stream_that_is_closed_hands_over(browser, channel):
+    first, second = [await browser.tab() for _ in range(2)]
+    await first.evaluate("stream.close()")
+    await publish(channel, 1)
+    await got(second, 1)
+    await got(first)
+    assert (await browser.streams())["open"] == 1
+
+
+async def test_whatever_opens_and_closes_no_tab_misses_or_repeats_one(browser, channel):
+    tabs, last = [await browser.tab()], 0
+    first = {tabs[0]: 1}
+    for step in range(8):
+        # In two halves, so that some come while the tabs change over.
+        for _ in range(2):
+            await publish(channel, *range(last + 1, last + 26))
+            last += 25
+        if step % 2 == 0:
+            tab = await browser.tab(f"at={await acursor()}")
+            tabs.append(tab)
+            first[tab] = last + 1
+        else:
+            await tabs.pop(0).close()
+        await publish(channel, last + 1)
+        last += 1
+    for tab in tabs:
+        await tab.wait_for_function("last => got.at(-1) === last", arg=last)
+        numbers = await tab.evaluate("got")
+        assert numbers[0] <= first[tab]  # its cursor may be before the youngest
+        assert numbers == list(range(numbers[0], last + 1))
+    assert (await browser.streams())["open"] == 1
