@@ -11,6 +11,7 @@ import inspect
 from typing import Any
 
 from asgiref.sync import async_to_sync
+from django.contrib.auth import get_user_model
 from django.http import HttpRequest
 
 from eric_sse_django.api.caller import caller_of
@@ -34,34 +35,61 @@ def require(request: HttpRequest, permission: str) -> None:
         raise Problem(403, f"This needs the permission {APP}.{permission}.")
 
 
+def known_user(name: str, place: str) -> Any:
+    """Return the user of that name; raises a Problem that names the place it stands in."""
+    users = get_user_model()
+    try:
+        # PostgreSQL raises ValueError for a NUL in a query's parameter.
+        if name.isprintable():
+            return users._default_manager.get_by_natural_key(name)
+    except users.DoesNotExist:
+        pass
+    raise Problem(422, f"There is no user {name!r}.", {place: "unknown"})
+
+
 def known_channel(channel_id: str) -> Channel:
     """Return the channel; raises a Problem. For callers who may know what exists."""
-    try:
-        return channel_row(channel_id)
-    except InvalidChannelException:
-        raise _unknown("channel", channel_id) from None
+    row = _channel(channel_id)
+    if row is None:
+        raise _unknown("channel", channel_id)
+    return row
 
 
 def known_listener(channel_id: str, listener_id: str) -> Listener:
     """Return the listener; raises a Problem. For callers who may know what exists."""
-    try:
-        return listener_row(known_channel(channel_id), listener_id)
-    except InvalidListenerException:
-        raise _unknown("listener", listener_id) from None
+    row = listener_of(known_channel(channel_id), listener_id)
+    if row is None:
+        raise _unknown("listener", listener_id)
+    return row
 
 
 def publishable(request: HttpRequest, channel_id: str) -> Channel:
     """Return the channel to publish to; raises a Problem, the same for unknown and forbidden."""
-    try:
-        row = channel_row(channel_id)
-    except InvalidChannelException:
-        row = None
-    if row is None or not _says(authorizer().can_publish, caller_of(request).user, row):
+    row = _channel(channel_id)
+    if row is None or not _says(request, authorizer().can_publish, row):
         raise Problem(
             404,
             "There is no such channel that you may publish to: create it, or ask for leave "
             f"({APP}.publish_channel, or what the project's AUTHORIZER asks for).",
             {"channel_id": "unknown, or not yours to publish to"},
+        )
+    return row
+
+
+def watchable(request: HttpRequest, channel_id: str, permission: str) -> Channel:
+    """
+    Return a channel that the caller may watch, or has a permission for.
+
+    Raises a Problem, the same for unknown and forbidden.
+    """
+    row = _channel(channel_id)
+    if row is not None and has(request, permission):
+        return row
+    if row is None or not _says(request, authorizer().can_watch, row):
+        raise Problem(
+            404,
+            "There is no such channel that you may watch.",
+            {"channel_id": "unknown, or not yours to watch"},
         )
     return row
 
@@ -74,14 +102,11 @@ def own_listener(
 
     Raises a Problem, the same for unknown and forbidden.
     """
-    try:
-        row = listener_row(channel_row(channel_id), listener_id)
-    except (InvalidChannelException, InvalidListenerException):
-        row = None
+    channel = _channel(channel_id)
+    row = None if channel is None else listener_of(channel, listener_id)
     if row is not None and permission is not None and has(request, permission):
         return row
-    user = caller_of(request).user
-    if row is None or not _says(authorizer().can_listen, user, row.channel, row):
+    if row is None or not _says(request, authorizer().can_listen, row.channel, row):
         raise Problem(
             404,
             "There is no such listener of yours in such a channel.",
@@ -90,12 +115,26 @@ def own_listener(
     return row
 
 
+def listener_of(channel: Channel, listener_id: str) -> Listener | None:
+    """Return the channel's listener with that id, None if it has none."""
+    try:
+        return listener_row(channel, listener_id)
+    except InvalidListenerException:
+        return None
+
+
+def _channel(channel_id: str) -> Channel | None:
+    try:
+        return channel_row(channel_id)
+    except InvalidChannelException:
+        return None
+
+
 def _unknown(what: str, identifier: str) -> Problem:
     return Problem(404, f"There is no {what} {identifier!r}.", {f"{what}_id": "unknown"})
 
 
-def _says(rule: Any, *args: Any) -> bool:
-    """Return what a rule says: a project may write it as a coroutine function."""
-    if inspect.iscoroutinefunction(rule):
-        return bool(async_to_sync(rule)(*args))
-    return bool(rule(*args))
+def _says(request: HttpRequest, rule: Any, *rows: Any) -> bool:
+    """Return what a rule says of the caller: a project may write it as a coroutine function."""
+    asked = async_to_sync(rule) if inspect.iscoroutinefunction(rule) else rule
+    return bool(asked(caller_of(request).user, *rows))

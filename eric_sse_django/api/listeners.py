@@ -1,18 +1,19 @@
-"""Listeners: add, list, look at, start, stop, remove, and leave to open their streams."""
+"""Listeners: add, list, look at, start, stop, remove."""
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
-from typing import Any
-from urllib.parse import quote
-
-from django.contrib.auth import get_user_model
 from django.http import HttpRequest
-from django.urls import get_script_prefix
 from ninja import Router, Status
 
-from eric_sse_django import conf, log
-from eric_sse_django.api.access import known_channel, known_listener, own_listener, require
+from eric_sse_django import log
+from eric_sse_django.api.access import (
+    known_channel,
+    known_listener,
+    known_user,
+    listener_of,
+    own_listener,
+    require,
+)
 from eric_sse_django.api.documented import errors, example
 from eric_sse_django.api.pages import After, Limit, page
 from eric_sse_django.api.problem import Problem
@@ -23,14 +24,10 @@ from eric_sse_django.api.schemas import (
     ListenerOut,
     ListenerPage,
     NewListener,
-    NewTicket,
-    TicketOut,
 )
-from eric_sse_django.authorization import make_ticket, read_ticket
 from eric_sse_django.database import operations
-from eric_sse_django.database.rows import create_listener, listener_row
-from eric_sse_django.exception import InvalidListenerException
-from eric_sse_django.models import Channel, Listener
+from eric_sse_django.database.rows import create_listener
+from eric_sse_django.models import Listener
 
 router = Router(tags=["listeners"])
 LISTENERS = "/channels/{channel_id}/listeners"
@@ -84,8 +81,8 @@ def add_listener(
     """
     require(request, "add_listener")
     channel = known_channel(channel_id)
-    owner = None if body.owner is None else _user(body.owner)
-    if body.id is not None and _exists(channel, body.id):
+    owner = None if body.owner is None else known_user(body.owner, "body.owner")
+    if body.id is not None and listener_of(channel, body.id) is not None:
         raise Problem(409, f"There is a listener {body.id!r} already.", {"body.id": "taken"})
     row = create_listener(channel, body.id, owner, body.running, body.acknowledgement)
     return Status(201, shown(row))
@@ -126,11 +123,7 @@ def change_listener(
 )
 def start(request: HttpRequest, channel_id: ChannelId, listener_id: ListenerId) -> ListenerOut:
     """What waits is delivered, and streams may open. Needs the permission operate_listener."""
-    require(request, "operate_listener")
-    row = known_listener(channel_id, listener_id)
-    operations.start([row])
-    row.running = True
-    return shown(row)
+    return _run(request, channel_id, listener_id, True)
 
 
 @router.post(
@@ -141,10 +134,14 @@ def start(request: HttpRequest, channel_id: ChannelId, listener_id: ListenerId) 
 )
 def stop(request: HttpRequest, channel_id: ChannelId, listener_id: ListenerId) -> ListenerOut:
     """Its streams end; what comes waits. Needs the permission operate_listener."""
+    return _run(request, channel_id, listener_id, False)
+
+
+def _run(request: HttpRequest, channel_id: str, listener_id: str, running: bool) -> ListenerOut:
     require(request, "operate_listener")
     row = known_listener(channel_id, listener_id)
-    operations.stop([row])
-    row.running = False
+    (operations.start if running else operations.stop)([row])
+    row.running = running
     return shown(row)
 
 
@@ -158,44 +155,3 @@ def remove_listener(
     require(request, "delete_listener")
     known_listener(channel_id, listener_id).delete(using=log.database())
     return Status(204, None)
-
-
-@router.post(
-    LISTENER + "/ticket",
-    response={201: TicketOut},
-    summary="Get the URL of a listener's stream",
-    openapi_extra={**errors(404), **example({"max_age_s": 60})},
-)
-def make_stream_ticket(
-    request: HttpRequest, channel_id: ChannelId, listener_id: ListenerId, body: NewTicket
-) -> Status[TicketOut]:
-    """Who has it, has the stream. For your own, or any with the permission sign_listener."""
-    row = own_listener(request, channel_id, listener_id, "sign_listener")
-    most = int(conf.get("TICKET_MAX_AGE_S"))
-    if body.max_age_s is not None and body.max_age_s > most:
-        detail = f"A ticket is good for {most} s at most."
-        raise Problem(422, detail, {"body.max_age_s": f"over {most}"})
-    text = make_ticket(row.channel.name, row.name, body.max_age_s)
-    path = f"{get_script_prefix()}{conf.get('URL_PREFIX')}{quote(row.channel.name)}/"
-    expires_at = datetime.fromtimestamp(read_ticket(text).expires_at, timezone.utc)
-    url = f"{path}{quote(row.name)}/?ticket={text}"
-    return Status(201, TicketOut(ticket=text, url=url, expires_at=expires_at))
-
-
-def _exists(channel: Channel, listener_id: str) -> bool:
-    try:
-        listener_row(channel, listener_id)
-    except InvalidListenerException:
-        return False
-    return True
-
-
-def _user(name: str) -> Any:
-    users = get_user_model()
-    try:
-        # PostgreSQL raises ValueError for a NUL in a query's parameter.
-        if name.isprintable():
-            return users._default_manager.get_by_natural_key(name)
-    except users.DoesNotExist:
-        pass
-    raise Problem(422, f"There is no user {name!r}.", {"body.owner": "unknown"})

@@ -27,6 +27,9 @@ Id = Annotated[
 ChannelId = Annotated[str, Path(description="The id of a channel.", examples=["orders"])]
 ListenerId = Annotated[str, Path(description="The id of a listener.", examples=["till-7"])]
 Username = Annotated[StrictStr, Field(min_length=1, max_length=NAME_MAX_LENGTH)]
+Next = Annotated[
+    str | None, Field(description="Give it as `after` for the next page; null: no more.")
+]
 Format = Literal["json", "text"]
 Access = Literal["ticket", "users", "everyone"]
 Served = Literal["sent", "client"]
@@ -67,7 +70,7 @@ class ChannelOut(Schema):
 
 class ChannelPage(Schema):
     channels: list[ChannelOut]
-    next: str | None = Field(description="Give it as `after` for the next page; null: no more.")
+    next: Next
 
 
 class NewListener(Given):
@@ -97,7 +100,7 @@ class ListenerOut(Schema):
 
 class ListenerPage(Schema):
     listeners: list[ListenerOut]
-    next: str | None = Field(description="Give it as `after` for the next page; null: no more.")
+    next: Next
 
 
 class NewMessage(Given):
@@ -165,6 +168,10 @@ class TicketOut(Schema):
     ticket: str
     url: str = Field(description="The stream's path, with the ticket in it, for an EventSource.")
     expires_at: datetime
+
+
+class Revoked(Given):
+    user: Username = Field(description="The name of the user whose leave is taken back.")
 
 
 class NamedError(Schema):

@@ -11,7 +11,7 @@ from ninja.errors import HttpError, ValidationError
 from ninja.openapi.schema import OpenAPISchema
 
 from eric_sse_django import __version__
-from eric_sse_django.api import channels, listeners, publishing, queues
+from eric_sse_django.api import channels, listeners, publishing, queues, tickets
 from eric_sse_django.api.caller import BearerToken, Session
 from eric_sse_django.api.guard import unexpected
 from eric_sse_django.api.problem import Problem
@@ -50,7 +50,7 @@ api = EricAPI(
     urls_namespace=NAMESPACE,
     auth=[BearerToken(), Session()],
 )
-for part in (channels, listeners, publishing, queues):
+for part in (channels, listeners, tickets, publishing, queues):
     api.add_router("", part.router)
 
 
@@ -95,7 +95,7 @@ def on_invalid_identifier(request: HttpRequest, error: Any) -> HttpResponse:
 
 @api.exception_handler(InvalidListenerException)
 def on_removed(request: HttpRequest, error: Any) -> HttpResponse:
-    """The listener was removed while the request ran."""
+    """It was removed while the request ran, or is not there to dispatch to."""
     return Problem(404, str(error), {"listener_id": "unknown"}).response()
 
 

@@ -43,6 +43,9 @@ def test_there_is_an_operation_for_each_verb():
             "stop",
             "remove_listener",
             "make_stream_ticket",
+            "make_watch_ticket",
+            "revoke_listener",
+            "revoke_user",
             "broadcast",
             "dispatch",
             "publish_batch",
@@ -97,7 +100,7 @@ JSON = st.recursive(
 MEMBERS = [
     *("id", "format", "access", "retention_s", "owner", "running", "type", "payload"),
     *("expires_in_s", "acknowledgement"),
-    *("messages", "listener", "position", "max_age_s"),
+    *("messages", "listener", "position", "max_age_s", "user"),
 ]
 LIKELY = st.sampled_from(["a", "orders", "till-7", "root", "json", 0, 60, True, None, [{}]])
 MESSAGES = st.lists(

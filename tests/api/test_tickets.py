@@ -1,0 +1,133 @@
+"""Leave to open streams over HTTP: whose tickets are, what they open, and taking leave back."""
+
+import pytest
+from django.test import Client
+
+from eric_sse_django.authorization import Authorizer, any_revoked, read_ticket
+from eric_sse_django.models import Channel, Revocation
+from tests.api.conftest import Api, api_of, problem, user_with
+
+pytestmark = pytest.mark.django_db
+
+WATCH = "channels/orders/ticket"
+LISTENER = "channels/orders/listeners/till-7"
+
+
+class AsyncRules(Authorizer):
+    """Rules that are coroutine functions; who is called "ada" watches."""
+
+    async def can_watch(self, user, channel):
+        return user.get_username() == "ada"
+
+
+def ticket_of(answer):
+    assert answer.status_code == 201, answer.content
+    return read_ticket(answer.json()["ticket"])
+
+
+@pytest.fixture
+def session_of(settings):
+    """Return a function: the API in the session of a user, and the session's key."""
+
+    def api(user):
+        client = Client()
+        client.force_login(user)
+        return Api(client=client), client.session.session_key
+
+    return api
+
+
+# To watch -------------------------------------------------------------------------------
+
+
+def test_a_ticket_opens_the_channel_to_watch(orders, ada):
+    Channel.objects.update(access=Channel.Access.USERS)
+    answer = api_of(ada).post(WATCH, {"max_age_s": 60})
+    assert ticket_of(answer).covers("orders", None)
+    assert answer.json()["url"] == f"/events/orders/?ticket={answer.json()['ticket']}"
+
+
+def test_the_rules_say_who_may_watch(orders, ada, nobody, settings):
+    problem(api_of(ada).post(WATCH, {}), 404, "channel_id")
+    settings.ERIC_SSE = {"AUTHORIZER": f"{__name__}.AsyncRules"}
+    assert api_of(ada).post(WATCH, {}).status_code == 201
+    problem(nobody.post(WATCH, {}), 404, "channel_id")
+
+
+def test_who_signs_for_listeners_signs_for_channels(orders):
+    assert api_of(user_with("signer", "sign_listener")).post(WATCH, {}).status_code == 201
+
+
+def test_unknown_and_forbidden_are_one_answer(orders, nobody):
+    unknown = [nobody.post(f"channels/{name}/ticket", {}) for name in ("orders", "none", "%00")]
+    assert {answer.content for answer in unknown} == {unknown[0].content}
+    problem(unknown[0], 404, "channel_id")
+
+
+@pytest.mark.parametrize("age", [0, 3_601, 1.5])
+def test_a_ticket_is_no_older_than_the_setting_says(root, orders, age):
+    problem(root.post(WATCH, {"max_age_s": age}), 422, "body.max_age_s")
+
+
+# Whose it is ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [WATCH, f"{LISTENER}/ticket"])
+def test_with_a_token_it_is_the_users(till, ada, path):
+    Channel.objects.update(access=Channel.Access.USERS)
+    ticket = ticket_of(api_of(ada).post(path, {}))
+    assert (ticket.user, ticket.session) == (str(ada.pk), None)
+
+
+@pytest.mark.parametrize("path", [WATCH, f"{LISTENER}/ticket"])
+def test_in_a_session_logging_out_voids_it(till, admin_user, session_of, path):
+    api, _ = session_of(admin_user)
+    ticket = ticket_of(api.post(path, {}))
+    assert ticket.user == str(admin_user.pk)
+    assert not any_revoked([(ticket, None)])
+    api.client.logout()
+    assert any_revoked([(ticket, None)])
+
+
+def test_what_a_program_signs_for_others_is_the_owners_or_nobodys(till, orders, ada):
+    signer = api_of(user_with("signer", "sign_listener"))
+    orders.add_listener(listener_id="free")
+    free = ticket_of(signer.post("channels/orders/listeners/free/ticket", {}))
+    owned, watching = (ticket_of(signer.post(path, {})) for path in (f"{LISTENER}/ticket", WATCH))
+    assert [ticket.user for ticket in (free, owned, watching)] == [None, str(ada.pk), None]
+
+
+# Taking it back -------------------------------------------------------------------------
+
+
+def test_a_listeners_tickets_are_taken_back(till, ada):
+    ticket = ticket_of(api_of(ada).post(f"{LISTENER}/ticket", {}))
+    operator = api_of(user_with("operator", "operate_listener"))
+    assert operator.post(f"{LISTENER}/revoke").status_code == 204
+    assert any_revoked([(ticket, till.row)])
+    problem(operator.post("channels/orders/listeners/none/revoke"), 404, "listener_id")
+
+
+def test_a_users_tickets_are_taken_back(orders, ada):
+    Channel.objects.update(access=Channel.Access.USERS)
+    ticket = ticket_of(api_of(ada).post(WATCH, {}))
+    operator = api_of(user_with("operator", "operate_listener"))
+    assert operator.post("revoke", {"user": "ada"}).status_code == 204
+    assert any_revoked([(ticket, None)])
+
+
+@pytest.mark.parametrize("body", [{"user": "who"}, {"user": "\0"}, {"user": ""}, {"user": 7}])
+def test_a_user_that_is_none_is_named(root, ada, body):
+    problem(root.post("revoke", body), 422, "body.user")
+
+
+@pytest.mark.parametrize(
+    ("path", "body"), [(f"{LISTENER}/revoke", None), ("revoke", {"user": "ada"})]
+)
+def test_taking_back_needs_its_permission_whatever_exists(till, ada, nobody, path, body):
+    assert "operate_listener" in problem(nobody.post(path, body), 403)["detail"]
+    unknown = path.replace("till-7", "none")
+    assert (
+        "operate_listener" in problem(nobody.post(unknown, body and {"user": "no"}), 403)["detail"]
+    )
+    assert not Revocation.objects.exists()
