@@ -26,9 +26,9 @@ from eric_sse_django.api.schemas import (
     NewMessage,
 )
 from eric_sse_django.database.rows import listener_row
-from eric_sse_django.exception import InvalidListenerException, InvalidMessageFormat
+from eric_sse_django.exception import InvalidMessageFormat
 from eric_sse_django.message import Message
-from eric_sse_django.models import Channel, Listener, QueuedMessage
+from eric_sse_django.models import Channel, Listener
 
 router = Router(tags=["publishing"])
 ERRORS = errors(404, 409, 429)
@@ -88,10 +88,7 @@ def dispatch(
 ) -> Any:
     """Asks the project's rules (can_publish)."""
     channel = publishable(request, channel_id)
-    try:
-        row = listener_row(channel, listener_id)
-    except InvalidListenerException as error:
-        raise Problem(404, str(error), {"listener_id": "unknown"}) from None
+    row = listener_row(channel, listener_id)
     message = AddressedMessage(**body.dict(), listener=row.name)
     return _publish(request, response, channel, [message], {row.name: row.pk})
 
@@ -149,7 +146,7 @@ def _row(
     message: AddressedMessage,
     listeners: dict[str, int],
     owners: dict[str, Any],
-) -> QueuedMessage:
+) -> log.Draft:
     place = f"message {number}"
     if message.listener is not None and message.owner is not None:
         raise Problem(422, "Give listener or owner, not both.", {place: "both are given"})
