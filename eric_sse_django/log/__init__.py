@@ -23,8 +23,9 @@ from eric_sse_django.log.merge import read_all
 from eric_sse_django.log.moment import position_at
 from eric_sse_django.log.page import Page
 from eric_sse_django.log.ranges import END
-from eric_sse_django.log.read import read, tail, waiting
+from eric_sse_django.log.read import read, waiting
 from eric_sse_django.log.sequence import head, pending, sequence
+from eric_sse_django.log.tail import tail
 from eric_sse_django.log.traffic import Traffic, traffic
 from eric_sse_django.log.trim import trim
 

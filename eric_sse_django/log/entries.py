@@ -37,11 +37,6 @@ class Octets(Func):
         return self.as_sql(compiler, connection, function="LENGTH", **context)
 
 
-def all_of(rows: QuerySet[QueuedMessage]) -> list[Entry]:
-    """Return the rows' entries, whatever their size. One query."""
-    return _entries(rows.values_list(*_BEFORE, "payload", *_AFTER))
-
-
 def page_of(rows: QuerySet[QueuedMessage], upto: int, limit: int) -> Page:
     """
     Return the first rows' entries: `limit` of them and READ_BYTES at most, one at least.

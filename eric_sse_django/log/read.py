@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from django.db.models import Q
@@ -11,23 +10,11 @@ from django.utils import timezone
 from eric_sse_django.entry import CONTROLS, Entry
 from eric_sse_django.log.alias import database
 from eric_sse_django.log.bound import too_old
-from eric_sse_django.log.entries import all_of, page_of
+from eric_sse_django.log.entries import page_of
 from eric_sse_django.log.order import in_a_range
 from eric_sse_django.log.page import Page, place
 from eric_sse_django.log.sequence import head
 from eric_sse_django.models import Channel, Listener, QueuedMessage
-
-
-def tail(after: int, upto: int, channels: Iterable[int] | None, limit: int) -> list[Entry]:
-    """
-    Return the entries of some channels (None: all) with after < position <= upto.
-
-    Also those that are expired, until they are removed: ask is_expired() when one goes out.
-    """
-    rows = QueuedMessage.objects.using(database()).filter(position__gt=after, position__lte=upto)
-    if channels is not None:
-        rows = rows.filter(channel_id__in=list(channels))
-    return all_of(rows.order_by("position")[:limit])
 
 
 def read(
