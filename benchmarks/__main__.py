@@ -67,7 +67,7 @@ def _do(
             what = f"{work.name}: {subject}, round {number} of {scale.rounds}"
             progress.begin(what)
             try:
-                with Stage(ground, subject, python, scale, work.apart) as stage:
+                with Stage(ground, subject, python, scale, work.apart, work.settings) as stage:
                     found = work.run(stage)
             except (ClientError, ServerError, GroundError) as error:
                 results.skip(what, str(error).strip())

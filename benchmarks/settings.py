@@ -1,5 +1,6 @@
 """Django settings of this app's server under test."""
 
+import json
 import os
 
 from benchmarks import database
@@ -14,6 +15,7 @@ DATABASES = {"default": database.entry()}
 ROOT_URLCONF = "benchmarks.urls"
 ASGI_APPLICATION = "benchmarks.durable.application"
 LOGGING_CONFIG = None
+ERIC_SSE = json.loads(os.environ.get("ERIC_SSE_BENCH_SETTINGS", "{}"))
 
 if "ERIC_SSE_BENCH_REDIS" in os.environ:  # a port: wakes between processes
     CHANNEL_LAYERS = {

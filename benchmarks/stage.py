@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 from benchmarks.client import Crowd
 from benchmarks.ground import Ground
@@ -21,11 +22,22 @@ class Stage:
     """A context manager. `server` serves the streams, `publisher` publishes."""
 
     def __init__(
-        self, ground: Ground, subject: Subject, python: str, scale: Scale, apart: bool = False
+        self,
+        ground: Ground,
+        subject: Subject,
+        python: str,
+        scale: Scale,
+        apart: bool = False,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
-        """With `apart` another process publishes, and Redis carries the wakes."""
+        """
+        With `apart` another process publishes, and Redis carries the wakes.
+
+        `settings` go into this app's ERIC_SSE.
+        """
         self.subject, self.scale = subject, scale
         self._environment = ground.environment(subject, python, redis=apart)
+        self._environment["ERIC_SSE_BENCH_SETTINGS"] = json.dumps(dict(settings or {}))
         self._python, self._apart = python, apart
         self._stack = ExitStack()
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 BARE, OURS = "bare app", "this app"
 EVENTSTREAM, ERIC, STARLETTE = "django-eventstream", "eric-sse, eric-api", "sse-starlette"
 
-# As measured for shared figures of 2026; change them here, and nowhere else.
 UVICORN = ("uvicorn==0.54.*", "uvloop==0.23.*", "httptools==0.9.*")
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from benchmarks.stage import Stage
 from benchmarks.subject import BARE, Subject
@@ -68,6 +69,8 @@ class Work:
     run: Callable[[Stage], Found]
     databases: frozenset[str | None] = frozenset({None, "SQLite", "PostgreSQL"})
     apart: bool = False
+    # In this app's ERIC_SSE.
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def suits(self, subject: Subject) -> bool:
         """Whether this subject can do it."""
