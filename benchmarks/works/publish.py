@@ -6,7 +6,6 @@ from benchmarks.stage import Stage
 from benchmarks.subject import EVENTSTREAM, OURS
 from benchmarks.work import Found, Measure, Target, Work
 
-
 # The two take turns: a disk that others use is not the same a second later.
 TURNS = 5
 
