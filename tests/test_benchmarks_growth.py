@@ -46,7 +46,7 @@ class TestCost:
             "pop": {small: at(1), large: at(figures.FLAT + 0.01)},
         }
         assert figures.not_flat(costs) == ["pop"]
-        assert figures.table(costs).splitlines()[-1] == "| pop | 1000.00 | 1210.00 | 1.21 |"
+        assert figures.table(costs).splitlines()[-1] == "| pop | 1000.00 | 1.00 × | 1.21 × |"
 
 
 @pytest.mark.parametrize(

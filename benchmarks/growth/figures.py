@@ -61,17 +61,22 @@ def steps(rows: int, listeners: int) -> list[Size]:
 
 
 def table(costs: Mapping[str, Mapping[Size, Cost]]) -> str:
-    """Return the costs as a Markdown table: milliseconds at each size, and the last ratio."""
+    """Return the costs as a Markdown table: an empty log's, and the ratio at each size."""
     sizes = list(next(iter(costs.values())))
     heads = [f"{size.rows:,} rows, {size.listeners:,} away" for size in sizes]
     lines = [
-        f"| ms, median | {' | '.join(heads)} | ratio |",
+        f"| | empty: ms | {' | '.join(heads)} |",
         "|---|" + "---:|" * (len(sizes) + 1),
     ]
     for what, by_size in costs.items():
-        cells = [f"{by_size[size].ms():.2f}" for size in sizes]
-        lines.append(f"| {what} | {' | '.join(cells)} | {by_size[sizes[-1]].ratio():.2f} |")
+        cells = [f"{by_size[size].ratio():.2f} ×" for size in sizes]
+        lines.append(f"| {what} | {quietest_ms(by_size):.2f} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def quietest_ms(by_size: Mapping[Size, Cost]) -> float:
+    """Return the empty log's cost where the machine was disturbed least."""
+    return min(cost.ms_empty() for cost in by_size.values())
 
 
 def not_flat(costs: Mapping[str, Mapping[Size, Cost]]) -> list[str]:
