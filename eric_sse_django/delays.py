@@ -12,7 +12,7 @@ class Delays:
     """
     Counts delays by the first of BOUNDS_S that is no shorter; the last count is of longer ones.
 
-    One thread notes, any may read. 0.3 µs a delay.
+    One thread notes, any may read. 0.5 µs a delay.
     """
 
     __slots__ = ("counts", "sum_s")

@@ -1,0 +1,90 @@
+"""What docs/operations.md explains is what the code says."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from eric_sse_django.health import PARTS
+from eric_sse_django.metrics import EricSseCollector
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "operations.md").read_text()
+PACKAGE = ROOT / "eric_sse_django"
+
+
+def column(heading, number=0):
+    """Return a column of the table with this heading."""
+    rows = PAGE.split(f"{heading}\n|---")[1].split("\n\n")[0].splitlines()[1:]
+    return [row.strip("|").split(" | ")[number].strip() for row in rows]
+
+
+def families():
+    registry = CollectorRegistry()
+    registry.register(EricSseCollector())
+    return list(registry.collect())
+
+
+def test_the_metrics_are_those_of_the_table():
+    names = [
+        name.removeprefix("`").split("{")[0].rstrip("`")
+        for name in column("| metric | means | alert |")
+    ]
+    suffix = {"counter": "_total"}
+    expected = [f"{family.name}{suffix.get(family.type, '')}" for family in families()]
+    assert [f"eric_sse_{name}" for name in names] == expected
+
+
+def test_the_alerts_ask_for_metrics_that_there_are():
+    rules = PAGE.split("```yaml\n")[1].split("```")[0]
+    asked = set(re.findall(r"\beric_sse_\w+", rules))
+    there = {family.name for family in families()}
+    known = {f"{name}{suffix}" for name in there for suffix in ("", "_total", "_bucket")}
+    assert asked
+    assert asked <= known
+
+
+def test_the_parts_are_those_of_the_table():
+    assert column("| part | is red | is green also |") == [f"`{part}`" for part in PARTS]
+
+
+def constants(node):
+    return [each.value for each in ast.walk(node) if isinstance(each, ast.Constant)]
+
+
+def said():
+    """Yield what the log may say from INFO on, and what may fail for long."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call):
+                continue
+            name = ast.unparse(node.func)
+            if name == "Outage":
+                yield constants(node.args[1])[0]
+            elif re.fullmatch(r"(self\._)?logger\.(info|warning|error|exception|log)", name):
+                yield next(text for text in constants(node) if isinstance(text, str))
+
+
+@pytest.mark.parametrize("text", sorted(set(said())))
+def test_each_line_of_the_log_is_explained(text):
+    pieces = [piece.strip() for piece in re.split(r"%[.\d]*[sdr]", text)]
+    assert max(pieces, key=len) in PAGE
+
+
+def test_each_reason_that_ends_a_stream_is_explained():
+    reasons = set()
+    for path in sorted((PACKAGE / "streaming").rglob("*.py")) + sorted(
+        (PACKAGE / "hub").rglob("*.py")
+    ):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in (
+                "end",
+                "abort",
+            ):
+                reasons |= {
+                    text for arg in node.args for text in constants(arg) if isinstance(text, str)
+                }
+    assert len(reasons) > 5
+    assert reasons <= {reason.strip("`") for reason in column("| reason | means | the client |")}
