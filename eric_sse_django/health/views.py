@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from django.db import transaction
 from django.http import HttpRequest, JsonResponse
-from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_safe
 
 from eric_sse_django.health.parts import PARTS, examine
+from eric_sse_django.views import plain
 
 
-# Not in a transaction (ATOMIC_REQUESTS): a dead database would keep the view from answering.
-@transaction.non_atomic_requests
-@never_cache
-@require_safe
+@plain
 def live(request: HttpRequest) -> JsonResponse:
     """Answer 200: the process takes requests. Asks nothing else."""
     return JsonResponse({"live": True})
 
 
-@transaction.non_atomic_requests
-@never_cache
-@require_safe
+@plain
 def ready(request: HttpRequest) -> JsonResponse:
     """
     Answer 200 when each part works, 503 when one does not, within TIMEOUT_S.

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse
-from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_safe
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from eric_sse_django.metrics.collector import EricSseCollector
+from eric_sse_django.views import plain
 
 
-@transaction.non_atomic_requests
-@never_cache
-@require_safe
+@plain
 def metrics(request: HttpRequest) -> HttpResponse:
     """Answer with this app's metrics alone, in the form that `Accept` asks for. No query."""
     registry = CollectorRegistry()
