@@ -47,10 +47,12 @@ class EventSourceClient:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        self._task.cancel()
-        done = await asyncio.gather(self._task, return_exceptions=True)
-        if isinstance(done[0], Exception):
-            raise done[0]
+        # Again until it is done: before Python 3.12 wait_for() may swallow a cancel.
+        while not self._task.done():
+            self._task.cancel()
+            await asyncio.wait({self._task}, timeout=0.5)
+        if not self._task.cancelled() and (error := self._task.exception()) is not None:
+            raise error
 
     @property
     def ids(self) -> list[str]:
