@@ -14,7 +14,7 @@ from eric_sse_django.exception import NoMessagesException, TooManyListeners
 from eric_sse_django.listener import MessageQueueListener
 from eric_sse_django.models import Listener
 from eric_sse_django.shortcuts import listen
-from tests.contract import count
+from tests.contract import count, soon
 from tests.database.test_lifetime import pass_time, publish, sequence
 
 MOST = 3
@@ -122,6 +122,18 @@ class TestWaiting:
         channel.broadcast_many(map(count, range(10)))
         sequence()
         assert len(log.read(channel.row.pk, None, None, 0, None, 100)) == 10
+
+    async def test_a_stream_begins_with_the_reset(self, channel, listener, call):
+        await call(channel.broadcast_many, [count(number) for number in range(10)])
+        await call(sequence)
+        events = channel.message_stream(listener)
+        got = [await soon(anext(events)) for _ in range(MOST + 1)]
+        assert [event["event"] for event in got] == [RESET, *["count"] * MOST]
+        assert [event["data"] for event in got[1:]] == [7, 8, 9]
+        await call(channel.broadcast, count(10))
+        await call(sequence)
+        assert (await soon(anext(events)))["data"] == 10
+        await events.aclose()
 
     def test_a_loss_by_retention_after_it_is_told_too(self, channel, listener):
         channel.broadcast_many(map(count, range(10)))

@@ -149,7 +149,7 @@ class TestRemoving:
         with threads() as others:
             for _ in range(3):
                 others.start(trim)
-        assert trim() == 0
+        trim()  # what two have left to each other comes the next time
         assert entries() == []
         assert Channel.objects.get().floor == last
         assert {read(listener) == [RESET] for listener in listeners} == {True}
