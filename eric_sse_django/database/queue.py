@@ -25,6 +25,11 @@ from eric_sse_django.message import MessageContract
 from eric_sse_django.models import Listener
 from eric_sse_django.queues import Queue
 
+# Positions without a message for the listener that are looked through again and again; of more,
+# its cursor goes to their end. 60,000 expired messages that were not removed yet made each pop()
+# take 33 ms on SQLite, 107 on PostgreSQL and 195 on MariaDB.
+LOOKED_THROUGH = 1_000
+
 
 class DatabaseQueue(Queue):
     """
@@ -98,6 +103,8 @@ class DatabaseQueue(Queue):
             if not page and page.reached < head:
                 continue  # what was found was removed while it was read
             if not page and settled:
+                if head - cursor > LOOKED_THROUGH:
+                    listeners.filter(cursor=cursor).update(cursor=head)
                 raise NoMessagesException(listener_id=self.row.name)
             if not page:
                 # Then read again whatever it did: another may have sequenced just before.

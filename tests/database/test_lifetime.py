@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import F
 
 from eric_sse_django import log, shortcuts
-from eric_sse_django.database import DatabaseChannel, DatabaseQueue
+from eric_sse_django.database import DatabaseChannel, DatabaseQueue, queue
 from eric_sse_django.entry import RESET
 from eric_sse_django.exception import NoMessagesException
 from eric_sse_django.models import Channel, Listener, QueuedMessage
@@ -130,6 +130,26 @@ class TestReading:
         assert [channel.deliver_next(listener.id).payload for _ in range(2)] == [3, 5]
         with pytest.raises(NoMessagesException):
             channel.deliver_next(listener.id)
+
+    def test_pop_looks_through_many_of_them_once(self, channel, listener, monkeypatch):
+        monkeypatch.setattr(queue, "LOOKED_THROUGH", 5)
+        for number in range(6):
+            publish(channel, number, expires_in_s=60)
+        sequence()
+        pass_time()
+        with pytest.raises(NoMessagesException):
+            channel.deliver_next(listener.id)
+        assert Listener.objects.get().cursor == log.head()[0]
+        for number in range(5):
+            publish(channel, number, expires_in_s=60)
+        sequence()
+        pass_time()
+        with pytest.raises(NoMessagesException):
+            channel.deliver_next(listener.id)
+        assert Listener.objects.get().cursor == log.head()[0] - 5
+        publish(channel, 7)
+        sequence()
+        assert channel.deliver_next(listener.id).payload == 7
 
     def test_a_queue_does_not_count_it(self, channel, listener):
         for number in range(3):
