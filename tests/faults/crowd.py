@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 
+from eric_sse_django.database import DatabaseChannel
+from eric_sse_django.message import Message
 from tests.faults.clients import WanderingClient, listening
 from tests.faults.tally import Tally
 
@@ -29,6 +31,25 @@ async def all_have(clients: Sequence[WanderingClient], count: int, timeout_s: fl
             await asyncio.sleep(0.05)
 
     await asyncio.wait_for(wait(), timeout_s)
+
+
+@asynccontextmanager
+async def publishing(channel: DatabaseChannel, rate: float) -> AsyncIterator[list[int]]:
+    """Broadcast the numbers 0, 1, … to a channel, `rate` a second; yield how many, as [count]."""
+    count, stop = [0], asyncio.Event()
+
+    async def publish() -> None:
+        while not stop.is_set():
+            await channel.abroadcast(Message("number", count[0]))
+            count[0] += 1
+            await asyncio.sleep(1 / rate)
+
+    task = asyncio.create_task(publish())
+    try:
+        yield count
+    finally:
+        stop.set()
+        await task
 
 
 def assert_numbers(clients: Sequence[WanderingClient], count: int) -> None:

@@ -6,11 +6,10 @@ from contextlib import AsyncExitStack
 import pytest
 
 from eric_sse_django.database import DatabaseChannel
-from eric_sse_django.message import Message
 from tests.conftest import missing
 from tests.databases import sqlite_only
 from tests.faults import command, namespace
-from tests.faults.crowd import all_have, assert_numbers, crowd
+from tests.faults.crowd import all_have, assert_numbers, crowd, publishing
 from tests.faults.proxy import Proxy
 from tests.faults.scale import sized
 from tests.live import site
@@ -22,16 +21,6 @@ CUT_S = sized(1.0, 2.0)
 RATE = sized(20, 4)
 
 
-async def publish_until(stop, channel):
-    """Publish numbers until told to stop; return how many."""
-    count = 0
-    while not stop.is_set():
-        await channel.abroadcast(Message("number", count))
-        count += 1
-        await asyncio.sleep(1 / RATE)
-    return count
-
-
 @sqlite_only
 @pytest.mark.parametrize("server", ["daphne", "uvicorn"])
 async def test_clients_that_are_cut_again_and_again_get_everything(database, serve, server):
@@ -41,17 +30,15 @@ async def test_clients_that_are_cut_again_and_again_get_everything(database, ser
     async with AsyncExitStack() as stack:
         proxy = await stack.enter_async_context(Proxy(process.port))
         clients = await crowd(stack, proxy.url + path, CLIENTS)
-        stop = asyncio.Event()
-        publishing = asyncio.create_task(publish_until(stop, channel))
-        for _ in range(CUTS):
-            # Most are back; some are just reading what they missed, some still on their way.
-            await site.until(lambda: sum(one.is_open for one in clients) > 0.9 * CLIENTS, 60)
-            await asyncio.sleep(0.5)
-            assert proxy.cut() > CLIENTS / 2
-            await asyncio.sleep(CUT_S)
-            proxy.mend()
-        stop.set()
-        count = await publishing
+        async with publishing(channel, RATE) as published:
+            for _ in range(CUTS):
+                # Most are back; some are just reading what they missed, some on their way.
+                await site.until(lambda: sum(one.is_open for one in clients) > 0.9 * CLIENTS, 60)
+                await asyncio.sleep(0.5)
+                assert proxy.cut() > CLIENTS / 2
+                await asyncio.sleep(CUT_S)
+                proxy.mend()
+        count = published[0]
         await all_have(clients, count, 60)
         assert_numbers(clients, count)
         connections = sum(len(client.statuses) for client in clients)
