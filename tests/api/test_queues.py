@@ -3,7 +3,7 @@
 import pytest
 from django.utils import timezone
 
-from eric_sse_django import log
+from eric_sse_django import log, notifier
 from eric_sse_django.database import operations
 from eric_sse_django.message import Message, UniqueMessage
 from eric_sse_django.models import Listener, QueuedMessage
@@ -40,6 +40,7 @@ def test_pop_takes_the_oldest_and_then_there_is_none(api, orders):
 def test_what_is_read_stays_until_it_is_acknowledged(api, orders):
     for number in range(3):
         orders.broadcast(Message("number", number))
+    notifier.settle()  # else it may be amid giving them their positions
     answer = api.get(f"{TILL}/messages?limit=2")
     assert payloads(answer) == [0, 1]
     assert payloads(api.get(f"{TILL}/messages")) == [0, 1, 2]
@@ -59,6 +60,7 @@ def test_what_tells_streams_to_end_is_no_message(api, orders, till):
 def test_an_answer_is_bounded_by_its_bytes_too(api, orders):
     for number in range(6):
         orders.broadcast(Message("large", str(number) * 250_000))
+    notifier.settle()
     assert len(payloads(api.get(f"{TILL}/messages"))) == 4
 
 
@@ -75,6 +77,7 @@ def test_of_more_than_may_wait_the_oldest_are_a_reset(api, orders, settings):
     settings.ERIC_SSE = {"MAX_WAITING_MESSAGES": 2}
     for number in range(5):
         orders.broadcast(Message("number", number))
+    notifier.settle()
     for _ in range(2):
         first, *others = api.get(f"{TILL}/messages").json()["messages"]
         assert first["type"] == "eric-reset"
@@ -86,6 +89,7 @@ def test_of_more_than_may_wait_the_oldest_are_a_reset(api, orders, settings):
 def test_an_expired_message_is_not_read(api, orders):
     for number in range(3):
         orders.broadcast(Message("number", number), expires_in_s=60)
+    notifier.settle()
     QueuedMessage.objects.filter(payload__in=["0", "2"]).update(expires_at=timezone.now())
     assert payloads(api.get(f"{TILL}/messages?limit=1")) == [1]
     assert api.post(f"{TILL}/pop").json()["payload"] == 1
