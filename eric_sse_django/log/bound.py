@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from eric_sse_django import conf
 from eric_sse_django.log.alias import database
+from eric_sse_django.log.entries import ALIVE
 from eric_sse_django.log.ranges import Range, in_order, ranges_to
 from eric_sse_django.log.union import union_all
 
@@ -69,7 +70,7 @@ def _last_to_go(ranges: list[Range], most: int) -> int | None:
     """Return the newest position beyond the `most` newest; those expired are not counted."""
     connection = connections[database()]
     now = connection.ops.adapt_datetimefield_value(timezone.now())
-    alive = f"AND (NOT perishable OR expires_at > %s) {in_order('DESC')} LIMIT {most + 1}"
+    alive = f"AND {ALIVE} {in_order('DESC')} LIMIT {most + 1}"
     newest = " UNION ALL ".join(
         f"SELECT position FROM (SELECT position {part.rows()} {alive}) part" for part in ranges
     )

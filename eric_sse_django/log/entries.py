@@ -1,15 +1,17 @@
-"""Entries out of the log's rows, within a bound of bytes."""
+"""Entries out of the log's rows, by statements that are made once, within a bound of bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
-from django.db.models import Case, Func, IntegerField, QuerySet, When
-from django.db.models.lookups import LessThanOrEqual
+from django.db import connections
+from django.utils import timezone
 
 from eric_sse_django.entry import Entry
 from eric_sse_django.log.alias import database
+from eric_sse_django.log.order import in_a_range
 from eric_sse_django.log.page import Page
 from eric_sse_django.models import QueuedMessage
 
@@ -17,55 +19,71 @@ from eric_sse_django.models import QueuedMessage
 # 256 MB for a moment. As many as a thousand of the usual size have, and no stream's buffer.
 READ_BYTES = 4_194_304
 
-# In the order of Entry's arguments, on both sides of the payload. The last is null for most:
-# no time to parse a row.
-_BEFORE = ("position", "channel_id", "listener_id", "owner_id", "type")
-_AFTER = ("sender", "uid", "created_at", Case(When(perishable=True, then="expires_at")))
-_PAYLOAD = len(_BEFORE)
+# In the order of Entry's arguments.
+_FIELDS = (
+    *("position", "channel", "listener", "owner", "type", "payload"),
+    *("sender", "uid", "created_at", "expires_at"),
+)
+_PAYLOAD = _FIELDS.index("payload")
+
+# Not expired at the time that is its parameter: what retention is to remove is alive till then.
+ALIVE = "(NOT perishable OR expires_at > %s)"
 
 Row = tuple[Any, ...]
+Convert = Callable[[Any], Any]
 
 
-class Octets(Func):
-    """The bytes of a text. PostgreSQL knows them of a large one without reading it."""
-
-    function = "OCTET_LENGTH"
-    output_field = IntegerField()
-
-    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        # Characters: before 3.43 it has no OCTET_LENGTH().
-        return self.as_sql(compiler, connection, function="LENGTH", **context)
-
-
-def page_of(rows: QuerySet[QueuedMessage], upto: int, limit: int) -> Page:
+def page_of(
+    channel: int, listener: int | None, owner: Any, after: int, upto: int, limit: int
+) -> Page:
     """
-    Return the first rows' entries: `limit` of them and READ_BYTES at most, one at least.
+    Return what is addressed to just these, in (after, upto] and not expired: the first of it.
 
-    One query; two more where a payload has more than its share of the bytes.
+    `limit` entries and READ_BYTES at most, one at least. One query; two more where a payload
+    has more than its share of the bytes.
     """
-    share = LessThanOrEqual(Octets("payload"), READ_BYTES // limit)
-    payload = "payload" if limit == 1 else Case(When(share, then="payload"))
-    found: list[Row] = list(rows.values_list(*_BEFORE, payload, *_AFTER)[:limit])
+    using = database()
+    connection = connections[using]
+    keys: list[Any] = [] if listener is None else [listener]
+    if owner is not None:
+        keys.append(_field("owner").get_db_prep_value(owner, connection))
+    now = connection.ops.adapt_datetimefield_value(timezone.now())
+    share = [] if limit == 1 else [READ_BYTES // limit]
+    statement = _select(using, listener is not None, owner is not None, bool(share))
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [*share, channel, *keys, after, upto, now, limit])
+        found = list(cursor.fetchall())
     reached = found[-1][0] if len(found) == limit else upto
     large = [row[0] for row in found if row[_PAYLOAD] is None]
     if large:
-        found, reached = _with_large(found, large, reached)
-    return Page(_entries(found), reached)
+        found, reached = _with_large(using, found, large, reached)
+    return Page(entries(using, found), reached)
 
 
-def _with_large(found: list[Row], large: list[int], reached: int) -> tuple[list[Row], int]:
+@lru_cache
+def _select(using: str, to_listener: bool, to_owner: bool, shared: bool) -> str:
+    payload = f"CASE WHEN {_size(using)} <= %s THEN payload END" if shared else "payload"
+    return (
+        f"SELECT {columns(using, payload)} FROM {table(using)} WHERE channel_id = %s "
+        f"AND listener_id {'= %s' if to_listener else 'IS NULL'} "
+        f"AND owner_id {'= %s' if to_owner else 'IS NULL'} "
+        f"AND position > %s AND position <= %s AND {ALIVE} "
+        f"ORDER BY {', '.join(in_a_range())} LIMIT %s"
+    )
+
+
+def _with_large(
+    using: str, found: list[Row], large: list[int], reached: int
+) -> tuple[list[Row], int]:
     """Return the rows that fit, with the payloads that were left out, and how far they go."""
-    logged = QueuedMessage.objects.using(database())
-    sizes = dict(logged.filter(position__in=large).values_list("position", Octets("payload")))
-    total = 0
+    sizes, total = _at(using, large, _size(using)), 0
     for number, row in enumerate(found):
         payload = row[_PAYLOAD]
         total += sizes.get(row[0], 0) if payload is None else len(payload)
         if total > READ_BYTES and number:
             found, reached = found[:number], found[number - 1][0]
             break
-    wanted = [position for position in large if position <= reached]
-    payloads = dict(logged.filter(position__in=wanted).values_list("position", "payload"))
+    payloads = _at(using, [position for position in large if position <= reached], "payload")
     filled = (
         row
         if row[_PAYLOAD] is not None
@@ -76,10 +94,63 @@ def _with_large(found: list[Row], large: list[int], reached: int) -> tuple[list[
     return [row for row in filled if row[_PAYLOAD] is not None], reached
 
 
-def _entries(rows: Iterable[Any]) -> list[Entry]:
-    # Most have no end: for those nothing is done but a look at it.
-    return [Entry(*row) if row[-1] is None else Entry(*_with_end(*row)) for row in rows]
+def _at(using: str, positions: Iterable[int], what: str) -> dict[int, Any]:
+    """Return something of each of the messages at these positions. One query."""
+    keys = ",".join(map(str, map(int, positions))) or "NULL"
+    with connections[using].cursor() as cursor:
+        cursor.execute(f"SELECT position, {what} FROM {table(using)} WHERE position IN ({keys})")
+        return dict(cursor.fetchall())
 
 
-def _with_end(*row: Any) -> Row:
-    return *row[:-1], row[-1].timestamp()
+def _size(using: str) -> str:
+    # PostgreSQL knows the bytes of a large text without reading it. SQLite counts
+    # characters: before 3.43 it has no OCTET_LENGTH().
+    return "LENGTH(payload)" if connections[using].vendor == "sqlite" else "OCTET_LENGTH(payload)"
+
+
+def table(using: str) -> str:
+    """Return the log's table, quoted."""
+    return connections[using].ops.quote_name(QueuedMessage._meta.db_table)
+
+
+def columns(using: str, payload: str = "payload") -> str:
+    """Return what to select for entries()."""
+    names = [connections[using].ops.quote_name(_field(name).column) for name in _FIELDS]
+    names[_PAYLOAD] = payload
+    # Null for most: no time to parse a row.
+    names[-1] = f"CASE WHEN perishable THEN {names[-1]} END"
+    return ", ".join(names)
+
+
+def entries(using: str, rows: Iterable[Row]) -> list[Entry]:
+    """Return the entries of rows with columns(), as the driver gave them."""
+    owner_of, time_of = _converter(using, "owner"), _converter(using, "created_at")
+
+    def entry(row: Row) -> Entry:
+        *before, owner, type, payload, sender, uid, created_at, expires_at = row
+        key = None if owner is None else owner_of(owner)
+        ends = None if expires_at is None else time_of(expires_at).timestamp()
+        values = *before, key, type, payload, sender, uid, time_of(created_at), ends
+        return Entry(*values)
+
+    return [entry(row) for row in rows]
+
+
+def _converter(using: str, name: str) -> Convert:
+    """Return what makes Python's value of a column's. Not kept: it is of this thread."""
+    connection, column = connections[using], _field(name).get_col(QueuedMessage._meta.db_table)
+    steps = [
+        *connection.ops.get_db_converters(column),
+        *column.get_db_converters(connection),
+    ]
+
+    def convert(value: Any) -> Any:
+        for step in steps:
+            value = step(value, column, connection)
+        return value
+
+    return convert
+
+
+def _field(name: str) -> Any:
+    return QueuedMessage._meta.get_field(name)

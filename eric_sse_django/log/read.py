@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import Q
+from django.db import connections
 from django.utils import timezone
 
-from eric_sse_django.entry import CONTROLS, Entry
+from eric_sse_django.entry import Entry
 from eric_sse_django.log.alias import database
 from eric_sse_django.log.bound import too_old
-from eric_sse_django.log.entries import page_of
-from eric_sse_django.log.order import in_a_range
+from eric_sse_django.log.entries import ALIVE, page_of
 from eric_sse_django.log.page import Page, place
+from eric_sse_django.log.ranges import ranges_of
 from eric_sse_django.log.sequence import head
-from eric_sse_django.models import Channel, Listener, QueuedMessage
+from eric_sse_django.log.union import union_all
+from eric_sse_django.models import Channel, Listener
 
 
 def read(
@@ -34,16 +35,8 @@ def read(
         upto, _ = head()
     gone = too_old(channel, listener, owner, after, upto)
     start = after if gone is None else gone
-    rows = QueuedMessage.objects.using(database()).filter(
-        _is_alive(), channel_id=channel, position__gt=start, position__lte=upto
-    )
-    page = Page.merged(
-        [
-            page_of(rows.filter(to).order_by(*in_a_range()), upto, limit)
-            for to in _addresses(listener, owner)
-        ],
-        limit,
-    )
+    ways = _ways(listener, owner)
+    page = Page.merged([page_of(channel, *way, start, upto, limit) for way in ways], limit)
     # After the rows: a trim in between can only make this say too much, never too little.
     floor = floor_of(channel, listener)
     if start < floor <= page.reached:
@@ -54,17 +47,14 @@ def read(
     return page
 
 
-def _is_alive() -> Q:
-    return Q(perishable=False) | Q(expires_at__gt=timezone.now())
-
-
-def _addresses(listener: int | None, owner: Any) -> list[Q]:
-    addresses = [Q(listener__isnull=True, owner__isnull=True)]
+def _ways(listener: int | None, owner: Any) -> list[tuple[int | None, Any]]:
+    """Return the ways of being addressed, as a listener's and an owner's keys: to all, …"""
+    ways: list[tuple[int | None, Any]] = [(None, None)]
     if listener is not None:
-        addresses.append(Q(listener=listener, owner__isnull=True))
+        ways.append((listener, None))
     if owner is not None:
-        addresses.append(Q(listener__isnull=True, owner=owner))
-    return addresses
+        ways.append((None, owner))
+    return ways
 
 
 def floor_of(channel: int, listener: int | None) -> int:
@@ -81,9 +71,10 @@ def floor_of(channel: int, listener: int | None) -> int:
 
 def waiting(listener: Listener) -> int:
     """Return how many messages, with a position and not expired, wait in a listener's queue."""
-    rows = QueuedMessage.objects.using(database()).filter(
-        _is_alive(), channel_id=listener.channel_id, position__gt=listener.cursor
+    now = connections[database()].ops.adapt_datetimefield_value(timezone.now())
+    ranges = list(ranges_of(listener, listener.cursor))
+    counts = union_all(
+        [f"SELECT COUNT(*) {part.rows()} AND {ALIVE}" for part in ranges],
+        [[*part.params(), now] for part in ranges],
     )
-    to = _addresses(listener.pk, listener.owner_id)
-    controls = rows.filter(listener=listener.pk, owner__isnull=True, type__in=CONTROLS).count()
-    return sum(rows.filter(address).count() for address in to) - controls
+    return sum(count for (count,) in counts)

@@ -77,9 +77,9 @@ def test_what_is_removed_while_it_is_read_ends_no_reader(channel, listener, monk
     publish(channel, *[LARGE] * 4, 7)
     fill = entries._with_large
 
-    def removing(found, *args):
+    def removing(using, found, *args):
         QueuedMessage.objects.filter(position__lte=found[3][0]).delete()
-        return fill(found, *args)
+        return fill(using, found, *args)
 
     monkeypatch.setattr(entries, "_with_large", removing)
     found = pages(listener, 4)
