@@ -83,7 +83,7 @@ async def test_workers_forked_beside_a_hub_and_a_notifier_have_their_own(
             stderr=asyncio.subprocess.PIPE,
         )
         output, errors = await asyncio.wait_for(worker.communicate(), 60)
-        assert (worker.returncode, errors) == (0, b"")
+        assert worker.returncode == 0, errors.decode()
         for child in json.loads(output):
             assert child == {
                 "pid": child["pid"],

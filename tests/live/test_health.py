@@ -109,8 +109,8 @@ async def test_a_database_that_hangs_is_red_within_the_bound(database, serve, da
         began = time.monotonic()
         for _ in range(10):
             assert await ready(process) == (503, {"database"})
-        # The first has waited for all.
-        assert time.monotonic() - began < BOUND_S
+        # The first has waited for all: 30 s otherwise.
+        assert time.monotonic() - began < 20
     finally:
         for member in family:
             member.send_signal(signal.SIGCONT)
