@@ -42,7 +42,7 @@ async def test_workers_of_a_preloaded_gunicorn_publish(database, serve, redis_po
         await site.until(lambda: client.statuses)
         publishing = serve(
             "gunicorn",
-            options=["--preload", "--workers", "2"],
+            options=["--preload", "--workers", "2", "--no-control-socket"],
             application="tests.live.preloaded:application",
             **common,
         )
