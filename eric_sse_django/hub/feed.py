@@ -40,8 +40,7 @@ class Batch:
 
     def fresh(self) -> Batch | None:
         """Return the batch of what has not expired: mostly itself; None for nothing."""
-        now = time.time()
-        if self._perishes_at is None or now < self._perishes_at:
+        if self._perishes_at is None or (now := time.time()) < self._perishes_at:
             return self
         left = [entry for entry in self.entries if not entry.is_expired(now)]
         return Batch(left, self._named) if left else None
@@ -83,17 +82,18 @@ class Feed:
         self._ring: deque[Entry] = deque()
         self._ring_messages = ring_messages
         self._ring_bytes = 0
-        self._by_listener: dict[int, set[Subscriber]] = {}
-        self._by_owner: dict[tuple[int, Any], set[Subscriber]] = {}
+        # Lists: mostly of one, for which a set takes 216 bytes.
+        self._by_listener: dict[int, list[Subscriber]] = {}
+        self._by_owner: dict[tuple[int, Any], list[Subscriber]] = {}
 
     def add(self, stream: Subscriber) -> None:
         self.streams.add(stream)
         self.quiet_since = None
         for part in stream.parts:
             if part.listener is not None:
-                self._by_listener.setdefault(part.listener, set()).add(stream)
+                self._by_listener.setdefault(part.listener, []).append(stream)
             if part.owner is not None:
-                self._by_owner.setdefault((part.channel, part.owner), set()).add(stream)
+                self._by_owner.setdefault((part.channel, part.owner), []).append(stream)
 
     def discard(self, stream: Subscriber) -> None:
         """Take a stream out; one that is not in changes nothing."""
@@ -161,9 +161,9 @@ def _while_after(newest_first: Iterable[Entry], position: int) -> Iterable[Entry
         yield entry
 
 
-def _discard(index: dict[Any, set[Subscriber]], key: Any, stream: Subscriber) -> None:
-    streams = index.get(key)
-    if streams is not None:
-        streams.discard(stream)
+def _discard(index: dict[Any, list[Subscriber]], key: Any, stream: Subscriber) -> None:
+    streams = index.get(key, [])
+    if stream in streams:
+        streams.remove(stream)
         if not streams:
             del index[key]

@@ -104,22 +104,18 @@ class Tail:
         self._counters.looks()
         awaited, self._awaited = self._awaited, []
         try:
-            head, pending = await self._run(log.head)
+            self.feeds.born.clear()
+            rows, channels = self._limit.rows, self._channels()
+            head, pending, found = await self._run(log.look, self.position, channels, rows)
             if pending:
                 notifier.ring()
-            if head < self.position:
-                logger.warning(
-                    "the log's head went back from %d to %d: was the database restored?",
-                    self.position,
-                    head,
-                )
-            if head < self.position or time.monotonic() - self._looked_at > BLIND_S:
-                await self._read_notices(head)
-                self._skip_to(head)
+            await self._check(head)
             before = self.position
+            if self.position < head:
+                self._take(found, head, rows)
             while self.position < head:
-                await self._read(head)
                 await asyncio.sleep(0)  # the streams write before the next read
+                await self._read(head)
             self._looked_at = time.monotonic()
         except BaseException:
             self._awaited += awaited
@@ -131,10 +127,26 @@ class Tail:
             for wake in tuple(self.wakers):
                 wake()
 
+    async def _check(self, head: int) -> None:
+        """Have the streams read the log themselves where the tail was not followed."""
+        if head < self.position:
+            logger.warning(
+                "the log's head went back from %d to %d: was the database restored?",
+                self.position,
+                head,
+            )
+        if head < self.position or time.monotonic() - self._looked_at > BLIND_S:
+            await self._read_notices(head)
+            self._skip_to(head)
+
     async def _read(self, head: int) -> None:
         self.feeds.born.clear()
         rows = self._limit.rows
         found = await self._run(log.tail, self.position, head, self._channels(), rows)
+        self._take(found, head, rows)
+
+    def _take(self, found: list[Entry], head: int, rows: int) -> None:
+        """Hand out what was found up to `head`; of more than fits, the first."""
         entries = self._limit.fit(found)
         is_all = len(entries) == len(found) < rows
         self._hand_out(entries, head if is_all else entries[-1].position)

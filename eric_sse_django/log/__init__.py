@@ -25,7 +25,7 @@ from eric_sse_django.log.page import Page
 from eric_sse_django.log.ranges import END
 from eric_sse_django.log.read import read, waiting
 from eric_sse_django.log.sequence import head, pending, sequence
-from eric_sse_django.log.tail import tail
+from eric_sse_django.log.tail import look, tail
 from eric_sse_django.log.traffic import Traffic, traffic
 from eric_sse_django.log.trim import trim
 
@@ -53,6 +53,7 @@ __all__ = [
     "lagging",
     "latest",
     "lock_free",
+    "look",
     "notice",
     "pending",
     "position_at",

@@ -10,6 +10,7 @@ from django.db import connections
 from eric_sse_django.entry import Entry
 from eric_sse_django.log.alias import database
 from eric_sse_django.log.entries import columns, entries, table
+from eric_sse_django.log.sequence import head
 
 
 def tail(after: int, upto: int, channels: Iterable[int] | None, limit: int) -> list[Entry]:
@@ -24,6 +25,12 @@ def tail(after: int, upto: int, channels: Iterable[int] | None, limit: int) -> l
         cursor.execute(_select(using).format(among=among), [after, upto, limit])
         rows = cursor.fetchall()
     return entries(using, rows)
+
+
+def look(after: int, channels: Iterable[int] | None, limit: int) -> tuple[int, bool, list[Entry]]:
+    """Return what head() does, and the tail() up to there: one call of the hub's thread."""
+    upto, waits = head()
+    return upto, waits, tail(after, upto, channels, limit) if after < upto else []
 
 
 def _keys(channels: Iterable[int]) -> str:

@@ -134,8 +134,8 @@ class Follower:
             elif self._buffer:
                 batches = self._buffer.take()
                 self.cursor = batches[-1].position
-                if fresh := [batch for each in batches if (batch := each.fresh())]:
-                    return fresh
+                if batches := [fresh for batch in batches if (fresh := batch.fresh())]:
+                    return batches
             elif self._last is not None:
                 self.end(self._last)
             else:

@@ -122,13 +122,17 @@ class Stream(Follower):
 
     def on_tick(self, now: float) -> None:
         """End it when it is old or stuck in a write; have a heartbeat sent when it was silent."""
-        if self._clock.is_old(now):
+        clock = self._clock
+        if now < clock.due_at and self.reason is None:
+            return
+        if clock.is_old(now):
             self.end("age")
-        if self._clock.is_stuck(now, ends=self.reason is not None):
+        if clock.is_stuck(now, ends=self.reason is not None):
             self.abort("send timeout")
-        elif self._clock.is_silent(now):
+        elif clock.is_silent(now):
             self._beat = True
             self._wake()
+        clock.looked()
 
     # As bytes -----------------------------------------------------------------------
 
@@ -175,7 +179,9 @@ class Stream(Follower):
         if not batches:
             return self._heartbeat()
         self._marked = self.cursor
-        sent = sum(len(batch.entries) for batch in batches)
+        sent = 0
+        for batch in batches:
+            sent += len(batch.entries)
         self.sent += sent
         self._hub.records.counters.delivered += sent
         if len(batches) == 1:

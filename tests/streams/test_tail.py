@@ -34,6 +34,11 @@ class FakeLog:
             raise self.head
         if function is log.head:
             return self.head, self.pending
+        if function is log.look:
+            after, channels, limit = args
+            head, pending = self.head, self.pending
+            found = await self.run(log.tail, after, head, channels, limit) if after < head else []
+            return head, pending, found
         assert function is log.tail
         after, upto, channels, limit = args
         self.reads.append(channels)
