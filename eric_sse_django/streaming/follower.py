@@ -139,7 +139,13 @@ class Follower:
             elif self._last is not None:
                 self.end(self._last)
             else:
-                await self._wait()
+                # A plain future: asyncio.wait_for in each stream made the p99 of 1,000
+                # streams 86 ms instead of 17.
+                self._waiter = asyncio.get_running_loop().create_future()
+                try:
+                    await self._waiter
+                finally:
+                    self._waiter = None
         return None
 
     async def _catch_up(self) -> Batch | None:
@@ -203,15 +209,6 @@ class Follower:
         finally:
             self._waiter = None
             task.cancel()
-
-    async def _wait(self) -> None:
-        # A plain future: asyncio.wait_for in each stream made the p99 of 1,000
-        # streams 86 ms instead of 17.
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
