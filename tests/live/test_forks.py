@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from contextlib import AsyncExitStack
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -98,3 +99,32 @@ async def test_workers_forked_beside_a_hub_and_a_notifier_have_their_own(
     assert sorted(numbers[1:-1]) == list(range(1, 21))
     for share in (range(1, 11), range(11, 21)):
         assert [number for number in numbers if number in share] == list(share)
+
+
+@on("sqlite", "postgres")
+async def test_streams_on_workers_that_were_forked_get_all(database, serve, redis_port):
+    channel = await DatabaseChannel.acreate("orders")
+    paths = [await site.new_listener(channel) for _ in range(8)]
+    process = serve(
+        "gunicorn",
+        database=database,
+        redis_port=redis_port,
+        settings=ONLY_WAKES,
+        options=["--preload", "--workers", "2", "--worker-class", "asgi", "--no-control-socket"],
+        application="tests.asgi:application",
+    )
+    async with AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(EventSourceClient(process.url + path))
+            for path in paths
+        ]
+        await site.until(lambda: all(client.statuses for client in clients), 20)
+        for number in range(20):
+            await site.get(f"{process.url}/publish/orders/{number}")
+        for client in clients:
+            await client.wait_for(20)
+            assert [record.event.data for record in client.records] == list(map(str, range(20)))
+            assert client.statuses == [200]
+        process.terminate()
+        assert process.wait() < 10
+    assert process.log.read_text().count("reason=draining") == len(paths)
