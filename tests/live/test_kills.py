@@ -1,5 +1,6 @@
 """`python -m tests.faults`: SIGKILL at random moments, and nothing is lost."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -37,10 +38,11 @@ def test_30_kills_of_servers_publishers_and_workers_lose_nothing(name, tmp_path)
 
 
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv is not on this machine")
-async def test_what_the_command_started_dies_with_it():
+async def test_what_the_command_started_dies_with_it(tmp_path):
     started_by = subprocess.Popen(
         [sys.executable, "-m", "tests.faults", "--kills", "1000", *OPTIONS],
         cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path)},  # what it cannot remove goes with that
         stdout=subprocess.DEVNULL,
         start_new_session=True,
     )
