@@ -138,7 +138,22 @@ def _socket(transport: Any) -> Any:
 
 
 def _transports(send: Any) -> list[Any]:
-    """Return what may be the connection: of Daphne's request, of uvicorn's cycle."""
+    """Return what may be the connection: Daphne's, uvicorn's, hypercorn's."""
     channel = getattr(_daphne_request(send), "channel", None)
     cycle = getattr(send, "__self__", None)
-    return [getattr(channel, "transport", None), getattr(cycle, "transport", None)]
+    return [
+        getattr(channel, "transport", None),
+        getattr(cycle, "transport", None),
+        getattr(_hypercorn_writer(send), "transport", None),
+    ]
+
+
+def _hypercorn_writer(send: Any) -> Any:
+    """Return the writer of hypercorn's connection: its stream sends through its protocol's."""
+    for _ in range(3):
+        owner = getattr(send, "__self__", None)
+        writer = getattr(owner, "writer", None)
+        if writer is not None:
+            return writer
+        send = getattr(owner, "send", None)
+    return None

@@ -66,7 +66,7 @@ async def test_a_link_that_stands_still_for_a_while_delivers_over_the_same_conne
         assert all(client.statuses == [200] for client in clients)
 
 
-@pytest.mark.parametrize("server", ["daphne", "uvicorn"])
+@pytest.mark.parametrize("server", ["daphne", "uvicorn", "hypercorn"])
 def test_a_link_that_went_dark_is_closed_within_the_heartbeat_and_the_deadline(server, tmp_path):
     reason = namespace.absence("net", "ip")
     if reason is not None:

@@ -97,8 +97,11 @@ async def hub_of(site):
 
 
 async def others_end():
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    await asyncio.gather(*others, return_exceptions=True)
+    # Again until they are done: before Python 3.12 wait_for() may swallow a cancel.
+    while others := asyncio.all_tasks() - {asyncio.current_task()}:
+        for task in others:
+            task.cancel()
+        await asyncio.wait(others, timeout=0.05)
 
 
 @pytest.mark.parametrize("kind", ["core.RedisChannelLayer", "pubsub.RedisPubSubChannelLayer"])
