@@ -34,5 +34,7 @@ def with_query(
         # A name that a template does not know is "": not taken for none, which loses events.
         if not str(cursor).isdecimal():
             raise ValueError(f"{cursor!r} is no position: take what shortcuts.cursor() returned.")
-        query.append(("last_event_id", cursor))
+        # First: of a path that was escaped for HTML and used in a script, the rest is lost,
+        # and to be refused for want of a ticket is better than to miss what came before.
+        query.insert(0, ("last_event_id", cursor))
     return f"{path}?{urlencode(query, safe=':')}" if query else path
