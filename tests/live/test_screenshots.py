@@ -11,7 +11,9 @@ pytest.importorskip("playwright.sync_api")
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "docs" / "images"
 # kB of all pictures: who clones the repository has each version of them.
-MOST_KB = 600
+MOST_KB = 900
+# Made by other commands: see benchmarks/README.md and docs/reliability.md.
+PLOTS = {"growth.svg", "scaling.svg", "soak.png", "benchmarks.svg"}
 TIMEOUT_S = 120
 
 
@@ -27,7 +29,7 @@ def test_the_command_makes_every_picture(chromium, tmp_path):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     made = {path.name for path in tmp_path.iterdir()}
-    assert made == {path.name for path in IMAGES.iterdir()}
+    assert made == {path.name for path in IMAGES.iterdir()} - PLOTS
 
 
 def test_the_pictures_are_small():
