@@ -126,7 +126,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "SQLITE_LOOK_INTERVAL_S",
         0.2,
-        "Seconds between two looks at SQLite's change counter (it shows other processes).",
+        "Seconds between two looks at SQLite's files (they show what other processes commit).",
         _seconds(0.02, 60),
     ),
     Setting(

@@ -45,7 +45,7 @@ class Tail:
         self.position = 0
         self.feeds = Feeds()
         self.revoked = Revoked()
-        self.lookout = Lookout(run)
+        self.lookout = Lookout()
         self.wakers: set[Callable[[], None]] = set()
         self._run = run
         self._counters = counters

@@ -43,7 +43,7 @@ async def test_first_bytes_come_at_once_and_leaving_is_noticed(database, serve, 
 
 
 @sqlite_only
-async def test_another_process_is_heard_by_data_version_alone(database, serve, server):
+async def test_another_process_is_heard_by_its_files_alone(database, serve, server):
     channel = await DatabaseChannel.acreate("orders")
     path = await site.new_listener(channel)
     settings = {"POLL_INTERVAL_S": 30, "HEARTBEAT_S": 300}
