@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import connections
+from django.db.models import Q
 from django.utils import timezone
 
-from eric_sse_django.entry import Entry
+from eric_sse_django.entry import CONTROLS, Entry
 from eric_sse_django.log.alias import database
 from eric_sse_django.log.bound import too_old
 from eric_sse_django.log.entries import ALIVE, page_of
@@ -15,7 +16,10 @@ from eric_sse_django.log.page import Page, place
 from eric_sse_django.log.ranges import ranges_of
 from eric_sse_django.log.sequence import head
 from eric_sse_django.log.union import union_all
-from eric_sse_django.models import Channel, Listener
+from eric_sse_django.models import Channel, Listener, QueuedMessage
+
+# The last word counts: whether to stop, or from where to read again.
+MOST_TOLD = 10
 
 
 def read(
@@ -42,9 +46,23 @@ def read(
     if start < floor <= page.reached:
         page.append(Entry.reset(channel, listener, start, floor))
         page.sort(key=place)
+    elif start < floor:
+        page.owes = floor
     if gone is not None:
-        page.insert(0, Entry.reset(channel, listener, after, gone))
+        reset = Entry.reset(channel, listener, after, gone)
+        page[:0] = [*_told(channel, listener, after, gone), reset]
     return page
+
+
+def _told(channel: int, listener: int | None, after: int, upto: int) -> list[Entry]:
+    """Return what a listener's streams were told in (after, upto]: that is not to be missed."""
+    rows = QueuedMessage.objects.using(database()).filter(
+        *(Q(channel=channel), Q(listener=listener), Q(owner__isnull=True)),
+        *(Q(position__gt=after), Q(position__lte=upto), Q(type__in=CONTROLS)),
+    )
+    fields = ("position", "channel_id", "listener_id", "owner_id", "type", "payload")
+    newest = rows.order_by("-position").values_list(*fields)[:MOST_TOLD]
+    return [Entry(*row) for row in reversed(newest)]
 
 
 def _ways(listener: int | None, owner: Any) -> list[tuple[int | None, Any]]:

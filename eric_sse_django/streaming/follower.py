@@ -43,6 +43,7 @@ class Follower:
         self._asked = last_event_id
         self._last: str | None = None  # the reason to end once the buffer is empty
         self._beat = False
+        self._owes = 0  # the position of a reset that the log has for us
         self._buffer = Buffer()
         self._limit = ReadLimit(self._buffer.most_bytes, BACKLOG_ROWS)
         self._waiter: asyncio.Future[None] | None = None
@@ -151,7 +152,9 @@ class Follower:
     async def _catch_up(self) -> Batch | None:
         """Return what follows the cursor; go live where memory reaches back to it."""
         tail = self._hub.tail
-        entries = self._feed().since(self.cursor, self._gets)
+        # A loss that the log tells of later is not told by what is in memory.
+        in_log = self.cursor < self._owes <= tail.position
+        entries = None if in_log else self._feed().since(self.cursor, self._gets)
         if entries is not None:
             # No await between the ring and going live: nothing can come in between.
             self.behind = False
@@ -162,8 +165,9 @@ class Follower:
             if found is None or self.cursor != after:
                 return None
             entries = self._limit.fit(found)
-            whole = len(entries) == len(found)
-            reached = found.reached if whole else entries[-1].position
+            if len(entries) < len(found):
+                found = found.cut(len(entries), entries[-1].position)
+            reached, self._owes = found.reached, found.owes
         self.cursor = max(self.cursor, reached)
         messages = self._messages(entries)
         self._hub.records.counters.caught_up(messages, in_memory=not self.behind)

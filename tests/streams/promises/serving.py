@@ -1,0 +1,280 @@
+"""A server process on this thread's loop, and its clients."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from eric_sse_django.authorization import revoke
+from eric_sse_django.consumers.encoder import encoder
+from eric_sse_django.database import DatabaseChannel
+from eric_sse_django.hub import Hub, hubs
+from eric_sse_django.models import Listener
+from eric_sse_django.streaming import Part, Stream
+from tests.streams.promises.model import Listening, Model, View
+from tests.streams.reading import Reader
+
+TIMEOUT_S = 10.0
+
+
+class Page(Reader):
+    """A client that takes nothing while it stalls: what is on its way then may never come."""
+
+    async def _write(self, chunk: bytes, more: bool) -> None:
+        await self.open.wait()
+        await super()._write(chunk, more)
+
+
+@dataclass(eq=False)
+class Client:
+    """One stream, and who reads it."""
+
+    reader: Reader
+    views: list[View]
+    # When it was told to end, and whether that is a revocation, which the cap does not hide.
+    until: int | None = None
+    is_revoked: bool = False
+
+    @property
+    def told(self) -> int:
+        """Its last event id."""
+        return int(self.reader.reader.last_event_id or 0)
+
+    @property
+    def is_gone(self) -> bool:
+        return self.reader.task.done()
+
+    @property
+    def is_stalled(self) -> bool:
+        return not self.reader.open.is_set()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has nothing more to do until something is published."""
+        stream = self.reader.stream
+        if self.is_gone or self.is_stalled:
+            return True
+        busy = stream.behind or stream._buffer or stream._last or stream.reason or stream._beat
+        return stream._waiter is not None and not stream._waiter.done() and not busy
+
+
+class Serving:
+    """What World does with clients."""
+
+    model: Model
+    loop: asyncio.AbstractEventLoop
+    channels: dict[str, DatabaseChannel]
+    owners: dict[str, Any]
+    listeners: list[Listening]
+    clients: list[Client]
+
+    def row(self, listener: Listening) -> Listener:
+        raise NotImplementedError
+
+    def learn(self) -> None:
+        raise NotImplementedError
+
+    def sequence(self) -> None:
+        raise NotImplementedError
+
+    def run(self, coroutine: Any) -> Any:
+        return self.loop.run_until_complete(asyncio.wait_for(coroutine, TIMEOUT_S))
+
+    @property
+    def hub(self) -> Hub | None:
+        return hubs.of(self.loop)
+
+    # Clients ----------------------------------------------------------------------
+
+    def note(self) -> None:
+        """Note what clients have seen."""
+        for client in self.clients:
+            for view in client.views:
+                if view.listener and not view.listener.by_client:
+                    for event in client.reader.events:
+                        seen = int(event.last_event_id)
+                        view.listener.served = max(view.listener.served, seen)
+
+    def connect(
+        self,
+        places: Sequence[tuple[str, Listening | None]],
+        last_event_id: int | None,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> Client:
+        """Have a client come; something may happen between its being let in and its start."""
+        self.note()
+        at = self.run(self._position())
+        parts = [
+            Part(self.channels[channel].row, listener and self.row(listener))
+            for channel, listener in places
+        ]
+        if meanwhile is not None:
+            meanwhile()
+        encode = encoder([self.channels[channel].row for channel, _ in places])
+        subjects = {"as_of": at}
+        reader = self.run(self._enter(parts, last_event_id, subjects, encode))
+        views = []
+        for part, (channel, listener) in zip(parts, places, strict=True):
+            views.append(View(channel, listener, part.after))
+            if last_event_id is not None:
+                highest = max(last_event_id, part.start)
+                assert part.after == highest, f"it begins after {part.after}, not {highest}"
+                if listener and listener.by_client:
+                    listener.served = max(listener.served, part.after)
+            elif listener is not None:
+                self.note()  # what others got while it came is seen, too
+                self.learn()
+                self.model.check_start(listener, part.after)
+        client = Client(reader, views)
+        self.clients.append(client)
+        return client
+
+    async def _position(self) -> int:
+        hub = Hub.for_running_loop()
+        await hub.ready()
+        return hub.tail.position
+
+    async def _enter(
+        self, parts: list[Part], last: int | None, options: Any, encode: Any
+    ) -> Reader:
+        stream = Stream(Hub.for_running_loop(), parts, last, **options)
+        reader = Page(stream, _Encoding(encode))
+        return await reader.__aenter__()
+
+    def leave(self, client: Client) -> None:
+        """Have a client go, and look at what it got."""
+        self.run(client.reader.__aexit__())
+        self.settle_account(client, is_complete=False)
+
+    def settle_account(self, client: Client, is_complete: bool) -> None:
+        self.note()
+        self.learn()
+        events = client.reader.events
+        self.model.check_events(client.views, events, client.told, is_complete)
+        assert client.reader.reader.ignored == []
+        if client.until is not None and self.must_end(client):
+            for event in events:
+                message = self.model.log.get(int(event.last_event_id))
+                late = message and message.born > client.until
+                assert not late, f"{message} went out, though the stream was to end before"
+        if client.is_gone:
+            self.clients.remove(client)
+
+    def look(self) -> None:
+        """Have the hub look at the log, and its streams go on until they have nothing to do."""
+        self.run(self._look())
+        for client in list(self.clients):
+            if client.is_gone:
+                self.settle_account(client, is_complete=False)
+
+    def wake(self) -> None:
+        """Have the hub look at the log when the loop runs next."""
+        if self.hub is not None:
+            self.hub.wake()
+
+    async def _look(self) -> None:
+        hub = hubs.of(asyncio.get_running_loop())
+        if hub is not None:
+            await hub.tail.look()
+        for _ in range(5):  # also who stalls may begin to write
+            await asyncio.sleep(0)
+        while not all(client.is_idle for client in self.clients):
+            await asyncio.sleep(0.0005)
+
+    def breathe(self, turns: int) -> None:
+        """Let the loop run for a few turns."""
+
+        async def breathe() -> None:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+
+        self.run(breathe())
+
+    def agree(self) -> None:
+        """Whoever can get all there is, has it; whoever must be gone, is."""
+        self.sequence()
+        for client in self.clients:
+            client.reader.open.set()
+        self.look()
+        for client in list(self.clients):
+            assert not self.must_end(client), f"{client.views} stay open"
+            self.settle_account(client, is_complete=True)
+
+    # What ends streams --------------------------------------------------------------
+
+    def of(self, listener: Listening) -> Iterator[Client]:
+        for client in self.clients:
+            if any(view.listener is listener for view in client.views):
+                yield client
+
+    def must_end(self, client: Client) -> bool:
+        # Beyond the cap, a stop may be passed over: see test_promises.
+        return client.is_revoked or (client.until is not None and self.model.cap is None)
+
+    def tell_to_end(self, client: Client, is_revoked: bool) -> None:
+        if client.until is None or (is_revoked and not client.is_revoked):
+            client.until = self.model.tick()
+        client.is_revoked |= is_revoked
+
+    def stop(self, listener: Listening) -> None:
+        self.channels[listener.channel].get_listener(listener.name).stop()
+        listener.running = False
+        for client in self.of(listener):
+            self.tell_to_end(client, is_revoked=False)
+
+    def start(self, listener: Listening) -> None:
+        self.channels[listener.channel].get_listener(listener.name).start()
+        listener.running = True
+
+    def revoke(self, listener: Listening, of_owner: bool) -> None:
+        owner = listener.owner if of_owner else None
+        if owner:
+            revoke(user=self.owners[owner])
+        else:
+            revoke(listener=self.row(listener))
+        for each in self.listeners:
+            if each is listener or (owner and each.owner == owner):
+                for client in self.of(each):
+                    self.tell_to_end(client, is_revoked=True)
+
+    def restart(self, is_killed: bool) -> None:
+        """End the server process; killed, it writes down nothing."""
+        self.run(self._end_server(is_killed))
+        for client in list(self.clients):
+            self.settle_account(client, is_complete=False)
+        assert not self.clients
+
+    async def _end_server(self, is_killed: bool) -> None:
+        hub = hubs.of(asyncio.get_running_loop())
+        if hub is not None and is_killed:
+            hub.records.due = lambda now: False
+            hub.records.leave = _nobody
+        if is_killed:
+            for client in self.clients:
+                client.reader.task.cancel()
+        elif hub is not None:
+            await hub.close()
+        for client in self.clients:
+            client.reader.open.set()
+            await client.reader.__aexit__()
+        if hub is not None:
+            await hub.close()
+
+
+class _Encoding:
+    """What Reader asks of a channel."""
+
+    def __init__(self, encode: Any) -> None:
+        self.encode = encode
+
+
+async def _nobody(*_: object) -> None:
+    pass
+
+
+def beat(client: Client) -> None:
+    """Have a stream's heartbeat come."""
+    client.reader.stream.on_tick(time.monotonic() + 20)

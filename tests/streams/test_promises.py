@@ -1,0 +1,142 @@
+"""The promises of docs/design.md, whatever happens: a model beside the real thing."""
+
+import asyncio
+import os
+import sys
+from datetime import timedelta
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.utils import timezone
+from hypothesis import HealthCheck, Phase
+from hypothesis import settings as limits
+from hypothesis.stateful import run_state_machine_as_test
+
+from eric_sse_django import log, notifier
+from eric_sse_django.database import operations
+from eric_sse_django.entry import RESET
+from eric_sse_django.hub.database_thread import FIRST, DatabaseThread
+from eric_sse_django.message import Message
+from eric_sse_django.models import QueuedMessage
+from tests import databases
+from tests.database.tools import atomic
+from tests.streams.promises.machine import Promises
+from tests.streams.promises.serving import TIMEOUT_S
+
+# Runs of many steps, where the usual run has few: ERIC_SSE_TEST_FUZZ=10000.
+RUNS = os.environ.get("ERIC_SSE_TEST_FUZZ")
+
+
+@pytest.fixture
+def keep(database, settings, monkeypatch):
+    """
+    Return a function that looks for a run in which a promise is broken, and prints it.
+
+    Bounds are small, and no timer comes in between.
+    """
+    modules = {name: sys.modules[f"eric_sse_django.{name}"] for name in BOUNDS}
+    monkeypatch.setattr(sys.modules["eric_sse_django.hub.hub"], "TICK_S", 3_600)
+    monkeypatch.setattr(sys.modules["eric_sse_django.notifier.current"], "SETTLE_S", 0.001)
+
+    given = {"POLL_INTERVAL_S": 60, "SQLITE_LOOK_INTERVAL_S": 60, "TRIM_INTERVAL_S": 0}
+    settings.ERIC_SSE = given  # once: each time would be a layer more until the end
+
+    def configure(machine, buffer, ring, rows, cap):
+        given["STREAM_BUFFER_MESSAGES"] = buffer
+        given["RING_MESSAGES"] = ring
+        given["MAX_WAITING_MESSAGES"] = cap or 100_000
+        for name, module in modules.items():
+            monkeypatch.setattr(module, BOUNDS[name], rows)
+
+    def keep(runs, **options):
+        if options["steps"]:
+            # No thread runs beside another, so that a run can be repeated exactly.
+            monkeypatch.setattr(notifier.Notifier, "start", lambda self: None)
+            for name in ("run", "run_first"):
+                monkeypatch.setattr(DatabaseThread, name, run_at_once)
+        kind = type("Kept", (Promises,), {"configure": configure, **options})
+        run_state_machine_as_test(
+            kind,
+            settings=limits(
+                max_examples=runs if RUNS is None else int(RUNS),
+                stateful_step_count=25 if RUNS is None else 50,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+                print_blob=True,
+                report_multiple_bugs=False,
+                phases=[Phase.generate] if os.environ.get("MUTATION_RUN") else list(Phase),
+            ),
+        )
+
+    return keep
+
+
+async def run_at_once(self, function, *args):
+    """Have the hub's thread run a function while this one waits; others come before and after."""
+    for _ in range(2):
+        await asyncio.sleep(0)
+    result = self.submit(FIRST, function, *args).result(TIMEOUT_S)
+    await asyncio.sleep(0)
+    return result
+
+
+BOUNDS = {
+    "streaming.follower": "BACKLOG_ROWS",
+    "hub.tail": "READ_ROWS",
+    "log.sequence": "SEQUENCE_BATCH",
+    "log.trim": "TRIM_BATCH",
+}
+
+
+@databases.sqlite_only
+def test_they_are_kept_step_by_step(keep):
+    keep(60, steps=True)
+
+
+@databases.postgres_only
+def test_they_are_kept_with_transactions_side_by_side(keep):
+    keep(20, steps=True, several_writers=True)
+
+
+@databases.on("sqlite", "postgres")
+def test_they_are_kept_while_the_notifier_runs(keep):
+    keep(10, steps=False)
+
+
+# What it has found, as short as it can be ------------------------------------------
+
+
+async def trim(*payloads):
+    rows = QueuedMessage.objects.filter(payload__in=map(str, payloads))
+    await rows.aupdate(expires_at=timezone.now() - timedelta(days=1))
+    await sync_to_async(log.trim)()
+
+
+async def test_a_loss_is_told_where_a_later_one_is_still_in_memory(site, settings, monkeypatch):
+    settings.ERIC_SSE = {"RING_MESSAGES": 2}
+    monkeypatch.setattr(sys.modules["eric_sse_django.streaming.follower"], "BACKLOG_ROWS", 1)
+    listener = await site.listener()
+    first = await site.read(listener)
+    await site.publish(1, 2, 3, 4)
+    await first.count(4)
+    await trim(1, 4)
+    late = await site.read(listener, last_event_id=0)
+    await late.count(3)
+    assert RESET in [event.type for event in late.events]  # 1 was lost; 2, 3, 4 came
+
+
+async def test_a_stop_ends_a_stream_that_has_more_to_read_than_may_wait(site, settings):
+    settings.ERIC_SSE = {"MAX_WAITING_MESSAGES": 3}
+    listener = await site.listener()
+    reader = await site.read(listener)
+    site.hub.tail._looked_at -= 1_000  # as after an outage: the streams read the log themselves
+
+    def stop_and_publish():
+        with atomic():
+            operations.stop([listener])
+            site.channel.broadcast_many(Message("n", number) for number in range(4))
+
+    await sync_to_async(stop_and_publish)()
+    await site.at_head()
+    await asyncio.wait({reader.task}, timeout=0.5)
+    assert reader.stream.reason == "stopped"
