@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from asgiref.sync import sync_to_async
 from django.utils import timezone
-from hypothesis import HealthCheck, Phase
+from hypothesis import HealthCheck
 from hypothesis import settings as limits
 from hypothesis.stateful import run_state_machine_as_test
 
@@ -64,7 +64,6 @@ def keep(database, settings, monkeypatch):
                 suppress_health_check=list(HealthCheck),
                 print_blob=True,
                 report_multiple_bugs=False,
-                phases=[Phase.generate] if os.environ.get("MUTATION_RUN") else list(Phase),
             ),
         )
 
@@ -90,17 +89,17 @@ BOUNDS = {
 
 @databases.sqlite_only
 def test_they_are_kept_step_by_step(keep):
-    keep(60, steps=True)
+    keep(50, steps=True)
 
 
 @databases.postgres_only
 def test_they_are_kept_with_transactions_side_by_side(keep):
-    keep(20, steps=True, several_writers=True)
+    keep(15, steps=True, several_writers=True)
 
 
 @databases.on("sqlite", "postgres")
 def test_they_are_kept_while_the_notifier_runs(keep):
-    keep(10, steps=False)
+    keep(8, steps=False)
 
 
 # What it has found, as short as it can be ------------------------------------------
@@ -140,3 +139,21 @@ async def test_a_stop_ends_a_stream_that_has_more_to_read_than_may_wait(site, se
     await site.at_head()
     await asyncio.wait({reader.task}, timeout=0.5)
     assert reader.stream.reason == "stopped"
+
+
+@pytest.mark.xfail(strict=True, reason="fall_back() forgets that the stream was told to end")
+async def test_a_stopped_stream_that_falls_back_gets_nothing_from_after_the_stop(site):
+    listener = await site.listener()
+    reader = await site.read(listener)
+    await site.publish("before")
+    await reader.count(1)
+    reader.open.clear()
+    await site.publish("on its way")
+    await site.at_head()
+    await sync_to_async(operations.stop)([listener])
+    await site.publish("after")
+    await site.at_head()
+    reader.stream.fall_back()
+    reader.open.set()
+    assert await reader.ended() == "stopped"
+    assert '"after"' not in reader.data

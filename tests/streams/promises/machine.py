@@ -192,7 +192,7 @@ class Promises(RuleBasedStateMachine):
 
         client = self.world.connect([(listener.channel, listener)], None, happens)
         if act in ("stop", "revoke"):
-            self.world.tell_to_end(client, is_revoked=act == "revoke")
+            self.world.tell_to_end(client)
 
     @rule(channel=st.sampled_from(CHANNELS), last=st.sampled_from([None, 0]))
     def watch(self, channel, last):
@@ -237,7 +237,7 @@ class Promises(RuleBasedStateMachine):
     @precondition(has_clients)
     @rule(at=index)
     def fall_back(self, at):
-        self.client(at).reader.stream.fall_back()
+        self.world.fall_back(self.client(at))
 
     @precondition(has_clients)
     @rule(at=index)
@@ -268,8 +268,7 @@ class Promises(RuleBasedStateMachine):
 
     @rule()
     def go_blind(self):
-        if self.world.hub:
-            self.world.hub.tail._looked_at -= 1_000
+        self.world.go_blind()
 
     @rule()
     def write_records(self):

@@ -34,9 +34,8 @@ class Client:
 
     reader: Reader
     views: list[View]
-    # When it was told to end, and whether that is a revocation, which the cap does not hide.
-    until: int | None = None
-    is_revoked: bool = False
+    until: int | None = None  # the time at which it was told to end
+    fell_back: bool = False
 
     @property
     def told(self) -> int:
@@ -155,7 +154,8 @@ class Serving:
         events = client.reader.events
         self.model.check_events(client.views, events, client.told, is_complete)
         assert client.reader.reader.ignored == []
-        if client.until is not None and self.must_end(client):
+        # Who falls back between the word and its end gets more: see test_promises.
+        if client.until is not None and not client.fell_back:
             for event in events:
                 message = self.model.log.get(int(event.last_event_id))
                 late = message and message.born > client.until
@@ -169,6 +169,18 @@ class Serving:
         for client in list(self.clients):
             if client.is_gone:
                 self.settle_account(client, is_complete=False)
+
+    def fall_back(self, client: Client) -> None:
+        """Have a stream read the log again, as after more than its buffer takes."""
+        client.fell_back = True
+        client.reader.stream.fall_back()
+
+    def go_blind(self) -> None:
+        """Let time go by in which the hub can not read the log."""
+        if self.hub is not None:
+            self.hub.tail._looked_at -= 1_000
+        for client in self.clients:
+            client.fell_back = True
 
     def wake(self) -> None:
         """Have the hub look at the log when the loop runs next."""
@@ -200,7 +212,7 @@ class Serving:
             client.reader.open.set()
         self.look()
         for client in list(self.clients):
-            assert not self.must_end(client), f"{client.views} stay open"
+            assert client.until is None, f"{client.views} stay open"
             self.settle_account(client, is_complete=True)
 
     # What ends streams --------------------------------------------------------------
@@ -210,20 +222,14 @@ class Serving:
             if any(view.listener is listener for view in client.views):
                 yield client
 
-    def must_end(self, client: Client) -> bool:
-        # Beyond the cap, a stop may be passed over: see test_promises.
-        return client.is_revoked or (client.until is not None and self.model.cap is None)
-
-    def tell_to_end(self, client: Client, is_revoked: bool) -> None:
-        if client.until is None or (is_revoked and not client.is_revoked):
-            client.until = self.model.tick()
-        client.is_revoked |= is_revoked
+    def tell_to_end(self, client: Client) -> None:
+        client.until = client.until or self.model.tick()
 
     def stop(self, listener: Listening) -> None:
         self.channels[listener.channel].get_listener(listener.name).stop()
         listener.running = False
         for client in self.of(listener):
-            self.tell_to_end(client, is_revoked=False)
+            self.tell_to_end(client)
 
     def start(self, listener: Listening) -> None:
         self.channels[listener.channel].get_listener(listener.name).start()
@@ -238,7 +244,7 @@ class Serving:
         for each in self.listeners:
             if each is listener or (owner and each.owner == owner):
                 for client in self.of(each):
-                    self.tell_to_end(client, is_revoked=True)
+                    self.tell_to_end(client)
 
     def restart(self, is_killed: bool) -> None:
         """End the server process; killed, it writes down nothing."""

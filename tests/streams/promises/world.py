@@ -134,7 +134,7 @@ class World(Serving):
             message.removed = True
         hub = self.hub
         if hub and any(message.position > hub.tail.position for message in messages):
-            hub.tail._looked_at -= 1_000  # retention is a minute at the least
+            self.go_blind()  # retention is a minute at the least
 
     def pop(self, listener: Listening, rolls_back: bool) -> None:
         channel, payload = self.channels[listener.channel], None
