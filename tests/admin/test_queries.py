@@ -50,8 +50,9 @@ def rows(first, last, channel):
         Listener(channel=channel.row, name=f"x{number}", owner=owner) for number in numbers
     )
     channel.broadcast_many(Message("paid", number) for number in numbers)
-    for number in numbers:
-        channel.dispatch("till-7", Message("paid", number))
+    till = Listener.objects.get(name="till-7")
+    # Not one by one: that took three of the suite's seconds.
+    log.append([log.row(channel.row, Message("paid", number), till.pk) for number in numbers])
     settle()
 
 
