@@ -95,6 +95,9 @@ class Follower:
         self.behind = True
         # Only a database that was restored has its head before a cursor.
         self.cursor = min(self.cursor, self._hub.tail.position)
+        if self._last is not None:
+            # What was to be sent before goes on waiting in the log.
+            self.end(self._last)
         self._wake()
 
     def _obey(self, control: Entry) -> None:

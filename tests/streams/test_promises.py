@@ -141,7 +141,6 @@ async def test_a_stop_ends_a_stream_that_has_more_to_read_than_may_wait(site, se
     assert reader.stream.reason == "stopped"
 
 
-@pytest.mark.xfail(strict=True, reason="fall_back() forgets that the stream was told to end")
 async def test_a_stopped_stream_that_falls_back_gets_nothing_from_after_the_stop(site):
     listener = await site.listener()
     reader = await site.read(listener)
