@@ -225,6 +225,19 @@ class Promises(RuleBasedStateMachine):
             self.world.connect(places, last if is_known or unseen else None)
 
     @precondition(has_clients)
+    @rule(at=index, act=acts)
+    def lose_the_link(self, at, act):
+        """As a browser that was reloaded: it has not got what was on its way, and says nothing."""
+        client = self.client(at)
+        client.reader.open.clear()
+        self.publish_and_deliver([act])
+        if client in self.world.clients:
+            self.world.leave(client)
+        for view in client.views:
+            if view.listener and view.listener.running:
+                self.world.connect([(view.channel, view.listener)], None)
+
+    @precondition(has_clients)
     @rule(at=index)
     def stall(self, at):
         self.client(at).reader.open.clear()
