@@ -126,7 +126,11 @@ class World(Serving):
 
     def trim(self, messages: Sequence[Published]) -> None:
         """Remove messages whose time has come."""
-        self.learn()
+        if self.steps:
+            self.learn()
+        else:
+            # The notifier might place what is over just now, and nobody would learn where.
+            self.sequence()
         self.end(messages)
         while log.trim():
             pass
