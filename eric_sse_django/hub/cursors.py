@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
-from django.db import transaction
-from django.db.models import F
-from django.db.models.functions import Greatest
+from django.db import connections, transaction
 from django.utils import timezone
 
 from eric_sse_django.log import database, lock_free
@@ -100,13 +99,25 @@ def write(positions: Sequence[Reached]) -> list[Reached]:
     Returns those that others have locked: they are left for the next time.
     """
     using = database()
-    listeners = Listener.objects.using(using)
-    with transaction.atomic(using=using):
+    connection = connections[using]
+    with transaction.atomic(using=using), connection.cursor() as cursor:
         locked = lock_free([listener for listener, _ in positions])
-        now = timezone.now()
+        now = connection.ops.adapt_datetimefield_value(timezone.now())
         for position, group in groupby(sorted(positions, key=_position), key=_position):
-            keys = [listener for listener, _ in group if listener not in locked]
+            keys = [str(listener) for listener, _ in group if listener not in locked]
             if keys:
-                raised = Greatest(F("cursor"), position)
-                listeners.filter(pk__in=keys).update(cursor=raised, last_seen=now)
+                cursor.execute(_raise(using).format(",".join(keys)), [position, now])
     return [pair for pair in positions if pair[0] in locked]
+
+
+@lru_cache
+def _raise(using: str) -> str:
+    """Return the UPDATE of listeners whose keys go to `{}`: of 500, Django's takes 5 ms."""
+    connection = connections[using]
+    table = connection.ops.quote_name(Listener._meta.db_table)
+    greatest = "MAX" if connection.vendor == "sqlite" else "GREATEST"
+    raised = f"{greatest}({connection.ops.quote_name('cursor')}, %s)"
+    return (
+        f"UPDATE {table} SET {connection.ops.quote_name('cursor')} = {raised}, last_seen = %s "
+        "WHERE id IN ({})"
+    )
