@@ -220,6 +220,12 @@ SETTINGS: tuple[Setting, ...] = (
         _whole(0, 1_000_000),
     ),
     Setting(
+        "GC_FREEZE",
+        True,
+        "Whether garbage collections pass over what is in memory when the first stream opens.",
+        _boolean,
+    ),
+    Setting(
         "RETENTION_S",
         7.0 * DAY_S,
         "Seconds a message is kept, unless its channel says otherwise.",

@@ -7,6 +7,8 @@ import atexit
 import os
 from typing import TYPE_CHECKING
 
+from eric_sse_django.hub import heap
+
 if TYPE_CHECKING:
     from eric_sse_django.hub.hub import Hub
 
@@ -21,6 +23,7 @@ def of(loop: asyncio.AbstractEventLoop) -> Hub | None:
 
 def add(loop: asyncio.AbstractEventLoop, hub: Hub) -> None:
     """Add a loop's hub; let go of those whose loops have closed."""
+    heap.freeze_once()
     for other, its_hub in tuple(_hubs.items()):
         if other.is_closed():
             its_hub.abandon(0)

@@ -1,0 +1,59 @@
+"""The garbage collector beside a hub: what was there before is not looked at again."""
+
+import gc
+
+import pytest
+
+from eric_sse_django.hub import heap
+
+
+@pytest.fixture(autouse=True)
+def as_at_first(monkeypatch):
+    """Nothing frozen but for the test; then as tests/conftest.py has it."""
+    monkeypatch.setattr(heap, "_frozen", False)
+    gc.unfreeze()
+    yield
+    gc.freeze()
+
+
+def test_what_is_there_when_the_first_hub_starts_is_not_collected_again():
+    heap.freeze_once()
+    assert gc.get_freeze_count() > 100_000
+
+
+def test_only_the_first_call_of_a_process_freezes():
+    heap.freeze_once()
+    gc.unfreeze()
+    heap.freeze_once()
+    assert gc.get_freeze_count() == 0
+
+
+def test_garbage_is_not_kept():
+    class Node:
+        pass
+
+    gc.disable()
+    node = Node()
+    node.itself = node
+    gc.enable()
+    heap_before = sum(isinstance(found, Node) for found in gc.get_objects())
+    del node
+    heap.freeze_once()
+    gc.unfreeze()
+    left = sum(isinstance(found, Node) for found in gc.get_objects())
+    assert (heap_before, left) == (1, 0)
+
+
+def test_nothing_is_frozen_where_the_project_does_not_want_it(settings):
+    settings.ERIC_SSE = {"GC_FREEZE": False}
+    heap.freeze_once()
+    assert gc.get_freeze_count() == 0
+
+
+def test_nothing_is_frozen_where_the_collector_is_off():
+    gc.disable()
+    try:
+        heap.freeze_once()
+    finally:
+        gc.enable()
+    assert gc.get_freeze_count() == 0
