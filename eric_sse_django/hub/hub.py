@@ -17,6 +17,7 @@ from eric_sse_django.hub.feed import Subscriber
 from eric_sse_django.hub.feeds import LINGER_S
 from eric_sse_django.hub.records import Records
 from eric_sse_django.hub.tail import Tail
+from eric_sse_django.hub.timetable import Timed, Timetable
 
 logger = logging.getLogger(__name__)
 
@@ -28,12 +29,10 @@ EXIT_WRITE_S = 2.0
 CANCEL_AGAIN_S = 0.05
 
 
-class Served(Subscriber, Protocol):
+class Served(Subscriber, Timed, Protocol):
     """What a hub serves: a stream."""
 
     def is_subject_to(self, subjects: frozenset[str]) -> bool: ...
-
-    def on_tick(self, now: float) -> None: ...
 
     def end(self, reason: str) -> None: ...
 
@@ -53,6 +52,7 @@ class Hub:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.streams: set[Served] = set()
+        self.timetable = Timetable()
         self.records = Records()
         self.draining = False
         self._loop = loop
@@ -91,6 +91,7 @@ class Hub:
     def attach(self, stream: Served) -> None:
         """Serve a stream from here on; a hub that stops ends it at once."""
         self.streams.add(stream)
+        self.timetable.add(stream)
         self.records.opened(stream)
         self.tail.feed_of(*channels_of(stream)).add(stream)
         if self._closed or self.draining:
@@ -102,6 +103,7 @@ class Hub:
             return
         self._used_at = time.monotonic()
         self.streams.discard(stream)
+        self.timetable.discard(stream)
         self.records.ended(stream)
         feed = self.tail.feeds.found(channels_of(stream))
         if feed is not None:
@@ -128,7 +130,7 @@ class Hub:
     def wake(self) -> None:
         """Have the log looked at. Safe from any thread, returns at once."""
         self.records.counters.woken()
-        self._soon(self.tail.lookout.alarm.set)
+        self._soon(self.tail.lookout.ring)
 
     def drain(self) -> None:
         """End all streams, each with a `retry:` of its own. Safe from any thread."""
@@ -171,8 +173,7 @@ class Hub:
     def _on_tick(self) -> None:
         now = time.monotonic()
         self._tick = self._loop.call_later(TICK_S, self._on_tick)
-        for stream in tuple(self.streams):
-            stream.on_tick(now)
+        self.timetable.tick(now)
         self.tail.feeds.forget_quiet(now)
         self._write_soon()
         if self._is_idle(now):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import random
 import time
@@ -16,46 +15,81 @@ from eric_sse_django.log import database
 
 Stamps = tuple["tuple[int, int] | None", ...]
 
+# Seconds after which no commit is hidden by the file's time: the coarsest clocks have 2 s.
+COARSE_S = 3.0
+# Seconds between two looks at the log of a database whose files stand still. Fewer would do,
+# but a look also finds that the database is away.
+STILL_S = 5.0
+
 
 class Lookout:
     """
-    Waits for a reason to look. `alarm` is set by wakes, on the loop.
+    Waits for a reason to look: that ring() was called, or time. One coroutine waits.
 
     On SQLite the times and sizes of its files show that a process has committed, so that
     others need no layer to be noticed soon. (Two looks cost 3 µs. PRAGMA data_version takes
     as long, but a call of the hub's thread: 0.15 % of a core at five looks a second.) What
-    they do not show, for a file system's clock is coarse, waits for the poll.
+    they do not show, for a file system's clock is coarse, waits for the poll; once they
+    stand still that is nothing, and the database is asked nearly nothing.
     """
 
     def __init__(self) -> None:
-        self.alarm = asyncio.Event()
+        self._rung = False
+        self._waiter: asyncio.Future[None] | None = None
         self._poll_at = time.monotonic()
         self._stamps: Stamps = ()
+        self._changed_at = 0.0
+
+    def ring(self) -> None:
+        """Have wait() return. Only on the loop, where it keeps until the next wait()."""
+        self._rung = True
+        _open(self._waiter)
 
     async def wait(self) -> None:
-        """Return at the next reason to look: POLL_INTERVAL_S at most."""
+        """Return at the next reason to look: POLL_INTERVAL_S at most, or STILL_S."""
         files = _files()
-        while not self.alarm.is_set():
+        while not self._rung:
             pause = self._poll_at - time.monotonic()
             if pause <= 0:
                 break
             if files:
-                pause = min(pause, conf.get("SQLITE_LOOK_INTERVAL_S"))
+                looks = conf.get("SQLITE_LOOK_INTERVAL_S"), conf.get("POLL_INTERVAL_S")
+                pause = min(pause, *looks)
             await self._pause(pause)
-            if not self.alarm.is_set() and self._changed(files):
+            if not self._rung and self._changed(files):
                 break
         # Before the read that follows: a wake that comes later is kept.
-        self.alarm.clear()
+        self._rung = False
+        self._poll_at = time.monotonic() + self._rest_s()
+
+    def _rest_s(self) -> float:
         # Jitter, so that many processes do not ask the database in step.
-        self._poll_at = time.monotonic() + conf.get("POLL_INTERVAL_S") * random.uniform(0.8, 1)
+        rest_s: float = conf.get("POLL_INTERVAL_S") * random.uniform(0.8, 1)
+        is_still = any(self._stamps) and time.monotonic() - self._changed_at > COARSE_S
+        return max(rest_s, STILL_S) if is_still else rest_s
 
     async def _pause(self, seconds: float) -> None:
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self.alarm.wait(), seconds)
+        # A timer: asyncio.wait_for takes five times as long, five times a second on SQLite.
+        loop = asyncio.get_running_loop()
+        self._waiter = loop.create_future()
+        timer = loop.call_later(seconds, _open, self._waiter)
+        try:
+            await self._waiter
+        finally:
+            timer.cancel()
+            self._waiter = None
 
     def _changed(self, files: Sequence[str]) -> bool:
         before, self._stamps = self._stamps, tuple(map(_stamp, files))
-        return self._stamps != before
+        if self._stamps == before:
+            return False
+        self._changed_at = time.monotonic()
+        return True
+
+
+def _open(waiter: asyncio.Future[None] | None) -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)
 
 
 def _files() -> tuple[str, ...]:

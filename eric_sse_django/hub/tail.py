@@ -74,7 +74,7 @@ class Tail:
         """Wait until the log has been looked at, beginning from now."""
         looked = asyncio.get_running_loop().create_future()
         self._awaited.append(looked)
-        self.lookout.alarm.set()
+        self.lookout.ring()
         await looked
 
     async def start(self) -> None:
@@ -97,7 +97,7 @@ class Tail:
                 self._outage.over()
             except Exception:  # noqa: BLE001 - the loop that owns this task
                 await asyncio.sleep(self._outage.failed())
-                self.lookout.alarm.set()
+                self.lookout.ring()
 
     async def _look(self) -> None:
         """Read from `position` to the log's head, and hand out what is there."""

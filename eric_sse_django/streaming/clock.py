@@ -14,7 +14,7 @@ LAST_WRITE_S = 2.0
 class Clock:
     """The times of one stream, for the hub's timer. Starts when it is made."""
 
-    __slots__ = ("_ends_at", "_heartbeat_s", "_send_timeout_s", "_since", "due_at", "is_writing")
+    __slots__ = ("_ends_at", "_heartbeat_s", "_send_timeout_s", "_since", "is_writing")
 
     def __init__(self, ends_at: float | None) -> None:
         """`ends_at` is the time.monotonic() at which it is old, if not before."""
@@ -24,8 +24,6 @@ class Clock:
         self._heartbeat_s: float = conf.get("HEARTBEAT_S")
         self._send_timeout_s: float = conf.get("SEND_TIMEOUT_S")
         self.is_writing = False
-        # Before it nothing is due: most streams are not looked at, at most ticks.
-        self.due_at = 0.0
 
     def writes(self) -> None:
         """Note that a write has begun."""
@@ -35,10 +33,11 @@ class Clock:
         """Note that nothing is being written, and the client has heard of us."""
         self.is_writing = False
 
-    def looked(self) -> None:
-        """Note that what is due was seen to. What is written later only defers what is next."""
-        soonest = min(self._heartbeat_s, self._send_timeout_s)
-        self.due_at = min(self._ends_at, self._since + soonest)
+    def due_at(self, now: float) -> float:
+        """Return when to look next; what is written later only defers it."""
+        # What is silent is written to at once.
+        since = now if self.is_silent(now) else self._since
+        return min(self._ends_at, since + min(self._heartbeat_s, self._send_timeout_s))
 
     def is_old(self, now: float) -> bool:
         return now >= self._ends_at

@@ -37,9 +37,11 @@ class Follower:
     def __init__(self, hub: Hub, parts: Sequence[Part], last_event_id: int | None) -> None:
         self.parts = parts
         self.reason: str | None = None
+        self.due_at = 0.0
         self.behind = True
         self.cursor = self._obeyed = 0
         self._hub = hub
+        self._its_feed: Feed | None = None
         self._asked = last_event_id
         self._last: str | None = None  # the reason to end once the buffer is empty
         self._beat = False
@@ -52,6 +54,7 @@ class Follower:
         """Have it end before its next message; the first reason counts."""
         if self.reason is None:
             self.reason = reason
+            self._hub.timetable.hasten(self)  # its last write is to be short
             self._wake()
 
     async def _find_start(self) -> None:
@@ -70,7 +73,10 @@ class Follower:
         self._obeyed = tail.position
 
     def _feed(self) -> Feed:
-        return self._hub.tail.feed_of(*channels_of(self))
+        # It stays as long as we are attached.
+        if self._its_feed is None:
+            self._its_feed = self._hub.tail.feed_of(*channels_of(self))
+        return self._its_feed
 
     def _gets(self, entry: Entry) -> bool:
         """Whether an entry of its channels is for it."""

@@ -120,11 +120,13 @@ class Stream(Follower):
             self.was_cut = True
             self._writer.cancel()
 
-    def on_tick(self, now: float) -> None:
-        """End it when it is old or stuck in a write; have a heartbeat sent when it was silent."""
+    def on_tick(self, now: float) -> float:
+        """
+        End it when it is old or stuck in a write; have a heartbeat sent when it was silent.
+
+        Returns when that is to be seen to next, as a time.monotonic().
+        """
         clock = self._clock
-        if now < clock.due_at and self.reason is None:
-            return
         if clock.is_old(now):
             self.end("age")
         if clock.is_stuck(now, ends=self.reason is not None):
@@ -132,7 +134,7 @@ class Stream(Follower):
         elif clock.is_silent(now):
             self._beat = True
             self._wake()
-        clock.looked()
+        return 0.0 if self.reason is not None else clock.due_at(now)
 
     # As bytes -----------------------------------------------------------------------
 

@@ -1,0 +1,53 @@
+"""Which streams are to be told the time, and when."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Timed(Protocol):
+    """What is told the time, and says when it wants it next. `due_at` is the timetable's."""
+
+    due_at: float
+
+    def on_tick(self, now: float) -> float: ...
+
+
+class Timetable:
+    """
+    Streams by the second in which something may be due; the others cost nothing meanwhile.
+
+    To ask each of 1,000 streams once a second took a tenth of what they cost when idle.
+    """
+
+    def __init__(self) -> None:
+        self._by_second: dict[int, set[Timed]] = {}
+
+    def add(self, stream: Timed, at: float = 0.0) -> None:
+        """Have a stream told the time at `at`, a time.monotonic(), or a little later."""
+        stream.due_at = at
+        self._by_second.setdefault(int(at), set()).add(stream)
+
+    def discard(self, stream: Timed) -> None:
+        """Take a stream out; one that is not in changes nothing."""
+        second = int(stream.due_at)
+        streams = self._by_second.get(second)
+        if streams is not None:
+            streams.discard(stream)
+            if not streams:
+                del self._by_second[second]
+
+    def hasten(self, stream: Timed) -> None:
+        """Have a stream that is in told the time at each tick from now on."""
+        if stream in self._by_second.get(int(stream.due_at), ()):
+            self.discard(stream)
+            self.add(stream)
+
+    def tick(self, now: float) -> None:
+        """Tell those the time who are due at `now`; each says when it wants it next."""
+        for second in [second for second in self._by_second if second <= now]:
+            for stream in tuple(self._by_second[second]):
+                at = stream.on_tick(now)
+                if stream in self._by_second.get(second, ()):
+                    self.discard(stream)
+                    self.add(stream, at)
