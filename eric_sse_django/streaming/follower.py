@@ -37,7 +37,6 @@ class Follower:
     def __init__(self, hub: Hub, parts: Sequence[Part], last_event_id: int | None) -> None:
         self.parts = parts
         self.reason: str | None = None
-        self.due_at = 0.0
         self.behind = True
         self.cursor = self._obeyed = 0
         self._hub = hub
@@ -54,7 +53,6 @@ class Follower:
         """Have it end before its next message; the first reason counts."""
         if self.reason is None:
             self.reason = reason
-            self._hub.timetable.hasten(self)  # its last write is to be short
             self._wake()
 
     async def _find_start(self) -> None:

@@ -48,6 +48,7 @@ class Stream(Follower):
         `subjects` are those whose revocation ends it, beside its listeners and their owners.
         """
         super().__init__(hub, parts, last_event_id)
+        self.due_at = 0.0
         self.was_cut = False
         self.sent = 0
         self._as_of = as_of
@@ -104,6 +105,11 @@ class Stream(Follower):
 
     async def __aexit__(self, *_: object) -> None:
         self.close()
+
+    def end(self, reason: str) -> None:
+        """Have it end before its next message; the first reason counts."""
+        super().end(reason)
+        self._hub.timetable.hasten(self)  # its last write is to be short
 
     def close(self) -> None:
         """Leave the hub. Never waits, and may be called twice."""
