@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from typing import Any
 
-from django.conf import settings
 from django.db import connections, transaction
 from django.utils.timezone import now
 
@@ -79,13 +78,13 @@ def any_revoked(uses: Sequence[tuple[Ticket, Listener | None]]) -> bool:
     wanted = {one for ticket, listener in uses for one in ticket.subjects | _of(listener)}
     earliest = min(ticket.issued_at for ticket, _ in uses)
     rows = Revocation.objects.using(log.database()).filter(
-        subject__in=sorted(wanted), revoked_at__gte=_moment(earliest)
+        subject__in=sorted(wanted), revoked_at__gte=log.moment_of(earliest)
     )
     revoked_at = dict(rows.values_list("subject", "revoked_at"))
     return any(
         _is_of_another(ticket, listener)
         or any(
-            revoked_at[subject] >= _moment(ticket.issued_at)
+            revoked_at[subject] >= log.moment_of(ticket.issued_at)
             for subject in (ticket.subjects | _of(listener)) & revoked_at.keys()
         )
         for ticket, listener in uses
@@ -100,12 +99,8 @@ def _is_of_another(ticket: Ticket, listener: Listener | None) -> bool:
     """Whether the ticket's listener was removed, and this one was made by its id."""
     if not ticket.issued_at:
         return False  # it is of the version before, which did not say when it was made
-    latest = _moment(ticket.issued_at + CLOCKS_APART_S)
+    latest = log.moment_of(ticket.issued_at + CLOCKS_APART_S)
     return listener is not None and latest < listener.created_at
-
-
-def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, timezone.utc if settings.USE_TZ else None)
 
 
 # Signals --------------------------------------------------------------------------

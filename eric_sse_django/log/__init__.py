@@ -20,7 +20,7 @@ from eric_sse_django.log.lagging import lagging
 from eric_sse_django.log.latest import Glance, latest
 from eric_sse_django.log.locks import lock_free
 from eric_sse_django.log.merge import read_all
-from eric_sse_django.log.moment import position_at
+from eric_sse_django.log.moment import moment_of, position_at
 from eric_sse_django.log.page import Page
 from eric_sse_django.log.ranges import END
 from eric_sse_django.log.read import read, waiting
@@ -54,6 +54,7 @@ __all__ = [
     "latest",
     "lock_free",
     "look",
+    "moment_of",
     "notice",
     "pending",
     "position_at",

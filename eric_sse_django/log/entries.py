@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from django.db import connections
@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from eric_sse_django.entry import Entry
 from eric_sse_django.log.alias import database
+from eric_sse_django.log.moment import moment_of
 from eric_sse_django.log.order import in_a_range
 from eric_sse_django.log.page import Page
 from eric_sse_django.models import QueuedMessage
@@ -19,12 +20,13 @@ from eric_sse_django.models import QueuedMessage
 # 256 MB for a moment. As many as a thousand of the usual size have, and no stream's buffer.
 READ_BYTES = 4_194_304
 
-# In the order of Entry's arguments.
+# In the order of Entry's arguments; the last of these, what makes datetimes, is not a column.
 _FIELDS = (
     *("position", "channel", "listener", "owner", "type", "payload"),
     *("sender", "uid", "created_at", "expires_at"),
 )
-_PAYLOAD = _FIELDS.index("payload")
+_OWNER, _PAYLOAD = _FIELDS.index("owner"), _FIELDS.index("payload")
+_CREATED_AT, _EXPIRES_AT = _FIELDS.index("created_at"), _FIELDS.index("expires_at")
 
 # Not expired at the time that is its parameter: what retention is to remove is alive till then.
 ALIVE = "(NOT perishable OR expires_at > %s)"
@@ -117,23 +119,35 @@ def columns(using: str, payload: str = "payload") -> str:
     """Return what to select for entries()."""
     names = [connections[using].ops.quote_name(_field(name).column) for name in _FIELDS]
     names[_PAYLOAD] = payload
+    if connections[using].vendor == "postgresql":
+        # A number: psycopg takes 4 µs to make a datetime, of 10 that a row takes in all.
+        for index in (_CREATED_AT, _EXPIRES_AT):
+            names[index] = f"EXTRACT(EPOCH FROM {names[index]})::float8"
     # Null for most: no time to parse a row.
-    names[-1] = f"CASE WHEN perishable THEN {names[-1]} END"
+    names[_EXPIRES_AT] = f"CASE WHEN perishable THEN {names[_EXPIRES_AT]} END"
     return ", ".join(names)
 
 
 def entries(using: str, rows: Iterable[Row]) -> list[Entry]:
     """Return the entries of rows with columns(), as the driver gave them."""
-    owner_of, time_of = _converter(using, "owner"), _converter(using, "created_at")
+    owner_of, time_of = _converter(using, "owner"), partial(_time_of, using)
 
     def entry(row: Row) -> Entry:
-        *before, owner, type, payload, sender, uid, created_at, expires_at = row
-        key = None if owner is None else owner_of(owner)
-        ends = None if expires_at is None else time_of(expires_at).timestamp()
-        values = *before, key, type, payload, sender, uid, time_of(created_at), ends
+        values = [*row, time_of]
+        if values[_OWNER] is not None:
+            values[_OWNER] = owner_of(values[_OWNER])
+        if values[_EXPIRES_AT] is not None:
+            values[_EXPIRES_AT] = time_of(values[_EXPIRES_AT]).timestamp()
         return Entry(*values)
 
     return [entry(row) for row in rows]
+
+
+def _time_of(using: str, value: Any) -> Any:
+    """Return the datetime of a column's value, or of a time.time(); on any thread."""
+    if not isinstance(value, float):
+        return _converter(using, "created_at")(value)
+    return moment_of(value)
 
 
 def _converter(using: str, name: str) -> Convert:

@@ -1,14 +1,20 @@
-"""Where in the log a moment was."""
+"""Moments: as Django has them, and where in the log they were."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timezone
 
+from django.conf import settings
 from django.db.models import Min
 
 from eric_sse_django.log.alias import database
 from eric_sse_django.log.sequence import head
 from eric_sse_django.models import QueuedMessage
+
+
+def moment_of(seconds: float) -> datetime:
+    """Return the datetime, as the project has them, of a time.time()."""
+    return datetime.fromtimestamp(seconds, timezone.utc if settings.USE_TZ else None)
 
 
 def position_at(moment: datetime) -> int:

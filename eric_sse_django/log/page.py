@@ -26,6 +26,8 @@ class Page(list[Entry]):
     @classmethod
     def merged(cls, pages: Sequence[Page], limit: int) -> Page:
         """Return the first `limit` entries of pages that were read side by side."""
+        if len(pages) == 1 and len(pages[0]) <= limit:
+            return pages[0]
         reached = min(page.reached for page in pages)
         entries = sorted((entry for page in pages for entry in page), key=place)
         if len(entries) > limit:

@@ -100,3 +100,24 @@ def test_pop_finds_what_stands_behind_removed_messages(channel, listener, monkey
 
     monkeypatch.setattr(log, "read", removing)
     assert channel.deliver_next(listener.id).payload == 7
+
+
+def test_an_entry_knows_the_moments_of_its_row_to_the_microsecond(channel, listener):
+    publish(channel, "for long", "for a while")
+    QueuedMessage.objects.filter(payload='"for a while"').update(perishable=True)
+    rows = {row.payload: row for row in QueuedMessage.objects.using(log.database())}
+    [page] = pages(listener, 10)
+    assert [entry.created_at for entry in page] == [
+        rows[entry.payload].created_at for entry in page
+    ]
+    assert [entry.expires_at for entry in page] == [
+        None,
+        rows['"for a while"'].expires_at.timestamp(),
+    ]
+
+
+@pytest.mark.parametrize("use_tz", [True, False])
+def test_a_moment_is_a_datetime_as_the_project_has_them(settings, use_tz):
+    settings.USE_TZ = use_tz
+    moment = log.moment_of(1_700_000_000.25)
+    assert (moment.timestamp(), moment.tzinfo is not None) == (1_700_000_000.25, use_tz)
