@@ -24,13 +24,14 @@ from eric_sse_django.log.moment import moment_of, position_at
 from eric_sse_django.log.page import Page
 from eric_sse_django.log.ranges import END
 from eric_sse_django.log.read import read, waiting
-from eric_sse_django.log.sequence import head, pending, sequence
+from eric_sse_django.log.sequence import SEQUENCE_BATCH, head, pending, sequence
 from eric_sse_django.log.tail import look, tail
 from eric_sse_django.log.traffic import Traffic, traffic
 from eric_sse_django.log.trim import trim
 
 __all__ = [
     "END",
+    "SEQUENCE_BATCH",
     "Depth",
     "Draft",
     "Glance",

@@ -9,6 +9,7 @@ from django.db import OperationalError, connections
 from eric_sse_django import log, notifier
 from eric_sse_django.backoff import Backoff
 from eric_sse_django.notifier import Notifier
+from eric_sse_django.notifier.notifier import MOST_REST_S
 from tests import databases
 from tests.contract import count
 from tests.database.process import run
@@ -75,8 +76,8 @@ class TestRing:
             lone.ring()
         fake_log.free.set()
         assert lone.flush(PATIENCE_S)
-        # The pass under way, its second look, and one pass for the thousand.
-        assert fake_log.passes <= 3
+        # The pass under way, and one for the thousand.
+        assert fake_log.passes <= 2
 
     def test_flush_returns_when_all_that_was_rung_for_is_sequenced(self, lone, fake_log):
         for _ in range(500):
@@ -111,6 +112,43 @@ class TestRing:
         lone.ring()
         assert lone.flush(PATIENCE_S)
         assert not woken.is_set()
+
+
+class TestRests:
+    def rests(self, lone, fake_log, monkeypatch, rung_during):
+        """Return the rests after passes; `rung_during` tells of each whether it was rung in it."""
+        found = []
+        for is_rung in rung_during:
+
+            def sequence(is_rung=is_rung):
+                lone._asked += is_rung  # by a publisher that goes on
+                return 1
+
+            monkeypatch.setattr(log, "sequence", sequence)
+            lone._answer(lone._asked)
+            found.append(lone._rest_s)
+        return found
+
+    def test_who_goes_on_publishing_shares_passes(self, lone, fake_log, monkeypatch):
+        rests = self.rests(lone, fake_log, monkeypatch, [True] * 40)
+        assert rests == sorted(rests)
+        assert rests[-1] == MOST_REST_S
+
+    def test_the_first_of_some_messages_at_once_make_the_others_wait_no_longer_than_a_pass(
+        self, lone, fake_log, monkeypatch
+    ):
+        [rest_s] = self.rests(lone, fake_log, monkeypatch, [True])
+        assert 0 < rest_s <= MOST_REST_S
+
+    def test_nothing_rests_where_nothing_came_meanwhile(self, lone, fake_log, monkeypatch):
+        assert self.rests(lone, fake_log, monkeypatch, [True, True, False, False])[2:] == [0, 0]
+
+    def test_a_full_batch_is_followed_by_the_next_at_once(self, lone, fake_log, monkeypatch):
+        counts, rings = [log.SEQUENCE_BATCH, log.SEQUENCE_BATCH, 0], []
+        monkeypatch.setattr(log, "sequence", lambda: counts.pop(0))
+        monkeypatch.setattr(lone._layer, "ring", lambda: rings.append(True))
+        lone._answer(1)
+        assert (counts, rings) == ([], [True])  # other processes are told once
 
 
 class TestFailures:
