@@ -49,7 +49,8 @@ class Cursors:
 
     def reached(self, listener: int, position: int) -> None:
         """Note that a listener was served up to a position, and has been seen."""
-        self._reached[listener] = max(position, self._reached.get(listener, 0))
+        if position >= self._reached.get(listener, 0):
+            self._reached[listener] = position
 
     def unwritten(self, listener: int) -> int:
         """Return the position a listener has reached, 0 where the database knew it before."""

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Protocol
 
-from eric_sse_django.entry import Entry
+from eric_sse_django.entry import CONTROLS, Entry
 
 # Characters of one ring: bounds memory where messages are large.
 RING_BYTES = 4_194_304
@@ -18,18 +18,25 @@ class Batch:
     Entries that go out together, oldest first. Shared by all streams that get all of it.
 
     Its bytes are joined once, whoever asks first. `named` tells that each names its channel.
+    `control` is the entry that streams are to obey, where it is one; `perishes_at` the
+    time.time() of the first to expire, None where none does.
     """
 
-    __slots__ = ("_chunk", "_named", "_perishes_at", "entries", "position", "size")
+    __slots__ = (
+        *("_chunk", "_named", "control", "count", "entries", "perishes_at", "position", "size"),
+    )
 
     def __init__(self, entries: Sequence[Entry], named: bool = False) -> None:
         self.entries = entries
+        self.count = len(entries)
+        # One of those comes alone: it is to a listener.
+        self.control = entries[0] if entries[0].type in CONTROLS else None
         self.position = entries[-1].position
         self.size = sum(entry.size for entry in entries)
         self._named = named
         self._chunk: bytes | None = None
         ends = [entry.expires_at for entry in entries if entry.expires_at is not None]
-        self._perishes_at = min(ends) if ends else None
+        self.perishes_at = min(ends) if ends else None
 
     def chunk(self, encode: Callable[[Entry], bytes]) -> bytes:
         """Return its entries' frames in one bytes object, the same one at each call."""
@@ -40,7 +47,7 @@ class Batch:
 
     def fresh(self) -> Batch | None:
         """Return the batch of what has not expired: mostly itself; None for nothing."""
-        if self._perishes_at is None or (now := time.time()) < self._perishes_at:
+        if self.perishes_at is None or (now := time.time()) < self.perishes_at:
             return self
         left = [entry for entry in self.entries if not entry.is_expired(now)]
         return Batch(left, self._named) if left else None

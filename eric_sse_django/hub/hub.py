@@ -55,7 +55,7 @@ class Hub:
         self.timetable = Timetable()
         self.records = Records()
         self.draining = False
-        self._loop = loop
+        self.loop = loop
         self._thread = DatabaseThread("eric-sse-hub")
         self.run = self._thread.run
         self.tail = Tail(self._thread.run_first, self.records.counters)
@@ -146,11 +146,11 @@ class Hub:
 
     def _soon(self, function: Callable[..., None], *args: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has closed
-            self._loop.call_soon_threadsafe(function, *args)
+            self.loop.call_soon_threadsafe(function, *args)
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         # Outside the request's context: asgiref would tie its thread to our task.
-        task = contextvars.Context().run(self._loop.create_task, coroutine)
+        task = contextvars.Context().run(self.loop.create_task, coroutine)
         self._tasks.add(task)  # asyncio itself would let it be collected
         task.add_done_callback(self._tasks.discard)
         return task
@@ -172,7 +172,7 @@ class Hub:
 
     def _on_tick(self) -> None:
         now = time.monotonic()
-        self._tick = self._loop.call_later(TICK_S, self._on_tick)
+        self._tick = self.loop.call_later(TICK_S, self._on_tick)
         self.timetable.tick(now)
         self.tail.feeds.forget_quiet(now)
         self._write_soon()
@@ -232,7 +232,7 @@ class Hub:
     def forget(self) -> None:
         """Have nobody find or call this hub again."""
         self._closed = True
-        hubs.discard(self._loop)
+        hubs.discard(self.loop)
         self.records.retire()
         if self._unsubscribe is not None:
             self._unsubscribe()

@@ -22,7 +22,7 @@ class Buffer:
     def add(self, batch: Batch) -> bool:
         """Add a batch; False when that is too much. One alone always fits: the hub bounds it."""
         self._batches.append(batch)
-        self._messages += len(batch.entries)
+        self._messages += batch.count
         self._bytes += batch.size
         fits = self._messages <= self._most_messages and self._bytes <= self.most_bytes
         return fits or len(self._batches) == 1

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import os
 import socket
+from collections.abc import Awaitable
 from typing import Any
 
 from eric_sse_django import conf
@@ -30,11 +31,19 @@ class Outlet:
         self._gate: Gate | None = None
         self._began = False
 
-    async def write(self, chunk: bytes, more: bool) -> None:
+    def write(self, chunk: bytes, more: bool) -> Awaitable[None]:
         """Send a chunk, and wait until the server can take the next; `more` False ends it."""
+        event = {"type": "http.response.body", "body": chunk, "more_body": more}
+        if more and self._began and self._gate is None:
+            # Without a coroutine in between, for each delivery.
+            sent: Awaitable[None] = self._send(event)
+            return sent
+        return self._write(event, more)
+
+    async def _write(self, event: dict[str, Any], more: bool) -> None:
         if not more:
             self.release()
-        await self._send({"type": "http.response.body", "body": chunk, "more_body": more})
+        await self._send(event)
         if not more:
             return
         if not self._began:

@@ -187,11 +187,9 @@ class Stream(Follower):
         if not batches:
             return self._heartbeat()
         self._marked = self.cursor
-        sent = 0
         for batch in batches:
-            sent += len(batch.entries)
-        self.sent += sent
-        self._hub.records.counters.delivered += sent
+            self.sent += batch.count
+            self._counters.delivered += batch.count
         if len(batches) == 1:
             return batches[0].chunk(encode)
         return b"".join([batch.chunk(encode) for batch in batches])
