@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import sqlite3
 import time
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -55,6 +56,7 @@ def machine() -> dict[str, str]:
         "cores": str(os.cpu_count()),
         "system": platform.platform(),
         "Python": platform.python_version(),
+        "SQLite": sqlite3.sqlite_version,
     }
     for package in PACKAGES:
         try:
