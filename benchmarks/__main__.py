@@ -99,7 +99,7 @@ def _installed(ground: Ground, subjects: list[Subject], results: Results) -> Pyt
 
 def _write(results: Results, scale: Scale, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    plot.draw(results, out)
+    plot.draw(results, out / "results.svg")
     (out / "results.json").write_text(report.as_json(results, scale))
     (out / "results.md").write_text(report.markdown(results, scale))
     print(report.markdown(results, scale))

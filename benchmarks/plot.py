@@ -1,7 +1,8 @@
-"""One picture for each work: its first measure, subject by subject."""
+"""All works in one picture: the first measure of each, subject by subject."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,29 +12,49 @@ from benchmarks.subject import BARE, OURS
 
 COLOURS = {BARE: "#9aa5b1", OURS: "#0b7a75"}
 RIVAL = "#d9a441"
+# Inches: of a panel, of what stands around its bars, and of a bar.
+WIDTH, AROUND, BAR = 7.2, 0.9, 0.3
 
 
-def draw(results: Results, folder: Path) -> list[Path]:
-    """Write a PNG for each work with figures; return their paths, none without matplotlib."""
+def draw(results: Results, path: Path) -> Path | None:
+    """Write an SVG or PNG, by the path's suffix; return its path, None without matplotlib."""
     try:
-        import matplotlib  # noqa: PLC0415 - of the extra `bench`
+        import matplotlib as mpl  # noqa: PLC0415 - of the extra `bench`
     except ImportError:
         results.skip("plots", "matplotlib is not installed: pip install -e '.[bench]'")
-        return []
-    matplotlib.use("Agg")
-    paths = []
-    for work in results.works:
-        rows = [row for row in results.rows(work) if row.measure is work.measures[0]]
-        if rows:
-            paths.append(folder / f"{work.name}.png")
-            _draw(rows, paths[-1])
-    return paths
+        return None
+    mpl.use("Agg")
+    # The same picture has the same bytes, and its text can be searched.
+    mpl.rcParams |= {"svg.hashsalt": "benchmarks", "svg.fonttype": "none", "font.size": 9}
+    from matplotlib import pyplot  # noqa: PLC0415
+
+    panels = [rows for work in results.works if (rows := _first(results, work))]
+    pairs = [panels[index : index + 2] for index in range(0, len(panels), 2)]
+    if not pairs:
+        return None
+    heights = [AROUND + BAR * max(len(rows) for rows in pair) for pair in pairs]
+    figure, grid = pyplot.subplots(
+        *(len(pairs), 2),
+        figsize=(2 * WIDTH, sum(heights)),
+        height_ratios=heights,
+        squeeze=False,
+    )
+    for pair, places in zip(pairs, grid, strict=True):
+        for rows, axes in zip(pair, places, strict=False):
+            _draw(rows, axes)
+        for axes in places[len(pair) :]:
+            axes.set_visible(False)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110, metadata={"Date": None} if path.suffix == ".svg" else None)
+    pyplot.close(figure)
+    return path
 
 
-def _draw(rows: list[Row], path: Path) -> None:
-    from matplotlib import pyplot  # noqa: PLC0415 - as above
+def _first(results: Results, work: Any) -> list[Row]:
+    return [row for row in results.rows(work) if row.measure is work.measures[0]]
 
-    figure, axes = pyplot.subplots(figsize=(8, 0.8 + 0.38 * len(rows)))
+
+def _draw(rows: Sequence[Row], axes: Any) -> None:
     values = [row.figure for row in rows]
     spans = [
         [row.figure - min(row.rounds) for row in rows],
@@ -41,15 +62,13 @@ def _draw(rows: list[Row], path: Path) -> None:
     ]
     colours = [COLOURS.get(row.subject.name, RIVAL) for row in rows]
     labels = [str(row.subject) for row in rows]
-    bars: Any = axes.barh(labels, values, xerr=spans, color=colours, ecolor="#444444")
+    bars = axes.barh(labels, values, xerr=spans, color=colours, ecolor="#444444", height=0.7)
     axes.bar_label(bars, [f"  {_label(row)}" for row in rows], fontsize=8)
     axes.invert_yaxis()
-    axes.margins(x=0.25)
+    axes.margins(x=0.35)
+    axes.set_xlim(left=0)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title(f"{rows[0].work.title}: {rows[0].measure.name}", fontsize=10, loc="left")
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
-    pyplot.close(figure)
+    axes.set_title(f"{rows[0].work.title}: {rows[0].measure.name}", fontsize=9, loc="left")
 
 
 def _label(row: Row) -> str:
