@@ -34,7 +34,7 @@ class StreamConsumer(EventConsumer):
         return await stream.open()
 
     def write(self, served: Stream, outlet: Outlet) -> Awaitable[None]:
-        return served.serve(outlet.write, self._encode)
+        return served.serve(outlet.write, self._encode, outlet.write_at_once)
 
     def clean_up(self, served: Stream) -> None:
         served.close()

@@ -67,7 +67,7 @@ class Subscriber(Protocol):
     @property
     def parts(self) -> Sequence[Addressee]: ...
 
-    def push(self, batch: Batch) -> None: ...
+    def push(self, batch: Batch, alone: bool) -> None: ...
 
     def fall_back(self) -> None: ...
 
@@ -131,26 +131,31 @@ class Feed:
         self._keep(entries)
         if not self.streams:
             return
+        hands = [(run, streams) for run, streams in self._shares(entries) if run]
+        for run, streams in hands:
+            batch = Batch(run, self.named)
+            # Who gets a batch at once may leave.
+            for stream in tuple(streams):
+                stream.push(batch, len(hands) == 1)
+
+    def _shares(
+        self, entries: Iterable[Entry]
+    ) -> Iterable[tuple[list[Entry], Collection[Subscriber]]]:
+        """Yield runs of entries that go to the same streams, in their order; some are empty."""
         run: list[Entry] = []
         for entry in entries:
             if entry.is_broadcast:
                 run.append(entry)
             elif recipients := self._recipients(entry):
-                self._hand(run, self.streams)
+                yield run, self.streams
                 run = []
-                self._hand([entry], recipients)
-        self._hand(run, self.streams)
+                yield [entry], recipients
+        yield run, self.streams
 
     def _recipients(self, entry: Entry) -> Collection[Subscriber]:
         if entry.listener is not None:
             return self._by_listener.get(entry.listener, ())
         return self._by_owner.get((entry.channel, entry.owner), ())
-
-    def _hand(self, entries: list[Entry], streams: Iterable[Subscriber]) -> None:
-        if entries:
-            batch = Batch(entries, self.named)
-            for stream in streams:
-                stream.push(batch)
 
     def _keep(self, entries: list[Entry]) -> None:
         self._ring.extend(entries)

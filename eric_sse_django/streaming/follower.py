@@ -84,11 +84,17 @@ class Follower:
 
     # What the hub calls ---------------------------------------------------------
 
-    def push(self, batch: Batch) -> None:
-        """Take what comes next; beyond the bounds, drop it all and read the log again."""
+    def push(self, batch: Batch, alone: bool) -> None:
+        """
+        Take what comes next; beyond the bounds, drop it all and read the log again.
+
+        `alone` tells that nothing follows it at once, which would better go out with it.
+        """
         if batch.control is not None:
             self._obey(batch.control)
         elif not (self.behind or self._last or self.reason):
+            if alone and self._is_waiting() and self._write_at_once(batch):
+                return
             if not self._buffer.add(batch):
                 self._counters.lagging += 1
                 self.fall_back()
@@ -225,6 +231,15 @@ class Follower:
         finally:
             self._waiter = None
             task.cancel()
+
+    def _is_waiting(self) -> bool:
+        """Whether all that came is written, and the reader waits for the next."""
+        waits = self._waiter is not None and not self._waiter.done()
+        return waits and not self._buffer and not self._beat
+
+    def _write_at_once(self, batch: Batch) -> bool:
+        """Write what the reader waits for without waking it, where that is possible."""
+        return False
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

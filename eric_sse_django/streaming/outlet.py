@@ -29,7 +29,7 @@ class Outlet:
         self._send = send
         self._server_send = _unwrapped(send)
         self._gate: Gate | None = None
-        self._began = False
+        self._began = self._is_plain = False
 
     def write(self, chunk: bytes, more: bool) -> Awaitable[None]:
         """Send a chunk, and wait until the server can take the next; `more` False ends it."""
@@ -40,16 +40,44 @@ class Outlet:
             return sent
         return self._write(event, more)
 
+    def write_at_once(self, chunk: bytes) -> bool | None:
+        """
+        Send a chunk without waiting, in whatever task, and return True.
+
+        False, and nothing sent, where the server would wait now; None where it is never so:
+        only of Daphne's and uvicorn's own send() is it known that no task is needed.
+        hypercorn's and a middleware's may ask in which they run.
+        """
+        if not self._is_plain:
+            return None
+        if self._gate is not None and self._gate.shut is not None:
+            return False
+        event = {"type": "http.response.body", "body": chunk, "more_body": True}
+        sending = self._send(event)
+        try:
+            sending.send(None)
+        except StopIteration:
+            return True
+        # uvicorn waits for its client before it writes, not after.
+        sending.close()
+        return False
+
     async def _write(self, event: dict[str, Any], more: bool) -> None:
         if not more:
             self.release()
+        else:
+            await self._opened()  # what was written at once may have filled it
         await self._send(event)
         if not more:
             return
         if not self._began:
             self._began = True
             self._gate = _gate_of(self._server_send)
+            self._is_plain = self._send is self._server_send and _is_plain(self._send)
             self._limit_silence()
+        await self._opened()
+
+    async def _opened(self) -> None:
         if self._gate is not None and self._gate.shut is not None:
             await self._gate.shut
 
@@ -71,6 +99,7 @@ class Outlet:
 
     def release(self) -> None:
         """Let go of the server's objects. May be called twice."""
+        self._is_plain = False
         if self._gate is not None:
             self._gate.release()
             self._gate = None
@@ -129,6 +158,12 @@ def _daphne_request(send: Any) -> Any:
     """Return Daphne's request: send is functools.partial(server.handle_reply, request)."""
     request = next(iter(getattr(send, "args", ())), None)
     return request if hasattr(request, "registerProducer") else None
+
+
+def _is_plain(send: Any) -> bool:
+    """Whether it is Daphne's or uvicorn's send(), which wait at most for a client that is slow."""
+    owner = _daphne_request(send) or getattr(send, "__self__", None)
+    return type(owner).__module__.partition(".")[0] in ("daphne", "uvicorn")
 
 
 def _gate_of(send: Any) -> Gate | None:

@@ -1,28 +1,20 @@
-"""One stream: how a follower's messages reach its reader, until one of them ends it."""
+"""One stream: where it begins, what ends it, and what it leaves to its listeners' cursors."""
 
 from __future__ import annotations
 
-import asyncio
-import random
-import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, Sequence
 
 from django.db import Error as DatabaseError
 
-from eric_sse_django import conf, log, wire
+from eric_sse_django import log
 from eric_sse_django.entry import Entry
-from eric_sse_django.hub import Batch, Hub
+from eric_sse_django.hub import Hub
 from eric_sse_django.models import Listener
-from eric_sse_django.streaming.clock import Clock
-from eric_sse_django.streaming.follower import Follower
 from eric_sse_django.streaming.part import Part
-
-Encode = Callable[[Entry], bytes]
-Write = Callable[[bytes, bool], Awaitable[None]]
+from eric_sse_django.streaming.writer import Writer
 
 
-class Stream(Follower):
+class Stream(Writer):
     """
     One reader of a channel, or of several: a listener's, or a watcher's.
 
@@ -47,15 +39,10 @@ class Stream(Follower):
 
         `subjects` are those whose revocation ends it, beside its listeners and their owners.
         """
-        super().__init__(hub, parts, last_event_id)
+        super().__init__(hub, parts, last_event_id, ends_at)
         self.due_at = 0.0
-        self.was_cut = False
-        self.sent = 0
         self._as_of = as_of
         self._subjects = subjects
-        self._marked = 0
-        self._clock = Clock(ends_at)
-        self._writer: asyncio.Task[Any] | None = None
 
     # Its beginning and its end ----------------------------------------------------
 
@@ -119,13 +106,6 @@ class Stream(Follower):
         self._hub.detach(self)
         self._buffer.clear()
 
-    def abort(self, reason: str) -> None:
-        """Have it end also amid a write that does not return."""
-        self.end(reason)
-        if self._clock.is_writing and self._writer is not None and not self.was_cut:
-            self.was_cut = True
-            self._writer.cancel()
-
     def on_tick(self, now: float) -> float:
         """
         End it when it is old or stuck in a write; have a heartbeat sent when it was silent.
@@ -142,66 +122,6 @@ class Stream(Follower):
             self._wake()
         return 0.0 if self.reason is not None else clock.due_at(now)
 
-    # As bytes -----------------------------------------------------------------------
-
-    async def serve(self, write: Write, encode: Encode) -> None:
-        """
-        Write opening, frames, heartbeats and farewell until it ends.
-
-        `write(chunk, more)` returns when the next chunk may come, and is cancelled when it
-        takes too long or the client leaves: `was_cut` then tells that the end was not written.
-        """
-        self._writer = asyncio.current_task()
-        try:
-            await self._write_all(write, encode)
-        except asyncio.CancelledError:
-            if not self.was_cut or _cancelled_by_others(self._writer):
-                raise
-        finally:
-            self._writer = None
-
-    async def _write_all(self, write: Write, encode: Encode) -> None:
-        retry_ms: int = conf.get("RETRY_MS")
-        self._clock.writes()
-        await write(wire.opening(int(retry_ms * random.uniform(1, 1.5)), self.cursor), True)
-        self._clock.wrote()
-        while (batches := await self._next()) is not None:
-            self._clock.writes()
-            await write(self._bytes(batches, encode), True)
-            self._served()
-        if self.reason != "client left":
-            self._clock.writes()
-            await self._take_leave(write)
-            self._clock.wrote()
-
-    async def _take_leave(self, write: Write) -> None:
-        """Write the last chunk: when to come back, at random, so that no herd does."""
-        retry_ms: int = conf.get("RETRY_MS")
-        if self._hub.draining:
-            retry_ms = 1_000 + int(random.random() * 1_000 * conf.get("DRAIN_S"))
-        elif self.reason in ("age", "stopped", "sent away", "revoked"):
-            retry_ms = int(retry_ms * random.uniform(0.1, 1))
-        await write(wire.farewell(retry_ms), False)
-
-    def _bytes(self, batches: list[Batch], encode: Encode) -> bytes:
-        if not batches:
-            return self._heartbeat()
-        self._marked = self.cursor
-        for batch in batches:
-            self.sent += batch.count
-            self._counters.delivered += batch.count
-        if len(batches) == 1:
-            return batches[0].chunk(encode)
-        return b"".join([batch.chunk(encode) for batch in batches])
-
-    def _heartbeat(self) -> bytes:
-        """Return a comment, or the log's position where the client's id has left the ring."""
-        tail = self._hub.tail
-        if self.behind or self._buffer or self._marked >= self._feed().floor:
-            return wire.HEARTBEAT
-        self.cursor = self._marked = tail.position
-        return wire.mark(tail.position)
-
     # As entries ---------------------------------------------------------------------
 
     async def entries(self) -> AsyncGenerator[Entry, None]:
@@ -217,17 +137,6 @@ class Stream(Follower):
 
     # Its cursor ---------------------------------------------------------------------
 
-    def _served(self) -> None:
-        self._beat = False
-        self._clock.wrote()
-        self._serve(self.cursor)
-
-    def _serve(self, position: int) -> None:
-        for part in self.parts:
-            if part.listener is not None and position > part.stored and not part.by_client:
-                part.stored = position
-                self._hub.reached(part.listener, position)
-
     def _note(self, acknowledged: bool) -> None:
         """Note that the listeners were seen, and what a client has told that it has."""
         for part in self.parts:
@@ -239,10 +148,3 @@ class Stream(Follower):
 def _all_run(listeners: Sequence[int]) -> bool:
     rows = Listener.objects.using(log.database()).filter(pk__in=listeners, running=True)
     return rows.count() == len(listeners)
-
-
-def _cancelled_by_others(task: asyncio.Task[Any] | None) -> bool:
-    """Take back one cancel() of a task's; return whether there was another."""
-    if task is None or sys.version_info < (3, 11):
-        return False
-    return task.uncancel() > 0

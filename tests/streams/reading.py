@@ -25,6 +25,9 @@ class Reader:
     An async context manager. While `open` is cleared, no write returns.
     """
 
+    # As uvicorn and Daphne can, and others cannot.
+    writes_at_once = True
+
     def __init__(self, stream: Stream, channel: DatabaseChannel) -> None:
         self.stream = stream
         self.chunks: list[bytes] = []
@@ -41,7 +44,7 @@ class Reader:
         try:
             async with self.stream:
                 self._entered.set()
-                await self.stream.serve(self._write, self._encode)
+                await self.stream.serve(self._write, self._encode, self._write_at_once)
         finally:
             self._entered.set()
             self._changed.set()
@@ -52,6 +55,14 @@ class Reader:
         self.complete = not more
         self._changed.set()
         await self.open.wait()
+
+    def _write_at_once(self, chunk: bytes) -> bool:
+        if not self.writes_at_once or not self.open.is_set():
+            return False
+        self.chunks.append(chunk)
+        self.events += self.reader.feed(chunk)
+        self._changed.set()
+        return True
 
     async def __aenter__(self) -> Reader:
         self.task = asyncio.create_task(self._serve())

@@ -21,10 +21,12 @@ class Listening:
         self.parts = [SimpleNamespace(channel=1, listener=listener, owner=owner)]
         self.batches = []
         self.falls = 0
+        self.alone = []
         feed.add(self)
 
-    def push(self, batch):
+    def push(self, batch, alone):
         self.batches.append(batch)
+        self.alone.append(alone)
 
     def fall_back(self):
         self.falls += 1
@@ -49,6 +51,17 @@ def test_broadcasts_are_joined_once_and_all_get_the_same_bytes():
     assert chunks[0] == b"1;2;"
     assert chunks[0] is chunks[1]
     assert encoded == [1, 2]
+
+
+def test_what_is_followed_by_more_is_not_alone():
+    # Written by itself each would be a write of its own.
+    feed = Feed((1,), 0, 10)
+    one = Listening(feed, 1)
+    feed.take([entry(1), entry(2)])
+    feed.take([entry(3), entry(4, listener=1), entry(5)])
+    feed.take([entry(6, listener=1), entry(7, listener=9)])
+    assert one.positions == [1, 2, 3, 4, 5, 6]
+    assert one.alone == [True, False, False, False, True]
 
 
 def test_a_dispatch_goes_to_its_listener_and_an_owners_to_all_of_the_owners():

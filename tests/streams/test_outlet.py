@@ -48,12 +48,80 @@ async def test_daphne_waits_while_the_client_takes_no_more():
     second = asyncio.create_task(outlet.write(b"2", True))
     for _ in range(3):
         await asyncio.sleep(0)
-    assert request.written == [b"1", b"2"]
+    assert request.written == [b"1"]
     assert not second.done()
     request.producer.resumeProducing()
     await asyncio.wait_for(second, 1)
     await outlet.write(b"", False)
+    assert request.written == [b"1", b"2", b""]
     assert request.producer is None
+
+
+class DaphneRequest(TwistedRequest):
+    """As the server's own class: the outlet knows it by its module."""
+
+
+class UvicornCycle:
+    """uvicorn's send(), as the outlet knows it: it waits before it writes, if at all."""
+
+    def __init__(self):
+        self.written = []
+        self.writable = asyncio.Event()
+        self.writable.set()
+
+    async def send(self, message):
+        await self.writable.wait()
+        self.written.append(message["body"])
+
+
+DaphneRequest.__module__ = "daphne.http_protocol"
+UvicornCycle.__module__ = "uvicorn.protocols.http.httptools_impl"
+
+
+async def test_daphne_is_written_to_at_once_unless_its_client_takes_no_more():
+    request = DaphneRequest()
+    outlet = Outlet(partial(handle_reply, request))
+    await outlet.write(b"1", True)
+    assert outlet.write_at_once(b"2") is True
+    request.producer.pauseProducing()
+    assert outlet.write_at_once(b"3") is False
+    request.producer.resumeProducing()
+    assert outlet.write_at_once(b"3") is True
+    assert request.written == [b"1", b"2", b"3"]
+
+
+async def test_uvicorn_is_written_to_at_once_unless_its_client_takes_no_more():
+    cycle = UvicornCycle()
+    outlet = Outlet(cycle.send)
+    await outlet.write(b"1", True)
+    assert outlet.write_at_once(b"2") is True
+    cycle.writable.clear()
+    assert outlet.write_at_once(b"3") is False
+    cycle.writable.set()
+    await outlet.write(b"3", True)
+    assert cycle.written == [b"1", b"2", b"3"]
+
+
+async def test_nothing_is_written_at_once_before_the_first_bytes_or_after_the_last():
+    cycle = UvicornCycle()
+    outlet = Outlet(cycle.send)
+    assert outlet.write_at_once(b"1") is None
+    await outlet.write(b"1", True)
+    await outlet.write(b"2", False)
+    assert outlet.write_at_once(b"3") is None
+    assert cycle.written == [b"1", b"2"]
+
+
+async def test_nothing_is_written_at_once_through_a_middleware_or_to_another_server():
+    cycle = UvicornCycle()
+
+    async def send(message):  # a middleware's, or another server's
+        await cycle.send(message)
+
+    outlet = Outlet(send)
+    await outlet.write(b"1", True)
+    assert outlet.write_at_once(b"2") is None
+    assert cycle.written == [b"1"]
 
 
 async def test_nobody_waits_for_a_connection_that_is_gone():

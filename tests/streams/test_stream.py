@@ -17,6 +17,14 @@ from eric_sse_django.models import Listener, QueuedMessage
 from eric_sse_django.streaming import Part, Stream
 from eric_sse_django.streaming import follower as follower_module
 from tests.databases import on
+from tests.streams.reading import Reader
+
+
+@pytest.fixture(autouse=True, params=[True, False], ids=["at once", "by a task"])
+def writes_at_once(request, monkeypatch):
+    """What is live is written out of the hub's call, or by the stream's own task."""
+    monkeypatch.setattr(Reader, "writes_at_once", request.param)
+
 
 # Where it starts -------------------------------------------------------------------
 
@@ -474,6 +482,50 @@ async def test_what_a_failing_adapt_could_not_send_is_there_again(site):
             await stream.serve(write, encode)
     again = await site.read(listener)
     assert await again.count(1) == ["1"]
+
+
+async def test_a_write_at_once_that_fails_ends_its_stream_and_no_other(site):
+    listener, other = await site.listener(), await site.listener()
+    beside = await site.read(other)
+    begun = asyncio.Event()
+
+    async def write(chunk, more):
+        begun.set()
+
+    def write_at_once(chunk):
+        raise ConnectionResetError
+
+    async with Stream(site.hub, [Part(site.channel.row, listener)]) as stream:
+        serving = asyncio.ensure_future(
+            stream.serve(write, site.channel.encode, write_at_once),
+        )
+        await begun.wait()
+        await site.publish(1)
+        assert await beside.count(1) == ["1"]
+        with pytest.raises(ConnectionResetError):
+            await asyncio.wait_for(serving, 5)
+    again = await site.read(listener)
+    assert await again.count(1) == ["1"]
+
+
+async def test_where_nothing_is_ever_written_at_once_that_is_tried_once(site):
+    tried, chunks = [], []
+
+    async def write(chunk, more):
+        chunks.append(chunk)
+
+    async with Stream(site.hub, [Part(site.channel.row, None)]) as stream:
+        serving = asyncio.ensure_future(
+            stream.serve(write, site.channel.encode, tried.append),
+        )
+        beside = await site.read()
+        for number in (1, 2, 3):
+            await site.publish(number)
+            await beside.count(number)
+        stream.end("test")
+        await serving
+    assert len(tried) == 1
+    assert b"".join(chunks).count(b"data:") == 3
 
 
 async def test_entries_do_not_turn_idle_waiting_into_work(site, settings, fast_ticks):

@@ -15,6 +15,7 @@ from hypothesis.stateful import (
 from tests.streams.promises.model import Listening, Published
 from tests.streams.promises.serving import Client, beat
 from tests.streams.promises.world import CHANNELS, Other, World
+from tests.streams.reading import Reader
 
 MOST_LISTENERS = 4
 
@@ -36,17 +37,20 @@ class Promises(RuleBasedStateMachine):
         ring=st.sampled_from([0, 2, 500]),
         rows=st.sampled_from([1, 2, 1_000]),
         cap=st.sampled_from([None, None, 3]),
+        at_once=st.booleans(),
         listeners=st.lists(
             st.tuples(st.sampled_from(CHANNELS), owners, st.booleans()), min_size=1, max_size=3
         ),
     )
-    def begin(self, buffer, ring, rows, cap, listeners):
+    def begin(self, buffer, ring, rows, cap, at_once, listeners):
         self.configure(buffer, ring, rows, cap)
+        Reader.writes_at_once = at_once
         self.world = World(self.steps, cap)
         for listener in listeners:
             self.world.add_listener(*listener)
 
     def teardown(self):
+        Reader.writes_at_once = True
         world = getattr(self, "world", None)
         if world is None:
             return

@@ -1,0 +1,157 @@
+"""How what a follower gets is written: at once where nothing waits, else by its reader's task."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from eric_sse_django import conf, wire
+from eric_sse_django.entry import Entry
+from eric_sse_django.hub import Batch, Hub
+from eric_sse_django.streaming.clock import Clock
+from eric_sse_django.streaming.follower import Follower
+from eric_sse_django.streaming.part import Part
+
+Encode = Callable[[Entry], bytes]
+Write = Callable[[bytes, bool], Awaitable[None]]
+# Returns whether it did; None where it never can.
+WriteAtOnce = Callable[[bytes], "bool | None"]
+
+
+class Writer(Follower):
+    """
+    A follower that writes what it gets, as bytes.
+
+    `sent` counts the messages; `was_cut` tells that its last write was not done.
+    """
+
+    def __init__(
+        self, hub: Hub, parts: Sequence[Part], last_event_id: int | None, ends_at: float | None
+    ) -> None:
+        super().__init__(hub, parts, last_event_id)
+        self.was_cut = False
+        self.sent = 0
+        self._marked = 0
+        self._clock = Clock(ends_at)
+        self._writer: asyncio.Task[Any] | None = None
+        self._at_once: tuple[WriteAtOnce, Encode] | None = None
+
+    def abort(self, reason: str) -> None:
+        """Have it end also amid a write that does not return."""
+        self.end(reason)
+        if self._clock.is_writing and self._writer is not None and not self.was_cut:
+            self.was_cut = True
+            self._writer.cancel()
+
+    async def serve(
+        self, write: Write, encode: Encode, write_at_once: WriteAtOnce | None = None
+    ) -> None:
+        """
+        Write opening, frames, heartbeats and farewell until it ends.
+
+        Where nothing waits, `write_at_once(chunk)` is tried first.
+
+        `write(chunk, more)` returns when the next chunk may come, and is cancelled when it
+        takes too long or the client leaves: `was_cut` then tells that the end was not written.
+        """
+        self._writer = asyncio.current_task()
+        if write_at_once is not None:
+            self._at_once = write_at_once, encode
+        try:
+            await self._write_all(write, encode)
+        except asyncio.CancelledError:
+            if not self.was_cut or _cancelled_by_others(self._writer):
+                raise
+        finally:
+            self._writer = self._at_once = None
+
+    def _write_at_once(self, batch: Batch) -> bool:
+        """
+        Write a batch out of the hub's own call: no task is woken, no future made.
+
+        Of 1,000 streams each delivery takes 1.3 µs beside the server's part, and not 3.2.
+        """
+        if self._at_once is None or batch.perishes_at is not None:
+            return False
+        write, encode = self._at_once
+        try:
+            written = write(batch.chunk(encode))
+        except Exception as error:  # noqa: BLE001 - it is raised where writes are awaited
+            if self._waiter is not None:
+                self._waiter.set_exception(error)
+            return True
+        if written is None:
+            self._at_once = None
+        if not written:
+            return False
+        self._clock.writes()
+        self.cursor = self._marked = batch.position
+        self._count(batch)
+        self._served()
+        return True
+
+    async def _write_all(self, write: Write, encode: Encode) -> None:
+        retry_ms: int = conf.get("RETRY_MS")
+        self._clock.writes()
+        await write(wire.opening(int(retry_ms * random.uniform(1, 1.5)), self.cursor), True)
+        self._clock.wrote()
+        while (batches := await self._next()) is not None:
+            self._clock.writes()
+            await write(self._bytes(batches, encode), True)
+            self._served()
+        if self.reason != "client left":
+            self._clock.writes()
+            await self._take_leave(write)
+            self._clock.wrote()
+
+    async def _take_leave(self, write: Write) -> None:
+        """Write the last chunk: when to come back, at random, so that no herd does."""
+        retry_ms: int = conf.get("RETRY_MS")
+        if self._hub.draining:
+            retry_ms = 1_000 + int(random.random() * 1_000 * conf.get("DRAIN_S"))
+        elif self.reason in ("age", "stopped", "sent away", "revoked"):
+            retry_ms = int(retry_ms * random.uniform(0.1, 1))
+        await write(wire.farewell(retry_ms), False)
+
+    def _bytes(self, batches: list[Batch], encode: Encode) -> bytes:
+        if not batches:
+            return self._heartbeat()
+        self._marked = self.cursor
+        for batch in batches:
+            self._count(batch)
+        if len(batches) == 1:
+            return batches[0].chunk(encode)
+        return b"".join([batch.chunk(encode) for batch in batches])
+
+    def _heartbeat(self) -> bytes:
+        """Return a comment, or the log's position where the client's id has left the ring."""
+        tail = self._hub.tail
+        if self.behind or self._buffer or self._marked >= self._feed().floor:
+            return wire.HEARTBEAT
+        self.cursor = self._marked = tail.position
+        return wire.mark(tail.position)
+
+    def _count(self, batch: Batch) -> None:
+        self.sent += batch.count
+        self._counters.delivered += batch.count
+
+    def _served(self) -> None:
+        self._beat = False
+        self._clock.wrote()
+        self._serve(self.cursor)
+
+    def _serve(self, position: int) -> None:
+        for part in self.parts:
+            if part.listener is not None and position > part.stored and not part.by_client:
+                part.stored = position
+                self._hub.reached(part.listener, position)
+
+
+def _cancelled_by_others(task: asyncio.Task[Any] | None) -> bool:
+    """Take back one cancel() of a task's; return whether there was another."""
+    if task is None or sys.version_info < (3, 11):
+        return False
+    return task.uncancel() > 0
