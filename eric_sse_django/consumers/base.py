@@ -14,7 +14,7 @@ from django.db import Error as DatabaseError
 
 from eric_sse_django import conf, drain, wire
 from eric_sse_django.consumers import limits, origin
-from eric_sse_django.consumers.refused import Refused, check
+from eric_sse_django.consumers.refused import Refused, check, check_size
 from eric_sse_django.consumers.request import Ids, StreamRequest
 from eric_sse_django.hub import Hub, totals
 from eric_sse_django.streaming import Outlet
@@ -106,6 +106,7 @@ class EventConsumer(AsyncHttpConsumer):
     async def _let_in(self, seat: limits.Seat) -> Any:
         """Return what is to be served, open; None where the request was answered."""
         try:
+            check_size(self.request)
             self._cors = origin.check_origin(self.scope)
             check(self.request)
             if self.is_limited:

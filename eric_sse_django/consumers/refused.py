@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from eric_sse_django.consumers.request import StreamRequest
 
 METHODS = b"GET, HEAD, OPTIONS"
+# Bytes of path, query and headers, as h11 allows; httptools, uvicorn's faster parser, allows
+# any number, and a stream would keep them as long as it is open.
+MAX_HEAD_BYTES = 65_536
 
 
 class Refused(Exception):
@@ -19,6 +22,12 @@ class Refused(Exception):
         self.status = status
         self.text = text
         self.headers = list(headers)
+
+
+def check_size(request: StreamRequest) -> None:
+    """Raise Refused for a request whose head is larger than most servers take."""
+    if request.head_bytes() > MAX_HEAD_BYTES:
+        raise Refused(431, f"Path and headers take more than {MAX_HEAD_BYTES} bytes.\n")
 
 
 def check(request: StreamRequest) -> None:

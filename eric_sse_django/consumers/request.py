@@ -85,6 +85,11 @@ class StreamRequest:
                 return sign * int(digits) if len(digits) <= POSITION_DIGITS else sign * 2**63
         return None
 
+    def head_bytes(self) -> int:
+        """Return the bytes of its path, query and headers."""
+        lines = sum(len(name) + len(value) for name, value in self._scope["headers"])
+        return lines + len(self._scope["path"]) + len(self._scope.get("query_string", b""))
+
     def query(self, name: str) -> list[str]:
         text = self._scope.get("query_string", b"").decode("ascii", "replace")
         return parse_qs(text, keep_blank_values=True).get(name, [])
