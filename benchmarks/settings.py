@@ -20,7 +20,7 @@ ERIC_SSE = json.loads(os.environ.get("ERIC_SSE_BENCH_SETTINGS", "{}"))
 if "ERIC_SSE_BENCH_REDIS" in os.environ:  # a port: wakes between processes
     CHANNEL_LAYERS = {
         "default": {
-            "BACKEND": "channels_redis.core.RedisChannelLayer",
+            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
             "CONFIG": {"hosts": [("127.0.0.1", int(os.environ["ERIC_SSE_BENCH_REDIS"]))]},
         }
     }
