@@ -28,7 +28,8 @@ def draw(results: Results, path: Path) -> Path | None:
     mpl.rcParams |= {"svg.hashsalt": "benchmarks", "svg.fonttype": "none", "font.size": 9}
     from matplotlib import pyplot  # noqa: PLC0415
 
-    panels = [rows for work in results.works if (rows := _first(results, work))]
+    # A bar alone compares nothing.
+    panels = [rows for work in results.works if len(rows := _first(results, work)) > 1]
     pairs = [panels[index : index + 2] for index in range(0, len(panels), 2)]
     if not pairs:
         return None
