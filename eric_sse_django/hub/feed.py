@@ -132,11 +132,12 @@ class Feed:
         if not self.streams:
             return
         hands = [(run, streams) for run, streams in self._shares(entries) if run]
+        alone = len(hands) == 1
         for run, streams in hands:
             batch = Batch(run, self.named)
             # Who gets a batch at once may leave.
             for stream in tuple(streams):
-                stream.push(batch, len(hands) == 1)
+                stream.push(batch, alone)
 
     def _shares(
         self, entries: Iterable[Entry]
