@@ -29,4 +29,6 @@ def entry() -> dict[str, Any]:
         "PORT": parts.port,
         "USER": parts.username,
         "NAME": parts.path.strip("/"),
+        # As docs/deployment.md recommends, for all subjects and the bare INSERT beside them.
+        "OPTIONS": {"server_side_binding": True, "prepare_threshold": 5},
     }

@@ -80,7 +80,11 @@ def all_entries() -> dict[str, dict[str, Any]]:
 def entry_from_address(address: str) -> dict[str, Any]:
     """Return the entry for "sqlite::path", "postgres:port:name" or "mariadb:port:name"."""
     name, port, where = address.split(":", 2)
-    return entry(name, where, port)
+    found = entry(name, where, port)
+    if name == "postgres":
+        # As docs/deployment.md recommends; pytest's own connections have Django's defaults.
+        found["OPTIONS"] = {"server_side_binding": True, "prepare_threshold": 5}
+    return found
 
 
 def address(alias: str) -> str:

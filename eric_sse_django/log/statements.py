@@ -18,7 +18,12 @@ from eric_sse_django.models import LogHead, QueuedMessage
 
 @dataclass(frozen=True)
 class Statements:
-    """Of one database. `{}` in `give` is the place of the ids; `lock` reads the head last."""
+    """
+    Of one database. `{}` in `give` is the place of the ids; `lock` reads the head last.
+
+    `at_once` is all but `head` in one call, for a database that takes several statements in
+    one, else "".
+    """
 
     waits: str
     head: str
@@ -26,6 +31,7 @@ class Statements:
     pending: str
     give: str
     move: str
+    at_once: str
 
 
 @lru_cache
@@ -45,7 +51,39 @@ def statements(using: str, most: int) -> Statements:
         ),
         give=f"UPDATE {log} SET position = id + %s WHERE id IN ({{}})",
         move=f"UPDATE {heads} SET position = %s {one}",
+        at_once=_at_once(using, log, heads, most),
     )
+
+
+def _at_once(using: str, log: str, heads: str, most: int) -> str:
+    """
+    Return what locks the head if something waits, and, if it did, gives the positions.
+
+    Two statements, so that the second sees what was committed before the first had the lock.
+    Whether that locked is told by the transaction's number, which comes with its first lock
+    or write: a transaction that has locked nothing also has nothing to sync. An array of the
+    ids, for where statistics say that many wait, a join with them reads the whole table.
+    """
+    if connections[using].vendor != "postgresql":
+        return ""
+    order = ", ".join(while_pending())
+    one = f"id = {LogHead.THE_ONE}"
+    return f"""
+        SELECT 1 FROM {heads} WHERE {one}
+        AND EXISTS(SELECT 1 FROM {log} WHERE position IS NULL) FOR NO KEY UPDATE;
+        WITH pending AS (
+            SELECT id FROM {log}
+            WHERE position IS NULL AND pg_current_xact_id_if_assigned() IS NOT NULL
+            ORDER BY {order} LIMIT {most}
+        ),
+        moved AS (
+            UPDATE {heads} SET position = position + 1 - first + last
+            FROM (SELECT MIN(id) AS first, MAX(id) AS last FROM pending) AS ends
+            WHERE {one} AND first IS NOT NULL RETURNING position - last AS by
+        )
+        UPDATE {log} SET position = id + by FROM moved
+        WHERE id = ANY(ARRAY(SELECT id FROM pending))
+    """
 
 
 def _lock(using: str, heads: str, one: str) -> tuple[str, ...]:

@@ -10,7 +10,8 @@ from django.db import connections
 from eric_sse_django.entry import Entry
 from eric_sse_django.log.alias import database
 from eric_sse_django.log.entries import columns, entries, table
-from eric_sse_django.log.sequence import head
+from eric_sse_django.log.sequence import SEQUENCE_BATCH, head
+from eric_sse_django.log.statements import statements
 
 
 def tail(after: int, upto: int, channels: Iterable[int] | None, limit: int) -> list[Entry]:
@@ -20,26 +21,55 @@ def tail(after: int, upto: int, channels: Iterable[int] | None, limit: int) -> l
     Also those that are expired, until they are removed: ask is_expired() when one goes out.
     """
     using = database()
-    among = "" if channels is None else f"AND channel_id IN ({_keys(channels)}) "
     with connections[using].cursor() as cursor:
-        cursor.execute(_select(using).format(among=among), [after, upto, limit])
+        cursor.execute(_tail(using).format(among=_among(channels)), [after, upto, limit])
         rows = cursor.fetchall()
     return entries(using, rows)
 
 
 def look(after: int, channels: Iterable[int] | None, limit: int) -> tuple[int, bool, list[Entry]]:
     """Return what head() does, and the tail() up to there: one call of the hub's thread."""
+    if connections[database()].vendor == "postgresql":
+        return _look_at_once(after, channels, limit)
     upto, waits = head()
     return upto, waits, tail(after, upto, channels, limit) if after < upto else []
 
 
-def _keys(channels: Iterable[int]) -> str:
-    return ",".join(map(str, map(int, channels))) or "NULL"
+def _look_at_once(
+    after: int, channels: Iterable[int] | None, limit: int
+) -> tuple[int, bool, list[Entry]]:
+    # A call more took 0.4 ms of the 4.5 that a message has on its way through idle servers.
+    using = database()
+    with connections[using].cursor() as cursor:
+        cursor.execute(_look(using).format(among=_among(channels)), [after, limit])
+        rows = cursor.fetchall()
+    if not rows:  # the head is lost: see sequence()
+        return (*head(), [])
+    first, *_, upto, waits = rows[0]
+    found = [] if first is None else sorted(row[:-2] for row in rows)  # a join owes no order
+    return upto, waits, entries(using, found)
+
+
+def _among(channels: Iterable[int] | None) -> str:
+    if channels is None:
+        return ""
+    keys = ",".join(map(str, map(int, channels))) or "NULL"
+    return f"AND channel_id IN ({keys})"
 
 
 @lru_cache
-def _select(using: str) -> str:
+def _tail(using: str, bound: str = "AND position <= %s") -> str:
     return (
         f"SELECT {columns(using)} FROM {table(using)} "
-        "WHERE position > %s AND position <= %s {among}ORDER BY position LIMIT %s"
+        f"WHERE position > %s {bound} {{among}} ORDER BY position LIMIT %s"
+    )
+
+
+@lru_cache
+def _look(using: str) -> str:
+    # One statement sees no position beyond the head; to say so hid from the planner how few
+    # rows there are.
+    return (
+        f"SELECT new.*, head.* FROM ({statements(using, SEQUENCE_BATCH).head}) AS head "
+        f"LEFT JOIN ({_tail(using, bound='')}) AS new ON TRUE"
     )

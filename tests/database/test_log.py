@@ -78,7 +78,9 @@ class TestSequence:
         assert log.head() == (positions[-1], False)
 
     def test_nothing_pending_is_nothing_to_do(self, database, django_assert_num_queries):
-        with django_assert_num_queries(1, connection=connections[database]):
+        # PostgreSQL finds nothing without a head too, and is asked which it was.
+        queries = 2 if database == "postgres" else 1
+        with django_assert_num_queries(queries, connection=connections[database]):
             assert log.sequence() == 0
 
     def test_a_large_backlog_is_sequenced_in_batches(self, database, channel, no_notifier):

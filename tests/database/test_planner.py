@@ -13,6 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from eric_sse_django import log
+from eric_sse_django.log.statements import statements
 from eric_sse_django.models import Channel, LogHead, QueuedMessage
 from tests import emptying
 from tests.database.tools import atomic, numbers
@@ -142,6 +143,8 @@ def test_each_query_of_the_log_uses_its_index_and_sorts_nothing(filled):
             ("of one channel", log.tail, head - 50, head, [first], 1_000),
             ("of some", log.tail, head - 50, head, range(first, first + 5), 1_000),
             ("long behind", log.tail, head // 2, head, [first, first + 5], 1_000),
+            ("with the head", log.look, head - 50, [first], 1_000),
+            ("long behind, with the head", log.look, head // 2, None, 1_000),
             ("what is pending", lambda: list(log.pending().values_list("id")[:20])),
             ("whether something is", lambda: log.pending().exists()),
             ("the head", log.head),
@@ -173,6 +176,18 @@ def test_positions_are_written_by_primary_key(filled):
     assert len(update.indexes) == 1
     [index] = update.indexes
     assert "pkey" in index or index == "PRIMARY", update.text
+
+
+def test_positions_are_given_in_one_call_along_the_index_and_the_primary_key(filled):
+    # The transaction around this test has them given step by step: see log.sequence.
+    at_once = statements(filled, log.SEQUENCE_BATCH).at_once
+    assert bool(at_once) == (connections[filled].vendor == "postgresql")
+    keys = {"eric_sse_django_queuedmessage_pkey", "eric_sse_django_loghead_pkey"}
+    for statement in at_once.split(";"):
+        plan = explain(filled, statement) if statement else Plan()
+        assert plan.indexes <= {"eric_log_tail", *keys}, plan.text
+        assert not plan.scans, plan.text
+        assert not plan.sorts, plan.text
 
 
 def test_what_waits_beyond_its_bound_is_found_along_the_index(filled, settings):
