@@ -36,6 +36,7 @@ class Lookout:
     def __init__(self) -> None:
         self._rung = False
         self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._poll_at = time.monotonic()
         self._stamps: Stamps = ()
         self._changed_at = 0.0
@@ -43,24 +44,41 @@ class Lookout:
     def ring(self) -> None:
         """Have wait() return. Only on the loop, where it keeps until the next wait()."""
         self._rung = True
-        _open(self._waiter)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     async def wait(self) -> None:
         """Return at the next reason to look: POLL_INTERVAL_S at most, or STILL_S."""
-        files = _files()
-        while not self._rung:
-            pause = self._poll_at - time.monotonic()
-            if pause <= 0:
-                break
-            if files:
-                looks = conf.get("SQLITE_LOOK_INTERVAL_S"), conf.get("POLL_INTERVAL_S")
-                pause = min(pause, *looks)
-            await self._pause(pause)
-            if not self._rung and self._changed(files):
-                break
+        if not self._rung:
+            every_s = min(conf.get("SQLITE_LOOK_INTERVAL_S"), conf.get("POLL_INTERVAL_S"))
+            self._waiter = asyncio.get_running_loop().create_future()
+            self._look_on(_files(), every_s)
+            try:
+                await self._waiter
+            finally:
+                if self._timer is not None:
+                    self._timer.cancel()
+                self._waiter = self._timer = None
         # Before the read that follows: a wake that comes later is kept.
         self._rung = False
         self._poll_at = time.monotonic() + self._rest_s()
+
+    def _look_on(self, files: Sequence[str], every_s: float) -> None:
+        # By timers alone: five times a second on SQLite no task is woken to look at files.
+        pause = self._poll_at - time.monotonic()
+        if pause <= 0:
+            self.ring()
+            return
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(
+            min(pause, every_s) if files else pause, self._look, files, every_s
+        )
+
+    def _look(self, files: Sequence[str], every_s: float) -> None:
+        if self._changed(files):
+            self.ring()
+        else:
+            self._look_on(files, every_s)
 
     def _rest_s(self) -> float:
         # Jitter, so that many processes do not ask the database in step.
@@ -68,28 +86,12 @@ class Lookout:
         is_still = any(self._stamps) and time.monotonic() - self._changed_at > COARSE_S
         return max(rest_s, STILL_S) if is_still else rest_s
 
-    async def _pause(self, seconds: float) -> None:
-        # A timer: asyncio.wait_for takes five times as long, five times a second on SQLite.
-        loop = asyncio.get_running_loop()
-        self._waiter = loop.create_future()
-        timer = loop.call_later(seconds, _open, self._waiter)
-        try:
-            await self._waiter
-        finally:
-            timer.cancel()
-            self._waiter = None
-
     def _changed(self, files: Sequence[str]) -> bool:
         before, self._stamps = self._stamps, tuple(map(_stamp, files))
         if self._stamps == before:
             return False
         self._changed_at = time.monotonic()
         return True
-
-
-def _open(waiter: asyncio.Future[None] | None) -> None:
-    if waiter is not None and not waiter.done():
-        waiter.set_result(None)
 
 
 def _files() -> tuple[str, ...]:

@@ -50,8 +50,8 @@ class Outlet:
         """
         if not self._is_plain:
             return None
-        if self._gate is not None and self._gate.shut is not None:
-            return False
+        if self._gate is not None:
+            return self._gate.write(chunk)
         event = {"type": "http.response.body", "body": chunk, "more_body": True}
         sending = self._send(event)
         try:
@@ -128,6 +128,13 @@ class Gate:
         self.shut: asyncio.Future[None] | None = None
         self._request = request
         request.registerProducer(self, True)
+
+    def write(self, chunk: bytes) -> bool:
+        """Send a chunk unless it is shut: what Daphne's send() does, without its checks."""
+        if self.shut is not None:
+            return False
+        self._request.write(chunk)  # may shut it
+        return True
 
     def release(self) -> None:
         with contextlib.suppress(AttributeError):  # Twisted's, once the connection is gone

@@ -117,7 +117,7 @@ class Stream(Writer):
             self.end("age")
         if clock.is_stuck(now, ends=self.reason is not None):
             self.abort("send timeout")
-        elif clock.is_silent(now):
+        elif clock.is_silent(now) and not self._beat_at_once():
             self._beat = True
             self._wake()
         return 0.0 if self.reason is not None else clock.due_at(now)

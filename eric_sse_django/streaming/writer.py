@@ -77,21 +77,36 @@ class Writer(Follower):
         if self._at_once is None or batch.perishes_at is not None:
             return False
         write, encode = self._at_once
+        written = self._try(write, batch.chunk(encode))
+        if written:
+            self.cursor = self._marked = batch.position
+            self._count(batch)
+            self._served()
+        return written is not False
+
+    def _beat_at_once(self) -> bool:
+        """Write a heartbeat out of the hub's timer, as a batch out of its call."""
+        waits = self._is_waiting() and not self.behind
+        if self._at_once is None or not waits or self._lost_its_place():
+            return False
+        written = self._try(self._at_once[0], wire.HEARTBEAT)
+        if written:
+            self._served()
+        return written is not False
+
+    def _try(self, write: WriteAtOnce, chunk: bytes) -> bool | None:
+        """Return whether a chunk is written; None when it failed, which its reader is told."""
         try:
-            written = write(batch.chunk(encode))
+            written = write(chunk)
         except Exception as error:  # noqa: BLE001 - it is raised where writes are awaited
             if self._waiter is not None:
                 self._waiter.set_exception(error)
-            return True
+            return None
         if written is None:
             self._at_once = None
-        if not written:
-            return False
-        self._clock.writes()
-        self.cursor = self._marked = batch.position
-        self._count(batch)
-        self._served()
-        return True
+        if written:
+            self._clock.writes()
+        return bool(written)
 
     async def _write_all(self, write: Write, encode: Encode) -> None:
         retry_ms: int = conf.get("RETRY_MS")
@@ -128,11 +143,15 @@ class Writer(Follower):
 
     def _heartbeat(self) -> bytes:
         """Return a comment, or the log's position where the client's id has left the ring."""
-        tail = self._hub.tail
-        if self.behind or self._buffer or self._marked >= self._feed().floor:
+        if not self._lost_its_place():
             return wire.HEARTBEAT
-        self.cursor = self._marked = tail.position
-        return wire.mark(tail.position)
+        self.cursor = self._marked = self._hub.tail.position
+        return wire.mark(self.cursor)
+
+    def _lost_its_place(self) -> bool:
+        """Whether memory does not reach back to the client's id, though it has all there is."""
+        waits = self.behind or self._buffer
+        return not waits and self._marked < self._feed().floor
 
     def _count(self, batch: Batch) -> None:
         self.sent += batch.count

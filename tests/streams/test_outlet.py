@@ -60,6 +60,11 @@ async def test_daphne_waits_while_the_client_takes_no_more():
 class DaphneRequest(TwistedRequest):
     """As the server's own class: the outlet knows it by its module."""
 
+    def write(self, chunk):
+        self.written.append(chunk)
+        if chunk == b"all it takes":
+            self.producer.pauseProducing()
+
 
 class UvicornCycle:
     """uvicorn's send(), as the outlet knows it: it waits before it writes, if at all."""
@@ -86,8 +91,9 @@ async def test_daphne_is_written_to_at_once_unless_its_client_takes_no_more():
     request.producer.pauseProducing()
     assert outlet.write_at_once(b"3") is False
     request.producer.resumeProducing()
-    assert outlet.write_at_once(b"3") is True
-    assert request.written == [b"1", b"2", b"3"]
+    assert outlet.write_at_once(b"all it takes") is True
+    assert outlet.write_at_once(b"4") is False
+    assert request.written == [b"1", b"2", b"all it takes"]
 
 
 async def test_uvicorn_is_written_to_at_once_unless_its_client_takes_no_more():

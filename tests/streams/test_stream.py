@@ -263,6 +263,26 @@ async def test_silence_is_broken_by_comments(site, settings, fast_ticks):
     await reader.count(1)
 
 
+async def test_a_heartbeat_wakes_no_task_where_it_is_written_at_once(site, settings, fast_ticks):
+    settings.ERIC_SSE = {"HEARTBEAT_S": 0.02}
+    beats, begun = asyncio.Queue(), asyncio.Event()
+
+    async def write(chunk, more):
+        assert not (begun.is_set() and more)
+        begun.set()
+
+    def write_at_once(chunk):
+        beats.put_nowait(chunk)
+        return True
+
+    async with Stream(site.hub, [Part(site.channel.row, None)]) as stream:
+        serving = asyncio.ensure_future(stream.serve(write, site.channel.encode, write_at_once))
+        for _ in range(3):
+            assert await asyncio.wait_for(beats.get(), 5) == wire.HEARTBEAT
+        stream.end("test")
+        await serving
+
+
 async def test_a_heartbeat_moves_the_id_of_a_client_that_the_ring_has_left(
     site, settings, fast_ticks
 ):
@@ -484,7 +504,10 @@ async def test_what_a_failing_adapt_could_not_send_is_there_again(site):
     assert await again.count(1) == ["1"]
 
 
-async def test_a_write_at_once_that_fails_ends_its_stream_and_no_other(site):
+@pytest.mark.parametrize("what", ["a message", "a heartbeat"])
+async def test_a_write_at_once_that_fails_ends_its_stream_and_no_other(
+    site, what, settings, fast_ticks
+):
     listener, other = await site.listener(), await site.listener()
     beside = await site.read(other)
     begun = asyncio.Event()
@@ -495,15 +518,20 @@ async def test_a_write_at_once_that_fails_ends_its_stream_and_no_other(site):
     def write_at_once(chunk):
         raise ConnectionResetError
 
+    if what == "a heartbeat":
+        settings.ERIC_SSE = {"HEARTBEAT_S": 0.02}
     async with Stream(site.hub, [Part(site.channel.row, listener)]) as stream:
         serving = asyncio.ensure_future(
             stream.serve(write, site.channel.encode, write_at_once),
         )
         await begun.wait()
-        await site.publish(1)
-        assert await beside.count(1) == ["1"]
+        if what == "a message":
+            await site.publish(1)
         with pytest.raises(ConnectionResetError):
             await asyncio.wait_for(serving, 5)
+    if what == "a heartbeat":
+        await site.publish(1)
+    assert await beside.count(1) == ["1"]
     again = await site.read(listener)
     assert await again.count(1) == ["1"]
 
