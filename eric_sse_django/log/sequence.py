@@ -34,7 +34,9 @@ def sequence() -> int:
     rows are read: one that committed meanwhile is then seen.
     """
     using = database()
-    in_one_call = statements(using, SEQUENCE_BATCH).at_once and not _is_inside(using)
+    # In a transaction of the caller's `at_once` could not tell whether it locks the head.
+    alone = connections[using].get_autocommit()
+    in_one_call = alone and statements(using, SEQUENCE_BATCH).at_once
     give = _at_once if in_one_call else _step_by_step
     with connections[using].cursor() as cursor:
         found = give(using, cursor)
@@ -42,11 +44,6 @@ def sequence() -> int:
             _make_head(using)
             found = give(using, cursor)
     return found or 0
-
-
-def _is_inside(using: str) -> bool:
-    """Whether the caller has a transaction, which may have written, and locked nothing yet."""
-    return connections[using].in_atomic_block
 
 
 def _at_once(using: str, cursor: Any) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
+from operator import itemgetter
 
 from django.db import connections
 
@@ -46,8 +47,8 @@ def _look_at_once(
     if not rows:  # the head is lost: see sequence()
         return (*head(), [])
     first, *_, upto, waits = rows[0]
-    found = [] if first is None else sorted(row[:-2] for row in rows)  # a join owes no order
-    return upto, waits, entries(using, found)
+    rows.sort(key=itemgetter(0))  # by position: a join owes no order
+    return upto, waits, entries(using, [row[:-2] for row in rows if first is not None])
 
 
 def _among(channels: Iterable[int] | None) -> str:

@@ -13,6 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from eric_sse_django import log, notifier
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.log.sequence import SEQUENCE_BATCH
+from eric_sse_django.log.statements import statements
 from eric_sse_django.message import Message
 from eric_sse_django.models import Listener, LogHead, QueuedMessage
 from tests import databases
@@ -82,6 +83,22 @@ class TestSequence:
         queries = 2 if database == "postgres" else 1
         with django_assert_num_queries(queries, connection=connections[database]):
             assert log.sequence() == 0
+
+    @databases.on("postgres")
+    def test_in_one_call_nothing_gets_a_position_without_the_lock(
+        self, database, channel, no_notifier
+    ):
+        channel.broadcast(count(0))
+        assert log.sequence() == 1
+        channel.broadcast(count(1))
+        # As if it had come between the two: there was nothing to lock the head for.
+        _, give = statements(database, SEQUENCE_BATCH).at_once.split(";")
+        with connections[database].cursor() as cursor:
+            cursor.execute(give)
+            assert cursor.rowcount == 0
+        assert payloads() == [0]
+        assert log.sequence() == 1
+        assert payloads() == [0, 1]
 
     def test_a_large_backlog_is_sequenced_in_batches(self, database, channel, no_notifier):
         channel.broadcast_many(count(number) for number in range(SEQUENCE_BATCH + 1))
