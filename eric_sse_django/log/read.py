@@ -44,6 +44,8 @@ def read(
     # After the rows: a trim in between can only make this say too much, never too little.
     floor = floor_of(channel, listener)
     if start < floor <= page.reached:
+        # The message there was read, and then removed: two events are not to have one id.
+        page[:] = [each for each in page if each.position != floor or each.type in CONTROLS]
         page.append(Entry.reset(channel, listener, start, floor))
         page.sort(key=place)
     elif start < floor:

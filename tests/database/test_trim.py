@@ -67,6 +67,23 @@ def take_all(channel, listener):
 
 
 class TestRemoving:
+    def test_what_goes_while_it_is_read_has_no_place_beside_its_reset(
+        self, channel, listener, monkeypatch
+    ):
+        floor_of = log.read.__globals__["floor_of"]
+
+        def trimmed_first(*of):
+            log.trim()
+            return floor_of(*of)
+
+        monkeypatch.setitem(log.read.__globals__, "floor_of", trimmed_first)
+        channel.broadcast_many(count(number) for number in range(3))
+        sequence()
+        age()
+        channel.broadcast(count(3))
+        sequence()
+        assert read(listener) == [0, 1, RESET, 3]
+
     def test_what_is_past_its_retention_goes_in_batches_the_oldest_first(
         self, channel, monkeypatch
     ):
