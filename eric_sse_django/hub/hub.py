@@ -166,12 +166,7 @@ class Hub:
 
     async def _listen(self) -> None:
         await self.ready()
-
-        def wake() -> None:  # on this loop: nothing to cross
-            self.records.counters.woken()
-            self.tail.lookout.ring()
-
-        await wakes.listen(wake)
+        await wakes.listen(self.wake)
 
     # The timer ------------------------------------------------------------------
 

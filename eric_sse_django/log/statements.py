@@ -51,11 +51,11 @@ def statements(using: str, most: int) -> Statements:
         ),
         give=f"UPDATE {log} SET position = id + %s WHERE id IN ({{}})",
         move=f"UPDATE {heads} SET position = %s {one}",
-        at_once=_at_once(using, log, heads, most),
+        at_once=_at_once(using, log, heads, waits, most),
     )
 
 
-def _at_once(using: str, log: str, heads: str, most: int) -> str:
+def _at_once(using: str, log: str, heads: str, waits: str, most: int) -> str:
     """
     Return what locks the head if something waits, and, if it did, gives the positions.
 
@@ -68,9 +68,9 @@ def _at_once(using: str, log: str, heads: str, most: int) -> str:
         return ""
     order = ", ".join(while_pending())
     one = f"id = {LogHead.THE_ONE}"
+    (lock,) = _lock(using, heads, f"WHERE {one} AND EXISTS({waits})")
     return f"""
-        SELECT 1 FROM {heads} WHERE {one}
-        AND EXISTS(SELECT 1 FROM {log} WHERE position IS NULL) FOR NO KEY UPDATE;
+        {lock};
         WITH pending AS (
             SELECT id FROM {log}
             WHERE position IS NULL AND pg_current_xact_id_if_assigned() IS NOT NULL
