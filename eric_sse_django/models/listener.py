@@ -63,6 +63,8 @@ class Listener(models.Model):
         editable=False,
         help_text=_("Highest position of a message of its own that retention has removed."),
     )
+    # How often an operator moved the cursor back: what a stream reached before is void then.
+    replays = models.BigIntegerField(default=0, db_default=0, editable=False)
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
     last_seen = models.DateTimeField(_("last seen"), null=True, editable=False)
 

@@ -10,12 +10,21 @@ class LogHead(models.Model):
     """
     The one row whose lock gives the log its order. `position` is the last one given.
 
+    The rest shows a hub whether this is still the history that it knows. `identity` is the
+    database server's own, as far as it has one. `trimmed` is the highest position that was
+    removed. `marked_at` is when the message at `marked`, mostly at `position`, was published.
+
     No foreign key points here: publishing must never touch it.
     """
 
     THE_ONE = 1
 
     position = models.BigIntegerField(default=0)
+    # With defaults in the database: servers of the version before may make the row.
+    identity = models.CharField(max_length=255, default="", db_default="")
+    trimmed = models.BigIntegerField(default=0, db_default=0)
+    marked = models.BigIntegerField(default=0, db_default=0)
+    marked_at = models.DateTimeField(null=True)
 
     class Meta:
         verbose_name = _("head of the log")
