@@ -1,26 +1,23 @@
-"""Where streams are in the URL space."""
+"""
+Where streams are in the URL space.
+
+asgi.py may import this before Django is set up: what needs models is imported when
+with_streams() is called, or with the first request where Django is not ready by then.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
+from django.apps import apps
 from django.urls import path
 
-from eric_sse_django import conf
-from eric_sse_django.consumers import Ids, StreamConsumer
+from eric_sse_django import conf, mounted
 from eric_sse_django.monitor import PATH
-from eric_sse_django.monitor.consumer import MonitorConsumer
 
-stream: Any = StreamConsumer.as_asgi()
-monitor: Any = MonitorConsumer.as_asgi()
-
-# For a project that composes its own URLRouter of Channels.
-urlpatterns = [
-    path(PATH, monitor, name="monitor"),
-    path("<str:channel_id>/<str:listener_id>/", stream, name="listener"),
-    path("<str:channel_id>/", stream, name="watch"),
-    path("", stream, name="several"),
-]
+if TYPE_CHECKING:
+    from eric_sse_django.consumers import Ids
 
 
 def with_streams(application: Any) -> Any:
@@ -30,20 +27,56 @@ def with_streams(application: Any) -> Any:
     In asgi.py: `application = with_streams(get_asgi_application())`.
     """
     prefix: str = "/" + conf.get("URL_PREFIX")
+    mounted.note()
+    if apps.ready:
+        _consumers()
 
     async def route(scope: Any, receive: Any, send: Any) -> Any:
         if scope["type"] != "http" or not (below := _below_root(scope)).startswith(prefix):
             return await application(scope, receive, send)
+        stream, monitor = _consumers()
         if below == prefix + PATH:
-            return await MonitorConsumer()(scope, receive, send)
+            return await monitor()(scope, receive, send)
         below = below.removeprefix(prefix)
         ids = _ids(below)
         if below and ids is None:
             return await _not_found(send)
         # The ids not in a copy of the scope, which would be kept with the stream: 1 KiB.
-        return await StreamConsumer(ids)(scope, receive, send)
+        return await stream(ids)(scope, receive, send)
 
     return route
+
+
+async def stream(scope: Any, receive: Any, send: Any) -> Any:
+    """The ASGI application of streams, whose ids a router has found in the path."""
+    return await _consumers()[0]()(scope, receive, send)
+
+
+async def monitor(scope: Any, receive: Any, send: Any) -> Any:
+    """The ASGI application of the monitor's numbers."""
+    return await _consumers()[1]()(scope, receive, send)
+
+
+def __getattr__(name: str) -> Any:
+    if name != "urlpatterns":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # For a project that composes its own URLRouter of Channels.
+    mounted.note()
+    return [
+        path(PATH, monitor, name="monitor"),
+        path("<str:channel_id>/<str:listener_id>/", stream, name="listener"),
+        path("<str:channel_id>/", stream, name="watch"),
+        path("", stream, name="several"),
+    ]
+
+
+@cache
+def _consumers() -> tuple[Any, Any]:
+    """Return the classes that serve streams and the monitor. They need models."""
+    from eric_sse_django.consumers import StreamConsumer  # noqa: PLC0415 - see the module's
+    from eric_sse_django.monitor.consumer import MonitorConsumer  # noqa: PLC0415
+
+    return StreamConsumer, MonitorConsumer
 
 
 def _below_root(scope: Any) -> str:

@@ -4,10 +4,10 @@ import os
 
 from django.core.asgi import get_asgi_application
 
+from eric_sse_django.routing import with_streams
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 
 django_application = get_asgi_application()
-
-from eric_sse_django.routing import with_streams  # noqa: E402 - models need the line above
 
 application = with_streams(django_application)

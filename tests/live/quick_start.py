@@ -1,0 +1,135 @@
+"""README's quick start, pasted into a project as a new user would, word for word."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+
+from tests.live.asgi_servers import ROOT
+from tests.server import free_port, until
+
+README = (ROOT / "README.md").read_text()
+SECTION = README.split("## In your project, in five minutes\n")[1].split("\n## ")[0]
+# A line that names a file (from its beginning), and the block below it.
+BLOCK = re.compile(r"^`([\w./]+)`[^`\n]*:\n\n```\w+\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCKS = BLOCK.findall(SECTION)
+COMMANDS = re.findall(r"^    (\S.*)$", re.sub(r"```.*?```", "", SECTION, flags=re.S), re.M)
+
+NAME, PASSWORD = "ada", "tea at half past 4"
+PATIENCE_S = 60.0
+
+
+def command(beginning: str) -> str:
+    """Return the one command of the quick start that begins so."""
+    [found] = [each for each in COMMANDS if each.startswith(beginning)]
+    return found
+
+
+class Project:
+    """A project as `startproject` makes it, with README's lines."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        scripts = Path(sys.executable).parent
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("DJANGO", "ERIC"))}
+        self.environment = {
+            **inherited,
+            "PATH": f"{scripts}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONWARNINGS": "error",
+        }
+        self.run("django-admin startproject mysite .")
+        for path, text in BLOCKS:
+            file = folder / path
+            file.parent.mkdir(exist_ok=True)
+            before = file.read_text() + "\n" if file.exists() else ""
+            file.write_text(before + text)
+
+    def run(self, line: str) -> str:
+        """Return what a line of shell prints; raises AssertionError where it fails."""
+        done = subprocess.run(
+            line,
+            shell=True,
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
+
+    def converse(self, line: str, *answers: tuple[str, str]) -> None:
+        """Run a line in a terminal; each of its questions gets its answer."""
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.chdir(self.folder)
+            os.execvpe("/bin/sh", ["sh", "-c", line], self.environment)
+        said = b""
+        deadline = time.monotonic() + PATIENCE_S
+        for question, answer in answers:
+            while question.encode() not in said:
+                assert time.monotonic() < deadline, f"{line}\n{said!r} lacks {question!r}"
+                if select.select([terminal], [], [], 0.2)[0]:
+                    said += os.read(terminal, 4_096)
+            said = b""
+            os.write(terminal, f"{answer}\n".encode())
+        os.waitpid(pid, 0)
+        os.close(terminal)
+
+    @contextmanager
+    def serve(self, line: str) -> Iterator[str]:
+        """Run a server's line while inside; `{port}` in it is a free one. Yields the URL."""
+        port = free_port()
+        url, log = f"http://127.0.0.1:{port}", self.folder / "server.log"
+        with log.open("ab") as out:
+            process = subprocess.Popen(
+                line.format(port=port),
+                shell=True,
+                cwd=self.folder,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
+        try:
+            assert until(lambda: process.poll() is not None or _answers(url), PATIENCE_S)
+            assert process.poll() is None, log.read_text()
+            yield url
+        finally:
+            if process.poll() is None:
+                family = psutil.Process(process.pid)
+                for member in [*family.children(recursive=True), family]:
+                    member.kill()
+                process.wait(PATIENCE_S)
+            print(log.read_text(), file=sys.stderr)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/admin/login/", timeout=5).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def log_in(client: httpx.Client, path: str) -> httpx.Response:
+    """Return the page at a path that asks for a login first, as its user sees it."""
+    form = client.get(path)
+    [token] = re.findall(r'name="csrfmiddlewaretoken" value="(\w+)"', form.text)
+    fields = {"username": NAME, "password": PASSWORD, "csrfmiddlewaretoken": token, "next": path}
+    return client.post(str(form.url), data=fields)

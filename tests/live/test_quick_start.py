@@ -1,0 +1,108 @@
+"""What README says a new user pastes works, on each server, word for word."""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+import time
+
+import httpx
+import pytest
+
+from tests.live.quick_start import BLOCKS, COMMANDS, NAME, PASSWORD, SECTION, Project, log_in
+from tests.live.quick_start import command as said
+
+LINES = {
+    "runserver": "python manage.py runserver 127.0.0.1:{port}",
+    "uvicorn": "uvicorn --port {port} mysite.asgi:application",
+    "daphne": "daphne -p {port} mysite.asgi:application",
+    "hypercorn": "hypercorn -b 127.0.0.1:{port} mysite.asgi:application",
+    "granian": "granian --interface asginl --port {port} mysite.asgi:application",
+}
+PATIENCE_S = 30
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    project = Project(tmp_path_factory.mktemp("mysite"))
+    project.run(said("python manage.py migrate"))
+    project.converse(
+        said("python manage.py createsuperuser"),
+        ("Username", NAME),
+        ("Email", "ada@example.com"),
+        ("Password:", PASSWORD),
+        ("Password (again):", PASSWORD),
+        ("created", ""),
+    )
+    return project
+
+
+def within(seconds, lines):
+    """Yield the lines; heartbeats are lines too, and come for ever."""
+    deadline = time.monotonic() + seconds
+    for line in lines:
+        assert time.monotonic() < deadline
+        yield line
+
+
+def test_the_page_has_the_files_that_are_pasted():
+    files = ["settings.py", "asgi.py", "views.py", "urls.py"]
+    assert sorted(path for path, _ in BLOCKS) == sorted(
+        [*(f"mysite/{name}" for name in files), "templates/orders.html"]
+    )
+    assert SECTION.count("```") // 2 == len(BLOCKS) + 1  # and the block that only publishes
+    assert len(COMMANDS) == 5  # install, migrate, createsuperuser, runserver, shell
+
+
+def test_the_checks_find_nothing(project):
+    project.run("python manage.py check --fail-level INFO")
+
+
+def test_asgi_py_is_imported_by_a_bare_interpreter(project):
+    project.run("python -c 'import mysite.asgi; print(mysite.asgi.application)'")
+
+
+@pytest.mark.parametrize("server", LINES)
+def test_a_user_logs_in_and_sees_what_is_published(project, server):
+    assert LINES["runserver"].startswith(said("python manage.py runserver"))
+    with (
+        project.serve(LINES[server]) as url,
+        httpx.Client(base_url=url, follow_redirects=True, timeout=PATIENCE_S) as client,
+    ):
+        page = log_in(client, "/orders/")
+        assert page.url.path == "/orders/"
+        [path] = re.findall(r'data-stream="([^"]+)"', page.text)
+        with client.stream("GET", html.unescape(path)) as stream:
+            assert stream.status_code == 200
+            lines = within(PATIENCE_S, stream.iter_lines())
+            assert next(lines).startswith("retry:")
+            project.run(said("python manage.py shell"))
+            assert next(line for line in lines if line.startswith("event:")) == "event: paid"
+            assert next(lines) == 'data: {"id":7}'
+
+
+def test_a_browser_shows_what_is_published(project, chromium):
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with project.serve(LINES["runserver"]) as url, sync_api.sync_playwright() as playwright:
+        options = ["--no-sandbox"] if os.geteuid() == 0 else []
+        browser = playwright.chromium.launch(executable_path=chromium, args=options)
+        page = browser.new_page()
+        page.set_default_timeout(PATIENCE_S * 1_000)
+        problems = []
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.goto(f"{url}/orders/")
+        page.fill("[name=username]", NAME)
+        page.fill("[name=password]", PASSWORD)
+        with page.expect_response(lambda response: "/events/" in response.url) as answer:
+            page.click("[type=submit]")
+        assert answer.value.status == 200
+        project.run(said("python manage.py shell"))
+        page.get_by_text("order 7").wait_for()
+        assert problems == []
+        browser.close()
+
+
+def test_a_visitor_without_a_session_is_refused_the_stream(project):
+    with project.serve(LINES["uvicorn"]) as url:
+        assert httpx.get(f"{url}/events/orders/user-1/").status_code == 403
