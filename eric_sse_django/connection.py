@@ -57,6 +57,19 @@ class ConnectionsFactory(ABC):
         """
         return self.create(listener)
 
+    def release(self, connection: Connection) -> None:  # noqa: B027 - most have nothing to do
+        """
+        Give up what was made for a connection that has left its channel; does nothing here.
+
+        A channel calls it when a listener is removed, or gets another queue: also for a
+        connection that this factory did not make. What it raises, remove_listener() raises,
+        and the listener stays registered.
+        """
+
+    async def arelease(self, connection: Connection) -> None:
+        """As release(), for a coroutine; a factory that does I/O overrides it, as acreate()."""
+        self.release(connection)
+
 
 class InMemoryConnectionsFactory(ConnectionsFactory):
     """Gives each listener a queue in this process's memory."""

@@ -78,12 +78,18 @@ class AbstractChannel(ABC):
         self.register_connection(connection)
 
     def register_connection(self, connection: Connection) -> None:
-        """Register a listener with its queue, in place of what its id had before."""
+        """
+        Register a listener with its queue, in place of what its id had before.
+
+        A queue that its id had before is given back to the factory.
+        """
         with self._connections_lock:
             replaced = self._connections.get(connection.listener.id)
             self._connections[connection.listener.id] = connection
         if replaced is not None:
             replaced.listener.wake()
+            if replaced.queue != connection.queue:
+                self._connections_factory.release(replaced)
 
     def get_listener(self, listener_id: str) -> MessageQueueListener:
         """Return the listener with that id; raises InvalidListenerException if there is none."""
@@ -91,15 +97,14 @@ class AbstractChannel(ABC):
 
     def remove_listener(self, listener_id: str) -> None:
         """
-        Forget the listener and its queue; its streams end.
+        Give the listener's connection back to its factory, and forget it; its streams end.
 
-        Raises InvalidListenerException for an unknown id.
+        Raises InvalidListenerException for an unknown id, and what the factory raises: the
+        listener stays then.
         """
-        with self._connections_lock:
-            removed = self._connections.pop(listener_id, None)
-        if removed is None:
-            raise InvalidListenerException(listener_id, self.id)
-        removed.listener.wake()
+        connection = self._connection(listener_id)
+        self._connections_factory.release(connection)
+        self._forget(connection)
 
     def get_connections(self) -> Iterable[Connection]:
         """Return the connections as they are now; later changes do not show."""
@@ -167,6 +172,9 @@ class AbstractChannel(ABC):
                 except NoMessagesException:
                     backoff.reset()
                     await changed.wait()
+                except InvalidListenerException as removed:  # elsewhere, in the queue's store
+                    yield self._error(str(removed))
+                    return
                 except Exception:
                     logger.exception("queue failed channel=%s listener=%s", self.id, listener.id)
                     yield self._error("The queue can not be read now; the stream tries again.")
@@ -197,7 +205,9 @@ class AbstractChannel(ABC):
                     yield event
         finally:
             with suppress(InvalidListenerException):
-                self.remove_listener(listener.id)
+                connection = self._connection(listener.id)
+                await self._connections_factory.arelease(connection)
+                self._forget(connection)
 
     def _connection(self, listener_id: str) -> Connection:
         """Return the listener's connection; raises InvalidListenerException if unknown."""
@@ -206,10 +216,19 @@ class AbstractChannel(ABC):
             raise InvalidListenerException(listener_id, self.id)
         return connection
 
+    def _forget(self, connection: Connection) -> None:
+        """Take a connection out; raises InvalidListenerException if it is not in any more."""
+        listener = connection.listener
+        with self._connections_lock:
+            if self._connections.get(listener.id) is not connection:
+                raise InvalidListenerException(listener.id, self.id)
+            del self._connections[listener.id]
+        listener.wake()
+
     def _goes_on(self, listener: MessageQueueListener, queue: Queue) -> bool:
         """Whether a stream of the listener that takes from `queue` may go on."""
         connection = self._connections.get(listener.id)
-        return listener.is_running() and connection is not None and connection.queue is queue
+        return listener.is_running() and connection is not None and connection.queue == queue
 
     def _deliver(self, listener: MessageQueueListener, message: MessageContract) -> Any:
         """Return what the stream yields for a message it took from the listener's queue."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from asgiref.sync import sync_to_async
 
+from eric_sse_django import log
 from eric_sse_django.connection import Connection, ConnectionsFactory
 from eric_sse_django.database.listener import DatabaseListener
 from eric_sse_django.database.queue import DatabaseQueue
@@ -30,15 +31,39 @@ class DatabaseConnectionsFactory(ConnectionsFactory):
         A listener whose id the database knows gets its queue back, with what waits.
         Raises InvalidIdentifier for an id that could not stand in a URL.
         """
-        name = None if listener is None else listener.id
-        running = listener is not None and listener.is_running()
-        return connect(create_listener(self.channel, name, running=running), listener)
+        if listener is None:
+            return connect(create_listener(self.channel))
+        return connect(register(self.channel, listener), listener)
 
     async def acreate(self, listener: MessageQueueListener | None = None) -> Connection:
         """As create()."""
         return await sync_to_async(self.create)(listener)
 
+    def release(self, connection: Connection) -> None:
+        """Remove the connection's row and queue, where they are of this factory's channel."""
+        queue = connection.queue
+        if isinstance(queue, DatabaseQueue) and queue.row.channel_id == self.channel.pk:
+            Listener.objects.using(log.database()).filter(pk=queue.row.pk).delete()
+
+    async def arelease(self, connection: Connection) -> None:
+        """As release()."""
+        await sync_to_async(self.release)(connection)
+
+
+def register(channel: Channel, listener: MessageQueueListener) -> Listener:
+    """
+    Return the row of a listener object in a channel: the one that its id has, or a new one.
+
+    A DatabaseListener follows: it is that row's from then on.
+    """
+    row = create_listener(channel, listener.id, running=listener.is_running())
+    if isinstance(listener, DatabaseListener):
+        listener.follow(row)
+    return row
+
 
 def connect(row: Listener, listener: MessageQueueListener | None = None) -> Connection:
     """Return the connection of a row; its listener is `listener`, else the row's own."""
+    if isinstance(listener, DatabaseListener):
+        listener.show(row)
     return Connection(listener or DatabaseListener(row), DatabaseQueue(row), str(row.pk))

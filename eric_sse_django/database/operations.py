@@ -21,6 +21,11 @@ def start(rows: Sequence[Listener]) -> int:
     return _listeners(rows).filter(running=False).update(running=True)
 
 
+def exists(row: Listener) -> bool:
+    """Whether the listener was not removed. One query."""
+    return _listeners([row]).exists()
+
+
 def stop(rows: Sequence[Listener]) -> int:
     """Have the listeners receive no more, and their streams end; return how many did before."""
     with transaction.atomic(using=log.database()):

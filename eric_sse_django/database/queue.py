@@ -42,6 +42,13 @@ class DatabaseQueue(Queue):
     def __init__(self, row: Listener) -> None:
         self.row = row
 
+    def __eq__(self, other: object) -> bool:
+        """Whether it is the same listener's queue."""
+        return isinstance(other, DatabaseQueue) and self.row == other.row
+
+    def __hash__(self) -> int:
+        return hash(self.row)
+
     def pop(self) -> MessageContract:
         """
         Remove and return the oldest message; two callers never get the same one.

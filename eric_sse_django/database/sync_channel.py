@@ -9,7 +9,7 @@ from eric_sse_django import conf, log, notifier, wire
 from eric_sse_django.connection import Connection
 from eric_sse_django.database import operations
 from eric_sse_django.database.events import ending, events
-from eric_sse_django.database.factory import connect
+from eric_sse_django.database.factory import connect, register
 from eric_sse_django.database.listener import DatabaseListener
 from eric_sse_django.database.messages import message_of
 from eric_sse_django.database.publisher import Publisher
@@ -94,9 +94,10 @@ class SyncDatabaseChannel(Publisher):
         """
         Register an object of your own; its on_message() is called in this process.
 
-        Its queue is the database's: the one that its id has, if it has one.
+        Its queue is the database's: the one that its id has, if it has one. A DatabaseListener
+        of another channel becomes this one's.
         """
-        create_listener(self.row, listener.id, running=listener.is_running())
+        register(self.row, listener)
         self._registered[listener.id] = listener
 
     def register_connection(self, connection: Connection) -> None:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from eric_sse_django.backoff import Backoff
-from eric_sse_django.connection import Connection
+from eric_sse_django.connection import Connection, InMemoryConnectionsFactory
 from eric_sse_django.entities import AbstractChannel
 from eric_sse_django.exception import NoMessagesException, RepositoryError
 from eric_sse_django.listener import MessageQueueListener
@@ -242,6 +242,64 @@ class TestRegistryInMemory:
         successor.start()
         assert channel.get_listener("till-7") is successor
         assert channel.deliver_next("till-7").payload == 1
+
+
+class KeepingFactory(InMemoryConnectionsFactory):
+    """Keeps the connections that were given back to it."""
+
+    def __init__(self):
+        self.released = []
+        self.error = None
+
+    def release(self, connection):
+        if self.error is not None:
+            raise self.error
+        self.released.append(connection)
+
+
+class TestConnectionsAreGivenBack:
+    @pytest.fixture
+    def factory(self):
+        return KeepingFactory()
+
+    @pytest.fixture
+    def channel(self, factory):
+        return SSEChannel(connections_factory=factory)
+
+    def test_a_removed_listeners_connection_is_given_back_once(self, channel, factory):
+        listener = channel.add_listener()
+        [connection] = channel.get_connections()
+        channel.remove_listener(listener.id)
+        assert factory.released == [connection]
+
+    def test_a_replaced_queue_is_given_back(self, channel, factory):
+        listener = channel.add_listener()
+        [before] = channel.get_connections()
+        channel.register_connection(Connection(listener, InMemoryQueue()))
+        assert factory.released == [before]
+
+    def test_a_queue_that_stays_is_not_given_back(self, channel, factory):
+        channel.register_listener(MessageQueueListener("till-7"))
+        channel.register_listener(MessageQueueListener("till-7"))
+        assert factory.released == []
+
+    def test_what_a_factory_does_not_take_stays_registered(self, channel, factory):
+        listener = channel.add_listener()
+        factory.error = RepositoryError("away")
+        with pytest.raises(RepositoryError):
+            channel.remove_listener(listener.id)
+        assert channel.get_listener(listener.id) is listener
+        factory.error = None
+        channel.remove_listener(listener.id)
+        assert channel.get_connections() == ()
+
+    async def test_a_watch_that_is_left_gives_its_connection_back(self, channel, factory):
+        stream = await channel.watch()
+        [connection] = channel.get_connections()
+        channel.broadcast(count(1))
+        await take(stream, 1)
+        await soon(stream.aclose())
+        assert factory.released == [connection]
 
 
 class TestLeaving:

@@ -1,5 +1,6 @@
 """Channels and listeners by their ids, and what their methods promise beyond the contract."""
 
+import asyncio
 import inspect
 
 import pytest
@@ -7,6 +8,8 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import connections
 
+from eric_sse_django import log
+from eric_sse_django.connection import Connection
 from eric_sse_django.database import (
     DatabaseChannel,
     DatabaseConnectionsFactory,
@@ -19,11 +22,14 @@ from eric_sse_django.exception import (
     InvalidChannelException,
     InvalidIdentifier,
     InvalidListenerException,
+    NoMessagesException,
 )
 from eric_sse_django.listener import MessageQueueListener
 from eric_sse_django.models import Channel, Listener
+from eric_sse_django.prefabs import SSEChannel
+from eric_sse_django.queues import InMemoryQueue
 from tests import databases
-from tests.contract import count, soon
+from tests.contract import count, rest, soon, take
 from tests.database.tools import atomic, threads
 
 GOOD_IDS = ["a", "till-7", "user@example.org", "a.b:c~d+e_F", "...", "x" * 128]
@@ -164,6 +170,148 @@ class TestListeners:
         assert again.queue.pop().payload == 1
 
 
+class TestListenersThatMove:
+    """A listener's object is of the channel that it was registered with last."""
+
+    @pytest.fixture
+    def other(self, database):
+        return DatabaseChannel.create("parcels")
+
+    @pytest.fixture(params=["channel", "factory"])
+    def target(self, request, database):
+        if request.param == "channel":
+            return DatabaseChannel.create("parcels")
+        return SSEChannel(connections_factory=DatabaseConnectionsFactory("parcels"))
+
+    def test_start_and_stop_are_those_of_the_channel_registered_with(self, channel, target):
+        listener = channel.add_listener()
+        target.register_listener(listener)
+        listener.start()
+        target.dispatch(listener.id, count(1))
+        assert target.deliver_next(listener.id).payload == 1
+        elsewhere = DatabaseChannel.load("parcels").get_listener(listener.id)
+        assert elsewhere.is_running()
+        assert not DatabaseChannel.load("orders").get_listener(listener.id).is_running()
+        listener.stop()
+        elsewhere.refresh()
+        assert not elsewhere.is_running()
+
+    async def test_its_stream_is_of_the_channel_registered_with(self, channel, target, call):
+        listener = await call(channel.add_listener)
+        await call(target.register_listener, listener)
+        await call(listener.start)
+        await call(target.dispatch, listener.id, count(1))
+        stream = target.message_stream(listener)
+        assert await take(stream, 1) == [("count", 1)]
+        await soon(stream.aclose())
+
+    def test_one_that_runs_is_running_where_it_is_registered(self, listener, target):
+        target.register_listener(listener)
+        assert listener.is_running()
+        assert DatabaseChannel.load("parcels").get_listener(listener.id).is_running()
+
+    def test_one_that_runs_starts_the_listener_that_there_is(self, listener, other):
+        other.add_listener(listener_id=listener.id)
+        other.register_listener(listener)
+        assert DatabaseChannel.load("parcels").get_listener(listener.id).is_running()
+
+    def test_a_removed_listener_registered_again_is_another(self, channel, listener):
+        channel.dispatch(listener.id, count(1))
+        channel.remove_listener(listener.id)
+        channel.register_listener(listener)
+        listener.start()
+        with pytest.raises(NoMessagesException):
+            channel.deliver_next(listener.id)
+        channel.dispatch(listener.id, count(2))
+        assert channel.deliver_next(listener.id).payload == 2
+
+    def test_a_registered_object_shows_what_other_processes_did(self, channel, listener):
+        channel.register_listener(listener)
+        DatabaseChannel.load("orders").get_listener(listener.id).stop()
+        assert not channel.get_listener(listener.id).is_running()
+        with pytest.raises(NoMessagesException):
+            channel.deliver_next(listener.id)
+
+    def test_to_start_a_removed_listener_is_an_error_that_names_it(self, channel, listener):
+        listener.stop()
+        channel.remove_listener(listener.id)
+        with pytest.raises(InvalidListenerException, match=r"'orders' has no listener 'till-7'"):
+            listener.start()
+        assert not listener.is_running()
+
+    def test_a_removed_listener_does_not_run_once_it_was_read(self, channel, listener):
+        channel.remove_listener(listener.id)
+        with pytest.raises(Listener.DoesNotExist):
+            listener.refresh()
+        assert not listener.is_running()
+
+    def test_to_stop_a_removed_listener_does_nothing(self, channel, listener):
+        channel.remove_listener(listener.id)
+        listener.stop()
+        assert not listener.is_running()
+
+
+class TestMemoryChannelsGiveListenersBack:
+    """A listener removed from a plain SSEChannel leaves nothing in the database."""
+
+    @pytest.fixture
+    def channel(self, database):
+        return SSEChannel(connections_factory=DatabaseConnectionsFactory("orders"))
+
+    def test_a_removed_listener_leaves_no_row_and_no_messages(self, channel):
+        listener = MessageQueueListener("till-7")
+        channel.register_listener(listener)
+        channel.dispatch("till-7", count(1))
+        channel.remove_listener("till-7")
+        assert not Listener.objects.using(log.database()).exists()
+        channel.register_listener(listener)
+        listener.start()
+        with pytest.raises(NoMessagesException):
+            channel.deliver_next("till-7")
+
+    def test_a_replaced_queue_leaves_no_row(self, channel):
+        listener = channel.add_listener()
+        channel.register_connection(Connection(listener, InMemoryQueue()))
+        assert not Listener.objects.using(log.database()).exists()
+
+    def test_the_same_queue_registered_again_keeps_its_row(self, channel):
+        factory = DatabaseConnectionsFactory("orders")
+        listener = MessageQueueListener("till-7")
+        channel.register_connection(factory.create(listener))
+        channel.dispatch("till-7", count(1))
+        channel.register_connection(factory.create(listener))
+        listener.start()
+        assert channel.deliver_next("till-7").payload == 1
+
+    def test_a_factory_leaves_the_listeners_of_other_channels_alone(self, channel):
+        theirs = DatabaseConnectionsFactory("parcels").create()
+        channel.register_connection(theirs)
+        channel.remove_listener(theirs.listener.id)
+        assert DatabaseChannel.load("parcels").get_listener(theirs.listener.id)
+
+    async def test_a_watch_that_is_left_leaves_no_row(self, channel, call):
+        stream = await channel.watch()
+        await call(channel.broadcast, count(1))
+        assert await take(stream, 1) == [("count", 1)]
+        await soon(stream.aclose())
+        assert not await Listener.objects.using(log.database()).aexists()
+
+    async def test_a_listener_removed_by_another_process_gets_one_error_and_the_end(
+        self, channel, call
+    ):
+        listener = await call(channel.add_listener)
+        await call(listener.start)
+        stream = channel.message_stream(listener)
+        waiting = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(0)
+        elsewhere = await DatabaseChannel.aload("orders")
+        await elsewhere.aremove_listener(listener.id)
+        event = await soon(waiting)
+        assert event["event"] == "error"
+        assert listener.id in event["data"]
+        assert await rest(stream) == []
+
+
 class TestAsync:
     """Every public method that touches the database has a twin, and it does the same."""
 
@@ -176,7 +324,7 @@ class TestAsync:
         },
         DatabaseListener: {"start", "stop", "refresh"},
         DatabaseQueue: {"pop", "push"},
-        DatabaseConnectionsFactory: {"create"},
+        DatabaseConnectionsFactory: {"create", "release"},
     }
 
     @pytest.mark.parametrize("kind", TOUCH)
