@@ -7,12 +7,14 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.utils.module_loading import import_string
 
 from eric_sse_django import conf
 from eric_sse_django.authorization import Authorizer
 from eric_sse_django.database import DatabaseChannel
+from eric_sse_django.encoding import encoder
 from eric_sse_django.log import database
 
 IN_MEMORY_LAYER = "channels.layers.InMemoryChannelLayer"
@@ -51,6 +53,21 @@ def check_classes(**_: Any) -> list[CheckMessage]:
         *_check_class("CHANNEL_CLASS", DatabaseChannel, "eric_sse_django.E004"),
         *_check_class("AUTHORIZER", Authorizer, "eric_sse_django.E006"),
     ]
+
+
+@register()
+def check_encoder(**_: Any) -> list[CheckMessage]:
+    """A JSON_ENCODER that cannot encode payloads."""
+    path = conf.get("JSON_ENCODER") if isinstance(conf.given(), dict) else None
+    if not isinstance(path, str):
+        return []
+    try:
+        encoder(path)
+    except (ImportError, ImproperlyConfigured) as error:
+        hint = "Name a subclass of django.core.serializers.json.DjangoJSONEncoder."
+        message = f"ERIC_SSE['JSON_ENCODER'] cannot be used: {error}"
+        return [Error(message, hint=hint, id="eric_sse_django.E020")]
+    return []
 
 
 def _check_class(name: str, base: type, id: str) -> list[CheckMessage]:

@@ -100,6 +100,12 @@ SETTINGS: tuple[Setting, ...] = (
         _dotted,
     ),
     Setting(
+        "JSON_ENCODER",
+        "django.core.serializers.json.DjangoJSONEncoder",
+        "The subclass of json.JSONEncoder that turns payloads into JSON.",
+        _dotted,
+    ),
+    Setting(
         "AUTHORIZER",
         "eric_sse_django.authorization.Authorizer",
         "The class whose methods say who may listen, watch and publish.",

@@ -7,7 +7,9 @@ Does no I/O. "WHATWG" is https://html.spec.whatwg.org/multipage/server-sent-even
 from __future__ import annotations
 
 import json
+import math
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eric_sse_django.exception import InvalidMessageFormat
@@ -20,31 +22,58 @@ HEARTBEAT = b":\n"
 _LINE_END = re.compile("\r\n|\n|\r")
 _NOT_IN_A_LINE = re.compile("[\r\n\0]")
 
-# The separators leave no space to send; ASCII, so that every JSON string (a lone
-# surrogate too) survives any database's and any client's encoding unchanged.
-_JSON = json.JSONEncoder(allow_nan=False, separators=(",", ":"), ensure_ascii=True)
-
 # Levels of lists and dicts: what one Python may nest, another (or this one, called from
 # deeper down) may fail to read. 100 is where Ruby's JSON stops, PHP's stops at 512.
 MAX_DEPTH = 100
+# Characters of a dict's key that an error shows.
+MAX_KEY_SHOWN = 50
 _NO_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[^][{}"]+')
 _INNERMOST = re.compile(r"\[\]|\{\}")
 
 
-def json_text(payload: Any, max_bytes: int) -> str:
+def encoder(cls: type[json.JSONEncoder]) -> json.JSONEncoder:
+    """
+    Return an encoder of that class which writes one line of ASCII, and no NaN.
+
+    What the class does not know may be any Mapping or Sequence but bytes.
+    """
+    # The separators leave no space to send; ASCII, so that every JSON string (a lone
+    # surrogate too) survives any database's and any client's encoding unchanged.
+    made = cls(allow_nan=False, separators=(",", ":"), ensure_ascii=True)
+    known = made.default
+
+    def default(value: Any) -> Any:
+        try:
+            return known(value)
+        except TypeError:
+            if isinstance(value, Mapping):
+                return dict(value)
+            if isinstance(value, Sequence) and not isinstance(
+                value, (bytes, bytearray, memoryview)
+            ):
+                return list(value)
+            raise
+
+    # Called only for what the encoder in C does not know: a plain payload costs no more.
+    made.default = default  # type: ignore[method-assign]
+    return made
+
+
+_PLAIN = encoder(json.JSONEncoder)
+
+
+def json_text(payload: Any, max_bytes: int, encoder: json.JSONEncoder = _PLAIN) -> str:
     """
     Return the payload as one line of ASCII JSON.
 
-    Raises InvalidMessageFormat for what JSON cannot say (NaN, Infinity, objects
-    of other types), for more than MAX_DEPTH levels and for more than `max_bytes` bytes.
+    Raises InvalidMessageFormat, which names the place, for what the encoder cannot say
+    (NaN, Infinity, objects of other types), for more than MAX_DEPTH levels and for more
+    than `max_bytes` bytes.
     """
     try:
-        text = _JSON.encode(payload)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidMessageFormat(
-            f"its payload is no JSON value ({error}); publish dict, list, str, int, "
-            "finite float, bool or None"
-        ) from error
+        text = encoder.encode(payload)
+    except Exception as error:
+        raise InvalidMessageFormat(_refusal(payload, encoder, error)) from error
     if len(text) > max_bytes:
         raise InvalidMessageFormat(
             f"its payload takes {len(text)} bytes of JSON, {max_bytes} are allowed; publish a "
@@ -55,6 +84,53 @@ def json_text(payload: Any, max_bytes: int) -> str:
             f"its payload has more than {MAX_DEPTH} levels of lists and dicts; make it flatter"
         )
     return text
+
+
+def _refusal(payload: Any, encoder: json.JSONEncoder, error: Exception) -> str:
+    found = _offender(payload, "payload", encoder, MAX_DEPTH)
+    if found is None:
+        return f"its payload cannot be encoded as JSON ({error})"
+    return (
+        f"its {found}, which cannot be encoded as JSON; publish dict, list, str, int, finite "
+        "float, bool or None, or name an encoder in ERIC_SSE['JSON_ENCODER']"
+    )
+
+
+def _offender(value: Any, place: str, encoder: json.JSONEncoder, levels: int) -> str | None:
+    """Return what cannot be encoded and where it is, None where that is not found."""
+    if value is None or isinstance(value, (str, int)) or levels < 0:
+        return None
+    if isinstance(value, float):
+        return None if math.isfinite(value) else f"{place} is {value!r}"
+    if isinstance(value, dict):
+        for key in value:
+            if not (key is None or isinstance(key, (str, int, float))):
+                return f"{place} has a key of type {_type_name(key)}"
+    if isinstance(value, (dict, list, tuple)):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        found = (
+            _offender(each, f"{place}[{_short(key)}]", encoder, levels - 1) for key, each in items
+        )
+        return next(filter(None, found), None)
+    try:
+        said = encoder.default(value)
+    except Exception:  # noqa: BLE001 - as json_text()
+        return f"{place} is of type {_type_name(value)}"
+    return _offender(said, place, encoder, levels - 1)
+
+
+def _short(key: Any) -> str:
+    text = repr(key)
+    return text if len(text) <= MAX_KEY_SHOWN else f"{text[:MAX_KEY_SHOWN]}…"
+
+
+def _type_name(value: Any) -> str:
+    cls = type(value)
+    return (
+        cls.__qualname__
+        if cls.__module__ == "builtins"
+        else f"{cls.__module__}.{cls.__qualname__}"
+    )
 
 
 def _is_deep(text: str) -> bool:

@@ -20,6 +20,7 @@ from eric_sse_django.database.rows import (
     get_or_create_channel,
     listener_row,
 )
+from eric_sse_django.encoding import payload_text
 from eric_sse_django.entry import Entry
 from eric_sse_django.exception import InvalidListenerException
 from eric_sse_django.hub import Hub
@@ -172,7 +173,7 @@ class SyncDatabaseChannel(Publisher):
             event = {"event": entry.type, "data": event}
         data = event.get("data")
         if not (as_text and isinstance(data, str)):
-            data = wire.json_text(data, conf.get("MAX_MESSAGE_BYTES"))
+            data = payload_text(data)
         name = prefix + (event.get("event") or "")
         return wire.encode(name, data, entry.position, event.get("retry"))
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from eric_sse_django import conf, wire
+from eric_sse_django.encoding import payload_text
 from eric_sse_django.entry import NO_CHANNEL, RESERVED_PREFIX
 from eric_sse_django.exception import InvalidMessageFormat
 from eric_sse_django.log.alias import database
@@ -38,7 +39,7 @@ def row(
             f"its type {type!r} begins with {RESERVED_PREFIX!r}, which is the app's own; "
             "take another name"
         )
-    text = wire.json_text(message.payload, conf.get("MAX_MESSAGE_BYTES"))
+    text = payload_text(message.payload)
     kept_s = channel.retention_s or conf.get("RETENTION_S")
     lives_s = channel.expires_in_s if expires_in_s is None else _lifetime_s(expires_in_s)
     ends = kept_s if lives_s is None else min(kept_s, lives_s)
@@ -71,8 +72,7 @@ def control(listener: Listener, type: str, payload: str = "null") -> Draft:
 
 def notice(type: str, payload: Any) -> Draft:
     """Return the unsaved row of a message of the app's own to all hubs."""
-    text = wire.json_text(payload, conf.get("MAX_MESSAGE_BYTES"))
-    return _row(NO_CHANNEL, NOTICE_KEPT_S, False, type, text)
+    return _row(NO_CHANNEL, NOTICE_KEPT_S, False, type, payload_text(payload))
 
 
 def _row(

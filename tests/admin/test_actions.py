@@ -161,7 +161,7 @@ def test_a_message_is_sent_to_each_that_is_selected(staff, rows, channel):
 
 WRONG = {
     "no JSON": ("note", "{order: 7}", "This is no JSON: Expecting property name"),
-    "NaN": ("note", "NaN", "no JSON value"),
+    "NaN": ("note", "NaN", "payload is nan"),
     "too deep": ("note", "[" * 101 + "]" * 101, "more than 100 levels"),
     "far too deep": ("note", "[" * 100_000, "cannot be read as JSON"),
     "a huge number": ("note", "9" * 5_000, "cannot be read as JSON"),

@@ -3,6 +3,10 @@
 import json
 import math
 import random
+import re
+from collections import UserDict, UserList, deque
+from fractions import Fraction
+from types import MappingProxyType
 
 import pytest
 
@@ -61,13 +65,60 @@ class TestPayload:
         ids=lambda payload: type(payload).__name__,
     )
     def test_what_json_can_not_say_is_refused(self, payload):
-        with pytest.raises(InvalidMessageFormat, match="no JSON value"):
+        with pytest.raises(InvalidMessageFormat, match="cannot be encoded as JSON"):
             wire.json_text(payload, MANY_BYTES)
+
+    @pytest.mark.parametrize(
+        ("payload", "place"),
+        [
+            ({"order": {"total": 1j}}, "payload['order']['total'] is of type complex"),
+            ([0, {"a": [object()]}], "payload[1]['a'][0] is of type object"),
+            ((1, b"x"), "payload[1] is of type bytes"),
+            ({"rate": math.nan}, "payload['rate'] is nan"),
+            ({"a": {("b", 1): 2}}, "payload['a'] has a key of type tuple"),
+            ({"x" * 60: {1}}, "payload['" + "x" * 49 + "…] is of type set"),
+            (UserDict({"a": UserList([1, {2}])}), "payload['a'][1] is of type set"),
+            (Fraction(1, 2), "payload is of type fractions.Fraction"),
+        ],
+        ids=lambda each: each if isinstance(each, str) else "",
+    )
+    def test_a_refusal_names_the_place_and_the_type(self, payload, place):
+        with pytest.raises(InvalidMessageFormat, match=f"its {re.escape(place)}, which"):
+            wire.json_text(payload, MANY_BYTES)
+
+    @pytest.mark.parametrize(
+        ("payload", "text"),
+        [
+            (UserDict({"a": UserList([1])}), '{"a":[1]}'),
+            (MappingProxyType({"a": 1}), '{"a":1}'),
+            (range(3), "[0,1,2]"),
+            (deque("ab"), '["a","b"]'),
+        ],
+        ids=lambda each: each if isinstance(each, str) else "",
+    )
+    def test_mappings_and_sequences_are_encoded(self, payload, text):
+        assert wire.json_text(payload, MANY_BYTES) == text
+
+    def test_an_encoder_of_another_class_decides_what_is_encoded(self):
+        class Encoder(json.JSONEncoder):
+            def default(self, o):
+                return {"half": [1j]} if isinstance(o, Fraction) else super().default(o)
+
+        class Broken(json.JSONEncoder):
+            def default(self, o):
+                raise ZeroDivisionError
+
+        with pytest.raises(
+            InvalidMessageFormat, match=r"payload\[0\]\['half'\]\[0\] is of type complex"
+        ):
+            wire.json_text([Fraction(1, 2)], MANY_BYTES, wire.encoder(Encoder))
+        with pytest.raises(InvalidMessageFormat, match=r"payload is of type fractions.Fraction"):
+            wire.json_text(Fraction(1, 2), MANY_BYTES, wire.encoder(Broken))
 
     def test_a_circle_is_refused(self):
         circle = []
         circle.append(circle)
-        with pytest.raises(InvalidMessageFormat, match="no JSON value"):
+        with pytest.raises(InvalidMessageFormat, match="cannot be encoded as JSON"):
             wire.json_text(circle, MANY_BYTES)
 
     def test_a_payload_of_the_allowed_size_passes_and_one_byte_more_does_not(self):
