@@ -65,7 +65,7 @@ def check_encoder(**_: Any) -> list[CheckMessage]:
         encoder(path)
     except (ImportError, ImproperlyConfigured) as error:
         hint = "Name a subclass of django.core.serializers.json.DjangoJSONEncoder."
-        message = f"ERIC_SSE['JSON_ENCODER'] cannot be used: {error}"
+        message = f"ERIC_SSE['JSON_ENCODER'] is {path!r}, which cannot be used: {error}"
         return [Error(message, hint=hint, id="eric_sse_django.E020")]
     return []
 
