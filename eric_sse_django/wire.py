@@ -55,7 +55,7 @@ def encoder(cls: type[json.JSONEncoder]) -> json.JSONEncoder:
             raise
 
     # Called only for what the encoder in C does not know: a plain payload costs no more.
-    made.default = default  # type: ignore[method-assign]
+    made.default = default  # type: ignore[method-assign,assignment]
     return made
 
 
