@@ -15,6 +15,7 @@ from typing import Any
 from channels.layers import BaseChannelLayer, InMemoryChannelLayer, channel_layers
 
 from eric_sse_django import conf
+from eric_sse_django.cancelling import cancel, within
 
 logger = logging.getLogger(__name__)
 
@@ -63,35 +64,36 @@ async def close(layer: BaseChannelLayer) -> None:
     elif not hasattr(type(layer), name):
         return
     try:
-        await asyncio.wait_for(getattr(layer, name)(), SEND_TIMEOUT_S)
+        await within(SEND_TIMEOUT_S, getattr(layer, name)())
     except Exception:
         logger.debug("the channel layer could not be closed", exc_info=True)
 
 
-async def leave(layer: BaseChannelLayer) -> None:
-    """Close the layer, and leave none of its tasks behind."""
+async def close_with_tasks(layer: BaseChannelLayer) -> None:
+    """Close the layer, and end the tasks that it made; waits twice SEND_TIMEOUT_S at most."""
     await close(layer)
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await cancel(asyncio.all_tasks() - {asyncio.current_task()}, SEND_TIMEOUT_S)
 
 
 def probe() -> bool:
     """
     Send to nobody through the layer; False where none crosses processes.
 
-    Waits twice SEND_TIMEOUT_S at most; raises what the layer raises. Not on a running loop.
+    Waits three times SEND_TIMEOUT_S at most; raises what the layer raises. Not on a running loop.
     """
     layer = make_layer()
     if layer is not None:
-        asyncio.run(_send_to_nobody(layer))
+        # Not asyncio.run(), which waits without a bound for tasks that ignore their cancel.
+        loop = asyncio.new_event_loop()
+        try:
+            loop.run_until_complete(_send_to_nobody(layer))
+        finally:
+            loop.close()
     return layer is not None
 
 
 async def _send_to_nobody(layer: BaseChannelLayer) -> None:
-    sending = layer.group_send(EMPTY_GROUP, {"type": "eric.wake"})
     try:
-        await asyncio.wait_for(sending, SEND_TIMEOUT_S)
+        await within(SEND_TIMEOUT_S, layer.group_send(EMPTY_GROUP, {"type": "eric.wake"}))
     finally:
-        await leave(layer)
+        await close_with_tasks(layer)

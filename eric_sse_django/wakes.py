@@ -14,10 +14,12 @@ import threading
 import weakref
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 from channels.layers import BaseChannelLayer
 
-from eric_sse_django.layer import SEND_TIMEOUT_S, close, leave, make_layer
+from eric_sse_django.cancelling import cancel, within
+from eric_sse_django.layer import SEND_TIMEOUT_S, close, close_with_tasks, make_layer
 from eric_sse_django.outage import Outage
 
 logger = logging.getLogger(__name__)
@@ -26,8 +28,12 @@ GROUP = "eric-sse.wake"
 # Seconds after which a hub joins the group again: well within channels' default
 # group_expiry of a day, and soon after a Redis that came back empty.
 REJOIN_S = 60.0
+# Seconds that joining the group may take, and an echo of our own to come back.
+JOIN_S = 5.0
 # Seconds of receiving without an error after which an outage counts as over.
 HEALTHY_S = 5.0
+
+WAKE, ECHO = "eric.wake", "eric.echo"
 
 
 class Sender:
@@ -98,7 +104,7 @@ class Sender:
                 loop.run_until_complete(_send(layer))
                 self._outage.over()
         finally:
-            loop.run_until_complete(leave(layer))
+            loop.run_until_complete(close_with_tasks(layer))
             loop.close()
 
     def _rung(self) -> bool:
@@ -111,12 +117,22 @@ class Sender:
 
 
 async def _send(layer: BaseChannelLayer) -> None:
-    await asyncio.wait_for(layer.group_send(GROUP, {"type": "eric.wake"}), SEND_TIMEOUT_S)
+    await within(SEND_TIMEOUT_S, layer.group_send(GROUP, {"type": WAKE, "sender": _sender_id}))
 
 
 _senders: weakref.WeakSet[Sender] = weakref.WeakSet()
 _outages: set[Outage] = set()
-os.register_at_fork(after_in_child=_outages.clear)
+# This process's, by which its own hubs, which were woken before, pass over its wakes.
+_sender_id = uuid4().hex
+
+
+def _forget_after_fork() -> None:
+    global _sender_id
+    _sender_id = uuid4().hex
+    _outages.clear()
+
+
+os.register_at_fork(after_in_child=_forget_after_fork)
 
 
 def outages() -> tuple[Outage, ...]:
@@ -135,7 +151,12 @@ os.register_at_fork(before=flush)
 
 
 async def listen(wake: Callable[[], None]) -> None:
-    """Call wake() for every wake that comes through the layer, until cancelled."""
+    """
+    Call wake() for every wake of other processes that comes through the layer, until cancelled.
+
+    What fails or hangs is begun anew, with a new layer. Ends within a few seconds of its cancel,
+    whatever the layer does.
+    """
     outage = Outage(logger, "receiving wakes through the channel layer")
     _outages.add(outage)
     try:
@@ -161,14 +182,15 @@ async def _listen(wake: Callable[[], None], outage: Outage) -> None:
 
 async def _receive(layer: Any, wake: Callable[[], None], outage: Outage) -> None:
     """Receive until something fails; raises that."""
-    channel = await layer.new_channel("eric-sse")
-    await layer.group_add(GROUP, channel)
+    channel = await within(JOIN_S, layer.new_channel("eric-sse"))
+    await within(JOIN_S, layer.group_add(GROUP, channel))
     wake()  # what came before we were in the group
     healthy = asyncio.get_running_loop().call_later(HEALTHY_S, outage.over)
+    heard = asyncio.Event()
     # Never with a timeout: a cancelled receive loses the channel on PubSub.
     tasks = {
-        asyncio.ensure_future(_wake_on_receive(layer, channel, wake)),
-        asyncio.ensure_future(_rejoin(layer, channel)),
+        asyncio.ensure_future(_wake_on_receive(layer, channel, wake, heard)),
+        asyncio.ensure_future(_rejoin(layer, channel, heard)),
     }
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -176,18 +198,37 @@ async def _receive(layer: Any, wake: Callable[[], None], outage: Outage) -> None
             task.result()
     finally:
         healthy.cancel()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        # Bounded: on Python 3.11 channels_redis swallows a cancel now and then.
+        await cancel(tasks)
 
 
-async def _wake_on_receive(layer: Any, channel: str, wake: Callable[[], None]) -> None:
+async def _wake_on_receive(
+    layer: Any, channel: str, wake: Callable[[], None], heard: asyncio.Event
+) -> None:
     while True:
-        await layer.receive(channel)
-        wake()
+        message = await layer.receive(channel)
+        heard.set()
+        if message.get("type") != ECHO and not _is_own(message):
+            wake()
 
 
-async def _rejoin(layer: Any, channel: str) -> None:
+def _is_own(message: dict[str, Any]) -> bool:
+    return message.get("sender") == _sender_id
+
+
+async def _rejoin(layer: Any, channel: str, heard: asyncio.Event) -> None:
+    """Join the group again now and then, and notice a link that brings nothing any more."""
     while True:
         await asyncio.sleep(REJOIN_S)
-        await layer.group_add(GROUP, channel)
+        await within(JOIN_S, layer.group_add(GROUP, channel))
+        heard.clear()
+        await within(JOIN_S, layer.send(channel, {"type": ECHO}))
+        if not await _is_set_within(JOIN_S, heard):
+            raise ConnectionError("what was sent to this process itself did not come back")
+
+
+async def _is_set_within(timeout_s: float, event: asyncio.Event) -> bool:
+    try:
+        return await within(timeout_s, event.wait())
+    except asyncio.TimeoutError:
+        return False

@@ -17,9 +17,13 @@ from django.db import connections
 from django.test import TransactionTestCase
 
 from tests import databases, emptying, servers
+from tests.faults.scale import sized
 from tests.router import SelectedDatabaseRouter
 
 REQUIRE_ALL = "ERIC_SSE_TEST_REQUIRE_ALL"
+# Seconds that a live test may take, with its fixtures; others have those of setup.cfg, and the
+# longest a mark of their own (tests.faults.scale.LONG_S).
+LIVE_S = sized(180, 3_600)
 
 
 def missing(reason: str) -> None:
@@ -40,8 +44,12 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
+@pytest.hookimpl(trylast=True)  # after tests/live/conftest.py
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
+        limit = item.get_closest_marker("timeout")
+        if limit is None and item.get_closest_marker("live") is not None:
+            item.add_marker(pytest.mark.timeout(LIVE_S))
         mark = item.get_closest_marker("django_db")
         is_async = inspect.iscoroutinefunction(getattr(item, "obj", None))
         if is_async and mark is not None and not mark.kwargs.get("transaction"):

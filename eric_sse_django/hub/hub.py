@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Protocol
 
 from eric_sse_django import notifier, wakes
+from eric_sse_django.cancelling import cancel
 from eric_sse_django.hub import hubs
 from eric_sse_django.hub.database_thread import FIRST, DatabaseThread
 from eric_sse_django.hub.feed import Subscriber
@@ -25,8 +26,6 @@ logger = logging.getLogger(__name__)
 TICK_S = 1.0
 # Seconds a process that ends gives each hub to write its records.
 EXIT_WRITE_S = 2.0
-# Seconds after which a task that was cancelled and goes on is cancelled again.
-CANCEL_AGAIN_S = 0.05
 
 
 class Served(Subscriber, Timed, Protocol):
@@ -201,18 +200,11 @@ class Hub:
             return
         self.forget()
         self._end_streams("hub closed")
-        await self._cancel_tasks()
+        await cancel(self._tasks - {asyncio.current_task()})
         await self.records.leave(self.run)
         self._thread.close()
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(asyncio.wrap_future(self._thread.ended), EXIT_WRITE_S)
-
-    async def _cancel_tasks(self) -> None:
-        # Again until they are done: before Python 3.12 wait_for() may swallow a cancel.
-        while others := self._tasks - {asyncio.current_task()}:
-            for task in others:
-                task.cancel()
-            await asyncio.wait(others, timeout=CANCEL_AGAIN_S)
 
     @staticmethod
     async def close_all() -> None:

@@ -6,6 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from tests.faults.scale import LONG_S
+
+pytestmark = pytest.mark.timeout(LONG_S)
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -11,9 +11,12 @@ import pytest
 from tests import databases
 from tests.conftest import missing
 from tests.faults import command
+from tests.faults.scale import LONG_S
 from tests.live import site
 from tests.live.asgi_servers import ROOT
 from tests.server import until
+
+pytestmark = pytest.mark.timeout(LONG_S)
 
 OPTIONS = ("--clients", "20", "--pause", "0.05")
 # Seconds for 30 kills: 20 to 35 were measured on two cores.

@@ -9,7 +9,10 @@ import pytest
 
 from tests import databases
 from tests.databases import on
+from tests.faults.scale import LONG_S
 from tests.live.asgi_servers import ROOT
+
+pytestmark = pytest.mark.timeout(LONG_S)
 
 PAGE = (ROOT / "docs" / "testing.md").read_text()
 FILES = dict(re.findall(r"^`([\w./]+)`\n\n```\w+\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))

@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.scale import LONG_S
+
+pytestmark = pytest.mark.timeout(LONG_S)
+
 pytest.importorskip("playwright.sync_api")
 
 ROOT = Path(__file__).parents[2]

@@ -1,6 +1,11 @@
 """`python -m tests.faults.soak`, for half a minute: what takes half an hour to show, it cannot."""
 
+import pytest
+
 from tests.faults import command
+from tests.faults.scale import LONG_S
+
+pytestmark = pytest.mark.timeout(LONG_S)
 
 
 def test_half_a_minute_of_streams_that_come_and_go_leaves_all_figures_flat(tmp_path):

@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.scale import LONG_S
+
+pytestmark = pytest.mark.timeout(LONG_S)
+
 ROOT = Path(__file__).parent.parent.parent
 BUILD_PATIENCE_S = 240
 

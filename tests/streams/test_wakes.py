@@ -1,6 +1,7 @@
 """Wakes between processes: coalesced, lost without harm, and never in anybody's way."""
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -8,7 +9,7 @@ import time
 import pytest
 from channels.layers import BaseChannelLayer
 
-from eric_sse_django import wakes
+from eric_sse_django import cancelling, wakes
 from tests.live.layers import SwallowingLayer
 
 
@@ -21,7 +22,9 @@ class FakeLayer(BaseChannelLayer):
         super().__init__()
         self.calls = []
         self.failures = []
+        self.messages = []
         self.closed = 0
+        self.is_deaf = False
         self.sent = threading.Semaphore(0)
         self.received = None
         self.may_send = threading.Event()
@@ -40,11 +43,17 @@ class FakeLayer(BaseChannelLayer):
         self._call("group_add")
 
     async def group_send(self, group, message):
-        assert (group, message) == (wakes.GROUP, {"type": "eric.wake"})
+        assert (group, message["type"]) == (wakes.GROUP, "eric.wake")
+        self.messages.append(message)
         self._call("group_send")
         self.sent.release()
         while not self.may_send.is_set():
             await asyncio.sleep(0.001)
+
+    async def send(self, channel, message):
+        self._call("send")
+        if not self.is_deaf:
+            self.received.put_nowait(message)
 
     async def receive(self, channel):
         found = await self.received.get()
@@ -136,9 +145,13 @@ def test_only_a_layer_between_processes_is_used(settings, alias, backend, expect
 
 
 @pytest.mark.parametrize("kind", ["core.RedisChannelLayer", "pubsub.RedisPubSubChannelLayer"])
-async def test_each_layer_of_channels_redis_carries_wakes(settings, redis_server, kind):
+async def test_each_layer_of_channels_redis_carries_wakes(
+    settings, redis_server, kind, monkeypatch, caplog
+):
     hosts = {"hosts": [("127.0.0.1", redis_server.port)]}
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": f"channels_redis.{kind}", "CONFIG": hosts}}
+    monkeypatch.setattr(wakes, "_is_own", lambda message: False)  # as another process's
+    monkeypatch.setattr(wakes, "REJOIN_S", 0.05)  # so that the echo is tried too
     sender = wakes.Sender()
     async with Ear() as ear:
         await ear.hears(1)
@@ -146,7 +159,9 @@ async def test_each_layer_of_channels_redis_carries_wakes(settings, redis_server
         await ear.hears(2)
         sender.ring()
         await ear.hears(3)
+        await asyncio.sleep(0.2)
     await asyncio.to_thread(sender.close)
+    assert caplog.records == []
 
 
 class Ear:
@@ -230,3 +245,107 @@ async def test_a_layer_that_cannot_be_closed_ends_nothing(layer, monkeypatch):
     layer.failures = [ConnectionError("gone")]
     async with Ear() as ear:
         await ear.hears(1)
+
+
+class StubbornLayer(FakeLayer):
+    """Its receive ignores every cancel, as channels_redis does now and then on Python 3.11."""
+
+    def __init__(self):
+        super().__init__()
+        self.released = asyncio.Event()
+
+    async def receive(self, channel):
+        while not self.released.is_set():
+            try:
+                await self.released.wait()
+            except asyncio.CancelledError:
+                continue
+        await asyncio.Event().wait()
+
+
+@pytest.fixture
+async def stubborn(monkeypatch):
+    layer = StubbornLayer()
+    monkeypatch.setattr(wakes, "make_layer", lambda: layer)
+    monkeypatch.setattr("eric_sse_django.backoff.FIRST_DELAY_S", 0.005)
+    monkeypatch.setattr(cancelling.cancel, "__defaults__", (0.05,))
+    yield layer
+    layer.released.set()
+    await asyncio.sleep(0.1)
+
+
+async def test_a_receive_that_ignores_its_cancel_makes_no_process_deaf(stubborn, monkeypatch):
+    monkeypatch.setattr(wakes, "REJOIN_S", 0.01)
+    async with Ear() as ear:
+        await ear.hears(1)
+        stubborn.failures = [ConnectionError("gone")]  # of the next time that it joins the group
+        await ear.hears(2)
+        [outage] = wakes.outages()
+        assert outage.trouble.startswith("receiving wakes through the channel layer fails")
+
+
+async def test_listening_ends_soon_after_its_cancel_whatever_the_layer_does(stubborn):
+    task = asyncio.create_task(wakes.listen(lambda: None))
+    await asyncio.sleep(0.01)
+    assert await cancelling.cancel([task], 1) == set()
+    assert wakes.outages() == ()
+
+
+async def test_joining_that_hangs_is_an_outage(layer, monkeypatch):
+    monkeypatch.setattr(wakes, "JOIN_S", 0.01)
+    monkeypatch.setattr(FakeLayer, "group_add", lambda *_: asyncio.Event().wait())
+    async with Ear():
+        await until(lambda: any(outage.trouble for outage in wakes.outages()))
+
+
+async def test_a_link_that_brings_nothing_any_more_is_noticed_and_made_anew(
+    layer, monkeypatch, caplog
+):
+    monkeypatch.setattr(wakes, "REJOIN_S", 0.01)
+    async with Ear() as ear:
+        await ear.hears(1)
+        await until(lambda: layer.calls.count("send") >= 2)
+        assert ear.heard == 1  # an echo wakes nobody
+        assert caplog.records == []
+        monkeypatch.setattr(wakes, "JOIN_S", 0.01)
+        layer.is_deaf = True
+        await ear.hears(2)
+    assert "did not come back" in caplog.text
+
+
+async def test_a_process_passes_over_its_own_wakes(layer, sender):
+    async with Ear() as ear:
+        await ear.hears(1)
+        sender.ring()
+        assert await asyncio.to_thread(sender.flush, 2)
+        [own] = layer.messages
+        layer.received.put_nowait(own)
+        layer.received.put_nowait({"type": "eric.wake"})  # of the version before
+        await ear.hears(2)
+        layer.received.put_nowait(own | {"sender": "another's"})
+        await ear.hears(3)
+
+
+async def test_a_send_that_ignores_its_cancel_is_a_failure_and_tried_again(
+    layer, sender, monkeypatch
+):
+    monkeypatch.setattr(wakes, "SEND_TIMEOUT_S", 0.01)
+
+    async def group_send(self, group, message):
+        self.calls.append("group_send")
+        while len(self.calls) < 2:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+
+    monkeypatch.setattr(FakeLayer, "group_send", group_send)
+    monkeypatch.setattr(cancelling.cancel, "__defaults__", (0.05,))
+    sender.ring()
+    await until(lambda: len(layer.calls) >= 2)
+
+
+async def until(condition):
+    for _ in range(1_000):
+        if condition():
+            return
+        await asyncio.sleep(0.002)
+    raise AssertionError("it did not come to that")
