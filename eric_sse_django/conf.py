@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -73,6 +74,10 @@ def _whole_or_none(least: int, most: int) -> Callable[[Any], str | None]:
     return problem
 
 
+# RFC 3986 3.1, in the lower case that browsers send.
+_SCHEME = re.compile("[a-z][a-z0-9+.-]*")
+
+
 def _origins(value: Any) -> str | None:
     if isinstance(value, (list, tuple)) and all(map(_is_origin, value)):
         return None
@@ -84,9 +89,10 @@ def _is_origin(value: Any) -> bool:
         return False
     scheme, _, host = value.partition("://")
     plain = host and host.isascii() and not set(host) & set("/*?#@ ") and host == host.lower()
-    # As browsers send it: they leave the scheme's own port out.
-    port = {"http": ":80", "https": ":443"}.get(scheme)
-    return bool(plain and port and not host.endswith(port))
+    # As browsers send it: they leave the scheme's own port out. Pages that an app brings with
+    # it have a scheme of its own: capacitor://localhost, ionic://localhost, tauri://localhost.
+    port = {"http": ":80", "https": ":443"}.get(scheme, "/")
+    return bool(plain and _SCHEME.fullmatch(scheme) and not host.endswith(port))
 
 
 DAY_S = 86_400

@@ -11,6 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
+from django.conf import settings
 from django.urls import path
 
 from eric_sse_django import conf, mounted
@@ -80,9 +81,13 @@ def _consumers() -> tuple[Any, Any]:
 
 
 def _below_root(scope: Any) -> str:
-    """Return the path within the application: some servers give it with root_path in front."""
+    """
+    Return the path within the application, as Django finds it: below FORCE_SCRIPT_NAME.
+
+    Else below root_path, which some servers leave in front of the path, and some do not.
+    """
     whole: str = scope["path"]
-    root: str = scope.get("root_path", "").rstrip("/")
+    root: str = (settings.FORCE_SCRIPT_NAME or scope.get("root_path") or "").rstrip("/")
     return whole.removeprefix(root) if whole.startswith(f"{root}/") else whole
 
 

@@ -203,20 +203,25 @@ def text_of(payload: str) -> str:
     return value if isinstance(value, str) else payload
 
 
-def opening(retry_ms: int, position: int) -> bytes:
-    """Return a stream's first bytes: they reach the client before any message."""
-    return f"retry: {retry_ms}\nid: {position}\n: ok\n\n".encode()
+def opening(retry_ms: int, position: int, blank: bool) -> bytes:
+    """Return a stream's first bytes: they reach the client before any message. See mark()."""
+    return f"retry: {retry_ms}\nid: {position}\n: ok\n{chr(10) if blank else ''}".encode()
 
 
 def farewell(retry_ms: int) -> bytes:
-    """Return a stream's last bytes: the client comes back after `retry_ms`."""
-    return f"retry: {retry_ms}\n\n".encode()
+    """
+    Return a stream's last bytes: the client reconnects after `retry_ms`.
+
+    WHATWG 9.2.6: a `retry:` counts from the end of its line on.
+    """
+    return f"retry: {retry_ms}\n".encode()
 
 
-def mark(position: int) -> bytes:
+def mark(position: int, blank: bool) -> bytes:
     """
     Return what moves the client's last event id without firing an event.
 
-    WHATWG 9.2.6: a blank line sets the last event id before it looks for data.
+    WHATWG 9.2.6: a blank line sets the last event id before it looks for data. For a client
+    that takes the id at its own line, and a `blank` line for an event, there is to be none.
     """
-    return f"id: {position}\n\n".encode()
+    return f"id: {position}\n{chr(10) if blank else ''}".encode()

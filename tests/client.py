@@ -69,7 +69,7 @@ class StreamClient:
         if receive_buffer_bytes is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
         sock.setblocking(False)
-        lines = {"Host": parts.netloc, "Accept": "text/event-stream", "Cache-Control": "no-store"}
+        lines = {"Host": parts.netloc, "Accept": "text/event-stream", "Cache-Control": "no-cache"}
         if last_event_id:
             lines["Last-Event-ID"] = last_event_id
         lines |= headers or {}

@@ -14,17 +14,21 @@ from django.db import Error as DatabaseError
 
 from eric_sse_django import conf, drain, wire
 from eric_sse_django.consumers import limits, origin
+from eric_sse_django.consumers.quiet import Quiet
 from eric_sse_django.consumers.refused import Refused, check, check_size
 from eric_sse_django.consumers.request import Ids, StreamRequest
 from eric_sse_django.hub import Hub, totals
 from eric_sse_django.streaming import Outlet
 
 logger = logging.getLogger(__name__)
+failures = Quiet()
 
 HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store, no-transform"),
     (b"x-accel-buffering", b"no"),  # nginx holds even the headers back without it
+    # What is coded already, no proxy compresses: Caddy let no byte through until 2 KiB came.
+    (b"content-encoding", b"identity"),
 ]
 PLAIN = (b"content-type", b"text/plain; charset=utf-8")
 # Seconds after which a HEAD is to be asked again, when the database was away.
@@ -125,9 +129,11 @@ class EventConsumer(AsyncHttpConsumer):
             await self._put_off(str(full), limits.retry_s())
         except (DatabaseError, asyncio.TimeoutError):
             await self._put_off()  # the hub tells of the database
-        except Exception:
-            logger.exception("a stream could not be opened path=%s", self.request.path)
+        except Exception as error:  # noqa: BLE001 - logged, once while its kind goes on
+            self._log("a stream could not be opened", error)
             await self._put_off()
+        finally:
+            self.request.forget_query()  # it would be kept with the stream
         return None
 
     async def _admitted(self, hub: Hub) -> Any:
@@ -145,10 +151,10 @@ class EventConsumer(AsyncHttpConsumer):
                 outlet.cut()
         except OSError:  # ASGI 2.4: send() may raise it once the client has left
             served.end("client left")
-        except Exception:
+        except Exception as error:  # noqa: BLE001 - as above
             # The log has it still: the client gets it once what failed is mended.
             served.end("error")
-            logger.exception("a stream failed path=%s", self.request.path)
+            self._log("a stream failed", error)
             await outlet.write(b"", False)
         finally:
             gone.cancel()
@@ -165,6 +171,11 @@ class EventConsumer(AsyncHttpConsumer):
         totals.refused(str(refused.status))
         headers = [PLAIN, origin.VARY, *self._cors, *refused.headers]
         await self.send_response(refused.status, refused.text.encode(), headers=headers)
+
+    def _log(self, what: str, error: Exception) -> None:
+        """Log an error of others' code or stores, with its traceback: once while it goes on."""
+        if failures.begins(f"{what} {type(error).__name__}"):
+            logger.error("%s path=%.200r", what, self.request.path, exc_info=error)
 
     async def _put_off(self, why: str = "put off", after_s: float | None = None) -> None:
         """

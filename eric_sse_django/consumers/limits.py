@@ -7,21 +7,18 @@ import logging
 import os
 import random
 import threading
-import time
 from collections import Counter
 from types import TracebackType
 from typing import Any
 
 from eric_sse_django import conf
+from eric_sse_django.consumers.quiet import Quiet
 
 logger = logging.getLogger(__name__)
 
 # Seconds after which who finds no seat comes back: long enough that 20,000 of them cost
 # some 450 requests a second, which are answered without the database.
 FULL_RETRY_S = (30.0, 60.0)
-# Seconds without a refusal after which a limit's next one is told of again: twice the
-# longest retry, so that one who waits for a seat is not told of each time.
-QUIET_S = 120.0
 
 
 class Full(Exception):
@@ -38,7 +35,7 @@ class Seats:
         """Begin with none taken."""
         self._lock = threading.Lock()
         self._taken: Counter[tuple[str, str]] = Counter()
-        self._refused_at: dict[str, float] = {}
+        self._refusals = Quiet()
 
     def take(self, setting: str, key: str) -> None:
         """Take a seat; raises Full if as many as the setting says are taken."""
@@ -47,20 +44,13 @@ class Seats:
             if limit is None or self._taken[setting, key] < limit:
                 self._taken[setting, key] += 1
                 return
-            begins = self._refuse(setting)
+            begins = self._refusals.begins(setting)
         if begins:
             logger.warning(
-                "a limit over streams binds, who comes is put off setting=%s limit=%d key=%s",
+                "stream limit reached, new clients are asked to retry setting=%s limit=%d key=%r",
                 *(setting, limit, key),
             )
         raise Full(setting)
-
-    def _refuse(self, setting: str) -> bool:
-        """Note a refusal; return whether it is the first for QUIET_S."""
-        now = time.monotonic()
-        before = self._refused_at.get(setting)
-        self._refused_at[setting] = now
-        return before is None or now - before > QUIET_S
 
     def give_back(self, setting: str, key: str) -> None:
         with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 from django.conf import settings
@@ -22,10 +23,13 @@ Headers = list[tuple[bytes, bytes]]
 VARY = (b"vary", b"Cookie, Origin")
 BAD_HOST = "This host is not served here.\n"
 FOREIGN = "Pages of this origin may not open streams here: see ERIC_SSE['ALLOWED_ORIGINS'].\n"
+# An EventSource sends them unasked; a client made with fetch() has to ask.
+ALLOWED_HEADERS = b"Accept, Cache-Control, Last-Event-ID"
+# Names of headers, as RFC 9110 5.6.2 has them, and as many as a page may ask for.
+_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}"
+_NAMES = re.compile(rf"{_NAME}(?:[ \t]*,[ \t]*{_NAME}){{0,49}}".encode())
 PREFLIGHT: Headers = [
     (b"access-control-allow-methods", b"GET, HEAD"),
-    # An EventSource sends them unasked; a client made with fetch() has to ask.
-    (b"access-control-allow-headers", b"Accept, Cache-Control, Last-Event-ID"),
     # Seconds. Chromium remembers none for longer; each stream's own request is checked anyway.
     (b"access-control-max-age", b"7200"),
 ]
@@ -54,7 +58,7 @@ def check_origin(scope: Any) -> Headers:
     if len(origins) > 1 or not (is_allowed or _is_own(origin, host, request)):
         logger.warning("origin refused origin=%.200r path=%.200r", origin, scope["path"])
         raise Refused(403, FOREIGN)
-    return _cors(origins[0], scope["method"]) if is_allowed else []
+    return _cors(origins[0], scope) if is_allowed else []
 
 
 def _check_site(request: HttpRequest) -> None:
@@ -70,12 +74,31 @@ def _check_site(request: HttpRequest) -> None:
         raise Refused(403, FOREIGN)
 
 
-def _cors(origin: bytes, method: str) -> Headers:
+def _cors(origin: bytes, scope: Any) -> Headers:
     allow: Headers = [
         (b"access-control-allow-origin", origin),
         (b"access-control-allow-credentials", b"true"),
     ]
-    return allow + PREFLIGHT if method == "OPTIONS" else allow
+    if scope["method"] != "OPTIONS":
+        return allow
+    return [*allow, *PREFLIGHT, (b"access-control-allow-headers", _allowed_headers(scope))]
+
+
+def _allowed_headers(scope: Any) -> bytes:
+    """
+    Return the names of the headers that a page may send: also those that it asks for.
+
+    Tracing and login add some (baggage, sentry-trace, authorization), and what they say
+    opens nothing here. "*" would not do: with cookies it is a name like any other.
+    """
+    for name, value in scope["headers"]:
+        if name.lower() == b"access-control-request-headers" and _NAMES.fullmatch(value):
+            known = ALLOWED_HEADERS.lower().split(b", ")
+            asked = [one.strip() for one in value.split(b",")]
+            return b", ".join(
+                [ALLOWED_HEADERS, *(one for one in asked if one.lower() not in known)]
+            )
+    return ALLOWED_HEADERS
 
 
 def _is_own(origin: str, host: str, request: HttpRequest) -> bool:
@@ -95,6 +118,14 @@ def _is_own(origin: str, host: str, request: HttpRequest) -> bool:
     return name.removesuffix(default) == host.lower().removesuffix(default)
 
 
+def _asked_for() -> set[str]:
+    """Return the names of the headers that decide on the host and the scheme."""
+    names = {"HOST", "X-FORWARDED-HOST", "X-FORWARDED-PORT", "SEC-FETCH-SITE"}
+    if settings.SECURE_PROXY_SSL_HEADER:
+        names.add(settings.SECURE_PROXY_SSL_HEADER[0].removeprefix("HTTP_").replace("_", "-"))
+    return names
+
+
 class _Request(HttpRequest):
     """As much of an ASGI scope as Django asks for the host and the scheme; it cannot raise."""
 
@@ -103,12 +134,15 @@ class _Request(HttpRequest):
         name, port = scope.get("server") or ("unknown", 0)
         self.META = {"SERVER_NAME": name, "SERVER_PORT": str(port)}
         self._asgi_scheme: str = scope.get("scheme") or "http"
+        asked = _asked_for()
+        found: dict[str, list[str]] = {}
         for key, value in scope["headers"]:
-            if b"_" in key:
-                continue  # as Django: X_Forwarded_Host is not what a proxy has set
-            header = f"HTTP_{key.decode('latin-1').upper().replace('-', '_')}"
-            text = value.decode("latin-1")
-            self.META[header] = f"{self.META[header]},{text}" if header in self.META else text
+            # As Django: X_Forwarded_Host is not what a proxy has set.
+            if b"_" not in key and (name := key.decode("latin-1").upper()) in asked:
+                found.setdefault(name, []).append(value.decode("latin-1"))
+        # Joined once: a thousand of one name would be copied a thousand times.
+        for name, values in found.items():
+            self.META[f"HTTP_{name.replace('-', '_')}"] = ",".join(values)
 
     def _get_scheme(self) -> str:
         return self._asgi_scheme

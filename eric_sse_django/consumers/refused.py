@@ -25,9 +25,11 @@ class Refused(Exception):
 
 
 def check_size(request: StreamRequest) -> None:
-    """Raise Refused for a request whose head is larger than most servers take."""
+    """Raise Refused for a request whose head or query is larger than is looked at."""
     if request.head_bytes() > MAX_HEAD_BYTES:
         raise Refused(431, f"Path and headers take more than {MAX_HEAD_BYTES} bytes.\n")
+    if request.has_large_query():
+        raise Refused(414, "The query has too many bytes or fields.\n")
 
 
 def check(request: StreamRequest) -> None:

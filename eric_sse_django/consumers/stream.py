@@ -34,7 +34,8 @@ class StreamConsumer(EventConsumer):
         return await stream.open()
 
     def write(self, served: Stream, outlet: Outlet) -> Awaitable[None]:
-        return served.serve(outlet.write, self._encode, outlet.write_at_once)
+        blank = self.request.is_event_source()
+        return served.serve(outlet.write, self._encode, outlet.write_at_once, blank)
 
     def clean_up(self, served: Stream) -> None:
         served.close()

@@ -35,6 +35,7 @@ class Writer(Follower):
         self.was_cut = False
         self.sent = 0
         self._marked = 0
+        self._blank = True
         self._clock = Clock(ends_at)
         self._writer: asyncio.Task[Any] | None = None
         self._at_once: tuple[WriteAtOnce, Encode] | None = None
@@ -47,17 +48,22 @@ class Writer(Follower):
             self._writer.cancel()
 
     async def serve(
-        self, write: Write, encode: Encode, write_at_once: WriteAtOnce | None = None
+        self,
+        write: Write,
+        encode: Encode,
+        write_at_once: WriteAtOnce | None = None,
+        blank: bool = True,
     ) -> None:
         """
         Write opening, frames, heartbeats and farewell until it ends.
 
-        Where nothing waits, `write_at_once(chunk)` is tried first.
+        Where nothing waits, `write_at_once(chunk)` is tried first. `blank` tells whether an id
+        alone is followed by a blank line: see wire.mark().
 
         `write(chunk, more)` returns when the next chunk may come, and is cancelled when it
         takes too long or the client leaves: `was_cut` then tells that the end was not written.
         """
-        self._writer = asyncio.current_task()
+        self._writer, self._blank = asyncio.current_task(), blank
         if write_at_once is not None:
             self._at_once = write_at_once, encode
         try:
@@ -111,7 +117,8 @@ class Writer(Follower):
     async def _write_all(self, write: Write, encode: Encode) -> None:
         retry_ms: int = conf.get("RETRY_MS")
         self._clock.writes()
-        await write(wire.opening(int(retry_ms * random.uniform(1, 1.5)), self.cursor), True)
+        retry_ms = int(retry_ms * random.uniform(1, 1.5))
+        await write(wire.opening(retry_ms, self.cursor, self._blank), True)
         self._clock.wrote()
         while (batches := await self._next()) is not None:
             self._clock.writes()
@@ -146,7 +153,7 @@ class Writer(Follower):
         if not self._lost_its_place():
             return wire.HEARTBEAT
         self.cursor = self._marked = self._hub.tail.position
-        return wire.mark(self.cursor)
+        return wire.mark(self.cursor, self._blank)
 
     def _lost_its_place(self) -> bool:
         """Whether memory does not reach back to the client's id, though it has all there is."""

@@ -236,17 +236,25 @@ class TestWithoutMessage:
     """What is sent between messages fires no event in a client."""
 
     @pytest.mark.parametrize(
-        "data", [wire.HEARTBEAT, wire.opening(3000, 7), wire.mark(7), wire.farewell(900)]
+        "data",
+        [
+            wire.HEARTBEAT,
+            wire.opening(3000, 7, blank=True),
+            wire.opening(3000, 7, blank=False),
+            wire.mark(7, blank=True),
+            wire.mark(7, blank=False),
+            wire.farewell(900),
+        ],
     )
     def test_it_fires_no_event(self, data):
         assert read(data) == []
 
     def test_the_opening_and_a_mark_set_the_last_event_id(self):
-        for data in (wire.opening(3000, 7), wire.mark(7)):
+        for data in (wire.opening(3000, 7, blank=True), wire.mark(7, blank=True)):
             reader = SSEReader()
             list(reader.feed(data))
             assert reader.last_event_id == "7"
 
     def test_opening_and_farewell_set_the_time_to_come_back(self):
-        assert wire.opening(3000, 7).startswith(b"retry: 3000\n")
-        assert wire.farewell(900) == b"retry: 900\n\n"
+        assert wire.opening(3000, 7, blank=True).startswith(b"retry: 3000\n")
+        assert wire.farewell(900) == b"retry: 900\n"

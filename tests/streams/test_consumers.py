@@ -45,6 +45,7 @@ async def test_a_ticket_opens_the_stream(application, site, listener):
             "content-type": "text/event-stream; charset=utf-8",
             "cache-control": "no-store, no-transform",
             "x-accel-buffering": "no",
+            "content-encoding": "identity",
             "vary": "Cookie, Origin",
         }
         await site.publish({"id": 1})
@@ -88,7 +89,7 @@ async def test_a_head_that_is_too_large_is_refused_whatever_the_server_takes(
     response = await answer(application, path(ticket=False), headers=headers)
     assert response.status == status
     response = await answer(application, path(ticket=False) + "?" + "x" * size)
-    assert response.status == status
+    assert response.status == (414 if status == 403 else status)
 
 
 @pytest.mark.parametrize(

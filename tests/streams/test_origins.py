@@ -9,6 +9,7 @@ from django.db import OperationalError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eric_sse_django import conf
 from eric_sse_django.authorization import make_ticket
 from eric_sse_django.consumers import Refused, StreamConsumer
 from eric_sse_django.consumers.origin import check_origin
@@ -365,3 +366,48 @@ async def test_another_sites_link_or_image_opens_nothing(application, ana, whose
 async def test_the_sites_own_pages_and_a_typed_address_open_streams(application, ana, whose):
     sent = headers(sec_fetch_site=whose)
     assert (await answer(application, ticketed(), "HEAD", headers=sent)).status == 200
+
+
+# Other names and schemes ------------------------------------------------------------------
+
+
+async def preflight(application, asked, origin=SHOP):
+    given = headers(origin, access_control_request_method="GET")
+    given += [(b"access-control-request-headers", asked)]
+    response = await answer(application, "/events/orders/l/", "OPTIONS", headers=given)
+    return cors_of(response).get("access-control-allow-headers")
+
+
+async def test_an_allowed_origin_is_granted_the_headers_that_its_page_asks_for(application):
+    asked = b"authorization, baggage,sentry-trace, last-event-id"
+    assert await preflight(application, asked) == (
+        "Accept, Cache-Control, Last-Event-ID, authorization, baggage, sentry-trace"
+    )
+    assert await preflight(application, asked, "https://evil.example") is None
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [b"*/*", b"a b", b"a\r\nx: y", b"a,", b",", b"", b"x" * 65, b",".join([b"a"] * 51), b"\xff"],
+)
+async def test_what_is_no_list_of_names_is_granted_to_nobody(application, asked):
+    assert await preflight(application, asked) == "Accept, Cache-Control, Last-Event-ID"
+
+
+@pytest.mark.parametrize(
+    "origin", ["capacitor://localhost", "ionic://localhost", "tauri://localhost", "app://x.y"]
+)
+async def test_the_pages_of_an_app_may_be_allowed_by_their_own_scheme(
+    application, site, ana, settings, origin
+):
+    settings.ERIC_SSE = {"ALLOWED_ORIGINS": [origin]}
+    assert conf.BY_NAME["ALLOWED_ORIGINS"].problem([origin]) is None
+    head = await answer(application, ticketed(), "HEAD", headers=headers(origin))
+    assert (head.status, cors_of(head)["access-control-allow-origin"]) == (200, origin)
+
+
+@pytest.mark.parametrize(
+    "origin", ["null", "file://", "://x", "a b://x", "App://x", "app://", "app://x/", "*://x"]
+)
+def test_what_no_browser_sends_as_an_origin_cannot_be_allowed(origin):
+    assert conf.BY_NAME["ALLOWED_ORIGINS"].problem([origin])

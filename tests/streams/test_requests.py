@@ -1,0 +1,245 @@
+"""What is read of a request before it is known who asks: little, once, in bounded time."""
+
+import logging
+import time
+
+import httpx
+import httpx_sse
+import pytest
+from asgiref.sync import sync_to_async
+from django.conf import settings as project_settings
+from sseclient import SSEClient
+
+from eric_sse_django import wire
+from eric_sse_django.authorization import make_ticket
+from eric_sse_django.consumers import admission, base
+from eric_sse_django.consumers.request import StreamRequest
+from eric_sse_django.routing import with_streams
+from tests.sse import SSEReader
+from tests.streams.asgi import Response, answer, inner, session_of
+
+SESSION = project_settings.SESSION_COOKIE_NAME
+# Seconds that reading the largest request may take: it takes 1 to 3 ms of an idle core, and
+# took 53 ms (the query) and 9 s (the cookie, on old Pythons).
+READ_S = 0.03
+
+
+@pytest.fixture
+async def listener(site):
+    """Return a running listener "l" without an owner, of the channel "orders"."""
+    listener = await site.channel.aadd_listener(listener_id="l")
+    await listener.astart()
+    return listener
+
+
+@pytest.fixture(autouse=True)
+def nothing_failed_yet(monkeypatch):
+    monkeypatch.setattr(base, "failures", type(base.failures)())
+
+
+def path():
+    return f"/events/orders/l/?ticket={make_ticket('orders', 'l')}"
+
+
+def request(query=b"", headers=()):
+    scope = {"method": "GET", "path": "/events/", "query_string": query, "headers": list(headers)}
+    return StreamRequest(scope)
+
+
+def read_all(asked):
+    """Read all that admission reads; return the seconds that it took."""
+    began = time.perf_counter()
+    for field in ("channel", "listener", "ticket", "last_event_id"):
+        asked.query(field)
+    _ = asked.last_event_id(), asked.session_key, asked.cookies
+    return time.perf_counter() - began
+
+
+# The query ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("query", [b"a&" * 249 + b"a=1", b"ticket=" + b"%41" * 2_700])
+def test_the_largest_query_is_read_once_and_at_once(query):
+    assert not request(query).has_large_query()
+    assert min(read_all(request(query)) for _ in range(5)) < READ_S
+
+
+@pytest.mark.parametrize("query", [b"&" * 600, b"a=1&" * 600, b"x" * 11_000, b"&" * 60_000])
+async def test_a_query_beyond_the_bounds_is_refused_unread(application, site, query):
+    assert request(query).query("a") == []
+    response = await answer(application, "/events/orders/l/", query_string=query)
+    assert response.status == 414
+
+
+async def test_as_many_tickets_fit_as_one_stream_may_serve_channels(application, site, settings):
+    settings.ERIC_SSE = {"MAX_CHANNELS_PER_STREAM": 100}
+    tickets = "&".join(f"channel=c{n:03}&ticket={make_ticket(f'c{n:03}')}" for n in range(100))
+    response = await answer(application, "/events/", query_string=tickets.encode())
+    assert response.status in (204, 403)  # there are no such channels
+
+
+@pytest.mark.parametrize("field", ["lastEventId", "lastEventID", "Last-Event-ID"])
+async def test_an_id_in_the_query_by_another_clients_name_is_understood(
+    application, site, listener, field
+):
+    for number in range(3):
+        await site.publish(number)
+    first = await site.at_head() - 2
+    at = f"{path()}&last_event_id=99&{field}={first}"
+    async with Response(application, at) as response:
+        assert [(await response.event()).data for _ in range(2)] == ["1", "2"]
+
+
+def test_the_header_counts_before_every_id_in_the_query():
+    query = b"last_event_id=1&lastEventID=2&lastEventId=3&Last-Event-ID=4"
+    assert request(query).last_event_id() == 3
+    assert request(query, [(b"last-event-id", b"5")]).last_event_id() == 5
+    assert request(query.replace(b"lastEventId=3&", b"")).last_event_id() == 2
+
+
+# The cookie -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "cookie",
+    [
+        SESSION + '="' + "\\" * 64_000 + '"',
+        ";" * 64_000,
+        f"{SESSION};" * 6_000,
+        f"{SESSION}=1;" * 5_000,
+        f"{SESSION}=" + "1" * 64_000,
+        " " * 64_000 + SESSION,
+    ],
+)
+def test_no_cookie_takes_longer_to_read_than_any_other(cookie):
+    asked = [request(headers=[(b"cookie", cookie.encode())]) for _ in range(5)]
+    assert min(map(read_all, asked)) < READ_S
+
+
+@pytest.mark.parametrize(
+    ("cookie", "key"),
+    [
+        (f"a=1; {SESSION}=k; b=2", "k"),
+        (f"{SESSION} = k ", "k"),
+        (f'{SESSION}="k"', "k"),
+        (f"{SESSION}=j; {SESSION}=k", "k"),
+        (f"x{SESSION}=j", None),
+        (f"{SESSION}x=j", None),
+        (f"a={SESSION}=j", None),
+        (SESSION, None),
+        ("", None),
+    ],
+)
+def test_the_sessions_cookie_is_found_as_django_finds_it(cookie, key):
+    asked = request(headers=[(b"cookie", cookie.encode())])
+    assert asked.session_key == key
+    assert asked.cookies == ({} if key is None else {SESSION: key})
+
+
+def test_a_thousand_headers_of_one_name_are_read_in_linear_time():
+    from eric_sse_django.consumers.origin import check_origin
+
+    headers = [(b"host", b"testserver"), *[(b"sec-fetch-site", b"x")] * 13_000]
+    began = time.perf_counter()
+    with pytest.raises(base.Refused):
+        check_origin({"path": "/", "method": "GET", "headers": headers})
+    assert time.perf_counter() - began < READ_S
+
+
+# The prefix -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("root", ["", "/shop", "/other"])
+async def test_streams_are_below_the_script_name_that_django_is_told(
+    settings, site, listener, root, client
+):
+    settings.FORCE_SCRIPT_NAME = "/shop"
+    application = with_streams(inner)
+    at = f"/shop{path()}"
+    assert (await answer(application, at, "HEAD", root_path=root)).status == 200
+    assert (await answer(application, "/shop/events/monitor/", root_path=root)).status == 403
+    assert (await answer(application, "/shopping/events/a/b/", root_path=root)).status == 299
+
+
+# Failures -------------------------------------------------------------------------------
+
+
+async def test_a_path_cannot_forge_a_line_of_the_log(
+    application, site, listener, caplog, monkeypatch
+):
+    async def fail(hub, request):
+        raise RuntimeError("others' code")
+
+    monkeypatch.setattr("eric_sse_django.consumers.stream.admit", fail)
+    at = "/events/orders/x\n2026-11-27 ERROR all is lost/"
+    assert (await answer(application, at)).status == 200
+    (line,) = [one for one in caplog.records if "could not be opened" in one.getMessage()]
+    assert "\n" not in line.getMessage()
+
+
+async def test_a_session_store_that_is_down_is_logged_once(
+    application, site, listener, django_user_model, caplog, monkeypatch
+):
+    user = await sync_to_async(django_user_model.objects.create_user)("ana", password="a")
+    cookie = await session_of(user)
+
+    def down(cookies):
+        raise ConnectionError("the cache is away")
+
+    monkeypatch.setattr(admission.authorization, "session_user", down)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(5):
+            response = await answer(
+                application, "/events/orders/l/", headers=[(b"cookie", cookie)]
+            )
+            assert response.status == 200
+    lines = [one for one in caplog.records if "could not be opened" in one.getMessage()]
+    assert len(lines) == 1
+    assert lines[0].exc_info
+
+
+# The bytes between messages, for clients that are no browser ------------------------------
+
+
+def blank_lines(data):
+    """Return what fetch-event-source hands to its page: one for each blank line."""
+    return data.replace(b"\r\n", b"\n").split(b"\n").count(b"") - data.endswith(b"\n")
+
+
+def read_by_httpx(data):
+    headers = {"content-type": "text/event-stream"}
+    response = httpx.Response(200, headers=headers, content=data)
+    return list(httpx_sse.EventSource(response).iter_sse())
+
+
+WITHOUT_MESSAGE = [
+    wire.opening(3_000, 7, blank=False) + wire.HEARTBEAT + wire.mark(8, blank=False),
+    wire.opening(3_000, 7, blank=False) + wire.farewell(900),
+    wire.farewell(900),
+    wire.HEARTBEAT,
+]
+
+
+@pytest.mark.parametrize("data", WITHOUT_MESSAGE)
+def test_no_client_takes_what_has_no_message_for_an_event(data):
+    assert blank_lines(data) == 0
+    assert read_by_httpx(data) == []
+    assert list(SSEClient(iter([data])).events()) == []
+    assert SSEReader().feed(data) == []
+
+
+@pytest.mark.parametrize("name", [b"cache-control", b"pragma"])
+async def test_an_event_source_has_its_first_id_at_once(application, site, listener, name):
+    """The id of a stream that broke before its first message is what brings that one back."""
+    async with Response(application, path(), headers=[(name, b"no-cache")]) as response:
+        await response.more()
+        assert response.reader.last_event_id != ""
+    async with Response(application, path()) as response:
+        await response.more()
+        assert response.reader.last_event_id == ""
+        assert blank_lines(response.body) == 0
+
+
+async def test_a_stream_is_not_to_be_compressed_by_a_proxy(application, site, listener):
+    async with Response(application, path()) as response:
+        assert response.headers["content-encoding"] == "identity"
