@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
+
+from eric_sse_django.exception import EncodingFailed
 
 RESERVED_PREFIX = "eric-"
 RESET = "eric-reset"
@@ -18,6 +20,9 @@ REPLAY = "eric-replay"
 REVOKE = "eric-revoke"
 NO_CHANNEL = -1  # not 0, which MariaDB gives out as the next number
 CONTROLS = frozenset({STOP, CLOSE, REPLAY, REVOKE})
+
+# What makes an entry's bytes on the wire.
+Encode: TypeAlias = "Callable[[Entry], bytes]"
 
 
 class Entry:
@@ -32,6 +37,8 @@ class Entry:
 
     __slots__ = (
         "_created_at",
+        "_encode",
+        "_encode_named",
         "_frame",
         "_named_frame",
         "_time_of",
@@ -73,6 +80,8 @@ class Entry:
         self.expires_at = expires_at
         self._frame: bytes | None = None
         self._named_frame: bytes | None = None
+        self._encode: Encode | None = None
+        self._encode_named: Encode | None = None
 
     @classmethod
     def reset(cls, channel: int, listener: int | None, after: int, floor: int) -> Entry:
@@ -109,14 +118,29 @@ class Entry:
             return self.listener == listener
         return self.owner is None or self.owner == owner
 
-    def frame(self, encode: Callable[[Entry], bytes]) -> bytes:
-        """Return the bytes that `encode` made of it the first time it was asked."""
-        if self._frame is None:
-            self._frame = encode(self)
+    def frame(self, encode: Encode) -> bytes:
+        """
+        Return the bytes that `encode` makes of it; kept, and made anew for another `encode`.
+
+        Raises EncodingFailed, whatever was raised, and for what is not bytes.
+        """
+        if self._frame is None or self._encode != encode:
+            self._frame, self._encode = self._made(encode), encode
         return self._frame
 
-    def named_frame(self, encode: Callable[[Entry], bytes]) -> bytes:
+    def named_frame(self, encode: Encode) -> bytes:
         """As frame(), for streams of several channels, whose `encode` names the channel."""
-        if self._named_frame is None:
-            self._named_frame = encode(self)
+        if self._named_frame is None or self._encode_named != encode:
+            self._named_frame, self._encode_named = self._made(encode), encode
         return self._named_frame
+
+    def _made(self, encode: Encode) -> bytes:
+        try:
+            frame = encode(self)
+            if type(frame) is not bytes:
+                raise TypeError(f"encode() gave {type(frame).__name__}, not bytes")
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a CancelledError too: it would end the hub's task
+            raise EncodingFailed(self.channel, self.position) from error
+        return frame

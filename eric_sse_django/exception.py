@@ -83,6 +83,18 @@ class InvalidMessageFormat(EricError):
         return f"The message was refused: {self.reason}."
 
 
+class EncodingFailed(EricError):
+    """A message cannot be made an event: what adapt() or encode() raised is the cause."""
+
+    def __init__(self, channel: int | None = None, position: int | None = None) -> None:
+        super().__init__(channel, position)
+        self.channel = channel
+        self.position = position
+
+    def __str__(self) -> str:
+        return f"The message at position {self.position} of channel {self.channel} has no event."
+
+
 class RepositoryError(EricError):
     """The store behind a queue or a channel failed; what it raised is the cause."""
 

@@ -27,6 +27,9 @@ _NOT_IN_A_LINE = re.compile("[\r\n\0]")
 MAX_DEPTH = 100
 # Characters of a dict's key that an error shows.
 MAX_KEY_SHOWN = 50
+# Milliseconds of a `retry:` at most: a day. A client that is asked to stay away for longer is
+# not expected back.
+MAX_RETRY_MS = 86_400_000
 _NO_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[^][{}"]+')
 _INNERMOST = re.compile(r"\[\]|\{\}")
 
@@ -175,14 +178,28 @@ def check_text(what: str, value: Any, max_length: int) -> str:
     return value
 
 
+def check_retry(value: Any) -> int | None:
+    """Return the milliseconds of a `retry:` field, None for none; raise InvalidMessageFormat."""
+    if value is None:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_RETRY_MS:
+        return value
+    raise InvalidMessageFormat(
+        f"its retry is not a whole number of milliseconds from 1 to {MAX_RETRY_MS}"
+    )
+
+
 def encode(
     type: str, data: str, position: int | None = None, retry_ms: int | None = None
 ) -> bytes:
     """
     Return one event: `id:`, `event:`, `retry:` where given, and a `data:` line a line.
 
-    See: WHATWG 9.2.6, Interpreting an event stream.
+    Raises InvalidMessageFormat for a type of more than one line: it would forge fields and
+    events. See: WHATWG 9.2.6, Interpreting an event stream.
     """
+    if _NOT_IN_A_LINE.search(type):
+        raise InvalidMessageFormat("its type holds a CR, LF or NUL, which breaks the stream")
     head = "" if position is None else f"id: {position}\n"
     if type:
         head += f"event: {type}\n"

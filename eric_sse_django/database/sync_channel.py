@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from eric_sse_django import conf, log, notifier, wire
 from eric_sse_django.connection import Connection
 from eric_sse_django.database import operations
+from eric_sse_django.database.adapted import adapted
 from eric_sse_django.database.events import ending, events
 from eric_sse_django.database.factory import connect, register
 from eric_sse_django.database.listener import DatabaseListener
@@ -20,7 +21,6 @@ from eric_sse_django.database.rows import (
     get_or_create_channel,
     listener_row,
 )
-from eric_sse_django.encoding import payload_text
 from eric_sse_django.entry import Entry
 from eric_sse_django.exception import InvalidListenerException
 from eric_sse_django.hub import Hub
@@ -151,7 +151,8 @@ class SyncDatabaseChannel(Publisher):
         Return what streams yield for `msg`: its event, data and retry.
 
         Override it to change that, and name your class in ERIC_SSE["CHANNEL_CLASS"]:
-        HTTP streams then send what it returns.
+        HTTP streams then send what it returns. What could not be published as a message's type,
+        or is no JSON value, ends the stream with an error; so does what it raises.
         """
         return {"event": msg.type, "retry": conf.get("RETRY_MS"), "data": msg.payload}
 
@@ -168,14 +169,12 @@ class SyncDatabaseChannel(Publisher):
             if not as_text:
                 return wire.encode_json(prefix + entry.type, entry.payload, entry.position)
             return wire.encode(prefix + entry.type, wire.text_of(entry.payload), entry.position)
-        event = self.adapt(message_of(entry))
-        if not isinstance(event, dict):
-            event = {"event": entry.type, "data": event}
-        data = event.get("data")
-        if not (as_text and isinstance(data, str)):
-            data = payload_text(data)
-        name = prefix + (event.get("event") or "")
-        return wire.encode(name, data, entry.position, event.get("retry"))
+        name, data, retry_ms = adapted(entry, self.adapt(message_of(entry)), as_text)
+        return wire.encode(prefix + name, data, entry.position, retry_ms)
+
+    def encode_named(self, entry: Entry) -> bytes:
+        """As encode(entry, named=True)."""
+        return self.encode(entry, named=True)
 
     async def message_stream(self, listener: MessageQueueListener) -> AsyncGenerator[Any, None]:
         """

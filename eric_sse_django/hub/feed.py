@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Protocol
 
-from eric_sse_django.entry import CONTROLS, Entry
+from eric_sse_django.entry import CONTROLS, Encode, Entry
+from eric_sse_django.exception import EncodingFailed
+
+logger = logging.getLogger(__name__)
 
 # Characters of one ring: bounds memory where messages are large.
 RING_BYTES = 4_194_304
@@ -17,13 +21,14 @@ class Batch:
     """
     Entries that go out together, oldest first. Shared by all streams that get all of it.
 
-    Its bytes are joined once, whoever asks first. `named` tells that each names its channel.
+    Its bytes are joined once for each `encode`. `named` tells that each names its channel.
     `control` is the entry that streams are to obey, where it is one; `perishes_at` the
     time.time() of the first to expire, None where none does.
     """
 
     __slots__ = (
-        *("_chunk", "_named", "control", "count", "entries", "perishes_at", "position", "size"),
+        *("_chunk", "_encode", "_failed", "_named"),
+        *("control", "count", "entries", "perishes_at", "position", "size"),
     )
 
     def __init__(self, entries: Sequence[Entry], named: bool = False) -> None:
@@ -35,15 +40,39 @@ class Batch:
         self.size = sum(entry.size for entry in entries)
         self._named = named
         self._chunk: bytes | None = None
+        self._encode: Encode | None = None
+        self._failed: EncodingFailed | None = None
         ends = [entry.expires_at for entry in entries if entry.expires_at is not None]
         self.perishes_at = min(ends) if ends else None
 
-    def chunk(self, encode: Callable[[Entry], bytes]) -> bytes:
-        """Return its entries' frames in one bytes object, the same one at each call."""
-        if self._chunk is None:
-            frame = Entry.named_frame if self._named else Entry.frame
-            self._chunk = b"".join([frame(entry, encode) for entry in self.entries])
+    def chunk(self, encode: Encode) -> bytes:
+        """
+        Return its entries' frames in one bytes object, the same one at each call.
+
+        Raises EncodingFailed where an entry has no frame: again, without another try.
+        """
+        # Another encode is that of a channel whose row was changed meanwhile.
+        if self._chunk is None or self._encode != encode:
+            if self._failed is not None and self._encode == encode:
+                raise EncodingFailed(*self._failed.args) from self._failed.__cause__
+            self._encode, self._chunk, self._failed = encode, None, None
+            try:
+                self._chunk = b"".join(self._frames(encode))
+            except EncodingFailed as failed:
+                self._failed = failed
+                raise
         return self._chunk
+
+    def _frames(self, encode: Encode) -> list[bytes]:
+        # What names the channels keeps the frames itself, a channel's for all its streams.
+        if self._named:
+            return [encode(entry) for entry in self.entries]
+        return [entry.frame(encode) for entry in self.entries]
+
+    def before(self, position: int) -> Batch | None:
+        """Return the batch of what stands before a position, None for nothing."""
+        left = [entry for entry in self.entries if entry.position < position]
+        return Batch(left, self._named) if left else None
 
     def fresh(self) -> Batch | None:
         """Return the batch of what has not expired: mostly itself; None for nothing."""
@@ -70,6 +99,8 @@ class Subscriber(Protocol):
     def push(self, batch: Batch, alone: bool) -> None: ...
 
     def fall_back(self) -> None: ...
+
+    def end(self, reason: str) -> None: ...
 
 
 class Feed:
@@ -124,7 +155,15 @@ class Feed:
         self._ring_bytes = 0
         self.floor = position
         for stream in tuple(self.streams):
-            stream.fall_back()
+            try:
+                stream.fall_back()
+            except Exception as error:  # noqa: BLE001 - it ends that stream alone
+                self._fail(stream, error)
+
+    def end_all(self, reason: str) -> None:
+        """End all its streams."""
+        for stream in tuple(self.streams):
+            stream.end(reason)
 
     def take(self, entries: list[Entry]) -> None:
         """Keep the channels' next entries, and hand each to the streams it is for."""
@@ -137,7 +176,15 @@ class Feed:
             batch = Batch(run, self.named)
             # Who gets a batch at once may leave.
             for stream in tuple(streams):
-                stream.push(batch, alone)
+                try:
+                    stream.push(batch, alone)
+                except Exception as error:  # noqa: BLE001 - it ends that stream alone
+                    self._fail(stream, error)
+
+    def _fail(self, stream: Subscriber, error: Exception) -> None:
+        """End a stream that cannot take what it gets."""
+        logger.error("a stream failed channels=%s", self.channels, exc_info=error)
+        stream.end("error")
 
     def _shares(
         self, entries: Iterable[Entry]

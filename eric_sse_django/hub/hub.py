@@ -19,6 +19,7 @@ from eric_sse_django.hub.feeds import LINGER_S
 from eric_sse_django.hub.records import Records
 from eric_sse_django.hub.tail import Tail
 from eric_sse_django.hub.timetable import Timed, Timetable
+from eric_sse_django.hub.unsendable import Unsendable
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ class Hub:
         self.streams: set[Served] = set()
         self.timetable = Timetable()
         self.records = Records()
+        self.unsendable = Unsendable()
         self.draining = False
         self.loop = loop
         self._thread = DatabaseThread("eric-sse-hub")

@@ -43,6 +43,7 @@ class Tail:
 
     def __init__(self, run: Callable[..., Awaitable[Any]], counters: Counters) -> None:
         self.position = 0
+        self._handed_out = 0  # the position up to which every feed has what is its own
         self.feeds = Feeds()
         self.revoked = Revoked()
         self.lookout = Lookout()
@@ -96,6 +97,9 @@ class Tail:
                 await self._look()
                 self._outage.over()
             except Exception:  # noqa: BLE001 - the loop that owns this task
+                if self._handed_out != self.position:
+                    # Nobody knows which feeds have got it: no ring may have a hole.
+                    self._skip_to(self.position)
                 await asyncio.sleep(self._outage.failed())
                 self.lookout.ring()
 
@@ -163,15 +167,29 @@ class Tail:
             # The first has waited longest; one sample a read costs nothing.
             self._counters.handed_out(entries[0].age_s(time.time()))
         for feed, its_own in self.feeds.share_out(entries):
-            feed.take(its_own)
+            try:
+                feed.take(its_own)
+            except Exception:
+                logger.exception("a feed failed, its streams read the log: %s", feed.channels)
+                feed.skip_to(reached)
         for feed in self.feeds.born:
             feed.skip_to(reached)  # it came while the others' entries were read
+        self._handed_out = reached
 
     def _obey(self, notices: Sequence[Entry]) -> None:
         """Do what is told to all hubs: before what was published later goes out."""
         for notice in notices:
-            if notice.type == REVOKE:
-                self.revoked.note(notice.position, frozenset(json.loads(notice.payload)))
+            try:
+                self._obey_one(notice)
+            except Exception:
+                # Access may have been taken from anybody: all reconnect, and are asked again.
+                logger.exception("a notice cannot be obeyed position=%d", notice.position)
+                for feed in self.feeds:
+                    feed.end_all("error")
+
+    def _obey_one(self, notice: Entry) -> None:
+        if notice.type == REVOKE:
+            self.revoked.note(notice.position, frozenset(json.loads(notice.payload)))
 
     async def _read_notices(self, head: int) -> None:
         """Obey what is told to all hubs up to `head`: the streams' own reads miss it."""
@@ -185,3 +203,4 @@ class Tail:
         self.position = head
         for feed in self.feeds:
             feed.skip_to(head)
+        self._handed_out = head

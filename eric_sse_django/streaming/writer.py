@@ -9,13 +9,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from eric_sse_django import conf, wire
-from eric_sse_django.entry import Entry
+from eric_sse_django.entry import Encode
+from eric_sse_django.exception import EncodingFailed
 from eric_sse_django.hub import Batch, Hub
 from eric_sse_django.streaming.clock import Clock
 from eric_sse_django.streaming.follower import Follower
 from eric_sse_django.streaming.part import Part
 
-Encode = Callable[[Entry], bytes]
 Write = Callable[[bytes, bool], Awaitable[None]]
 # Returns whether it did; None where it never can.
 WriteAtOnce = Callable[[bytes], "bool | None"]
@@ -39,6 +39,7 @@ class Writer(Follower):
         self._clock = Clock(ends_at)
         self._writer: asyncio.Task[Any] | None = None
         self._at_once: tuple[WriteAtOnce, Encode] | None = None
+        self._rest_s = 0.0
 
     def abort(self, reason: str) -> None:
         """Have it end also amid a write that does not return."""
@@ -83,7 +84,11 @@ class Writer(Follower):
         if self._at_once is None or batch.perishes_at is not None:
             return False
         write, encode = self._at_once
-        written = self._try(write, batch.chunk(encode))
+        try:
+            chunk = batch.chunk(encode)
+        except EncodingFailed:
+            return False  # its reader finds it, too, and ends this stream alone
+        written = self._try(write, chunk)
         if written:
             self.cursor = self._marked = batch.position
             self._count(batch)
@@ -121,8 +126,14 @@ class Writer(Follower):
         await write(wire.opening(retry_ms, self.cursor, self._blank), True)
         self._clock.wrote()
         while (batches := await self._next()) is not None:
+            try:
+                chunk = self._bytes(batches, encode)
+            except EncodingFailed as failed:
+                self._rest_s = self._hub.unsendable.note(failed)
+                self.end("error")
+                chunk = self._bytes_before(batches, failed.position or 0, encode)
             self._clock.writes()
-            await write(self._bytes(batches, encode), True)
+            await write(chunk, True)
             self._served()
         if self.reason != "client left":
             self._clock.writes()
@@ -134,6 +145,8 @@ class Writer(Follower):
         retry_ms: int = conf.get("RETRY_MS")
         if self._hub.draining:
             retry_ms = 1_000 + int(random.random() * 1_000 * conf.get("DRAIN_S"))
+        elif self.reason == "error":
+            retry_ms = int(max(retry_ms, self._rest_s * 1_000) * random.uniform(1, 1.5))
         elif self.reason in ("age", "stopped", "sent away", "revoked"):
             retry_ms = int(retry_ms * random.uniform(0.1, 1))
         await write(wire.farewell(retry_ms), False)
@@ -141,12 +154,20 @@ class Writer(Follower):
     def _bytes(self, batches: list[Batch], encode: Encode) -> bytes:
         if not batches:
             return self._heartbeat()
+        if len(batches) == 1:
+            chunk = batches[0].chunk(encode)
+        else:
+            chunk = b"".join([batch.chunk(encode) for batch in batches])
         self._marked = self.cursor
         for batch in batches:
             self._count(batch)
-        if len(batches) == 1:
-            return batches[0].chunk(encode)
-        return b"".join([batch.chunk(encode) for batch in batches])
+        return chunk
+
+    def _bytes_before(self, batches: list[Batch], position: int, encode: Encode) -> bytes:
+        """Return what can be sent before the message at a position, which cannot."""
+        left = [part for batch in batches if (part := batch.before(position)) is not None]
+        self.cursor = left[-1].position if left else self._marked
+        return self._bytes(left, encode) if left else wire.HEARTBEAT
 
     def _heartbeat(self) -> bytes:
         """Return a comment, or the log's position where the client's id has left the ring."""

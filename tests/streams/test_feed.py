@@ -31,6 +31,9 @@ class Listening:
     def fall_back(self):
         self.falls += 1
 
+    def end(self, reason):
+        self.reason = reason
+
     @property
     def positions(self):
         return [entry.position for batch in self.batches for entry in batch.entries]

@@ -1,0 +1,296 @@
+"""A message that has no event ends its own streams; every other stream goes on."""
+
+import asyncio
+import logging
+
+import pytest
+from asgiref.sync import sync_to_async
+
+from eric_sse_django.consumers import encoder as encoder_module
+from eric_sse_django.consumers.encoder import encoder
+from eric_sse_django.database import DatabaseChannel
+from eric_sse_django.entry import NO_CHANNEL, REVOKE, Entry
+from eric_sse_django.hub import unsendable
+from eric_sse_django.hub.feed import Batch, Feed
+from eric_sse_django.message import Message
+from eric_sse_django.streaming import Part, Stream
+from tests.streams.reading import Reader, Site
+from tests.streams.test_feed import Listening, entry
+from tests.streams.test_tail import rows, tail
+
+__all__ = ["rows", "tail"]  # fixtures
+
+
+@pytest.fixture(params=[True, False], ids=["at once", "by a task"], autouse=True)
+def how(request, monkeypatch):
+    monkeypatch.setattr(Reader, "writes_at_once", request.param)
+
+
+class Picky(DatabaseChannel):
+    """Cannot adapt what is "bad"."""
+
+    def adapt(self, msg):
+        if msg.payload == "bad":
+            raise KeyError(msg.payload * 2)
+        return super().adapt(msg)
+
+
+@pytest.fixture
+async def others(site):
+    """Return a site of another channel, on the same hub."""
+    return Site(await DatabaseChannel.acreate("others"))
+
+
+async def picky(site, row=None, last_event_id=None):
+    """Return a reader whose channel is Picky."""
+    stream = Stream(site.hub, [Part(site.channel.row, row)], last_event_id)
+    return await site._stack.enter_async_context(Reader(stream, Picky(site.channel.row)))
+
+
+async def test_what_adapt_raises_ends_the_streams_of_that_message_alone(site, others, caplog):
+    failing = [await picky(site) for _ in range(3)]
+    beside = [await site.read(), await others.read()]
+
+    def publish():
+        for payload in ("good", "bad", "after"):
+            site.channel.broadcast(Message("n", payload))
+            others.channel.broadcast(Message("n", payload))
+
+    await sync_to_async(publish)()
+    for reader in beside:
+        assert await reader.count(3) == ['"good"', '"bad"', '"after"']
+    for reader in failing:
+        assert await reader.ended() == "error"
+        assert reader.data == ['"good"']  # what came before it went out
+        assert reader.complete
+    [record] = [each for each in caplog.records if each.levelno == logging.ERROR]
+    assert "a message has no event" in record.getMessage()
+    assert "adapt" in record.getMessage()  # where it was raised
+    assert "badbad" not in caplog.text
+    await others.close()
+
+
+async def test_a_client_gets_all_that_it_missed_once_adapt_is_mended(site):
+    listener = await site.listener()
+    reader = await picky(site, listener)
+    await site.publish("good", "bad", "after")
+    await reader.ended()
+    last = reader.ids[-1]
+    assert await (await site.read(None, last)).count(2) == ['"bad"', '"after"']
+    assert await (await site.read(listener)).count(2) == ['"bad"', '"after"']
+
+
+async def test_who_fails_at_the_same_message_again_is_asked_to_stay_away_for_longer(
+    site, monkeypatch, caplog
+):
+    now = 1_000.0
+    monkeypatch.setattr(unsendable.time, "monotonic", lambda: now)
+    await site.publish("bad")
+    await site.at_head()
+    retries = []
+    for now in (1_000.0, 1_004.0, 1_020.0, 2_000.0):  # noqa: B007 - read by the clock
+        reader = await picky(site, None, 0)
+        await reader.ended()
+        retries.append(reader.reader.retry_ms)
+    assert 3_000 <= retries[0] <= 4_500
+    assert 4_000 <= retries[1] <= 6_000
+    assert 20_000 <= retries[2] <= 30_000
+    assert 60_000 <= retries[3] <= 90_000
+    assert caplog.text.count("a message has no event") == 1
+
+
+def test_no_more_failures_are_remembered_than_may_be(monkeypatch):
+    monkeypatch.setattr(unsendable, "MAX_REMEMBERED", 2)
+    known = unsendable.Unsendable()
+    for position in range(5):
+        known.note(unsendable.EncodingFailed(1, position))
+    assert len(known._since) == 2
+
+
+def test_a_batch_that_failed_is_not_tried_again_for_each_stream():
+    tries = []
+
+    def encode(entry):
+        tries.append(entry)
+        raise ZeroDivisionError
+
+    batch = Batch([entry(1)])
+    for _ in range(3):
+        with pytest.raises(unsendable.EncodingFailed):
+            batch.chunk(encode)
+    assert len(tries) == 1
+
+
+@pytest.mark.parametrize("raised", [asyncio.CancelledError, GeneratorExit, RecursionError])
+def test_whatever_is_raised_is_that_entrys(raised):
+    def encode(entry):
+        raise raised
+
+    with pytest.raises(unsendable.EncodingFailed) as failed:
+        entry(7).frame(encode)
+    assert (failed.value.channel, failed.value.position) == (1, 7)
+
+
+@pytest.mark.parametrize("nonsense", [None, "text", bytearray(b"x"), 7])
+def test_what_is_not_bytes_is_no_frame(nonsense):
+    with pytest.raises(unsendable.EncodingFailed):
+        entry(1).frame(lambda entry: nonsense)
+
+
+# What adapt() returns ----------------------------------------------------------------------
+
+
+class Forging(DatabaseChannel):
+    event = None
+
+    def adapt(self, msg):
+        return self.event
+
+
+async def coroutine():
+    """Not what adapt() may return."""
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"event": "a\ndata: forged\n\nid: 99", "data": 1},
+        {"event": "a\rb", "data": 1},
+        {"event": "a\0b", "data": 1},
+        {"event": "\ud800", "data": 1},
+        {"event": "x" * 256, "data": 1},
+        {"event": "eric-reset", "data": 1},
+        {"event": 7, "data": 1},
+        {"event": "a", "data": object()},
+        {"event": "a", "data": float("nan")},
+        {"event": "a", "data": "x" * 300_000},
+        *({"event": "a", "data": 1, "retry": bad} for bad in ("1\n\n", 0, -1, 1.5, True, 2**40)),
+        object(),
+        coroutine,
+    ],
+)
+@pytest.mark.parametrize("format", ["json", "text"])
+async def test_what_would_forge_an_event_is_not_sent(site, event, format):
+    site.channel.row.format = format
+    made = Forging(site.channel.row)
+    made.event = event() if event is coroutine else event
+    stream = Stream(site.hub, [Part(site.channel.row)])
+    async with Reader(stream, made) as reader:
+        await site.publish("x")
+        assert await reader.ended() == "error"
+    assert reader.events == []
+    assert reader.reader.ignored == []
+
+
+async def test_adapt_may_keep_the_apps_own_names_and_ask_for_a_retry(site):
+    made = Forging(site.channel.row)
+    made.event = {"event": "a", "data": "ok", "retry": 5}
+    assert b"retry: 5\n" in made.encode(entry(1))
+    made.event = {"event": "eric-reset", "data": "ok"}
+    lost = Entry.reset(1, None, 0, 3)
+    assert b"event: eric-reset\n" in made.encode(lost)
+    made.event = {"data": "ok"}
+    assert b"event:" not in made.encode(entry(1))
+
+
+# The encoder is the feed's -------------------------------------------------------------------
+
+
+async def test_a_channel_whose_format_is_changed_is_encoded_as_each_stream_knows_it(site):
+    row = site.channel.row
+    old = encoder([row])
+    text = await type(row).objects.aget(pk=row.pk)
+    text.format = "text"
+    new = encoder([text])
+    one = entry(1, payload='"plain"')
+    assert b'data: "plain"\n' in one.frame(old)
+    assert b"data: plain\n" in one.frame(new)
+    for encode, data in (
+        (new, b"data: plain\n"),
+        (old, b'data: "plain"\n'),
+        (new, b"data: plain\n"),
+    ):
+        assert data in Batch([one]).chunk(encode)
+    shared = Batch([one])
+    for encode, data in (
+        (new, b"data: plain\n"),
+        (old, b'data: "plain"\n'),
+        (new, b"data: plain\n"),
+    ):
+        assert data in shared.chunk(encode)
+
+
+async def test_streams_of_the_same_channels_share_their_frames(site, others):
+    rows = [site.channel.row, others.channel.row]
+    assert encoder(rows[:1]) == encoder(rows[:1])
+    both = encoder(rows)
+    assert encoder(rows) == both
+    assert encoder(rows[::-1]) != both
+    made = Entry(1, rows[0].pk, None, None, "n", "1")
+    assert encoder(rows[::-1])(made) is both(made)  # a channel's frame is made once
+    assert b"event: orders/n\n" in both(made)
+    del both, made
+    assert not encoder_module._shared_named
+
+
+# What else may fail ----------------------------------------------------------------------------
+
+
+async def test_a_stream_that_cannot_take_its_batch_ends_alone(caplog):
+    feed = Feed((1,), 0, 10)
+    failing, beside = Listening(feed), Listening(feed)
+    failing.push = None
+    feed.take([entry(1)])
+    assert failing.reason == "error"
+    assert beside.positions == [1]
+    assert "a stream failed" in caplog.text
+
+
+async def test_a_stream_that_cannot_fall_back_ends_alone():
+    feed = Feed((1,), 0, 10)
+    failing, beside = Listening(feed), Listening(feed)
+    failing.fall_back = None
+    feed.skip_to(5)
+    assert (failing.reason, beside.falls) == ("error", 1)
+
+
+async def test_a_feed_that_fails_has_its_streams_read_the_log_and_others_go_on(rows, tail):
+    failing, beside = (Listening(tail.feed_of(channel)) for channel in (1, 2))
+    feed = tail.feed_of(1)
+    feed._shares = None
+    rows.publish(1, channel=1)
+    rows.publish(2, channel=2)
+    await tail._look()
+    assert beside.positions == [2]
+    assert failing.falls == 1
+    assert feed.floor == tail.position == 2
+    assert feed.since(1, lambda entry: True) is None  # no ring has a hole
+
+
+async def test_a_hand_out_that_breaks_off_leaves_no_hole_in_any_ring(rows, tail, monkeypatch):
+    one, two = (Listening(tail.feed_of(channel)) for channel in (1, 2))
+    monkeypatch.setattr(tail.feeds, "share_out", lambda entries: 1 / 0)
+    monkeypatch.setattr(tail._outage, "failed", lambda: 0.0)
+    rows.publish(1, channel=1)
+    following = asyncio.ensure_future(tail.follow())
+    tail.lookout.ring()
+    while not (one.falls and two.falls):
+        await asyncio.sleep(0)
+    assert tail.position == tail.feed_of(1).floor == tail.feed_of(2).floor == 1
+    monkeypatch.undo()
+    rows.publish(2, channel=1)
+    tail.lookout.ring()
+    while not one.batches:
+        await asyncio.sleep(0)
+    assert one.positions == [2]
+    following.cancel()
+
+
+async def test_a_notice_that_nobody_understands_ends_all_streams(rows, tail, caplog):
+    one = Listening(tail.feed_of(1))
+    rows.publish(1, channel=NO_CHANNEL, type=REVOKE, payload="{")
+    rows.publish(2, channel=1)
+    await tail._look()
+    assert one.reason == "error"
+    assert tail.position == 2
+    assert "cannot be obeyed" in caplog.text
