@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import os
+from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings
@@ -86,6 +89,56 @@ def _check_class(name: str, base: type, id: str) -> list[CheckMessage]:
 
 
 @register()
+def check_rules(**_: Any) -> list[CheckMessage]:
+    """An AUTHORIZER whose methods cannot be called as rules are, or are named amiss."""
+    try:
+        found = import_string(conf.get("AUTHORIZER"))
+    except Exception:  # noqa: BLE001 - check_classes() says so
+        return []
+    if not (isinstance(found, type) and issubclass(found, Authorizer)):
+        return []
+    problems = [*_bad_rules(found), *_misnamed_rules(found)]
+    return [
+        Error(f"{found.__qualname__}{problem}", hint=RULES, id="eric_sse_django.E030")
+        for problem in problems
+    ]
+
+
+RULES = (
+    "The rules are can_listen(self, user, channel, listener), can_watch(self, user, channel) and "
+    "can_publish(self, user, channel), each a method or a coroutine function."
+)
+RULE_ARGUMENTS = {"can_listen": 3, "can_watch": 2, "can_publish": 2}
+
+
+def _bad_rules(found: type) -> Iterator[str]:
+    try:
+        inspect.signature(found).bind()
+    except (TypeError, ValueError) as error:
+        yield f" cannot be made without arguments: {error}."
+    for name, arguments in RULE_ARGUMENTS.items():
+        rule = inspect.getattr_static(found, name)
+        function = getattr(found, name)
+        if not callable(function):
+            yield f".{name} is not a method."
+        elif inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            yield f".{name} is a generator: it would let nobody in."
+        else:
+            own = [] if isinstance(rule, (staticmethod, classmethod)) else [None]
+            try:
+                inspect.signature(function).bind(*own, *[None] * arguments)
+            except (TypeError, ValueError) as error:
+                yield f".{name} cannot be called with {arguments} arguments: {error}."
+
+
+def _misnamed_rules(found: type) -> Iterator[str]:
+    for name in sorted(set(dir(found)) - set(dir(Authorizer))):
+        near = difflib.get_close_matches(name, RULE_ARGUMENTS, n=1, cutoff=0.75)
+        if near and callable(getattr(found, name)):
+            yield f".{name} is never called: is it meant to be {near[0]}?"
+
+
+@register()
 def check_layer(**_: Any) -> list[CheckMessage]:
     """A layer alias that is not there; several processes that cannot wake each other."""
     alias = conf.get("CHANNEL_LAYER")
@@ -147,6 +200,36 @@ def check_sqlite(**_: Any) -> list[CheckMessage]:
             id="eric_sse_django.W002",
         )
     ]
+
+
+@register(Tags.compatibility, deploy=True)
+def check_timeouts(**_: Any) -> list[CheckMessage]:
+    """A link to the database that would be waited for for long once it goes dark."""
+    alias = database()
+    connection = connections[alias]
+    options = connection.settings_dict.get("OPTIONS", {})
+    missing = [name for name in TIMEOUTS.get(connection.vendor, ()) if not options.get(name)]
+    if connection.vendor == "postgresql" and "statement_timeout" not in str(
+        options.get("options")
+    ):
+        missing.append("options (statement_timeout)")
+    if not missing:
+        return []
+    return [
+        Warning(
+            f"The database {alias!r} has no {', '.join(missing)}: a link that goes dark is waited "
+            "for for up to a quarter of an hour.",
+            hint=f'Set them in DATABASES[{alias!r}]["OPTIONS"]: see "Timeouts" in '
+            "docs/deployment.md.",
+            id="eric_sse_django.W030",
+        )
+    ]
+
+
+TIMEOUTS = {
+    "postgresql": ("connect_timeout", "keepalives_idle", "tcp_user_timeout"),
+    "mysql": ("connect_timeout", "read_timeout", "write_timeout"),
+}
 
 
 @register()

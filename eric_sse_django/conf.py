@@ -163,6 +163,12 @@ SETTINGS: tuple[Setting, ...] = (
         _seconds(1, 600),
     ),
     Setting(
+        "HOOK_TIMEOUT_S",
+        3.0,
+        "Seconds that a rule, a session's lookup or an `adapt` of the project's may take.",
+        _seconds(0.05, 600),
+    ),
+    Setting(
         "DRAIN_S", 5.0, "Seconds over which clients return after a server stops.", _seconds(0, 600)
     ),
     Setting(

@@ -31,6 +31,11 @@ class Outage:
         since = self._since
         return None if since is None else f"{self.what} fails for {time.monotonic() - since:.0f} s"
 
+    def lasts_s(self) -> float:
+        """Return the seconds for which it has failed, 0.0 while it works."""
+        since = self._since
+        return 0.0 if since is None else time.monotonic() - since
+
     def failed(self) -> float:
         """
         Note one more failure; return the seconds to wait, growing and jittered.

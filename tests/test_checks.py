@@ -4,6 +4,7 @@ import pytest
 from django.db import connections
 
 from eric_sse_django import checks, conf
+from eric_sse_django.authorization import Authorizer
 from tests import databases
 
 
@@ -166,3 +167,109 @@ def test_gzip_is_told_of(settings):
     assert checks.check_gzip() == []
     settings.MIDDLEWARE = ["django.middleware.gzip.GZipMiddleware", *settings.MIDDLEWARE]
     assert ids(checks.check_gzip()) == ["I001"]
+
+
+# Rules ----------------------------------------------------------------------------------------
+
+
+class Fine(Authorizer):
+    async def can_listen(self, user, channel, listener=None, *more):
+        return True
+
+    @staticmethod
+    def can_watch(user, channel):
+        return True
+
+    @classmethod
+    def can_publish(cls, user, channel):
+        return True
+
+    def can_moderate(self, user):
+        return True
+
+
+class TooFew(Authorizer):
+    def can_listen(self, user, channel):
+        return True
+
+
+class TooMany(Authorizer):
+    def can_watch(self, user, channel, ip):
+        return True
+
+
+class Gone(Authorizer):
+    can_publish = None
+
+
+class Misspelt(Authorizer):
+    def can_listn(self, user, channel, listener):
+        return False
+
+
+class Yielding(Authorizer):
+    async def can_watch(self, user, channel):
+        yield True
+
+
+class Needing(Authorizer):
+    def __init__(self, tenant):
+        self.tenant = tenant
+
+
+def test_rules_may_be_methods_of_every_kind(settings):
+    for kind in (Fine, Authorizer):
+        settings.ERIC_SSE = {"AUTHORIZER": f"{kind.__module__}.{kind.__qualname__}"}
+        assert checks.check_rules() == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        (TooFew, "TooFew.can_listen cannot be called with 3 arguments"),
+        (TooMany, "TooMany.can_watch cannot be called with 2 arguments"),
+        (Gone, "Gone.can_publish is not a method"),
+        (Misspelt, "Misspelt.can_listn is never called: is it meant to be can_listen?"),
+        (Yielding, "Yielding.can_watch is a generator"),
+        (Needing, "Needing cannot be made without arguments"),
+    ],
+)
+def test_a_rule_that_cannot_be_asked_is_an_error(settings, kind, says):
+    settings.ERIC_SSE = {"AUTHORIZER": f"{__name__}.{kind.__name__}"}
+    [error] = checks.check_rules()
+    assert ids([error]) == ["E030"]
+    assert says in error.msg
+
+
+def test_rules_that_are_no_class_are_another_checks(settings):
+    for path in ("no.such.Class", f"{__name__}.ids"):
+        settings.ERIC_SSE = {"AUTHORIZER": path}
+        assert checks.check_rules() == []
+
+
+# Timeouts -------------------------------------------------------------------------------------
+
+GOOD = {
+    "postgresql": {
+        "connect_timeout": 5,
+        "keepalives_idle": 15,
+        "tcp_user_timeout": 20_000,
+        "options": "-c statement_timeout=25000",
+    },
+    "mysql": {"connect_timeout": 5, "read_timeout": 25, "write_timeout": 25},
+    "sqlite": {},
+}
+
+
+@pytest.mark.parametrize("vendor", GOOD)
+def test_each_missing_bound_of_the_database_is_named(monkeypatch, vendor):
+    connection = connections["default"]
+    monkeypatch.setattr(connection, "vendor", vendor)
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", dict(GOOD[vendor]))
+    assert checks.check_timeouts() == []
+    for name in GOOD[vendor]:
+        left = {each: value for each, value in GOOD[vendor].items() if each != name}
+        monkeypatch.setitem(connection.settings_dict, "OPTIONS", left)
+        [warning] = checks.check_timeouts()
+        assert ids([warning]) == ["W030"]
+        assert name in warning.msg

@@ -7,16 +7,15 @@ named. 404 where it depends on the thing: unknown and not the caller's are one a
 
 from __future__ import annotations
 
-import inspect
+import asyncio
 from typing import Any
 
-from asgiref.sync import async_to_sync
 from django.contrib.auth import get_user_model
 from django.http import HttpRequest
 
 from eric_sse_django.api.caller import caller_of
 from eric_sse_django.api.problem import Problem
-from eric_sse_django.authorization import authorizer
+from eric_sse_django.authorization import ask_now, authorizer
 from eric_sse_django.database.rows import channel_row, listener_row
 from eric_sse_django.exception import InvalidChannelException, InvalidListenerException
 from eric_sse_django.models import Channel, Listener
@@ -135,6 +134,8 @@ def _unknown(what: str, identifier: str) -> Problem:
 
 
 def _says(request: HttpRequest, rule: Any, *rows: Any) -> bool:
-    """Return what a rule says of the caller: a project may write it as a coroutine function."""
-    asked = async_to_sync(rule) if inspect.iscoroutinefunction(rule) else rule
-    return bool(asked(caller_of(request).user, *rows))
+    """Return what a rule says of the caller; raises a Problem where a coroutine takes too long."""
+    try:
+        return ask_now(rule, caller_of(request).user, *rows)
+    except asyncio.TimeoutError:
+        raise Problem(503, "The project's rule does not answer: try again.") from None

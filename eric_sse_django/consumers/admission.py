@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
@@ -40,13 +40,23 @@ class _Found:
 
     places: list[Place | None]
     revoked: bool = False
+
+
+@dataclass(frozen=True)
+class _Visitor:
+    """The user of a request, as found by code that may be the project's own."""
+
     user: Any = None
-    subjects: set[str] = field(default_factory=set)
+    key: Any = None
+    subjects: frozenset[str] = frozenset()
 
 
 async def admit(hub: Hub, request: StreamRequest) -> Admission:
     """
     Return what the request may stream; waits for the hub's thread, and for the rule.
+
+    The session's store, the user object and the rules may be a project's own: they are called
+    by the hub's `hooks`, where they may hang alone.
 
     Raises Refused: 403 for whom no rule lets in (also where nothing exists, so that
     nobody learns what does), 204 for a listener that was stopped or removed: that
@@ -56,20 +66,22 @@ async def admit(hub: Hub, request: StreamRequest) -> Admission:
     ids = _ids(request)
     by_ticket = _by_ticket(request, ids)
     as_of = hub.tail.position
-    found = await hub.run(_find, request, ids, by_ticket)
+    found = await hub.run(_find, ids, by_ticket)
     asked = [place for pair, place in zip(ids, found.places, strict=True) if pair not in by_ticket]
+    # Also for what there is not: as many steps as for what is forbidden.
+    visitor = await hub.hooks.call(_visitor, request) if asked else _Visitor()
     if not all(asked):
         raise Refused(403, FORBIDDEN)
     for place in filter(None, asked):
-        if not await _allows(hub, found.user, place):
+        if not await _allows(hub, visitor.user, place):
             raise Refused(403, FORBIDDEN)
     if found.revoked:
         raise Refused(403, "The ticket was revoked: make a new one.\n")
     served = [place for place in found.places if place is not None]
     if len(served) < len(ids) or any(row and not row.running for _, row in served):
         raise Refused(204)
-    subjects = frozenset(found.subjects).union(*(ticket.subjects for ticket in by_ticket.values()))
-    user_key = _user_key(found.user, by_ticket.values(), served)
+    subjects = visitor.subjects.union(*(ticket.subjects for ticket in by_ticket.values()))
+    user_key = _user_key(visitor.key, by_ticket.values(), served)
     # Not an empty set of its own for each stream: 216 bytes.
     return Admission(
         served, _ends_at(by_ticket.values()), as_of, user_key, subjects or frozenset()
@@ -93,26 +105,30 @@ def _by_ticket(request: StreamRequest, ids: Sequence[Ids]) -> dict[Ids, Ticket]:
 
 
 async def _allows(hub: Hub, user: Any, place: Place) -> bool:
-    rules, (channel, listener) = authorization.authorizer(), place
+    channel, listener = place
     if listener is not None:
-        return await authorization.ask(hub.run, rules.can_listen, user, channel, listener)
-    return await authorization.ask(hub.run, rules.can_watch, user, channel)
+        return await authorization.ask(hub.hooks.call, "can_listen", user, channel, listener)
+    return await authorization.ask(hub.hooks.call, "can_watch", user, channel)
 
 
-def _find(request: StreamRequest, ids: Sequence[Ids], by_ticket: dict[Ids, Ticket]) -> _Found:
-    """Return the rows, and the user where a ticket is missing. Called on the hub's thread."""
+def _find(ids: Sequence[Ids], by_ticket: dict[Ids, Ticket]) -> _Found:
+    """Return the rows, and whether a ticket was revoked. Called on the hub's thread."""
     found = _Found(places(ids))
     listeners = {pair: place[1] for pair, place in zip(ids, found.places, strict=True) if place}
     uses = [(ticket, listeners.get(pair)) for pair, ticket in by_ticket.items()]
     found.revoked = authorization.any_revoked(uses)
-    if len(by_ticket) == len(ids):
-        return found
-    found.user = request.user or authorization.session_user(request.cookies) or AnonymousUser()
-    if found.user.is_authenticated:
-        found.subjects.add(subject_of_user(found.user))
-        if request.session_key:
-            found.subjects.add(subject_of_session(request.session_key))
     return found
+
+
+def _visitor(request: StreamRequest) -> _Visitor:
+    """Return the request's user, of a middleware or of its session. Called by the hooks."""
+    user = request.user or authorization.session_user(request.cookies) or AnonymousUser()
+    if not user.is_authenticated:
+        return _Visitor(user)
+    subjects = {subject_of_user(user)}
+    if request.session_key:
+        subjects.add(subject_of_session(request.session_key))
+    return _Visitor(user, user.pk, frozenset(subjects))
 
 
 def _ends_at(tickets: Iterable[Ticket]) -> float | None:
@@ -120,10 +136,10 @@ def _ends_at(tickets: Iterable[Ticket]) -> float | None:
     return time.monotonic() + min(ends) - time.time() if ends else None
 
 
-def _user_key(user: Any, tickets: Iterable[Ticket], served: Sequence[Place]) -> str | None:
+def _user_key(user_key: Any, tickets: Iterable[Ticket], served: Sequence[Place]) -> str | None:
     """Return whose stream it is: the session's user, else a ticket's, else an owner."""
     keys = [
-        getattr(user, "pk", None),
+        user_key,
         *(ticket.user for ticket in tickets),
         *(listener.owner_id for _, listener in served if listener is not None),
     ]

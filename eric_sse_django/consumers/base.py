@@ -13,12 +13,14 @@ from channels.generic.http import AsyncHttpConsumer
 from django.db import Error as DatabaseError
 
 from eric_sse_django import conf, drain, wire
+from eric_sse_django.cancelling import within
 from eric_sse_django.consumers import limits, origin
-from eric_sse_django.consumers.quiet import Quiet
 from eric_sse_django.consumers.refused import Refused, check, check_size
 from eric_sse_django.consumers.request import Ids, StreamRequest
 from eric_sse_django.hub import Hub, totals
+from eric_sse_django.quiet import Quiet
 from eric_sse_django.streaming import Outlet
+from eric_sse_django.streaming.clock import LAST_WRITE_S
 
 logger = logging.getLogger(__name__)
 failures = Quiet()
@@ -155,11 +157,18 @@ class EventConsumer(AsyncHttpConsumer):
             # The log has it still: the client gets it once what failed is mended.
             served.end("error")
             self._log("a stream failed", error)
-            await outlet.write(b"", False)
+            await self._end_now(outlet)
         finally:
             gone.cancel()
             outlet.release()
             self.clean_up(served)
+
+    async def _end_now(self, outlet: Outlet) -> None:
+        """End the response, also for a client that reads nothing."""
+        try:
+            await within(LAST_WRITE_S, _ended(outlet))
+        except asyncio.TimeoutError:
+            outlet.cut()
 
     async def _watch(self, served: Served) -> None:
         """Wait until the client leaves; what it sends meanwhile is dropped."""
@@ -190,9 +199,14 @@ class EventConsumer(AsyncHttpConsumer):
             await self.send_response(503, b"", headers=headers)
             return
         if after_s is None:
-            after_s = conf.get("RETRY_MS") / 1_000 * random.uniform(1, 2)
+            usual_s = conf.get("RETRY_MS") / 1_000 * random.uniform(1, 2)
+            after_s = max(usual_s, Hub.for_running_loop().away_rest_s())
         farewell = wire.farewell(int(after_s * 1_000))
         await self.send_response(200, farewell, headers=self._headers())
 
     def _headers(self) -> origin.Headers:
         return [*HEADERS, origin.VARY, *self._cors]
+
+
+async def _ended(outlet: Outlet) -> None:
+    await outlet.write(b"", False)

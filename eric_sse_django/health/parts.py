@@ -61,7 +61,7 @@ def _hub() -> Answer:
     hubs = running_hubs()
     if any(hub.draining for hub in hubs):
         return Answer("the server stops", is_trouble=True)
-    troubles = [hub.tail.trouble() for hub in hubs]
+    troubles = [hub.trouble() for hub in hubs]
     return _first_trouble(troubles, "follows the log" if hubs else "no streams here")
 
 

@@ -31,6 +31,7 @@ class Counters:
         self.lagging = 0  # times that a stream's buffer overflowed, and it read the log again
         self.opened = 0
         self.ended: Counter[str] = Counter()  # streams, by the reason
+        self.replaced: Counter[str] = Counter()  # threads that hung, by name
         self.delays = Delays()  # from publishing to the streams' buffers
         self.wake_delays = Delays()  # from a wake to the look at the log that it caused
         self._latest_s: deque[float] = deque(maxlen=SAMPLES)
@@ -77,6 +78,7 @@ class Counters:
         self.lagging += other.lagging
         self.opened += other.opened
         self.ended.update(dict(other.ended))  # a copy: its loop may add a reason
+        self.replaced.update(dict(other.replaced))
         self.delays.add(other.delays)
         self.wake_delays.add(other.wake_delays)
 

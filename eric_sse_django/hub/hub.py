@@ -1,4 +1,4 @@
-"""The hub: one database thread, one tail, one timer for all streams of an event loop."""
+"""The hub: one reader of the log, one tail, one timer for all streams of an event loop."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ import asyncio
 import contextlib
 import contextvars
 import logging
+import random
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Protocol
 
 from eric_sse_django import notifier, wakes
-from eric_sse_django.cancelling import cancel
+from eric_sse_django.cancelling import cancel, within
 from eric_sse_django.hub import hubs
 from eric_sse_django.hub.database_thread import FIRST, DatabaseThread
 from eric_sse_django.hub.feed import Subscriber
 from eric_sse_django.hub.feeds import LINGER_S
+from eric_sse_django.hub.hooks import Hooks
 from eric_sse_django.hub.records import Records
 from eric_sse_django.hub.tail import Tail
 from eric_sse_django.hub.timetable import Timed, Timetable
 from eric_sse_django.hub.unsendable import Unsendable
+from eric_sse_django.hub.workers import Workers
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +30,16 @@ logger = logging.getLogger(__name__)
 TICK_S = 1.0
 # Seconds a process that ends gives each hub to write its records.
 EXIT_WRITE_S = 2.0
+# Seconds a look at the log may take before its thread is replaced. They take 1 to 20 ms.
+READ_DEADLINE_S = 10.0
+# Seconds for all other calls: backlogs, records, lookups.
+CALL_DEADLINE_S = 30.0
+# Seconds for which the log cannot be read before streams are ended: heartbeats alone would
+# have their clients believe that nothing is published.
+AWAY_S = 30.0
+# Seconds after which a client tries again while the database is away, at most half of it: of
+# 20,000 clients some 450 come in a second then.
+MAX_AWAY_REST_S = 60.0
 
 
 class Served(Subscriber, Timed, Protocol):
@@ -46,8 +59,10 @@ class Hub:
     """
     Entries to streams, on one event loop. Get it with `Hub.for_running_loop()`.
 
-    It has one thread and one database connection, whatever the number of streams. It
-    stops by itself LINGER_S after its last stream, and logs and retries all failures.
+    It has two threads with a database connection each, whatever the number of streams: one
+    reads the log's tail and nothing else, the other does what may take longer. `hooks` are for
+    code that is not ours. Its timer replaces what hangs. It stops by itself LINGER_S after its
+    last stream, and logs and retries all failures.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -57,9 +72,12 @@ class Hub:
         self.unsendable = Unsendable()
         self.draining = False
         self.loop = loop
-        self._thread = DatabaseThread("eric-sse-hub")
+        replaced = self.records.counters.replaced
+        self._reader = DatabaseThread("eric-sse-hub", lambda: READ_DEADLINE_S, replaced)
+        self._thread = DatabaseThread("eric-sse-records", lambda: CALL_DEADLINE_S, replaced)
+        self.hooks = Hooks(replaced)
         self.run = self._thread.run
-        self.tail = Tail(self._thread.run_first, self.records.counters)
+        self.tail = Tail(self._reader.run, self.records.counters)
         self.tail.revoked.tell = self._on_revoked
         self.revocation_watchers: set[Callable[[], None]] = set()
         self._used_at = time.monotonic()
@@ -97,6 +115,22 @@ class Hub:
         self.tail.feed_of(*channels_of(stream)).add(stream)
         if self._closed or self.draining:
             stream.end("hub closed" if self._closed else "draining")
+        elif self.is_away():
+            stream.end("database away")
+
+    def is_away(self) -> bool:
+        """Whether the log could not be read for so long that streams cannot be served."""
+        return self.tail.outage.lasts_s() > AWAY_S
+
+    def away_rest_s(self) -> float:
+        """Return the seconds after which a client is to try again: 0.0 while the log is read."""
+        return min(self.tail.outage.lasts_s(), MAX_AWAY_REST_S) * random.uniform(0.5, 1)
+
+    def trouble(self) -> str | None:
+        """Return why streams are not served, None while they are. From any thread."""
+        # Hooks that hang are a project's own: only once they keep others from being called.
+        hooks = self.hooks.trouble() if self.hooks.refuses() else None
+        return self.tail.trouble() or self._thread.trouble() or hooks
 
     def detach(self, stream: Served) -> None:
         """Serve it no more, and have that written. Never waits; may be called twice."""
@@ -174,11 +208,19 @@ class Hub:
     def _on_tick(self) -> None:
         now = time.monotonic()
         self._tick = self.loop.call_later(TICK_S, self._on_tick)
+        for threads in self._threads():
+            threads.check(now)
+        if self.is_away():
+            self._end_streams("database away")
         self.timetable.tick(now)
         self.tail.feeds.forget_quiet(now)
         self._write_soon()
         if self._is_idle(now):
-            self._spawn(self.close())
+            self.forget()  # now: a request in the next turn gets a new one
+            self._spawn(self._finish())
+
+    def _threads(self) -> tuple[Workers, ...]:
+        return self._reader, self._thread, self.hooks
 
     def _write_soon(self) -> None:
         idle = self._writing is None or self._writing.done()
@@ -198,15 +240,21 @@ class Hub:
 
     async def close(self) -> None:
         """End all streams, write their records, and give thread and connection back."""
-        if self._closed:
-            return
-        self.forget()
+        if not self._closed:
+            self.forget()
+            await self._finish()
+
+    async def _finish(self) -> None:
         self._end_streams("hub closed")
         await cancel(self._tasks - {asyncio.current_task()})
-        await self.records.leave(self.run)
-        self._thread.close()
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(asyncio.wrap_future(self._thread.ended), EXIT_WRITE_S)
+            await within(EXIT_WRITE_S, self.records.leave(self.run))
+        for threads in self._threads():
+            threads.close()
+        ended = [asyncio.wrap_future(threads.ended) for threads in self._threads()]
+        _, hang = await asyncio.wait(ended, timeout=EXIT_WRITE_S)
+        for waiting in hang:
+            waiting.cancel()  # its thread may come back after the loop has closed
 
     @staticmethod
     async def close_all() -> None:
@@ -220,8 +268,11 @@ class Hub:
         self.forget()
         for call in self.records.last_words():
             self._thread.submit(FIRST, *call)
-        self._thread.close()
-        self._thread.join(timeout_s)
+        for threads in self._threads():
+            threads.close()
+        until = time.monotonic() + timeout_s
+        for threads in self._threads():
+            threads.join(max(0.0, until - time.monotonic()))
 
     def forget(self) -> None:
         """Have nobody find or call this hub again."""

@@ -38,7 +38,7 @@ class Tail:
     """
     Follows the log: every entry up to `position` has been handed to its channel's feeds.
 
-    `run` calls a function on the hub's database thread. Only for the hub's loop.
+    `run` calls a function on the thread that reads the log. Only for the hub's loop.
     """
 
     def __init__(self, run: Callable[..., Awaitable[Any]], counters: Counters) -> None:

@@ -33,6 +33,8 @@ class EricSseCollector(Collector):
         yield from self._streams(sums, refused)
         yield from self._messages(sums)
         yield from self._delays(sums)
+        replaced = "Threads whose call hung, and that others took the place of."
+        yield self._counter("threads_replaced", replaced, sums.replaced, "thread")
         yield from self._works()
 
     def _streams(self, sums: Counters, refused: Mapping[str, int]) -> Iterator[Metric]:
@@ -72,7 +74,7 @@ class EricSseCollector(Collector):
     def _works(self) -> Iterator[Metric]:
         started = notifier.started()
         troubles = {
-            "hub": [hub.tail.trouble() for hub in running_hubs()],
+            "hub": [hub.trouble() for hub in running_hubs()],
             "notifier": [started.trouble()] if started else [],
             "layer": [outage.trouble for outage in wakes.outages()],
         }

@@ -35,7 +35,7 @@ class MonitorConsumer(EventConsumer):
             raise Refused(403, FORBIDDEN)
 
     async def _may(self, hub: Hub) -> bool:
-        return await hub.run(authorization.may_monitor, self.request.cookies)
+        return await hub.hooks.call(authorization.may_monitor, self.request.cookies)
 
     async def open(self, hub: Hub, admitted: Any) -> Viewer:
         viewer = Viewer()

@@ -147,6 +147,8 @@ class Writer(Follower):
             retry_ms = 1_000 + int(random.random() * 1_000 * conf.get("DRAIN_S"))
         elif self.reason == "error":
             retry_ms = int(max(retry_ms, self._rest_s * 1_000) * random.uniform(1, 1.5))
+        elif self.reason == "database away":
+            retry_ms = int(max(retry_ms, self._hub.away_rest_s() * 1_000) * random.uniform(1, 1.5))
         elif self.reason in ("age", "stopped", "sent away", "revoked"):
             retry_ms = int(retry_ms * random.uniform(0.1, 1))
         await write(wire.farewell(retry_ms), False)

@@ -7,11 +7,12 @@ import pytest
 from django.db import OperationalError, connections
 
 from eric_sse_django.hub.database_thread import NEXT, DatabaseThread
+from eric_sse_django.hub.workers import _Worker
 
 
 @pytest.fixture
 def thread():
-    thread = DatabaseThread("test")
+    thread = DatabaseThread("test", lambda: 5.0)
     yield thread
     thread.close()
     thread.join(2)
@@ -81,4 +82,4 @@ async def test_what_was_asked_before_the_end_is_done(thread):
 
 
 def test_a_query_that_hangs_does_not_keep_the_process(thread):
-    assert thread._thread.daemon
+    assert _Worker(thread).daemon

@@ -8,8 +8,9 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
 from django.db import OperationalError
 
+from eric_sse_django import quiet
 from eric_sse_django.authorization import make_ticket
-from eric_sse_django.consumers import StreamConsumer, limits, quiet
+from eric_sse_django.consumers import StreamConsumer, limits
 from eric_sse_django.hub import Hub
 from eric_sse_django.monitor import PATH
 from eric_sse_django.routing import with_streams

@@ -1,0 +1,301 @@
+"""Threads for calls that may hang: each call has a deadline, and one that hangs is replaced."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import itertools
+import logging
+import os
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from queue import Empty, PriorityQueue
+from typing import Any, TypeVar
+
+from django.db import Error as DatabaseError
+from django.db import OperationalError, connections
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+FIRST, NEXT, LAST = range(3)
+
+# Seconds after which one more is started all the same: what hung may be well again, though
+# the threads that wait for it never come back.
+ONE_MORE_S = 15.0
+# Frames of a thread that hangs that are logged: the innermost.
+FRAMES = 5
+
+
+class Hung(OperationalError):
+    """A call took longer than it may, or was refused since others hang. Any retry is later."""
+
+
+class Workers:
+    """
+    Runs functions on up to `most` daemon threads, each with database connections of its own.
+
+    Ignores asgiref, whose threads are shared or leak. Threads start when they are needed, and
+    end `idle_s` after their last call (None: they stay). A connection stays open between calls;
+    a call that the database fails closes it, so that the next gets a new one. (Not
+    close_old_connections() around each call: with CONN_MAX_AGE = 0 that reconnects every time,
+    9 ms on PostgreSQL against 0.15 ms.)
+
+    A call that takes longer than deadline_s() fails with Hung at the next check(); its thread is
+    left alone, and another takes its place. A daemon, unlike an executor's thread: a query that
+    hangs does not keep the process from ending.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        deadline_s: Callable[[], float],
+        replaced: Counter[str],
+        *,
+        most: int = 1,
+        max_hung: int = 4,
+        idle_s: float | None = None,
+    ) -> None:
+        """
+        `replaced` counts the threads that were replaced, by name. While `max_hung` of them hang,
+        no more are started, but for one each ONE_MORE_S, and calls are refused.
+        """
+        self.name = name
+        self.ended: Future[None] = Future()
+        self.ended.set_running_or_notify_cancel()  # who waits no more does not cancel it
+        self._deadline_s, self._replaced = deadline_s, replaced
+        self._most, self._max_hung, self._idle_s = most, max_hung, idle_s
+        self._jobs: PriorityQueue[tuple[int, int, _Call | None]] = PriorityQueue()
+        self._numbers = itertools.count()
+        self._lock = threading.Lock()
+        self._closed = False
+        self._working: set[_Worker] = set()
+        self._hung: set[_Worker] = set()
+        self._hung_since: float | None = None
+        self._idle = 0
+        self._one_more_at = 0.0
+
+    def submit(self, rank: int, function: Callable[..., T], *args: Any) -> Future[T]:
+        """
+        Have function(*args) called; FIRST goes before what waits, NEXT behind it.
+
+        Never waits. Raises RuntimeError when closed, and Hung where too many threads hang.
+        """
+        call = _Call(function, args)
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("The hub is closed.")
+            if self._idle <= self._jobs.qsize() and len(self._working) < self._most:
+                self._start()
+            if not self._working:
+                raise Hung(f"{self.name}: {len(self._hung)} calls hang")
+            self._jobs.put((rank, next(self._numbers), call))
+        return call.job
+
+    def trouble(self) -> str | None:
+        """Return how many calls hang and for how long, None where none does. From any thread."""
+        with self._lock:
+            if self._hung_since is None:
+                return None
+            hung_s = time.monotonic() - self._hung_since
+            return f"{self.name}: {len(self._hung)} calls hang, the first for {hung_s:.0f} s"
+
+    def refuses(self) -> bool:
+        """Whether so many calls hang that others are refused. From any thread."""
+        return len(self._hung) >= self._max_hung
+
+    def check(self, now: float) -> None:
+        """Replace the threads whose call is over its deadline at time.monotonic() `now`."""
+        deadline_s = self._deadline_s()
+        with self._lock:
+            late = [
+                worker
+                for worker in self._working
+                if worker.call is not None and now - worker.began_at > deadline_s
+            ]
+            for worker in late:
+                self._give_up(worker, now)
+            if late:
+                self._refill()
+
+    def close(self) -> None:
+        """Give connections and threads back once the calls before are done. Returns at once."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            for _ in self._working:
+                self._jobs.put((LAST, next(self._numbers), None))
+            self._end()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait until the threads of a closed one have ended, `timeout_s` at most."""
+        with contextlib.suppress(FutureTimeoutError):
+            self.ended.result(timeout_s)
+
+    # With the lock ----------------------------------------------------------------
+
+    def _start(self) -> None:
+        """Start a thread, unless too many hang."""
+        now = time.monotonic()
+        if len(self._hung) >= self._max_hung:
+            if now < self._one_more_at:
+                return
+            self._one_more_at = now + ONE_MORE_S
+        worker = _Worker(self)
+        worker.start()
+        self._working.add(worker)
+
+    def _give_up(self, worker: _Worker, now: float) -> None:
+        """Leave a thread alone: whoever waits for its call goes on."""
+        began_s = now - worker.began_at
+        self._working.discard(worker)
+        self._hung.add(worker)
+        self._replaced[self.name] += 1
+        worker.is_given_up = True
+        if self._hung_since is None:
+            self._hung_since = now - began_s
+            logger.error(
+                "a call hangs for %d s, another thread takes its place thread=%s at\n%s",
+                *(began_s, self.name, _where(worker)),
+            )
+        if worker.call is not None:
+            worker.call.fail(Hung(f"{self.name}: no answer for {began_s:.0f} s"))
+        if len(self._hung) == self._max_hung:
+            self._one_more_at = now + ONE_MORE_S
+        worker.cut()
+
+    def _refill(self) -> None:
+        """Start a thread for what waits; where there is to be none, it waits no more."""
+        if not self._jobs.qsize():
+            return
+        if not self._working:
+            self._start()
+        while not self._working and self._jobs.qsize():
+            call = self._jobs.get()[-1]
+            if call is not None:
+                call.fail(Hung(f"{self.name}: {len(self._hung)} calls hang"))
+
+    def _end(self) -> None:
+        if self._closed and not self._working and not self.ended.done():
+            self.ended.set_result(None)
+
+    # On the threads ---------------------------------------------------------------
+
+    def _next(self, worker: _Worker) -> _Call | None:
+        """Return a thread's next call; None where it is to end."""
+        with self._lock:
+            worker.call = None
+            if worker.is_given_up:
+                return None
+            self._idle += 1
+        try:
+            call = self._jobs.get(timeout=self._idle_s)[-1]
+        except Empty:
+            call = None
+        with self._lock:
+            self._idle -= 1
+            if call is None and not self._closed and self._jobs.qsize():
+                call = self._jobs.get()[-1]  # it came as the patience ended
+            if call is None:
+                self._working.discard(worker)
+            else:
+                worker.call, worker.began_at = call, time.monotonic()
+        return call
+
+    def _gone(self, worker: _Worker) -> None:
+        with self._lock:
+            self._working.discard(worker)
+            self._hung.discard(worker)
+            if not self._hung and self._hung_since is not None:
+                self._hung_since = None
+                logger.warning("no call hangs any more thread=%s", self.name)
+            self._end()
+
+
+class _Call:
+    """A function to be called, and the future of what it gives."""
+
+    __slots__ = ("_args", "_function", "job")
+
+    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        self.job: Future[Any] = Future()
+        self._function = function
+        self._args = args
+
+    def __lt__(self, other: object) -> bool:
+        return False  # the numbers before it differ
+
+    def make(self) -> None:
+        if not self.job.set_running_or_notify_cancel():
+            return
+        try:
+            result = self._function(*self._args)
+        except BaseException as error:  # noqa: BLE001 - it is raised where the call was made
+            if isinstance(error, DatabaseError):
+                _disconnect()
+            self.fail(error)
+        else:
+            try:
+                self.job.set_result(result)
+            except InvalidStateError:  # it was given up
+                if inspect.iscoroutine(result):
+                    result.close()
+
+    def fail(self, error: BaseException) -> None:
+        with contextlib.suppress(InvalidStateError):
+            self.job.set_exception(error)
+
+
+class _Worker(threading.Thread):
+    def __init__(self, workers: Workers) -> None:
+        super().__init__(name=workers.name, daemon=True)
+        self.call: _Call | None = None
+        self.began_at = 0.0
+        self.is_given_up = False
+        self._workers = workers
+        self._databases: list[Any] = []
+
+    def run(self) -> None:
+        # Django's objects of this thread, which another needs to cut their connections.
+        self._databases = [connections[alias] for alias in connections]
+        try:
+            while (call := self._workers._next(self)) is not None:
+                call.make()
+                del call
+        finally:
+            _disconnect()
+            self._workers._gone(self)
+
+    def cut(self) -> None:
+        """Shut the sockets of its connections: what waits for a dead link fails at once."""
+        for database in self._databases:
+            raw = getattr(database, "connection", None)
+            for owner in (raw, getattr(raw, "_sock", None)):  # psycopg's, and PyMySQL's
+                with contextlib.suppress(Exception):
+                    _shut(owner)
+
+
+def _shut(owner: Any) -> None:
+    """Shut a socket of another thread's; raises whatever where it is closed, or there is none."""
+    with socket.socket(fileno=os.dup(owner.fileno())) as copy:
+        owner.fileno()  # it is open still, so that the number was not another's meanwhile
+        copy.shutdown(socket.SHUT_RDWR)
+
+
+def _disconnect() -> None:
+    with contextlib.suppress(Exception):  # a dead connection may fail to close
+        connections.close_all()
+
+
+def _where(worker: _Worker) -> str:
+    frame = sys._current_frames().get(worker.ident or 0)
+    return "".join(traceback.format_stack(frame)[-FRAMES:]) if frame is not None else ""
