@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 
 from eric_sse_django import conf, log, notifier
 from eric_sse_django.exception import (
@@ -95,8 +96,7 @@ def listener_row(channel: Channel, listener_id: str) -> Listener:
     """Return the listener's row; raises InvalidListenerException if there is none."""
     if not could_be_id(listener_id):
         raise InvalidListenerException(listener_id, channel.name)
-    rows = Listener.objects.using(log.database())
-    row = rows.filter(channel=channel, name=listener_id).first()
+    row = _rows(channel, listener_id).first()
     if row is None or row.name != listener_id:
         raise InvalidListenerException(listener_id, channel.name)
     row.channel = channel
@@ -113,27 +113,20 @@ def create_listener(
     """
     Return the row of a listener that begins now; the one it has when there is one.
 
-    What was published before is not its own, what is published from now on is. An
-    `acknowledgement` that is given ("sent" or "client") is also that of one there was. Raises
-    TooManyListeners, and InvalidIdentifier, also when an `owner` is given and the id is not
-    that owner's.
+    What was committed before is not its own; what commits from now on is, with all that the
+    caller's transaction publishes. An `acknowledgement` that is given ("sent" or "client") is
+    also that of one there was. Raises TooManyListeners, and InvalidIdentifier, also when an
+    `owner` is given and the id is not that owner's.
     """
     name = check_identifier(str(uuid4()) if listener_id is None else listener_id)
     check_owner(owner)
     _check_acknowledgement(acknowledgement)
-    check_room(channel, name)
-    notifier.settle()
-    position, _ = log.head()
-    defaults = {
-        "owner": owner,
-        "running": running,
-        "acknowledgement": acknowledgement or Listener.Acknowledgement.SENT.value,
-        "start": position,
-        "cursor": position,
-    }
-    row, _ = Listener.objects.using(log.database()).get_or_create(
-        channel=channel, name=name, defaults=defaults
-    )
+    row = None if listener_id is None else _rows(channel, name).first()
+    if row is None:
+        check_room(channel, name)
+        acknowledged = acknowledgement or Listener.Acknowledgement.SENT.value
+        options = {"owner": owner, "running": running, "acknowledgement": acknowledged}
+        row = _begin(Listener(channel=channel, name=name, **options))
     _check_case(name, row)
     if owner is not None and row.owner_id != owner.pk:
         raise InvalidIdentifier(name, "It is the id of a listener that this owner does not own.")
@@ -141,6 +134,27 @@ def create_listener(
         row.acknowledgement = str(acknowledgement)
         row.save(using=log.database(), update_fields=["acknowledgement"])
     row.channel = channel
+    return row
+
+
+def _rows(channel: Channel, name: str) -> QuerySet[Listener]:
+    return Listener.objects.using(log.database()).filter(channel=channel, name=name)
+
+
+def _begin(row: Listener) -> Listener:
+    """Insert a listener at the log's head; return it, or the one that was faster."""
+    notifier.settle()
+    row.start = row.cursor = log.head()[0]
+    using = log.database()
+    try:
+        # A savepoint, so that the caller's transaction survives.
+        with transaction.atomic(using=using):
+            row.save(using=using, force_insert=True)
+    except IntegrityError:
+        found = _rows(row.channel, row.name).first()
+        if found is None:
+            raise
+        return found
     return row
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+from collections.abc import Callable
+from typing import Any
 
-from django.db import connections, transaction
+from django.db import connections
 
 from eric_sse_django import log, wakes
 from eric_sse_django.notifier.notifier import EXIT_FLUSH_S, Notifier
@@ -39,41 +41,73 @@ def ring() -> None:
 
 
 def ring_on_commit() -> None:
-    """Ring when the caller's transaction commits; at once without one. A rollback wakes nobody."""
-    if not owes():
-        transaction.on_commit(ring, using=log.database(), robust=True)
+    """
+    Ring when the caller's transaction commits; at once without one. A rollback wakes nobody.
+
+    Not in a transaction that Django does not manage (`set_autocommit(False)`), whose end it
+    does not see: the polls of the hubs find what was committed.
+    """
+    connection = connections[log.database()]
+    if connection.in_atomic_block:
+        if not _owes(connection):
+            connection.on_commit(_ring_of(connection), robust=True)
+    elif connection.get_autocommit():
+        connection.on_commit(_ring_of(connection), robust=True)
 
 
-def owes() -> bool:
+def _ring_of(connection: Any) -> Callable[[], None]:
+    # Another thread has another database where it is in memory, or waits for no lock there.
+    in_memory = connection.vendor == "sqlite" and connection.is_in_memory_db()
+    return _sequence_here if in_memory else ring
+
+
+def _sequence_here() -> None:
+    """Do the notifier's work on the caller's thread."""
+    current().sequence_here()
+
+
+def _owes(connection: Any) -> bool:
     """Whether the caller's transaction has published, and rings when it commits."""
-    waiting = connections[log.database()].run_on_commit
-    return any(callback is ring for _, callback, *_ in waiting)
+    return any(callback in (ring, _sequence_here) for _, callback, *_ in connection.run_on_commit)
 
 
 def settle() -> None:
     """
-    Give positions to what the caller can see.
+    Have positions given to what others have committed; waits SETTLE_S at most.
 
-    Inside the caller's transaction it does so only for what that has published itself
-    (it then holds the log's order until it ends), so that a slow request delays nobody.
-    For what others committed it waits, SETTLE_S at most, for the notifier to do it.
+    In a transaction of the caller's the notifier gives them, for who gives them holds the
+    log's order until the commit. So what that transaction has published itself has none before
+    its end. (In the transaction of a Django TestCase, which never ends, it is given one here.)
     """
     if not log.pending().exists():
         return
-    if connections[log.database()].in_atomic_block and not (owes() or _alone()):
+    connection = connections[log.database()]
+    if connection.get_autocommit() or _may_sequence_within(connection):
+        sequenced = 0
+        while count := log.sequence():
+            sequenced += count
+        if sequenced:
+            connection.on_commit(current().wake, robust=True)
+    elif not (_keeps_others_out(connection) and _owes(connection)):
         ring()
         flush(SETTLE_S)
-        return
-    sequenced = 0
-    while count := log.sequence():
-        sequenced += count
-    if sequenced:
-        transaction.on_commit(current().wake, using=log.database(), robust=True)
 
 
-def _alone() -> bool:
+def _may_sequence_within(connection: Any) -> bool:
+    """Whether positions may be given in the caller's transaction: where nobody waits for that."""
+    if not connection.in_atomic_block:
+        return False
+    if any(getattr(block, "_from_testcase", False) for block in connection.atomic_blocks):
+        return True
+    # A transaction of SQLite is the only one that writes. It leaves its own to its commit, so
+    # that a project sees the same there as on other databases.
+    return _keeps_others_out(connection) and not _owes(connection)
+
+
+def _keeps_others_out(connection: Any) -> bool:
     """Whether the caller's transaction keeps the notifier from writing, as on SQLite."""
-    return not connections[log.database()].features.has_select_for_update
+    is_alone: bool = not connection.features.has_select_for_update
+    return is_alone and connection.in_atomic_block
 
 
 def flush(timeout_s: float = EXIT_FLUSH_S) -> bool:

@@ -129,6 +129,12 @@ class Notifier:
         self._wake_hubs()
         self._layer.ring()
 
+    def sequence_here(self) -> None:
+        """Sequence and wake on the caller's thread; raises what the database does."""
+        while count := log.sequence():
+            self.sequenced += count
+            self.wake()
+
     def _run(self) -> None:
         try:
             while (asked := self._next()) is not None:

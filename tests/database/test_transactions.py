@@ -4,20 +4,22 @@ import asyncio
 import sys
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connections
 from django.http import HttpResponse
 from django.test import Client, TestCase, TransactionTestCase
 from django.urls import path
 
 from eric_sse_django import log, notifier
-from eric_sse_django.database import DatabaseChannel
+from eric_sse_django.authorization import revoke
+from eric_sse_django.database import DatabaseChannel, operations
 from eric_sse_django.exception import InvalidMessageFormat, NoMessagesException
 from eric_sse_django.message import Message
 from eric_sse_django.models import QueuedMessage
 from eric_sse_django.shortcuts import apublish, publish
 from tests import databases
 from tests.contract import count
-from tests.database.tools import atomic, payloads, roll_back, threads
+from tests.database.tools import PATIENCE_S, atomic, payloads, roll_back, threads
 
 
 class Failed(Exception):
@@ -131,37 +133,125 @@ class TestBroadcastMany:
         assert rings == []
 
 
-class TestReadYourOwnWrites:
+class TestOwnTransaction:
+    """What a transaction publishes gets its position after its commit."""
+
     @pytest.fixture(autouse=True)
     def patience(self, monkeypatch):
         """Wait for the notifier as long as a busy machine needs."""
         monkeypatch.setattr(sys.modules["eric_sse_django.notifier.current"], "SETTLE_S", 5.0)
 
-    def test_publish_then_pop_in_one_transaction(self, channel, listener):
+    def test_it_takes_its_own_messages_after_its_commit(self, channel, listener):
+        channel.broadcast(count(0))
+        assert notifier.flush(PATIENCE_S)
         with atomic():
             channel.broadcast(count(1))
             channel.dispatch(listener.id, count(2))
-            assert channel.deliver_next(listener.id).payload == 1
-            assert channel.deliver_next(listener.id).payload == 2
+            assert channel.deliver_next(listener.id).payload == 0
             with pytest.raises(NoMessagesException):
                 channel.deliver_next(listener.id)
+        assert [channel.deliver_next(listener.id).payload for _ in range(2)] == [1, 2]
+
+    def test_it_takes_what_was_committed_just_before(self, channel, listener):
+        channel.broadcast(count(1))
+        with atomic():
+            assert channel.deliver_next(listener.id).payload == 1
 
     def test_what_was_popped_in_a_rolled_back_transaction_is_still_there(self, channel, listener):
         channel.broadcast(count(1))
         roll_back(lambda: channel.deliver_next(listener.id))
         assert channel.deliver_next(listener.id).payload == 1
 
-    def test_what_was_published_and_popped_in_a_rolled_back_transaction_never_was(
-        self, channel, listener
-    ):
-        def publish_and_pop():
+    def test_a_new_listener_gets_all_that_its_transaction_publishes(self, channel):
+        channel.broadcast(count(0))
+        assert notifier.flush(PATIENCE_S)
+        with atomic():
             channel.broadcast(count(1))
+            listener = channel.add_listener()
+            listener.start()
+            channel.broadcast(count(2))
+        assert [channel.deliver_next(listener.id).payload for _ in range(2)] == [1, 2]
+        with pytest.raises(NoMessagesException):
             channel.deliver_next(listener.id)
 
-        roll_back(publish_and_pop)
-        channel.broadcast(count(2))
-        assert channel.deliver_next(listener.id).payload == 2
+    def test_a_listener_that_exists_is_found_by_one_query(
+        self, channel, listener, database, django_assert_num_queries
+    ):
+        with atomic():
+            channel.broadcast(count(1))
+            with django_assert_num_queries(1, connection=connections[database]):
+                assert channel.add_listener(listener_id=listener.id).row == listener.row
 
+    @databases.on("postgres", "mariadb")
+    def test_a_long_one_delays_nobody_whatever_it_asks(self, channel, listener):
+        other = DatabaseChannel.create("others")
+
+        def publish_elsewhere():
+            for number in range(5):
+                other.broadcast(count(number))
+            # Committed before, so delivered before.
+            assert notifier.flush(PATIENCE_S)
+            return payloads()
+
+        with threads() as others, atomic():
+            channel.broadcast(count("long"))
+            channel.add_listener()
+            channel.add_listener(listener_id=listener.id)
+            operations.discard([listener.row])
+            with pytest.raises(NoMessagesException):
+                channel.deliver_next(listener.id)
+            listener.stop()
+            assert others.start(publish_elsewhere).result(PATIENCE_S) == list(range(5))
+        assert notifier.flush(PATIENCE_S)
+        assert [found for found in payloads() if found is not None] == [*range(5), "long"]
+
+
+class TestManualTransactions:
+    """As with set_autocommit(False): Django does not say when they end."""
+
+    @pytest.fixture
+    def manual(self, database):
+        connections[database].set_autocommit(False)
+        yield connections[database]
+        connections[database].rollback()
+        connections[database].set_autocommit(True)
+
+    def test_what_is_published_is_kept_once_it_is_committed(self, channel, manual, seen, rings):
+        channel.broadcast(count(1))
+        channel.broadcast_many([count(2), count(3)])
+        with atomic():
+            publish("orders", "count", 4)
+        manual.commit()
+        manual.set_autocommit(True)
+        assert seen() == [1, 2, 3, 4]  # as a poll finds them
+        manual.set_autocommit(False)
+
+    def test_what_is_rolled_back_never_was(self, channel, manual, seen):
+        channel.broadcast(count(1))
+        manual.rollback()
+        manual.set_autocommit(True)
+        assert seen() == []
+        manual.set_autocommit(False)
+
+    def test_listening_stopping_taking_and_revoking_work(self, channel, manual):
+        user = User.objects.create(username="ana")
+        listener = channel.add_listener(user)
+        listener.start()
+        channel.dispatch_to_owner(user, count(1))
+        with pytest.raises(NoMessagesException):
+            channel.deliver_next(listener.id)
+        manual.commit()
+        assert channel.deliver_next(listener.id).payload == 1
+        listener.stop()
+        operations.disconnect([listener.row])
+        operations.discard([listener.row])
+        revoke(user=user)
+        manual.commit()
+        assert not channel.get_listener(listener.id).is_running()
+        manual.commit()
+
+
+class TestReadYourOwnWritesInATestCase:
     @databases.rolled_back
     def test_inside_a_test_case(self, channel, listener):
         assert connections[log.database()].in_atomic_block

@@ -129,6 +129,15 @@ def test_djangos_runner_runs_the_cases(project):
 
 
 @on("sqlite", "postgres")
+def test_djangos_runner_runs_the_cases_in_parallel(project):
+    (project / "conftest.py").unlink()
+    modules = ("orders.tests.test_views", "orders.tests.test_streams")
+    output = run(project, "django", "test", "--parallel", "2", *modules)
+    assert f"Ran {count_of(*CASES)} tests" in output
+    assert "failed" not in output
+
+
+@on("sqlite", "postgres")
 def test_pytest_runs_all_of_it(project):
     output = run(project, "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", "orders")
     assert f"{count_of(*CASES, *FUNCTIONS)} passed" in output
