@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TypeVar
 
-from eric_sse_django.hub.workers import FIRST, NEXT, Hung, Workers
+from eric_sse_django.workers import FIRST, NEXT, Hung, Workers
 
 __all__ = ["FIRST", "NEXT", "DatabaseThread", "Hung"]
 

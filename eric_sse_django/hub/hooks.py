@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from eric_sse_django import conf
-from eric_sse_django.hub.workers import NEXT, Workers
+from eric_sse_django.workers import NEXT, Workers
 
 T = TypeVar("T")
 

@@ -22,7 +22,7 @@ from eric_sse_django.hub.records import Records
 from eric_sse_django.hub.tail import Tail
 from eric_sse_django.hub.timetable import Timed, Timetable
 from eric_sse_django.hub.unsendable import Unsendable
-from eric_sse_django.hub.workers import Workers
+from eric_sse_django.workers import Workers
 
 logger = logging.getLogger(__name__)
 

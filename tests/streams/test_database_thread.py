@@ -7,7 +7,7 @@ import pytest
 from django.db import OperationalError, connections
 
 from eric_sse_django.hub.database_thread import NEXT, DatabaseThread
-from eric_sse_django.hub.workers import _Worker
+from eric_sse_django.workers import _Worker
 
 
 @pytest.fixture

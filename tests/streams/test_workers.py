@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 from django.db import DatabaseError, OperationalError, connections
 
-from eric_sse_django.hub.workers import FIRST, NEXT, Hung, Workers
+from eric_sse_django.workers import FIRST, NEXT, Hung, Workers
 
 PATIENCE_S = 5.0
 LATER = 1_000.0

@@ -241,7 +241,7 @@ class _Call:
             result = self._function(*self._args)
         except BaseException as error:  # noqa: BLE001 - it is raised where the call was made
             if isinstance(error, DatabaseError):
-                _disconnect()
+                disconnect()
             self.fail(error)
         else:
             try:
@@ -272,7 +272,7 @@ class _Worker(threading.Thread):
                 call.make()
                 del call
         finally:
-            _disconnect()
+            disconnect()
             self._workers._gone(self)
 
     def cut(self) -> None:
@@ -291,9 +291,15 @@ def _shut(owner: Any) -> None:
         copy.shutdown(socket.SHUT_RDWR)
 
 
-def _disconnect() -> None:
+def disconnect() -> None:
+    """Close this thread's connections; raises nothing."""
     with contextlib.suppress(Exception):  # a dead connection may fail to close
         connections.close_all()
+
+
+def is_given_up() -> bool:
+    """Whether the running call was over its deadline, so that another thread does its work."""
+    return getattr(threading.current_thread(), "is_given_up", False)
 
 
 def _where(worker: _Worker) -> str:
