@@ -1,4 +1,4 @@
-"""A server that stops tells its clients when to come back."""
+"""A server that stops, by a signal or by itself, tells its clients when to reconnect."""
 
 from __future__ import annotations
 
@@ -22,8 +22,15 @@ logger = logging.getLogger(__name__)
 # and Daphne's handler leaves it none.
 STREAMS_END_S = 3.5
 BYTES_LEAVE_S = 0.1
+# Seconds between two looks whether the server stops by itself.
+LOOK_S = 0.25
+
+# Returns whether the server stops.
+Stopping = Callable[[], bool]
 
 _installed = False
+# Loops whose server is looked at, while they have streams.
+_watched: set[asyncio.AbstractEventLoop] = set()
 
 
 def drain() -> None:
@@ -47,6 +54,35 @@ def install() -> None:
     if conf.get("HANDLE_SIGNALS"):
         for number in (signal.SIGTERM, signal.SIGINT):
             _chain(number, asyncio.get_running_loop())
+
+
+def watch(find: Callable[[], Stopping | None]) -> None:
+    """
+    Have the streams of the running loop end once its server stops without a signal.
+
+    A worker that recycles itself (--limit-max-requests, --max-requests) refuses connections,
+    and waits for the open ones: for a stream until its age. `find` is called once for all the
+    streams that are open; it returns what tells whether the server stops, None if nothing does.
+    """
+    loop = asyncio.get_running_loop()
+    if loop in _watched or not conf.get("HANDLE_SIGNALS"):
+        return
+    stopping = find()
+    if stopping is not None:
+        _watched.add(loop)
+        loop.call_later(LOOK_S, _look, loop, stopping)
+
+
+def _look(loop: asyncio.AbstractEventLoop, stopping: Stopping) -> None:
+    hubs = [hub for hub in all_hubs() if hub.loop is loop]
+    if stopping():
+        logger.info("the server stops by itself, its streams end")
+        for hub in hubs:
+            hub.drain()
+    elif hubs:
+        loop.call_later(LOOK_S, _look, loop, stopping)
+        return
+    _watched.discard(loop)
 
 
 def _chain(number: signal.Signals, loop: asyncio.AbstractEventLoop) -> None:

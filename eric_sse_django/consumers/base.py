@@ -19,7 +19,7 @@ from eric_sse_django.consumers.refused import Refused, check, check_size
 from eric_sse_django.consumers.request import Ids, StreamRequest
 from eric_sse_django.hub import Hub, totals
 from eric_sse_django.quiet import Quiet
-from eric_sse_django.streaming import Outlet
+from eric_sse_django.streaming import Response
 from eric_sse_django.streaming.clock import LAST_WRITE_S
 
 logger = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class EventConsumer(AsyncHttpConsumer):
         """Return what is served, open: from now on it misses nothing."""
 
     @abstractmethod
-    def write(self, served: Any, outlet: Outlet) -> Awaitable[None]:
+    def write(self, served: Any, response: Response) -> Awaitable[None]:
         """Write it until it ends."""
 
     @abstractmethod
@@ -144,31 +144,35 @@ class EventConsumer(AsyncHttpConsumer):
 
     async def _write_out(self, served: Served) -> None:
         """Write until it ends or the client leaves; then clean_up(), once."""
-        outlet = Outlet(self.base_send)
+        response = Response(self.base_send, self._receive, self.scope)
         gone = asyncio.ensure_future(self._watch(served))
         try:
             await self.send_headers(headers=self._headers())
-            await self.write(served, outlet)
+            drain.watch(response.stopping)
+            await self.write(served, response)
             if served.was_cut and served.reason != "client left":
-                outlet.cut()
+                response.cut()
+                # Servers note that a connection is gone in a turn of their own; before it they
+                # would log that its response is not complete.
+                await asyncio.sleep(0)
         except OSError:  # ASGI 2.4: send() may raise it once the client has left
             served.end("client left")
         except Exception as error:  # noqa: BLE001 - as above
             # The log has it still: the client gets it once what failed is mended.
             served.end("error")
             self._log("a stream failed", error)
-            await self._end_now(outlet)
+            await self._end_now(response)
         finally:
             gone.cancel()
-            outlet.release()
+            response.release()
             self.clean_up(served)
 
-    async def _end_now(self, outlet: Outlet) -> None:
+    async def _end_now(self, response: Response) -> None:
         """End the response, also for a client that reads nothing."""
         try:
-            await within(LAST_WRITE_S, _ended(outlet))
+            await within(LAST_WRITE_S, _ended(response))
         except asyncio.TimeoutError:
-            outlet.cut()
+            response.cut()
 
     async def _watch(self, served: Served) -> None:
         """Wait until the client leaves; what it sends meanwhile is dropped."""
@@ -208,5 +212,5 @@ class EventConsumer(AsyncHttpConsumer):
         return [*HEADERS, origin.VARY, *self._cors]
 
 
-async def _ended(outlet: Outlet) -> None:
-    await outlet.write(b"", False)
+async def _ended(response: Response) -> None:
+    await response.write(b"", False)

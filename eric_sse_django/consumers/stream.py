@@ -10,7 +10,7 @@ from eric_sse_django.consumers.admission import Admission, admit
 from eric_sse_django.consumers.base import EventConsumer
 from eric_sse_django.consumers.encoder import encoder
 from eric_sse_django.hub import Hub
-from eric_sse_django.streaming import Outlet, Part, Stream
+from eric_sse_django.streaming import Part, Response, Stream
 
 logger = logging.getLogger(__name__)
 
@@ -33,9 +33,9 @@ class StreamConsumer(EventConsumer):
         stream = Stream(hub, parts, position, admitted.ends_at, admitted.as_of, admitted.subjects)
         return await stream.open()
 
-    def write(self, served: Stream, outlet: Outlet) -> Awaitable[None]:
+    def write(self, served: Stream, response: Response) -> Awaitable[None]:
         blank = self.request.is_event_source()
-        return served.serve(outlet.write, self._encode, outlet.write_at_once, blank)
+        return served.serve(response.write, self._encode, response.write_at_once, blank)
 
     def clean_up(self, served: Stream) -> None:
         served.close()

@@ -13,7 +13,7 @@ from eric_sse_django.consumers import EventConsumer, Refused
 from eric_sse_django.hub import Hub
 from eric_sse_django.monitor.sampler import Sampler
 from eric_sse_django.monitor.viewer import Viewer
-from eric_sse_django.streaming import Outlet
+from eric_sse_django.streaming import Response
 
 logger = logging.getLogger(__name__)
 
@@ -46,8 +46,8 @@ class MonitorConsumer(EventConsumer):
         self._opened.callback(hub.revocation_watchers.discard, viewer.ask_again)
         return viewer
 
-    def write(self, served: Viewer, outlet: Outlet) -> Awaitable[None]:
-        return served.serve(outlet.write, self._may_watch)
+    def write(self, served: Viewer, response: Response) -> Awaitable[None]:
+        return served.serve(response.write, self._may_watch)
 
     def clean_up(self, served: Viewer) -> None:
         self._opened.close()

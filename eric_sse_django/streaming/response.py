@@ -1,0 +1,143 @@
+"""
+Where a stream's bytes leave: ASGI's send(), and what it lacks on some servers.
+
+In ASGI there is no word for "wait until the client has read" (uvicorn, hypercorn and granian
+do so in send(); Daphne took 200 MB in 0.14 s for a client that read nothing), and none for
+"cut this connection". Both are done through the servers' own objects (see servers/), where
+those are found; without them a stream works all the same, and the log says so once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from eric_sse_django import conf
+from eric_sse_django.streaming.servers import Link, link_of
+from eric_sse_django.streaming.servers.link import DARK_LINKS, GUARDS
+
+logger = logging.getLogger(__name__)
+
+# Linux's alone: how long what was sent may stay unacknowledged, or a client's window shut.
+_USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
+# Seconds that the kernel waits longer than we do, so that the one who reads nothing is ended
+# by us, and counted as that.
+KERNEL_WAITS_S = 2.0
+
+# The servers, with what each lacks, that were logged in this process.
+_reported: set[tuple[str, ...]] = set()
+
+
+class Response:
+    """The body of one response."""
+
+    __slots__ = ("_began", "_is_direct", "_is_gated", "_link", "_send")
+
+    def __init__(self, send: Any, receive: Any = None, scope: Any = None) -> None:
+        """The three of the application: send() alone is used, by the others it is found."""
+        self._send = send
+        self._link: Link
+        self._link, self._is_direct = link_of(send, receive, scope)
+        self._began, self._is_gated = False, self._link.is_gated
+
+    def write(self, chunk: bytes, more: bool) -> Awaitable[None]:
+        """Send a chunk, and wait until the server can take the next; `more` False ends it."""
+        event = {"type": "http.response.body", "body": chunk, "more_body": more}
+        if more and self._began and not self._is_gated:
+            # Without a coroutine in between, for each delivery.
+            sent: Awaitable[None] = self._send(event)
+            return sent
+        return self._write(event, more)
+
+    def write_at_once(self, chunk: bytes) -> bool | None:
+        """
+        Send a chunk without waiting, in whatever task, and return True.
+
+        False, and nothing sent, where the server would wait now; None where it is never so:
+        only of Daphne's and uvicorn's own send() is it known that no task is needed.
+        hypercorn's and a middleware's may ask in which they run.
+        """
+        return self._link.write(chunk) if self._is_direct and self._began else None
+
+    async def _write(self, event: dict[str, Any], more: bool) -> None:
+        if not more:
+            self.release()
+        else:
+            await self._opened()  # what was written at once may have filled it
+        await self._send(event)
+        if not more:
+            return
+        if not self._began:
+            self._began = True
+            self._link.begin()
+            _report(self._link, _limit_silence(self._link))
+        await self._opened()
+
+    async def _opened(self) -> None:
+        if self._is_gated and (full := self._link.full()) is not None:
+            await full
+
+    def release(self) -> None:
+        """Let go of the server's objects. May be called twice."""
+        self._is_direct = self._is_gated = False
+        self._link.release()
+
+    def cut(self) -> None:
+        """End it without what its client did not read, where the server can; no other's."""
+        self.release()
+        self._link.cut()
+
+    def stopping(self) -> Callable[[], bool] | None:
+        """Return what tells whether the server stops by itself; None where nothing does."""
+        return self._link.stopping()
+
+
+def _limit_silence(link: Link) -> bool:
+    """
+    Have the kernel give up a client whose link went dark, where the socket is found.
+
+    By itself it sends for some 15 minutes again what nobody acknowledges: a heartbeat. Not
+    before the deadline of a write, which is for a client that is there and does not read.
+    """
+    found = _socket(link.connection())
+    if found is None or _USER_TIMEOUT is None:
+        return False
+    limit_s = max(conf.get("HEARTBEAT_S"), conf.get("SEND_TIMEOUT_S")) + KERNEL_WAITS_S
+    # A copy of the descriptor: uvloop's sockets have no setsockopt().
+    with (
+        contextlib.suppress(OSError),  # no TCP, a Unix socket: its other end is no link
+        socket.socket(fileno=os.dup(found.fileno())) as copy,
+    ):
+        copy.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, int(limit_s * 1_000))
+    return True
+
+
+def _socket(transport: Any) -> Any:
+    """Return the socket of a transport of asyncio's or of Twisted's, None for others."""
+    if hasattr(transport, "get_extra_info"):
+        return transport.get_extra_info("socket")
+    found = getattr(transport, "getHandle", lambda: None)()
+    return found if hasattr(found, "fileno") else None
+
+
+def _report(link: Link, limits_silence: bool) -> None:
+    """Log, once for each server, which guards of a stream it has, and which it lacks."""
+    lacks = [*link.lacks]
+    if not limits_silence and DARK_LINKS not in lacks:
+        lacks.append(DARK_LINKS)
+    key = (link.server, *lacks)
+    if not link.server or key in _reported:
+        return
+    _reported.add(key)
+    guards = ", ".join(guard for guard in GUARDS if guard not in lacks)
+    logger.info("guards of streams found server=%r guards=%r", link.server, guards)
+    if lacks:
+        why = link.why if link.lacks else "its socket, or TCP_USER_TIMEOUT, was not found"
+        logger.warning(
+            "guards of streams missing server=%r missing=%r: %s (docs/deployment.md, Servers)",
+            *(link.server, ", ".join(lacks), why),
+        )

@@ -1,0 +1,128 @@
+"""
+hypercorn, over HTTP/1.1, HTTP/2 and HTTP/3.
+
+Private: HTTPStream's `app_send`, `send`, `scope`, `stream_id` and `context`; H2Protocol's
+`stream_buffers`, `connection`, `priority`, `has_data` and `_flush`; TCPServer's `writer`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from types import MethodType
+from typing import Any, ClassVar
+
+from eric_sse_django.streaming.servers.link import CUT, DARK_LINKS, Link, is_of
+
+# Bytes of one HTTP/2 stream that may wait in its buffer: hypercorn's own BUFFER_HIGH_WATER. It
+# waits for them too, but not while the client's window is shut: then it forgets that it has to.
+MAX_QUEUED_BYTES = 32_768
+# INTERNAL_ERROR. Browsers take CANCEL and NO_ERROR otherwise.
+ERROR_CODE = 2
+
+
+def recognize(one: Any) -> Link | None:
+    """Return the link of a response whose send() this is."""
+    stream = one.__self__ if isinstance(one, MethodType) else None
+    if type(stream).__module__ != "hypercorn.protocol.http_stream":
+        return None
+    protocol = getattr(getattr(stream, "send", None), "__self__", None)
+    if hasattr(protocol, "stream_buffers"):
+        return HTTP2Link(stream, protocol)
+    server = getattr(getattr(protocol, "send", None), "__self__", None)
+    return (HypercornLink if hasattr(server, "writer") else HTTP3Link)(stream, protocol)
+
+
+class HypercornLink(Link):
+    """A response over HTTP/1.1."""
+
+    __slots__ = ("_protocol", "_stream")
+
+    server = "hypercorn"
+    lacks: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, stream: Any, protocol: Any) -> None:
+        self._stream = stream
+        self._protocol = protocol
+
+    def cut(self) -> None:
+        self.connection().abort()
+
+    def connection(self) -> Any:
+        return self._protocol.send.__self__.writer.transport
+
+    def belongs_to(self, scope: Any) -> bool:
+        mine = self._stream.scope
+        return is_of(scope, mine["headers"], mine.get("client"))
+
+    def stopping(self) -> Callable[[], bool]:
+        """After max_requests, and when its parent process has heard a signal."""
+        context = self._stream.context
+        return lambda: bool(context.terminate.is_set() or context.terminated.is_set())
+
+
+class HTTP2Link(HypercornLink):
+    """A stream of an HTTP/2 connection."""
+
+    __slots__ = ()
+
+    server = "hypercorn (HTTP/2)"
+    is_gated = True
+
+    def full(self) -> Awaitable[None] | None:
+        buffer = self._buffer()
+        if buffer is None or len(buffer.buffer) <= MAX_QUEUED_BYTES:
+            return None
+        drained: Awaitable[None] = buffer.drain()
+        return drained
+
+    def _buffer(self) -> Any:
+        return self._protocol.stream_buffers.get(self._stream.stream_id)
+
+    def cut(self) -> None:
+        """Reset the stream: its neighbours on the connection go on."""
+        if self._buffer() is not None:
+            _hold(asyncio.ensure_future(self._reset()))
+
+    async def _reset(self) -> None:
+        protocol, stream_id = self._protocol, self._stream.stream_id
+        buffer = self._buffer()
+        if buffer is None:
+            return
+        protocol.connection.reset_stream(stream_id, error_code=ERROR_CODE)
+        # What it has still is dropped, and then its task finds the stream closed.
+        await buffer.close()
+        protocol.priority.unblock(stream_id)
+        await protocol.has_data.set()
+        await protocol._flush()  # may wait: for the connection's client to read
+
+
+class HTTP3Link(HypercornLink):
+    """A stream over QUIC, of whose objects nothing is used."""
+
+    __slots__ = ()
+
+    server = "hypercorn (HTTP/3)"
+    lacks = (CUT, DARK_LINKS)
+    why = "nothing of its QUIC connection is used"
+
+    def cut(self) -> None:
+        """It is not known how."""
+
+    def connection(self) -> Any:
+        return None
+
+
+_resets: set[asyncio.Future[None]] = set()
+
+
+def _hold(reset: asyncio.Future[None]) -> None:
+    """Keep a task until it is done; what it raises is of a connection that is gone."""
+    _resets.add(reset)
+
+    def done(reset: asyncio.Future[None]) -> None:
+        _resets.discard(reset)
+        if not reset.cancelled():
+            reset.exception()
+
+    reset.add_done_callback(done)

@@ -1,0 +1,101 @@
+"""Where the server's own send() is, below the middleware that wraps it."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from functools import partial
+from types import FunctionType, MethodType, ModuleType
+from typing import Any
+from weakref import ReferenceType
+
+# Objects that are looked at for one stream: 0.3 ms. A wrapper that is a closure takes two.
+MAX_OBJECTS = 1_000
+# Items of one list, tuple or dict that are looked into.
+MAX_ITEMS = 50
+# Callers that are looked at.
+MAX_FRAMES = 100
+_OPAQUE = (str, bytes, bytearray, int, float, complex, type, ModuleType)
+
+
+def within(*roots: Any) -> Iterator[Any]:
+    """
+    Yield what can be reached from callables, these first: what is called before what is kept.
+
+    A wrapper has what it calls in its closure, its attributes, its arguments, or as
+    `__wrapped__`. Runs no code of theirs but that of a proxy's `__wrapped__`.
+    """
+    called, kept = deque(roots), deque[Any]()
+    seen: set[int] = set()
+    while (called or kept) and len(seen) < MAX_OBJECTS:
+        one = called.popleft() if called else kept.popleft()
+        if id(one) in seen or one is None or isinstance(one, _OPAQUE):
+            continue
+        seen.add(id(one))  # the roots keep it: its id is not given again
+        yield one
+        for inner in _inside(one):
+            (called if callable(inner) else kept).append(inner)
+
+
+def _inside(one: Any) -> Iterable[Any]:
+    if isinstance(one, MethodType):
+        return (one.__func__, one.__self__)
+    if isinstance(one, partial):
+        return (one.func, *one.args, *one.keywords.values())
+    if isinstance(one, FunctionType):
+        return [*_cells(one).values(), *vars(one).values()]
+    if isinstance(one, ReferenceType):
+        return (one(),)
+    if isinstance(one, dict):
+        return list(one.values())[:MAX_ITEMS]
+    if isinstance(one, (list, tuple, set, frozenset, deque)):
+        return list(one)[:MAX_ITEMS]
+    return _attributes(one)
+
+
+def _cells(function: FunctionType) -> dict[str, Any]:
+    """Return the variables of a function's closure by their names."""
+    found = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
+        try:
+            found[name] = cell.cell_contents
+        except ValueError:  # it has no value yet
+            continue
+    return found
+
+
+def _attributes(one: Any) -> list[Any]:
+    """Return what an object has in its __dict__ and its slots, and what a proxy stands for."""
+    found: list[Any] = []
+    with suppress(AttributeError, TypeError):  # it has slots alone
+        found += list(object.__getattribute__(one, "__dict__").values())[:MAX_ITEMS]
+    for kind in type(one).__mro__:
+        slots = kind.__dict__.get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            try:
+                found.append(object.__getattribute__(one, name))
+            except AttributeError:
+                continue
+    if callable(one):
+        # wrapt's proxies, of which tracers are made, keep it out of both.
+        with suppress(Exception):  # others' __getattr__ may raise anything
+            found.append(one.__wrapped__)
+    return found
+
+
+closure = _cells
+
+
+def among_callers() -> Iterator[Any]:
+    """Yield the `send` and `receive` of the functions that called us, the nearest first."""
+    frame: Any = sys._getframe(1)
+    for _ in range(MAX_FRAMES):
+        frame = frame.f_back
+        if frame is None:
+            return
+        variables = frame.f_code.co_varnames
+        for name in ("send", "receive"):
+            if name in variables and (found := frame.f_locals.get(name)) is not None:
+                yield found

@@ -1,0 +1,84 @@
+"""A middleware around the application takes no bound away, whatever its shape and the server."""
+
+import asyncio
+import time
+
+import pytest
+
+from eric_sse_django.database import DatabaseChannel
+from eric_sse_django.message import Message
+from tests.client import StreamClient
+from tests.databases import sqlite_only
+from tests.live import site
+from tests.live.test_streams import closed
+
+MIB = 1024**2
+# Messages of 100 kB that wait for the client which reads nothing: Daphne would keep them all.
+BATCHES, BATCH = 6, 20
+
+WRAPPERS = ("closure", "wraps", "method", "object", "twice", "task", "opentelemetry", "sentry")
+OPTIONS = {"hypercorn": ("-w", "0"), "gunicorn": ("-k", "asgi", "-w", "1")}
+CASES = [
+    *(("daphne", wrapper) for wrapper in WRAPPERS),
+    *((server, wrapper) for server in ("uvicorn", *OPTIONS) for wrapper in ("twice", "sentry")),
+    *((server, "task") for server in ("uvicorn", "gunicorn")),
+]
+
+
+@sqlite_only
+@pytest.mark.parametrize(("server", "wrapper"), CASES)
+async def test_who_reads_nothing_is_bounded_and_cut_below_a_middleware(
+    database, serve, server, wrapper
+):
+    channel = await DatabaseChannel.acreate("orders")
+    path = await site.new_listener(channel)
+    settings = {"SEND_TIMEOUT_S": 1, "SQLITE_LOOK_INTERVAL_S": 0.02, "RING_MESSAGES": 10}
+    process = serve(
+        server,
+        options=OPTIONS.get(server, ()),
+        settings=settings,
+        application="tests.live.wrapped:application",
+        environment={"ERIC_SSE_TEST_WRAPPER": wrapper},
+    )
+    await site.counters(process)
+    slow = await StreamClient.open(process.url + path, receive_buffer_bytes=4096)
+    memory = (await site.counters(process))["memory"]
+    async with await StreamClient.open(process.url + path) as client:
+        await client.until_body_has(b"ok")
+        for _ in range(BATCHES):
+            await channel.abroadcast_many(Message("big", "x" * 100_000) for _ in range(BATCH))
+            await client.events(BATCH)
+            client.body = b""
+        grown = (await site.counters(process))["memory"] - memory
+        await site.until(lambda: closed(process), 5)
+    log = process.log.read_text()
+    assert "reason=send timeout" in log
+    assert grown < 32 * MIB
+    assert "guards of streams missing" not in log
+    await slow.read_to_end(10)
+    assert not slow.complete
+    slow.close()
+    began = time.monotonic()
+    process.terminate()
+    await asyncio.to_thread(process.wait, 10)
+    assert time.monotonic() - began < 5
+    assert "without completing" not in log
+
+
+@sqlite_only
+async def test_what_cannot_be_found_is_said_once_with_its_reason(database, serve):
+    channel = await DatabaseChannel.acreate("orders")
+    path = await site.new_listener(channel)
+    process = serve(
+        "hypercorn",
+        options=OPTIONS["hypercorn"],
+        application="tests.live.wrapped:application",
+        environment={"ERIC_SSE_TEST_WRAPPER": "task"},
+    )
+    for _ in range(3):
+        async with await StreamClient.open(process.url + path) as client:
+            await client.until_body_has(b"ok")
+    (line,) = [
+        one for one in process.log.read_text().splitlines() if "guards" in one and "missing" in one
+    ]
+    assert "below the middleware" in line

@@ -1,0 +1,164 @@
+"""How the server's own objects are found below middleware, and what is said of them."""
+
+import logging
+import time
+from functools import partial, wraps
+
+import pytest
+import wrapt
+
+from eric_sse_django.streaming import Response, response
+from eric_sse_django.streaming.servers import link_of
+from eric_sse_django.streaming.servers.search import MAX_OBJECTS
+from tests.streams.test_response import TwistedRequest, UvicornCycle, handle_reply
+
+SCOPE = {"type": "http", "headers": [(b"host", b"a")], "client": ["127.0.0.1", 5]}
+
+
+@pytest.fixture(autouse=True)
+def nothing_said_yet(monkeypatch):
+    monkeypatch.setattr(response, "_reported", set())
+
+
+def cycle(scope=SCOPE):
+    found = UvicornCycle()
+    found.scope = scope
+    return found
+
+
+class Sender:
+    __slots__ = ("send",)
+
+    def __init__(self, send):
+        self.send = send
+
+    async def __call__(self, message):
+        await self.send(message)
+
+    async def forward(self, message):
+        await self.send(message)
+
+
+def closure(send):
+    async def wrapper(message):
+        await send(message)
+
+    return wrapper
+
+
+def wrapped(send):
+    @wraps(send)
+    async def wrapper(*args):
+        await send(*args)
+
+    return wrapper
+
+
+def with_argument(send):
+    async def forward(to, message):
+        await to(message)
+
+    return partial(forward, send)
+
+
+def with_keyword(send):
+    async def forward(message, to):
+        await to(message)
+
+    return partial(forward, to=send)
+
+
+WRAPPERS = {
+    "closure": closure,
+    "wraps": wrapped,
+    "argument": with_argument,
+    "keyword": with_keyword,
+    "object": Sender,
+    "method": lambda send: Sender(send).forward,
+    "in a dict": lambda send: closure({"send": [send]}),
+    "wrapt": lambda send: wrapt.FunctionWrapper(send, lambda inner, _, args, kw: inner(*args)),
+    "many": lambda send: closure(Sender(wrapped(with_argument(closure(send))))),
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
+def test_a_send_is_found_below_every_wrapper(wrap):
+    asked = dict(SCOPE)
+    link, is_direct = link_of(wrap(cycle().send), None, asked)
+    assert (link.server, is_direct) == ("uvicorn", False)
+    request = TwistedRequest()
+    request.clean_headers, request.client_addr = SCOPE["headers"], SCOPE["client"]
+    link, is_direct = link_of(wrap(partial(handle_reply, request)), None, asked)
+    assert (link.server, is_direct) == ("Daphne", False)
+
+
+def test_the_response_to_another_request_is_never_taken():
+    """A middleware may keep the sends of all its requests; ours alone is ours to cut."""
+    others = [cycle({"headers": [(b"host", b"b")], "client": ["127.0.0.1", n]}) for n in range(9)]
+    others.append(cycle({"headers": list(SCOPE["headers"]), "client": ["127.0.0.1", 6]}))
+    sends = [other.send for other in others]
+
+    async def lost(message):
+        await sends[0](message)
+
+    assert link_of(lost, None, SCOPE)[0].server == "an unknown server"
+    sends.append(cycle().send)
+    link, _ = link_of(lost, None, SCOPE)
+    assert link._cycle is sends[-1].__self__
+
+
+def test_a_proxys_header_that_changes_the_client_hides_nothing():
+    asked = {**SCOPE, "client": ["10.0.0.1", 0]}
+    assert link_of(closure(cycle().send), None, asked)[0].server == "uvicorn"
+
+
+def test_what_only_receives_may_lead_to_the_server():
+    async def send(message):
+        pass
+
+    assert link_of(send, closure(cycle().receive), SCOPE)[0].server == "uvicorn"
+
+
+async def test_what_the_callers_were_given_may_lead_to_the_server():
+    async def nothing(message):
+        pass
+
+    async def application(scope, receive, send):
+        return link_of(send, receive, scope)
+
+    async def server(scope, receive, send):
+        return await application(scope, nothing, nothing)
+
+    link, is_direct = await server(SCOPE, nothing, cycle().send)
+    assert (link.server, is_direct) == ("uvicorn", False)
+
+
+def test_a_search_in_vain_is_bounded():
+    everything = [Sender(closure(number)) for number in range(5)]
+    for number in range(10 * MAX_OBJECTS):
+        everything.append({"number": number, "last": everything[-1]})
+    began = time.perf_counter()
+    link, _ = link_of(closure(everything), closure(everything[-1]), SCOPE)
+    assert time.perf_counter() - began < 0.2
+    assert link.server == "an unknown server"
+
+
+async def test_what_a_server_lacks_is_said_once(caplog):
+    async def send(message):
+        pass
+
+    with caplog.at_level(logging.INFO):
+        for _ in range(3):
+            await Response(send).write(b"1", True)
+    found, missing = [one for one in caplog.records if "guards" in one.getMessage()]
+    assert (found.levelno, missing.levelno) == (logging.INFO, logging.WARNING)
+    for guard in ("back-pressure", "cut", "dark links", "recycling"):
+        assert guard in missing.getMessage()
+        assert guard not in found.getMessage()
+
+
+async def test_a_server_whose_socket_is_not_found_lacks_that_alone(caplog):
+    for _ in range(2):
+        await Response(cycle().send).write(b"1", True)
+    (missing,) = [one for one in caplog.records if one.levelno == logging.WARNING]
+    assert "missing='dark links'" in missing.getMessage()
