@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from django.db import transaction
-from django.db.models import QuerySet
 
 from eric_sse_django import log
 from eric_sse_django.database import operations
 from eric_sse_django.entry import STOP
-from eric_sse_django.models import Channel, Listener
+from eric_sse_django.models import Channel, Listener, deleted_with, note_deletion
 
 # Listeners removed, and told, in one go: what is kept in memory at once.
 BATCH = 1_000
-
-
-class _Batch(QuerySet[Listener]):
-    """Listeners that are removed together, and whose streams are told in one INSERT."""
 
 
 def remove_channel(row: Channel) -> None:
@@ -29,15 +24,18 @@ def remove_channel(row: Channel) -> None:
     with transaction.atomic(using=using):
         while batch := list(listeners[:BATCH]):
             keys = [listener.pk for listener in batch]
-            _Batch(Listener, using=using).filter(pk__in=keys).delete()
-            operations.tell(batch, STOP)
+            Listener.objects.using(using).filter(pk__in=keys).delete()
         row.delete(using=using)
 
 
+def before_listener_deleted(instance: Listener, origin: object = None, **_: object) -> None:
+    """Connected to pre_delete."""
+    note_deletion(instance, origin)
+
+
 def on_listener_deleted(instance: Listener, origin: object = None, **_: object) -> None:
-    """Have the streams of a deleted listener end. Connected to post_delete."""
-    if not isinstance(origin, _Batch):
-        operations.tell([instance], STOP)
+    """Have the streams of deleted listeners end, in one INSERT. Connected to post_delete."""
+    operations.tell(deleted_with(instance, origin), STOP)
 
 
 def on_channel_deleted(instance: Channel, **_: object) -> None:

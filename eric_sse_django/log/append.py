@@ -18,6 +18,8 @@ from eric_sse_django.models import TYPE_MAX_LENGTH, Channel, Listener
 ID_MAX_LENGTH = 255
 # Seconds for which a notice is kept: for the hub of a process that stood still for long.
 NOTICE_KEPT_S = 86_400
+# Bytes that a notice may take, whatever the project allows its messages.
+NOTICE_BYTES = 262_144
 
 
 def row(
@@ -72,7 +74,8 @@ def control(listener: Listener, type: str, payload: str = "null") -> Draft:
 
 def notice(type: str, payload: Any) -> Draft:
     """Return the unsaved row of a message of the app's own to all hubs."""
-    return _row(NO_CHANNEL, NOTICE_KEPT_S, False, type, payload_text(payload))
+    text = wire.json_text(payload, NOTICE_BYTES)
+    return _row(NO_CHANNEL, NOTICE_KEPT_S, False, type, text)
 
 
 def _row(
