@@ -1,5 +1,7 @@
 """Every event that narrows access ends the streams that it concerns, and no others."""
 
+import itertools
+
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model, login, logout, update_session_auth_hash
@@ -88,12 +90,16 @@ def ticket_url(request, listener=None):
     return f"{MINE if listener else WATCH}?ticket={ticket}"
 
 
-async def ends(site, *responses, reason="revoked"):
+numbers = itertools.count()
+
+
+async def ends(site, *responses):
     """Check that streams end without what is published from now on."""
-    await site.publish("later")
+    later = f"later {next(numbers)}"
+    await site.publish(later)
     for response in responses:
         await response.end()
-        assert b"later" not in response.body
+        assert later.encode() not in response.body
 
 
 async def goes_on(site, response):
