@@ -10,8 +10,7 @@ from typing import Any
 from django.db.models import Exists, Q, QuerySet
 
 from eric_sse_django import log
-from eric_sse_django.database.rows import could_be_id
-from eric_sse_django.models import Channel, Listener, Revocation
+from eric_sse_django.models import Channel, Listener, Revocation, could_be_id
 
 # The ids of a channel and of a listener of it, or None for the channel alone.
 Ids = tuple[str, "str | None"]

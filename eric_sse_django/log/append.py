@@ -10,9 +10,9 @@ from eric_sse_django.encoding import payload_text
 from eric_sse_django.entry import NO_CHANNEL, RESERVED_PREFIX
 from eric_sse_django.exception import InvalidMessageFormat
 from eric_sse_django.log.alias import database
-from eric_sse_django.log.insert import Draft, insert
+from eric_sse_django.log.insert import Draft, insert, insert_if_unchanged
 from eric_sse_django.message import MessageContract, SignedMessage, UniqueMessage
-from eric_sse_django.models import TYPE_MAX_LENGTH, Channel, Listener
+from eric_sse_django.models import TYPE_MAX_LENGTH, Channel, Listener, could_be_id
 
 # Characters of a sender's id or a message's own: as the columns have.
 ID_MAX_LENGTH = 255
@@ -99,3 +99,15 @@ def append(rows: Sequence[Draft]) -> None:
     One INSERT for one row; several go in one transaction: all of them or none.
     """
     insert(database(), rows)
+
+
+def append_to(channel: Channel, draft: Draft, listener: str | None = None) -> bool:
+    """
+    Insert a row, to the listener with that id if one is given, in the caller's transaction.
+
+    One statement, which takes no lock. Inserts nothing and returns False when there is no such
+    listener, or when the channel is no longer as `channel` was read.
+    """
+    if listener is not None and not could_be_id(listener):  # a NUL would be a database's error
+        return False
+    return insert_if_unchanged(database(), draft, channel, listener)

@@ -6,6 +6,7 @@ from eric_sse_django.models.identifier import (
     IDENTIFIER,
     IDENTIFIER_MAX_LENGTH,
     IDENTIFIER_WORDS,
+    could_be_id,
     is_identifier,
 )
 from eric_sse_django.models.listener import Listener
@@ -42,6 +43,7 @@ __all__ = [
     "QueuedMessage",
     "Revocation",
     "ServerProcess",
+    "could_be_id",
     "deleted_with",
     "is_identifier",
     "note_deletion",
