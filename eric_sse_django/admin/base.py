@@ -8,17 +8,20 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin.actions import delete_selected
 from django.contrib.admin.models import CHANGE, LogEntry
-from django.contrib.admin.utils import unquote
+from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponseBase
 from django.template.response import TemplateResponse
+from django.urls import NoReverseMatch, reverse
+from django.utils.html import format_html
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from eric_sse_django.admin.paginator import BoundedPaginator
 from eric_sse_django.admin.typed import AnyModelAdmin
 from eric_sse_django.admin.words import MOST, bounded
+from eric_sse_django.models import Monitor
 
 APP = "eric_sse_django"
 
@@ -35,6 +38,14 @@ class EricAdmin(AnyModelAdmin):
     class Media:
         css = {"all": ["eric_sse_django/admin.css"]}
 
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        may_monitor = self.allowed(request, "view_monitor")
+        context = {
+            "monitor_url": self.url(Monitor) if may_monitor else "",
+            **(extra_context or {}),
+        }
+        return super().changelist_view(request, context)
+
     def get_paginator(self, request: HttpRequest, *args: Any, **kwargs: Any) -> BoundedPaginator:
         made: Any = super().get_paginator(request, *args, **kwargs)
         made.look_at(request)
@@ -48,11 +59,11 @@ class EricAdmin(AnyModelAdmin):
         return self.allowed(request, "publish_channel")
 
     def picked(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any] | None:
-        """Return the rows that an action is for, None (and tell) when they are too many."""
+        """Return the rows that an action is for, None (and a message) when they are too many."""
         rows = list(queryset[: MOST + 1])
         if len(rows) <= MOST:
             return rows
-        text = _("Nothing was done: more than %(most)s are selected, too many for one action.")
+        text = _("Nothing was done: an action takes at most %(most)s rows, and more are selected.")
         self.message_user(request, text % {"most": bounded(MOST)}, messages.ERROR)
         return None
 
@@ -62,6 +73,25 @@ class EricAdmin(AnyModelAdmin):
         if self.picked(request, queryset) is None:
             return None
         return delete_selected(self, request, queryset)
+
+    def url(self, model: type[Model] | Model, page: str = "changelist", *args: Any) -> str:
+        """Return the URL of a model's page on this admin site, "" where the site has none."""
+        meta = model._meta
+        if meta.model not in _registered(self.admin_site):
+            return ""  # another site may have it, which is none of ours
+        name = f"admin:{meta.app_label}_{meta.model_name}_{page}"
+        try:
+            return reverse(
+                name, args=[quote(arg) for arg in args], current_app=self.admin_site.name
+            )
+        except NoReverseMatch:
+            return ""
+
+    def link(self, instance: Model, text: object = None) -> str:
+        """Return a link to an object's page, or its text where this site has none for it."""
+        shown = str(instance if text is None else text)
+        url = self.url(instance, "change", instance.pk)
+        return format_html('<a href="{}">{}</a>', url, shown) if url else shown
 
     def record(self, request: HttpRequest, rows: Sequence[Model], what: Any) -> None:
         """Write what was done to the history of each of the rows. Three queries at most."""
@@ -80,7 +110,7 @@ class EricAdmin(AnyModelAdmin):
         return row
 
     def gone(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
-        """Return Django's answer to an object that is not there: its list, with a word."""
+        """Return Django's answer to an object that is not there: its list, with a message."""
         response: HttpResponseBase = self._get_obj_does_not_exist_redirect(  # type: ignore[attr-defined]
             request, self.opts, object_id
         )
@@ -95,8 +125,13 @@ class EricAdmin(AnyModelAdmin):
             **self.admin_site.each_context(request),
             "title": capfirst(str(title)),
             "opts": self.opts,
+            "back": self.url(row, "change", row.pk) if row else self.url(self.model),
             "original": row,
             "media": self.media,
             **context,
         }
         return TemplateResponse(request, f"admin/{APP}/{template}", context)
+
+
+def _registered(site: admin.AdminSite) -> Any:
+    return site._registry

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin.utils import quote
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import Count, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
@@ -23,11 +22,11 @@ from eric_sse_django.admin.base import APP
 from eric_sse_django.admin.deleting import DeletesChannels
 from eric_sse_django.admin.lists import FactList
 from eric_sse_django.admin.sending import SendsMessages
-from eric_sse_django.admin.words import MOST, at_least, bounded, duration
+from eric_sse_django.admin.words import MOST, at_least, bounded, duration, pill
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.log.counts import count_listeners
 from eric_sse_django.message import Message
-from eric_sse_django.models import Channel, LogHead, OpenStream
+from eric_sse_django.models import Channel, Listener, LogHead, OpenStream, QueuedMessage
 
 
 @dataclass
@@ -84,7 +83,7 @@ class ChannelAdmin(DeletesChannels, SendsMessages):
 
     list_display = ("name", "listeners", "hour", "day", "access", "retention", "format")
     search_fields = ("name__startswith",)
-    search_help_text = gettext_lazy("How the id begins.")
+    search_help_text = gettext_lazy("The first characters of a channel's id.")
     ordering = ("name",)
     sortable_by = ("name",)
     readonly_fields = ("listeners", "hour", "day", "created_at")
@@ -108,11 +107,24 @@ class ChannelAdmin(DeletesChannels, SendsMessages):
         facts = ["listeners", "hour", "day", "created_at"]
         return [settings, (gettext_lazy("Traffic"), {"fields": facts})]
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    def render_change_form(
+        self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        context = {"may_send": self.has_publish_permission(request), **(extra_context or {})}
-        return super().change_view(request, object_id, form_url, context)
+        if context["original"] is not None:
+            context["tools"] = self.tools(request, context["original"])
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def tools(self, request: HttpRequest, row: Channel) -> list[dict[str, Any]]:
+        """Return the links above a channel's page."""
+        found: list[dict[str, Any]] = []
+        if self.has_publish_permission(request):
+            url = self.url(Channel, "broadcast", row.pk)
+            found.append({"label": _("Broadcast a message"), "url": url})
+        query = urlencode({"channel": row.name})
+        for model, label in ((Listener, _("Listeners")), (QueuedMessage, _("Messages"))):
+            if url := self.url(model):
+                found.append({"label": label, "url": f"{url}?{query}"})
+        return found
 
     def broadcast_view(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
         """Write a message to all of the channel's listeners."""
@@ -125,7 +137,7 @@ class ChannelAdmin(DeletesChannels, SendsMessages):
             self.record(request, [row], _("Broadcast a message of type “%s”.") % message.type)
             return str(_("Message broadcast to “%s”.") % row)
 
-        back = reverse(f"admin:{APP}_channel_change", args=[quote(row.pk)])
+        back = self.url(row, "change", row.pk)
         response = self.compose(request, _("Broadcast a message"), publish, back, row)
         return response or redirect(back)
 
@@ -138,12 +150,12 @@ class ChannelAdmin(DeletesChannels, SendsMessages):
     @admin.display(description=gettext_lazy("listeners (online / all)"))
     def listeners(self, row: Channel) -> Any:
         facts = self.facts(row)
-        url = reverse(f"admin:{APP}_listener_changelist")
-        query = urlencode({"channel": row.name})
         kind = "on" if facts.online else "off"
-        numbers = bounded(facts.online), bounded(facts.listeners)
-        html = '<a href="{}?{}"><span class="eric-pill eric-{}">{}</span> / {}</a>'
-        return format_html(html, url, query, kind, *numbers)
+        numbers = pill(kind, bounded(facts.online)), bounded(facts.listeners)
+        shown = format_html("{} / {}", *numbers)
+        url = self.url(Listener)
+        query = urlencode({"channel": row.name})
+        return format_html('<a href="{}?{}">{}</a>', url, query, shown) if url else shown
 
     @admin.display(description=gettext_lazy("messages, last hour"))
     def hour(self, row: Channel) -> str:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django.contrib.admin.utils import quote
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.text import capfirst
 
-from eric_sse_django.admin.base import APP, EricAdmin
+from eric_sse_django.admin.base import EricAdmin
 from eric_sse_django.admin.words import MOST, at_least, bounded
 from eric_sse_django.database.removal import remove_channel
 from eric_sse_django.log.counts import count_listeners, count_messages
@@ -20,7 +18,7 @@ from eric_sse_django.models import Channel, Listener, QueuedMessage
 
 
 class DeletesChannels(EricAdmin):
-    """Tells before a deletion how much goes, and deletes in bounded memory."""
+    """Says before a deletion how much goes, and deletes in bounded memory."""
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Return what Django's confirmation shows: each channel with two numbers below it."""
@@ -29,7 +27,7 @@ class DeletesChannels(EricAdmin):
         listeners, messages = count_listeners(keys, MOST), count_messages(keys, MOST)
         shown: list[Any] = []
         for row in rows:
-            shown.append(_named(row))
+            shown.append(self._named(row))
             shown.append([_of(Listener, listeners[row.pk]), _of(QueuedMessage, messages[row.pk])])
         totals = {
             Channel._meta.verbose_name_plural: len(rows),
@@ -37,6 +35,9 @@ class DeletesChannels(EricAdmin):
             QueuedMessage._meta.verbose_name_plural: _total(messages),
         }
         return shown, totals, set(), []
+
+    def _named(self, row: Channel) -> str:
+        return format_html("{}: {}", capfirst(Channel._meta.verbose_name), self.link(row))
 
     def delete_model(self, request: HttpRequest, obj: Channel) -> None:
         remove_channel(obj)
@@ -49,11 +50,6 @@ class DeletesChannels(EricAdmin):
 def _total(counts: dict[int, int]) -> str:
     total = sum(min(count, MOST) for count in counts.values())
     return at_least(total, any(count > MOST for count in counts.values()))
-
-
-def _named(row: Channel) -> str:
-    url = reverse(f"admin:{APP}_channel_change", args=[quote(row.pk)])
-    return format_html('{}: <a href="{}">{}</a>', capfirst(Channel._meta.verbose_name), url, row)
 
 
 def _of(model: type[Listener] | type[QueuedMessage], count: int) -> str:

@@ -55,7 +55,7 @@ class LaggingFilter(admin.SimpleListFilter):
     parameter_name = "lagging"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("yes", _("Lagging: waits over a minute"))]
+        return [("yes", _("Lagging: a message has waited for over a minute"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if self.value() != "yes":
@@ -104,32 +104,19 @@ class ChannelFilter(admin.SimpleListFilter):
 
 
 class TypeFilter(admin.SimpleListFilter):
-    """A type, typed in: to offer those there are would mean reading the whole log."""
+    """
+    The type that a row of the list was clicked for, or none.
+
+    To offer those there are would mean reading the whole log; and a field to type one in
+    would be a form, which some themes put into another.
+    """
 
     title = _("type")
     parameter_name = "type"
-    template = "admin/eric_sse_django/text_filter.html"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("", "")]
-
-    def has_output(self) -> bool:
-        return True
-
-    def choices(self, changelist: ChangeList) -> Iterator[Any]:
-        others = changelist.get_filters_params()
-        others.pop(self.parameter_name, None)
-        hidden = [(name, value) for name, values in others.items() for value in _listed(values)]
-        yield {
-            "name": self.parameter_name,
-            "value": self.value() or "",
-            "hidden": hidden,
-            "clear": changelist.get_query_string(remove=[self.parameter_name]),
-        }
+        value = self.value()
+        return [(value, value)] if value else []
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(type=self.value()) if self.value() else queryset
-
-
-def _listed(values: Any) -> list[Any]:
-    return list(values) if isinstance(values, (list, tuple)) else [values]

@@ -29,13 +29,13 @@ class MessageForm(forms.Form):
     type = forms.CharField(
         label=_("Type"),
         max_length=TYPE_MAX_LENGTH,
-        help_text=_("The event's name, which clients listen for."),
+        help_text=_("The name of the event, which clients subscribe to. For example: paid."),
         widget=forms.TextInput(attrs={"class": "vTextField", "autocomplete": "off"}),
     )
     payload = forms.CharField(
         label=_("Payload"),
         required=False,
-        help_text=_('Any JSON value, such as {"order": 7} or "text". Empty: null.'),
+        help_text=_('Any JSON value, such as {"order": 7} or "text". Leave empty for null.'),
         widget=forms.Textarea(
             attrs={"class": "vLargeTextField eric-json", "rows": 10, "spellcheck": "false"}
         ),
@@ -45,7 +45,10 @@ class MessageForm(forms.Form):
         label=_("Lifetime in seconds"),
         required=False,
         min_value=1,
-        help_text=_("After it nobody gets the message any more. Empty: as its channel says."),
+        help_text=_(
+            "The message is not delivered after this time. "
+            "Leave empty to use the setting of the channel."
+        ),
     )
 
     def clean_type(self) -> str:
@@ -63,8 +66,8 @@ class MessageForm(forms.Form):
             wire.json_text(payload, conf.get("MAX_MESSAGE_BYTES"))
         except json.JSONDecodeError as error:
             where = {"line": error.lineno, "column": error.colno, "error": error.msg}
-            sentence = _("This is no JSON: %(error)s (line %(line)d, column %(column)d).") % where
-            raise forms.ValidationError(sentence) from error
+            sentence = _("This is not valid JSON: %(error)s (line %(line)d, column %(column)d).")
+            raise forms.ValidationError(sentence % where) from error
         except (ValueError, RecursionError) as error:  # a number or a nesting too large
             raise forms.ValidationError(_("This cannot be read as JSON.")) from error
         except InvalidMessageFormat as error:
@@ -83,7 +86,9 @@ class ListenerForm(AnyModelForm):
         super().__init__(*args, **kwargs)
         if "name" in self.fields:
             self.fields["name"].required = False
-            self.fields["name"].help_text = _("Empty: an id nobody can guess.")
+            self.fields["name"].help_text = _(
+                "Leave empty for a random id that cannot be guessed."
+            )
         if "acknowledgement" in self.fields:
             self.fields["acknowledgement"].required = False  # then the model's default
 
@@ -93,7 +98,7 @@ class ListenerForm(AnyModelForm):
             try:
                 check_room(found["channel"], found.get("name", ""))
             except TooManyListeners as error:
-                text = _("It has %(listeners)s listeners; the project lets it have %(most)s.")
+                text = _("The channel has %(listeners)s listeners; at most %(most)s are allowed.")
                 full = forms.ValidationError(text, params=vars(error))
                 self.add_error("channel", full)
         return found

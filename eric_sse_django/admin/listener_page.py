@@ -6,10 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.utils import quote
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -19,9 +18,9 @@ from eric_sse_django.admin.base import APP
 from eric_sse_django.admin.facts import facts_beside
 from eric_sse_django.admin.operations import BY_NAME, OPERATIONS, Operation
 from eric_sse_django.admin.sending import SendsMessages
-from eric_sse_django.admin.words import age, link
+from eric_sse_django.admin.words import age, preview, since
 from eric_sse_django.database import DatabaseListener
-from eric_sse_django.models import Listener, OpenStream
+from eric_sse_django.models import Listener, OpenStream, QueuedMessage
 from eric_sse_django.shortcuts import stream_url
 
 # Messages of each kind, and streams, that the page shows.
@@ -73,7 +72,7 @@ class ListenerPage(SendsMessages):
         positions = ["created_at", "start", "cursor", "floor", "acknowledgement"]
         return [
             (None, {"fields": now}),
-            (gettext_lazy("Place in the log"), {"fields": positions, "classes": ["collapse"]}),
+            (gettext_lazy("Position in the log"), {"fields": positions, "classes": ["collapse"]}),
         ]
 
     def get_queryset(self, request: HttpRequest) -> Any:
@@ -81,11 +80,11 @@ class ListenerPage(SendsMessages):
 
     @admin.display(description=gettext_lazy("owner"), empty_value="-")
     def owner_link(self, row: Listener) -> Any:
-        return link(row.owner) if row.owner else None
+        return self.link(row.owner) if row.owner else None
 
     @admin.display(description=gettext_lazy("channel"))
     def channel_link(self, row: Listener) -> Any:
-        return link(row.channel)
+        return self.link(row.channel)
 
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
@@ -101,33 +100,57 @@ class ListenerPage(SendsMessages):
         online = OpenStream.objects.using(log.database()).online().filter(listener=row)
         online = online.select_related("process").order_by("-opened_at")
         streams = list(online[: MOST_SHOWN + 1])
-        if len(streams) <= MOST_SHOWN:  # then nobody need count them
+        if len(streams) <= MOST_SHOWN:  # then they need not be counted
             row._facts = facts_beside(streams, row)
-        offered = [op for op in OPERATIONS if op.name != ("start" if row.running else "stop")]
         return {
-            "operations": offered if self.has_operate_permission(request) else [],
-            "may_send": self.has_publish_permission(request),
-            "may_sign": self.has_sign_permission(request),
+            "tools": self.tools(request, row),
             "may_read": may_read,
-            "waiting": [(message, age(message.created_at)) for message in waiting],
-            "served": [(message, age(message.created_at)) for message in served],
-            "streams": [(stream, age(stream.opened_at)) for stream in streams[:MOST_SHOWN]],
+            "waiting": [self.row_of(message) for message in waiting],
+            "served": [self.row_of(message) for message in served],
+            "streams": [(stream, since(stream.opened_at)) for stream in streams[:MOST_SHOWN]],
         }
+
+    def row_of(self, message: QueuedMessage) -> dict[str, Any]:
+        """Return what the page's tables show of a message."""
+        return {
+            "message": message,
+            "payload": preview(message.payload),
+            "age": age(message.created_at),
+            "url": self.url(message, "change", message.pk),
+        }
+
+    def tools(self, request: HttpRequest, row: Listener) -> list[dict[str, Any]]:
+        """Return the links above a listener's page: each leads to a page with one button."""
+
+        def tool(label: Any, page: str, *args: Any, is_careful: bool = False) -> dict[str, Any]:
+            url = self.url(row, page, row.pk, *args)
+            return {"label": label, "url": url, "is_careful": is_careful}
+
+        offered = [op for op in OPERATIONS if op.name != ("start" if row.running else "stop")]
+        if not self.has_operate_permission(request):
+            offered = []
+        found = [tool(op.label, "operate", op.name, is_careful=op.asks) for op in offered]
+        if self.has_publish_permission(request):
+            found.append(tool(_("Send a message"), "send"))
+        if self.has_sign_permission(request):
+            found.append(tool(_("New stream URL"), "stream_url"))
+        return found
 
     def operate_view(
         self, request: HttpRequest, object_id: str, operation: str
     ) -> HttpResponseBase:
-        """Do one of OPERATIONS to this listener, and go back to its page."""
+        """Ask, then do one of OPERATIONS to this listener, and go back to its page."""
         row = self.found(request, object_id, self.has_operate_permission(request))
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
         if row is None or operation not in BY_NAME:
             return self.gone(request, object_id)
-        self.operate(request, BY_NAME[operation], [row])
+        what = BY_NAME[operation]
+        if request.method != "POST":
+            return self.confirm(request, what.label, what.effect, [row])
+        self.operate(request, what, [row])
         return redirect(self.url_of(row))
 
     def operate(self, request: HttpRequest, operation: Operation, rows: list[Listener]) -> None:
-        """Do it, write it to their histories, and tell how many it changed."""
+        """Do it, write it to their histories, and say how many it changed."""
         count = operation.run(rows)
         self.record(request, rows, operation.past)
         text = operation.done % {"count": count}
@@ -144,12 +167,13 @@ class ListenerPage(SendsMessages):
         return self.send_to(request, [row], self.url_of(row)) or redirect(self.url_of(row))
 
     def stream_url_view(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
-        """Show a signed URL once: who has it has the stream, so it is kept nowhere."""
+        """Ask, then show a signed URL once: it is kept nowhere, for it opens the stream."""
         row = self.found(request, object_id, self.has_sign_permission(request))
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
         if row is None:
             return self.gone(request, object_id)
+        if request.method != "POST":
+            effect = _("Whoever has the URL receives the messages of this listener.")
+            return self.confirm(request, _("New stream URL"), effect, [row])
         expires_at = timezone.now() + timedelta(seconds=conf.get("TICKET_MAX_AGE_S"))
         url = request.build_absolute_uri(stream_url(DatabaseListener(row), ticket=True))
         self.record(request, [row], _("Made a signed stream URL."))
@@ -158,5 +182,4 @@ class ListenerPage(SendsMessages):
         return self.page(request, "stream_url.html", _("Stream URL"), row, **context)
 
     def url_of(self, row: Listener) -> str:
-        name = f"admin:{APP}_listener_change"
-        return reverse(name, args=[quote(row.pk)], current_app=self.admin_site.name)
+        return self.url(row, "change", row.pk)

@@ -12,6 +12,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.translation import gettext_lazy as _
 
+from eric_sse_django.admin.confirming import CONFIRMED
 from eric_sse_django.admin.facts import FactColumns, Facts, facts_of
 from eric_sse_django.admin.filters import (
     AcknowledgementFilter,
@@ -35,13 +36,18 @@ class ListenerList(FactList):
         return facts_of(rows)
 
 
-def action(operation: Operation) -> Callable[..., None]:
+def action(operation: Operation) -> Callable[..., Any]:
     """Return the admin action that does the operation to what is selected."""
 
-    def act(modeladmin: ListenerAdmin, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        rows = modeladmin.picked(request, queryset)
-        if rows is not None:
-            modeladmin.operate(request, operation, rows)
+    def act(modeladmin: ListenerAdmin, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
+        rows = modeladmin.picked(request, queryset.select_related("channel"))
+        if rows is None:
+            return None
+        if operation.asks and CONFIRMED not in request.POST:
+            to = operation.label, operation.effect, rows, operation.name
+            return modeladmin.confirm(request, *to)
+        modeladmin.operate(request, operation, rows)
+        return None
 
     act.__name__ = operation.name
     act.short_description = operation.label  # type: ignore[attr-defined]
@@ -67,7 +73,9 @@ class ListenerAdmin(FactColumns, ListenerPage):
     list_select_related = ("channel", "owner")
     ordering = ("channel", "name")
     sortable_by = ("seen",)  # the others by their index: channel, then id
-    search_help_text = _("The exact id of a listener or channel, or an owner's exact name.")
+    search_help_text = _(
+        "The exact id of a listener or a channel, or the exact user name of an owner."
+    )
     form = ListenerForm
     autocomplete_fields = ("channel",)
     raw_id_fields = ("owner",)

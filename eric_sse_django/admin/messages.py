@@ -7,10 +7,11 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Left
 from django.http import HttpRequest
 from django.utils.html import format_html
+from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -20,17 +21,19 @@ from eric_sse_django.admin.filters import ChannelFilter, TypeFilter
 from eric_sse_django.admin.lists import FactList
 from eric_sse_django.admin.paginator import know
 from eric_sse_django.admin.reach import Reach, reach_of_one, reach_of_page
-from eric_sse_django.admin.words import MOST, age, bounded, link, pill, pretty
+from eric_sse_django.admin.words import MOST, PREVIEW, age, bounded, pill, pretty, preview
 from eric_sse_django.entry import NO_CHANNEL
 from eric_sse_django.models import Channel, Listener, QueuedMessage
+from eric_sse_django.monitor import payload
 
-# Characters of a payload in the list.
-PREVIEW = 80
+# Characters of a payload that are read for its preview in the list.
+STORED = PREVIEW * payload.ESCAPED_LENGTH
 # Messages that the filters look through, newest first: the log has no index on type, nor
 # on a channel's messages in their order.
 MOST_FILTERED = 100_000
-# Messages of one listener that a search for it finds.
+# Messages that a search finds at most, and the newest in which it looks for types and texts.
 MOST_FOUND = 1_000
+MOST_SEARCHED = 10_000
 # A position is a 64-bit number.
 MOST_DIGITS = 18
 
@@ -43,7 +46,7 @@ class MessageList(FactList):
         # Not joined to the channel: MariaDB would read the log by channels, and sort all of it.
         names = Channel.objects.filter(pk=OuterRef("channel")).values("name")
         light: QuerySet[Any] = found.defer("payload").annotate(
-            preview=Left("payload", PREVIEW + 1), channel_name=Subquery(names)
+            preview=Left("payload", STORED + 1), channel_name=Subquery(names)
         )
         if self.query or not (request.GET.get("channel") or request.GET.get("type")):
             return light  # found by their keys, or all of them
@@ -65,16 +68,19 @@ DELIVERY = ("delivered", "created_at", "expires_at", "perishable")
 
 @admin.register(QueuedMessage)
 class MessageAdmin(EricAdmin):
-    """A log is read."""
+    """The log is only read."""
 
-    list_display = ("place", "channel", "to", "type", "beginning", "published", "delivered")
+    list_display = ("place", "channel", "to", "kind", "beginning", "published", "delivered")
     list_display_links = ("place",)
     list_filter = (ChannelFilter, TypeFilter)
     list_select_related = ("listener", "owner")
     ordering = ("-position", "-id")
     sortable_by = ()
     search_fields = ("position",)
-    search_help_text = gettext_lazy("An exact position, or a listener's exact id.")
+    search_help_text = gettext_lazy(
+        "An exact position or the exact id of a listener; else an exact type or a text within "
+        "a payload, among the newest 10,000 messages."
+    )
     fieldsets = (
         (None, {"fields": ["place", "channel_link", "to", "type", "payload_text"]}),
         (gettext_lazy("Delivery"), {"fields": DELIVERY}),
@@ -92,12 +98,16 @@ class MessageAdmin(EricAdmin):
         return False  # some listeners have it already
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False  # retention removes it, and tells who missed it
+        return False  # retention removes it, and listeners that missed it are notified
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Find by position and by listener, each by its index: never a scan of the log."""
+        """
+        Find by position and by listener, each by its index: never a scan of the log.
+
+        What is neither is looked for as a type and in the payloads of the newest messages.
+        """
         term = search_term.strip()
         if not term:
             return queryset, False
@@ -109,6 +119,10 @@ class MessageAdmin(EricAdmin):
             own = rows.filter(channel=listener.channel_id, listener=listener, owner=None)
             latest = own.order_by("-listener_id", "-owner_id", "-position")
             keys += latest.values_list("pk", flat=True)[:MOST_FOUND]
+        if not keys:
+            newest = rows.filter(position__gt=log.head()[0] - MOST_SEARCHED)
+            within = newest.filter(Q(type=term) | Q(payload__contains=payload.stored(term)))
+            keys += within.order_by("-position").values_list("pk", flat=True)[:MOST_FOUND]
         know(request, len(set(keys)), "q")
         return queryset.filter(pk__in=keys), False
 
@@ -126,19 +140,23 @@ class MessageAdmin(EricAdmin):
     def to(self, row: QueuedMessage) -> Any:
         if row.listener_id is not None:
             found = _related(row, "listener")
-            return link(found) if found else _("a listener that is gone")
+            return self.link(found) if found else _("a listener that was removed")
         if row.owner_id is not None:
             owner = _related(row, "owner")
-            text = _("all of %s") % owner if owner else _("a user who is gone")
-            return link(owner, text) if owner else text
+            text = _("all of %s") % owner if owner else _("a user who was removed")
+            return self.link(owner, text) if owner else text
         of_ours = row.channel_id == NO_CHANNEL
         text = _("every server process") if of_ours else _("everyone")
         return format_html('<span class="eric-quiet">{}</span>', text)
 
     @admin.display(description=gettext_lazy("payload"))
     def beginning(self, row: Any) -> Any:
-        text = row.preview if len(row.preview) <= PREVIEW else f"{row.preview[:PREVIEW]}…"
-        return format_html('<code class="eric-preview">{}</code>', text)
+        return preview(row.preview[:STORED], len(row.preview) > STORED)
+
+    @admin.display(description=gettext_lazy("type"))
+    def kind(self, row: Any) -> Any:
+        query = urlencode({"type": row.type})
+        return format_html('<a href="?{}" title="{}">{}</a>', query, _("Only this type"), row.type)
 
     @admin.display(description=gettext_lazy("payload"))
     def payload_text(self, row: QueuedMessage) -> Any:
@@ -148,7 +166,7 @@ class MessageAdmin(EricAdmin):
     @admin.display(description=gettext_lazy("channel"), empty_value="-")
     def channel_link(self, row: QueuedMessage) -> Any:
         channel = _related(row, "channel")
-        return link(channel) if channel else None
+        return self.link(channel) if channel else None
 
     @admin.display(description=gettext_lazy("published"))
     def published(self, row: QueuedMessage) -> Any:

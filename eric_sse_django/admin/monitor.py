@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils.translation import gettext as _
 
 from eric_sse_django import address
@@ -27,7 +27,7 @@ class MonitorAdmin(EricAdmin):
         page = self.admin_site.admin_view(self.changelist_view)
         return [
             path("", page, name=f"{APP}_monitor"),
-            path("", page, name=f"{APP}_monitor_changelist"),  # to this the index leads
+            path("", page, name=f"{APP}_monitor_changelist"),  # the admin's index leads here
         ]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -49,8 +49,8 @@ class MonitorAdmin(EricAdmin):
             "message": self._link(request, QueuedMessage),
             "listener": self._link(request, Listener),
         }
-        context = {"events": events, "links": links, "cards": cards(), "texts": texts()}
-        context |= extra_context or {}
+        context: dict[str, Any] = {"events": events, "links": links, "is_only_page": True}
+        context |= {"cards": cards(), "texts": texts(), **(extra_context or {})}
         return self.page(request, "monitor.html", _("Live monitor"), **context)
 
     def _link(self, request: HttpRequest, model: Any) -> str:
@@ -58,8 +58,7 @@ class MonitorAdmin(EricAdmin):
         registered = self.admin_site._registry.get(model)
         if registered is None or not registered.has_view_permission(request):
             return ""
-        page = f"{self.admin_site.name}:{APP}_{model._meta.model_name}_change"
-        return reverse(page, args=[0])
+        return self.url(model, "change", 0)
 
 
 def cards() -> list[dict[str, Any]]:

@@ -20,13 +20,20 @@ REPLAYED = timedelta(hours=1)
 
 @dataclass(frozen=True)
 class Operation:
-    """One thing to do: `run` returns how many it changed, `done` tells, `past` goes in history."""
+    """
+    One thing to do. `run` returns how many listeners it changed, `effect` says what it does.
+
+    `done` is the message afterwards, `past` the entry in the history. One that `asks` cannot
+    be undone: it is confirmed, also as an action of the list.
+    """
 
     name: str
     label: Any
+    effect: Any
     run: Callable[[Sequence[Listener]], int]
     done: Any
     past: Any
+    asks: bool = False
 
 
 def _revoke(rows: Sequence[Listener]) -> int:
@@ -42,6 +49,7 @@ OPERATIONS = (
     Operation(
         "start",
         _("Start"),
+        _("Streams may be opened again. Delivery goes on where it stopped."),
         operations.start,
         ngettext_lazy("%(count)d listener started.", "%(count)d listeners started.", "count"),
         _("Started."),
@@ -49,10 +57,11 @@ OPERATIONS = (
     Operation(
         "stop",
         _("Stop"),
+        _("Open streams end on every server. New messages wait in the queue."),
         operations.stop,
         ngettext_lazy(
-            "%(count)d listener stopped: its streams end, what comes now waits.",
-            "%(count)d listeners stopped: their streams end, what comes now waits.",
+            "%(count)d listener stopped: its streams end, new messages wait.",
+            "%(count)d listeners stopped: their streams end, new messages wait.",
             "count",
         ),
         _("Stopped."),
@@ -60,6 +69,7 @@ OPERATIONS = (
     Operation(
         "disconnect",
         _("Disconnect now"),
+        _("Open streams end on every server. A browser reconnects by itself."),
         operations.disconnect,
         ngettext_lazy(
             "%(count)d listener disconnected: its streams end on every server.",
@@ -71,19 +81,25 @@ OPERATIONS = (
     Operation(
         "revoke",
         _("Revoke access"),
+        _(
+            "Open streams end on every server, and tickets (signed URLs) made until now are no "
+            "longer valid. An owner who is logged in can open a stream again."
+        ),
         _revoke,
         ngettext_lazy(
             "Access to %(count)d listener revoked: its streams end on every server, and "
-            "tickets made until now count no more.",
+            "tickets made until now are no longer valid.",
             "Access to %(count)d listeners revoked: their streams end on every server, and "
-            "tickets made until now count no more.",
+            "tickets made until now are no longer valid.",
             "count",
         ),
         _("Revoked access."),
+        asks=True,
     ),
     Operation(
         "replay",
         _("Replay the last hour"),
+        _("The messages of the last hour are sent again, with the positions that they had."),
         _replay,
         ngettext_lazy(
             "%(count)d listener gets the messages of the last hour again.",
@@ -91,17 +107,23 @@ OPERATIONS = (
             "count",
         ),
         _("Replayed the last hour."),
+        asks=True,
     ),
     Operation(
         "discard",
-        _("Discard what waits"),
+        _("Discard waiting messages"),
+        _(
+            "The messages that wait now are never delivered to it. Other listeners keep theirs. "
+            "This cannot be undone."
+        ),
         operations.discard,
         ngettext_lazy(
-            "%(count)d listener skipped what waited.",
-            "%(count)d listeners skipped what waited.",
+            "%(count)d listener skipped its waiting messages.",
+            "%(count)d listeners skipped their waiting messages.",
             "count",
         ),
-        _("Discarded what waited."),
+        _("Discarded the waiting messages."),
+        asks=True,
     ),
 )
 BY_NAME = {operation.name: operation for operation in OPERATIONS}

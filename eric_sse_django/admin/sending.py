@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib import messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db import transaction
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
@@ -14,17 +13,14 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from eric_sse_django import log
-from eric_sse_django.admin.base import EricAdmin
+from eric_sse_django.admin.confirming import Confirms
 from eric_sse_django.admin.forms import MessageForm
 from eric_sse_django.database import operations
 from eric_sse_django.message import Message
 from eric_sse_django.models import Listener
 
-# Listeners named above the form; of more, the number says enough.
-MOST_NAMED = 10
 
-
-class SendsMessages(EricAdmin):
+class SendsMessages(Confirms):
     """Sends a message to what is selected: shows the form until it is valid."""
 
     def send_to(
@@ -43,10 +39,8 @@ class SendsMessages(EricAdmin):
             )
             return text % {"count": count}
 
-        hidden = [] if back else [("action", "send"), ("select_across", "0")]
-        hidden += [] if back else [(ACTION_CHECKBOX_NAME, str(row.pk)) for row in rows]
-        named = [f"{row.name} ({row.channel})" for row in rows[:MOST_NAMED]]
-        context = {"hidden": hidden, "named": named, "unnamed": len(rows) - len(named)}
+        hidden = [] if back else self.hidden("send", rows)
+        context = {"hidden": hidden, **self.named(rows)}
         row = rows[0] if back else None
         return self.compose(request, _("Send a message"), publish, back, row, **context)
 
@@ -62,7 +56,7 @@ class SendsMessages(EricAdmin):
         """
         Return the page of a form, until a valid one is posted: then publish() is called.
 
-        It gets the message and its lifetime, and returns what to tell; then None is
+        It gets the message and its lifetime, and returns what to say; then None is
         returned, or the redirect `back`.
         """
         form = MessageForm(request.POST if "payload" in request.POST else None)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Any
 
-from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.formats import date_format, number_format
 from django.utils.html import format_html
@@ -14,9 +12,12 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from eric_sse_django.monitor import payload
+
 # Where counting stops: beyond, the number tells nobody more.
 MOST = 1_000
-# Characters of a payload that a page shows.
+# Characters of a payload in a table, and on its page.
+PREVIEW = 80
 MOST_CHARACTERS = 100_000
 NOTHING = "-"
 DAY_S, HOUR_S, MINUTE_S = 86_400, 3_600, 60
@@ -60,14 +61,23 @@ def brief(seconds: float) -> str:
 
 
 def age(moment: datetime | None) -> str:
-    """Return how long ago a moment was; hovering shows it exactly."""
+    """Return how long ago a moment was: "3 min ago"; hovering shows it exactly."""
+    return _moment(moment, _("%(time)s ago"))
+
+
+def since(moment: datetime | None) -> str:
+    """Return how long something has lasted: "3 min"; hovering shows when it began."""
+    return _moment(moment, "%(time)s")
+
+
+def _moment(moment: datetime | None, text: str) -> str:
     if moment is None:
         return NOTHING
     local = timezone.localtime(moment) if timezone.is_aware(moment) else moment
     exact = date_format(local, "DATETIME_FORMAT")
     passed = brief((timezone.now() - moment).total_seconds())
     html = '<time datetime="{}" title="{}">{}</time>'
-    return format_html(html, moment.isoformat(), exact, passed)
+    return format_html(html, moment.isoformat(), exact, text % {"time": passed})
 
 
 def pill(kind: str, text: str) -> SafeString:
@@ -79,6 +89,14 @@ def running(is_running: bool) -> SafeString:
     return pill("quiet", _("running")) if is_running else pill("late", _("stopped"))
 
 
+def preview(text: str, is_cut: bool = False) -> SafeString:
+    """Return the beginning of a payload for a table; `is_cut` where `text` is not all of it."""
+    shown, is_cut = payload.shown(text, PREVIEW, is_cut)
+    # A lone surrogate can be published, and no page can be sent with it.
+    shown = shown.encode(errors="backslashreplace").decode()
+    return format_html('<code class="eric-preview">{}{}</code>', shown, "…" if is_cut else "")
+
+
 def pretty(payload: str) -> str:
     """Return JSON text indented, or as it is where it is none; safe to encode, cut if long."""
     try:
@@ -88,14 +106,3 @@ def pretty(payload: str) -> str:
     # A lone surrogate can be published, and no page can be sent with it.
     text = text.encode(errors="backslashreplace").decode()
     return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}\n…"
-
-
-def link(instance: Any, text: object = None) -> str:
-    """Return a link to an object's page, or its text where the admin has none for it."""
-    shown = str(instance if text is None else text)
-    meta = instance._meta
-    try:
-        url = reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[instance.pk])
-    except NoReverseMatch:
-        return shown
-    return format_html('<a href="{}">{}</a>', url, shown)

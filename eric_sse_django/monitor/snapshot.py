@@ -10,7 +10,7 @@ from typing import Any
 from django.utils import timezone
 
 from eric_sse_django import log
-from eric_sse_django.monitor import presence
+from eric_sse_django.monitor import payload, presence
 from eric_sse_django.monitor.presence import Process, Stream
 from eric_sse_django.monitor.rates import Rates
 
@@ -103,6 +103,7 @@ def _deliveries(processes: Sequence[Process], first: bool) -> Facts:
 
 
 def _message(message: log.Glance) -> Facts:
+    text, is_cut = payload.shown(message.payload, PAYLOAD_CHARACTERS, message.is_cut)
     return {
         "id": message.key,
         "position": message.position,
@@ -111,6 +112,6 @@ def _message(message: log.Glance) -> Facts:
         "type": message.type,
         "listener": message.listener,
         "owner": message.owner,
-        "payload": message.payload,
-        "is_cut": message.is_cut,
+        "payload": text,
+        "is_cut": is_cut,
     }

@@ -13,9 +13,10 @@ def url(model, page="changelist", *args):
 
 
 def act(client, action, rows, **data):
-    """Post an action of the listeners' list for these rows."""
+    """Post an action of the listeners' list for these rows, confirmed."""
     keys = [row.pk for row in rows]
-    return client.post(url("listener"), {"action": action, ACTION_CHECKBOX_NAME: keys, **data})
+    chosen = {"action": action, ACTION_CHECKBOX_NAME: keys, "confirmed": "yes"}
+    return client.post(url("listener"), {**chosen, **data})
 
 
 def told(response):

@@ -241,3 +241,37 @@ def test_numbers_and_times_are_words():
         "7 days",
     ]
     assert age(None) == "-"
+
+
+def test_payloads_of_any_language_are_shown_and_found_as_they_are_read(staff, channel, listener):
+    channel.broadcast(Message("paid", {"greeting": "grüße aus München", "from": "日本"}))
+    channel.broadcast(Message("paid", "a backslash: \\u00fc"))
+    channel.broadcast(Message("note", "München" * 30))
+    settle()
+    client = staff()
+    first = QueuedMessage.objects.order_by("position").first().position
+    listed = text(client.get(url("queuedmessage")))
+    assert "grüße aus München" in listed
+    assert "日本" in listed
+    assert "\\\\u00fc" in listed  # the payload's own backslash
+    assert "grüße aus München" in text(client.get(url("listener", "change", listener.pk)))
+    for term, found in (
+        ("grüße", [0]),
+        ("München", [2, 0]),
+        ("日本", [0]),
+        ("paid", [1, 0]),
+        ('"from"', []),
+        ("nowhere", []),
+    ):
+        response = client.get(url("queuedmessage"), {"q": term})
+        assert [position - first for position in positions(response)] == found, term
+
+
+def test_a_preview_cut_within_an_escape_is_still_text(channel):
+    from eric_sse_django.monitor.payload import shown
+
+    stored = '"' + "\\u00fc" * 100 + '"'
+    for length in range(1, 30):
+        assert set(shown(stored[:length], 80, is_cut=True)[0]) <= {'"', "ü"}
+    assert shown("\\ud83d\\ude00\\ud800\\u0000", 80) == ("😀\\ud800\\u0000", False)
+    assert shown(stored, 80) == ('"' + "ü" * 79, True)

@@ -55,6 +55,12 @@ def test_staff_make_tokens_of_their_own_only(client, staff):
     assert ApiToken.objects.get().user == staff
 
 
+def test_choosing_a_user_costs_the_same_whatever_their_number(admin_client, client):
+    users = get_user_model().objects
+    users.bulk_create(users.model(username=f"user-{number}") for number in range(300))
+    assert b"user-299" not in admin_client.get(ADD).content
+
+
 def test_staff_see_tokens_of_their_own_only(client, staff, ada):
     others, _ = ApiToken.objects.issue(ada, "hers")
     assert b"hers" not in client.get(LIST).content

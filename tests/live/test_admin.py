@@ -102,7 +102,7 @@ async def test_without_the_permission_there_is_nothing_to_press(database, serve,
     await expect(page.get_by_label("Action:")).to_have_count(0)
     await page.get_by_role("link", name="till-7").click()
     await expect(page.get_by_role("heading", name=listener.id)).to_be_visible()
-    await expect(page.locator(".object-tools button")).to_have_count(0)
+    await expect(page.locator(".eric-actions a")).to_have_count(0)
 
 
 @on("sqlite")
@@ -117,7 +117,7 @@ async def test_a_message_is_sent_and_shown_as_text(database, serve, browser):
     await page.get_by_label("Type:").fill("note")
     await page.get_by_label("Payload:").fill("{no")
     await page.get_by_role("button", name="Publish").click()
-    await expect(page.locator(".errorlist")).to_contain_text("This is no JSON")
+    await expect(page.locator(".errorlist")).to_contain_text("This is not valid JSON")
     await page.get_by_label("Payload:").fill(json.dumps(HOSTILE))
     await page.get_by_role("button", name="Publish").click()
     await expect(page.locator(".messagelist")).to_contain_text("Message sent to 1 listener.")

@@ -1,0 +1,624 @@
+// The live monitor: one stream from the server, shown as charts and tables.
+//
+// One file: where static files carry a hash in their names, or a cache keeps the old ones,
+// an import of another file fails.
+
+// Numbers and times -----------------------------------------------------------
+
+// Numbers, delays and lengths of time as people read them, in the page's language.
+
+const LANGUAGE = document.documentElement.lang || undefined;
+const plain = new Intl.NumberFormat(LANGUAGE, { maximumFractionDigits: 0 });
+const tenths = new Intl.NumberFormat(LANGUAGE, { maximumFractionDigits: 1 });
+const clock = new Intl.DateTimeFormat(LANGUAGE, {
+  hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3, hour12: false,
+});
+const UNITS = [["day", 86_400], ["hour", 3_600], ["minute", 60], ["second", 1]];
+const LENGTHS = Object.fromEntries(
+  UNITS.map(([unit]) => [unit, inUnit(unit, 0)]),
+);
+const DELAYS = { ms: inUnit("millisecond", 0), tenths: inUnit("millisecond", 1), s: inUnit("second", 1) };
+const DASH = "–";
+
+function inUnit(unit, digits) {
+  const options = { style: "unit", unit, unitDisplay: "short", maximumFractionDigits: digits };
+  return new Intl.NumberFormat(LANGUAGE, options);
+}
+
+const whole = (value) => (value == null ? DASH : plain.format(value));
+
+function rate(value) {
+  if (value == null) return DASH;
+  return value && value < 10 ? tenths.format(value) : plain.format(value);
+}
+
+// "1,000+" where counting stopped there. (None found in a part of the streams is no "0+".)
+const least = (text, isLeast) => (isLeast && text !== plain.format(0) ? `${text}+` : text);
+
+function delay(ms) {
+  if (ms == null) return DASH;
+  if (ms >= 1_000) return DELAYS.s.format(ms / 1_000);
+  return (ms && ms < 10 ? DELAYS.tenths : DELAYS.ms).format(ms);
+}
+
+// How long ago, in the largest unit that fits.
+function length(seconds) {
+  const passed = Math.max(0, seconds);
+  const [unit, size] = UNITS.find(([, each]) => passed >= each) ?? UNITS.at(-1);
+  return LENGTHS[unit].format(Math.floor(passed / size));
+}
+
+const relative = new Intl.RelativeTimeFormat(LANGUAGE, { style: "short" });
+const minutesAgo = (minutes) => relative.format(-minutes, "minute");
+
+const timeOfDay = (iso) => clock.format(new Date(iso));
+
+// A sentence of the page, with {names} replaced.
+const fill = (text, values) =>
+  text.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
+
+// Charts ----------------------------------------------------------------------
+
+// A line chart of the last two minutes, in SVG. Colours come from the style sheet.
+
+const NAMESPACE = "http://www.w3.org/2000/svg";
+const MARGIN = { top: 8, right: 10, bottom: 18, left: 44 };
+const WINDOW_S = 120;
+// Samples come once a second; a longer silence is drawn as a gap.
+const GAP_S = 3.5;
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+
+function node(name, attributes = {}, text = null) {
+  const made = document.createElementNS(NAMESPACE, name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  if (text !== null) made.textContent = text;
+  return made;
+}
+
+// The smallest of 1, 2, 4 or 5 times a power of ten that holds `value`: halves are round.
+function roundTop(value) {
+  const power = 10 ** Math.floor(Math.log10(value));
+  return power * ([1, 2, 4, 5, 10].find((step) => step * power >= value) ?? 10);
+}
+
+class Chart {
+  #svg;
+  #series;
+  #format;
+  #least;
+  #words;
+  #clip;
+  #plot = node("g", { class: "eric-plot" });
+  #moving = node("g");
+  #frame = node("g");
+  #mark = node("g");
+
+  // `series` are keys of the samples; `least` is the least top of the scale.
+  constructor(svg, { series, format, least, words }) {
+    this.#svg = svg;
+    this.#series = series;
+    this.#format = format;
+    this.#least = least;
+    this.#words = words;
+    const id = `${svg.id}-clip`;
+    this.#clip = node("rect");
+    const clip = node("clipPath", { id });
+    clip.append(this.#clip);
+    this.#plot.setAttribute("clip-path", `url(#${id})`);
+    this.#plot.append(this.#moving);
+    svg.replaceChildren(clip, this.#frame, this.#plot, this.#mark);
+  }
+
+  // The seconds before now that a place on the screen stands for, null beside the plot.
+  ageAt(clientX) {
+    const box = this.#svg.getBoundingClientRect();
+    const share = (clientX - box.left - MARGIN.left) / (box.width - MARGIN.left - MARGIN.right);
+    return share < 0 || share > 1 ? null : (1 - share) * WINDOW_S;
+  }
+
+  // `samples` have `t` in seconds, in order; `marked` is one of them or null. `passed`
+  // are the seconds since the last sample: the lines then slide in.
+  draw(samples, now, marked, passed = 0) {
+    const { clientWidth: width, clientHeight: height } = this.#svg;
+    if (!width || !height) return;
+    const right = width - MARGIN.right;
+    const bottom = height - MARGIN.bottom;
+    const top = this.#top(samples);
+    const place = {
+      x: (t) => right - ((now - t) / WINDOW_S) * (right - MARGIN.left),
+      y: (value) => bottom - (value / top) * (bottom - MARGIN.top),
+      right, bottom, top, now,
+    };
+    this.#svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    for (const [key, value] of Object.entries({
+      x: MARGIN.left, y: 0, width: Math.max(0, right - MARGIN.left + 5), height: bottom + 1,
+    })) this.#clip.setAttribute(key, value);
+    this.#frame.replaceChildren(...this.#axes(place));
+    const drawn = this.#series.flatMap((key, index) => [...lines(samples, key, place, !index)]);
+    this.#moving.replaceChildren(...drawn);
+    this.#mark.replaceChildren(...this.#marks(marked, place));
+    this.#slide((passed / WINDOW_S) * (right - MARGIN.left), passed);
+  }
+
+  #slide(pixels, seconds) {
+    if (!pixels || seconds > GAP_S || calm.matches || document.hidden) return;
+    for (const running of this.#moving.getAnimations()) running.cancel();
+    const steps = [{ transform: `translateX(${pixels}px)` }, { transform: "none" }];
+    this.#moving.animate(steps, { duration: seconds * 1_000, easing: "linear" });
+  }
+
+  #top(samples) {
+    let most = this.#least;
+    for (const sample of samples) {
+      for (const key of this.#series) most = Math.max(most, sample[key] ?? 0);
+    }
+    return roundTop(most);
+  }
+
+  *#axes({ y, top, right, bottom }) {
+    for (const value of [0, top / 2, top]) {
+      const at = Math.round(y(value)) + 0.5;
+      const kind = value ? "eric-grid" : "eric-axis";
+      yield node("line", { class: kind, x1: MARGIN.left, x2: right, y1: at, y2: at });
+      yield node("text", { class: "eric-y", x: MARGIN.left - 6, y: at + 3.5 }, this.#format(value));
+    }
+    const under = bottom + 13;
+    yield node("text", { class: "eric-x", x: MARGIN.left, y: under }, this.#words.first);
+    yield node("text", { class: "eric-x eric-last", x: right, y: under }, this.#words.now);
+  }
+
+  *#marks(marked, { x, y, bottom }) {
+    if (!marked) return;
+    const at = x(marked.t);
+    yield node("line", { class: "eric-mark", x1: at, x2: at, y1: MARGIN.top, y2: bottom });
+    for (const key of this.#series) {
+      if (marked[key] == null) continue;
+      yield node("circle", { class: `eric-dot eric-${key}`, cx: at, cy: y(marked[key]), r: 3.5 });
+    }
+  }
+}
+
+function* lines(samples, key, { x, y, bottom }, isFilled) {
+  const after = (t) => x(t).toFixed(1);
+  for (const run of runs(samples, key)) {
+    const points = run.map((sample) => `${after(sample.t)},${y(sample[key]).toFixed(1)}`);
+    if (isFilled) {
+      const [first, last] = [after(run[0].t), after(run.at(-1).t)];
+      const area = `M${first},${bottom}L${points.join("L")}L${last},${bottom}Z`;
+      yield node("path", { class: `eric-area eric-${key}`, d: area });
+    }
+    yield node("path", { class: `eric-line eric-${key}`, d: `M${points.join("L")}` });
+  }
+  const last = samples.at(-1);
+  if (last && last[key] != null) {
+    const dot = { class: `eric-dot eric-${key}`, cx: after(last.t), cy: y(last[key]), r: 2.5 };
+    yield node("circle", dot);
+  }
+}
+
+function* runs(samples, key) {
+  let run = [];
+  for (const sample of samples) {
+    const ends = sample[key] == null || (run.length && sample.t - run.at(-1).t > GAP_S);
+    if (ends && run.length) {
+      yield run;
+      run = [];
+    }
+    if (sample[key] != null) run.push(sample);
+  }
+  if (run.length) yield run;
+}
+
+// Rows of tables --------------------------------------------------------------
+
+// Rows of a table from what a server sent: always text, whatever it holds.
+
+// A cell is { text, href, title, className, code }; what stays the same is not touched, so that
+// a selection and the focus outlive the next snapshot.
+function fillRow(row, cells) {
+  while (row.cells.length > cells.length) row.lastElementChild.remove();
+  cells.forEach((cell, index) => {
+    const place = row.cells[index] ?? newCell(row);
+    if (place.className !== (cell.className ?? "")) place.className = cell.className ?? "";
+    if (place.title !== (cell.title ?? "")) place.title = cell.title ?? "";
+    const holder = cell.code ? codeIn(place) : cell.href ? linkIn(place, cell.href) : textIn(place);
+    if (holder.textContent !== cell.text) holder.textContent = cell.text;
+  });
+  return row;
+}
+
+function newCell(row) {
+  const cell = row.insertCell();
+  cell.setAttribute("role", "cell");
+  return cell;
+}
+
+function linkIn(place, href) {
+  let link = place.firstElementChild;
+  if (!link) {
+    link = document.createElement("a");
+    place.replaceChildren(link);
+  }
+  if (link.getAttribute("href") !== href) link.setAttribute("href", href);
+  return link;
+}
+
+function codeIn(place) {
+  if (!place.firstElementChild) place.replaceChildren(document.createElement("code"));
+  return place.firstElementChild;
+}
+
+function textIn(place) {
+  if (place.firstElementChild) place.replaceChildren();
+  return place;
+}
+
+function newRow(cells) {
+  const row = document.createElement("tr");
+  row.setAttribute("role", "row");
+  return fillRow(row, cells);
+}
+
+// Shows `items` in a table's body, each by `toCells`; `empty` is there for none.
+function fillRows(body, empty, items, toCells) {
+  while (body.rows.length > items.length) body.lastElementChild.remove();
+  items.forEach((item, index) => {
+    const cells = toCells(item);
+    if (body.rows[index]) fillRow(body.rows[index], cells);
+    else body.append(newRow(cells));
+  });
+  empty.hidden = items.length > 0;
+  body.parentElement.hidden = !items.length;
+}
+
+// The page of an object, of a URL that is made for object 0; "" without one.
+const pageOf = (url, id) => url.replace("/0/", `/${id}/`);
+
+// The numbers -----------------------------------------------------------------
+
+// The numbers of the last two minutes, and their charts.
+
+// Each chart's name in the page, its numbers, how they are written, and its least scale.
+const CHARTS = [
+  ["published", ["published_per_s"], rate, 4],
+  ["delivered", ["delivered_per_s"], rate, 4],
+  ["streams", ["streams"], whole, 4],
+  ["waiting", ["waiting"], whole, 4],
+  ["delay", ["delay_p50_ms", "delay_p99_ms"], delay, 10],
+];
+const BOUNDED = { published_per_s: "published_is_least", waiting: "waiting_is_least" };
+
+class Numbers {
+  #root;
+  #texts;
+  #samples = [];
+  #age = null; // seconds before now, where the pointer is
+  #passed = 0;
+  #scheduled = false;
+  #charts;
+
+  constructor(root, texts) {
+    this.#root = root;
+    this.#texts = texts;
+    const words = { first: minutesAgo(WINDOW_S / 60), now: texts.now };
+    this.#charts = CHARTS.map(([name, series, format, top]) => {
+      const svg = root.querySelector(`#eric-chart-${name}`);
+      const chart = new Chart(svg, { series, format, least: top, words });
+      svg.addEventListener("pointermove", (event) => this.#point(chart.ageAt(event.clientX)));
+      svg.addEventListener("pointerleave", () => this.#point(null));
+      new ResizeObserver(() => this.#schedule()).observe(svg);
+      return { svg, chart, series, format };
+    });
+  }
+
+  // Seconds since the epoch by the server's clock, at its last sample.
+  get now() {
+    return this.#samples.at(-1)?.t ?? Date.now() / 1_000;
+  }
+
+  get latest() {
+    return this.#samples.at(-1);
+  }
+
+  // What others saw before this page was opened.
+  begin({ names, samples }) {
+    const past = samples.map((values) => {
+      const sample = Object.fromEntries(names.map((name, index) => [name, values[index]]));
+      return { ...sample, t: Date.parse(sample.at) / 1_000 };
+    });
+    const first = this.#samples[0]?.t ?? Infinity;
+    this.#samples.unshift(...past.filter((sample) => sample.t < first));
+    this.#schedule();
+  }
+
+  add(snapshot) {
+    const t = Date.parse(snapshot.at) / 1_000;
+    const last = this.#samples.at(-1)?.t;
+    if (t <= last) return; // another server process, whose clock is behind
+    this.#passed = last ? t - last : 0;
+    this.#samples.push({ ...snapshot, processes: null, open_streams: null, messages: null, t });
+    while (this.#samples[0].t < t - WINDOW_S - 2) this.#samples.shift();
+    this.#schedule();
+  }
+
+  // For who cannot see the charts: what they show now, in words.
+  describe() {
+    for (const { svg, series, format } of this.#charts) {
+      const now = series.map((key) => format(this.latest?.[key])).join(" / ");
+      const most = series.map((key) => format(this.#most(key))).join(" / ");
+      const name = svg.dataset.label;
+      svg.setAttribute("aria-label", fill(this.#texts.chart, { name, now, most }));
+    }
+    const at = this.latest ?? {};
+    return fill(this.#texts.summary, {
+      published: rate(at.published_per_s),
+      delivered: rate(at.delivered_per_s),
+      streams: whole(at.streams),
+      waiting: least(whole(at.waiting), at.waiting_is_least),
+      delay: at.delay_p50_ms == null ? this.#texts.unknown : delay(at.delay_p50_ms),
+    });
+  }
+
+  #most(key) {
+    return this.#samples.reduce((most, sample) => Math.max(most, sample[key] ?? 0), 0);
+  }
+
+  #point(age) {
+    this.#age = age;
+    this.#schedule();
+  }
+
+  #schedule() {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    requestAnimationFrame(() => {
+      this.#scheduled = false;
+      this.#draw();
+    });
+  }
+
+  #draw() {
+    const marked = this.#age === null ? null : this.#nearest(this.now - this.#age);
+    const shown = marked ?? this.latest;
+    for (const { chart, series, format } of this.#charts) {
+      chart.draw(this.#samples, this.now, marked, this.#passed);
+      for (const key of series) {
+        const text = least(format(shown?.[key]), shown?.[BOUNDED[key]]);
+        this.#root.querySelector(`#eric-now-${key}`).textContent = text;
+      }
+    }
+    this.#passed = 0;
+  }
+
+  #nearest(t) {
+    let nearest = null;
+    for (const sample of this.#samples) {
+      if (!nearest || Math.abs(sample.t - t) < Math.abs(nearest.t - t)) nearest = sample;
+    }
+    return nearest;
+  }
+}
+
+// The messages ----------------------------------------------------------------
+
+// The latest messages: filtered, paused, and never more than fit in a page.
+
+const MOST_KEPT = 500;
+const MOST_SHOWN = 100;
+
+class Tail {
+  #body;
+  #empty;
+  #texts;
+  #messageUrl;
+  #pause;
+  #topic;
+  #text;
+  #entries = []; // newest last; { message } or { skipped }
+  #seen = new Set();
+  #held = null; // what came while paused
+
+  constructor(root, texts) {
+    const find = (id) => root.querySelector(`#eric-${id}`);
+    this.#body = find("tail");
+    this.#empty = find("tail-empty");
+    this.#texts = texts;
+    this.#messageUrl = root.dataset.message;
+    [this.#topic, this.#text, this.#pause] = [find("topic"), find("text"), find("pause")];
+    for (const input of [this.#topic, this.#text]) {
+      input.addEventListener("input", () => this.#showAll());
+    }
+    this.#pause.addEventListener("click", () => this.#toggle());
+  }
+
+  // `messages` are in order; `skipped` came before them, and are not among them. Those
+  // that are not `fresh` were there before the page.
+  add(messages, skipped, fresh = true) {
+    const unseen = messages.filter((message) => !this.#seen.has(message.position));
+    if (!unseen.length) return;
+    const entries = unseen.map((message) => ({ message, words: words(message) }));
+    if (skipped) entries.unshift({ skipped });
+    for (const { position } of unseen) this.#seen.add(position);
+    if (this.#held) {
+      this.#held = [...this.#held, ...entries].slice(-MOST_KEPT);
+      this.#label();
+    } else {
+      this.#keep(entries);
+      this.#show(entries, fresh);
+    }
+  }
+
+  #keep(entries) {
+    this.#entries.push(...entries);
+    for (const { message } of this.#entries.splice(0, this.#entries.length - MOST_KEPT)) {
+      if (message) this.#seen.delete(message.position);
+    }
+  }
+
+  #toggle() {
+    const held = this.#held;
+    this.#held = held ? null : [];
+    this.#pause.setAttribute("aria-pressed", String(!held));
+    if (held) {
+      this.#keep(held);
+      this.#show(held);
+    }
+    this.#label();
+  }
+
+  #label() {
+    const count = this.#held?.filter((entry) => entry.message).length ?? 0;
+    const words = this.#held ? this.#texts.resume : this.#texts.pause;
+    const more = count ? ` (${fill(this.#texts.new, { n: whole(count) })})` : "";
+    this.#pause.textContent = words + more;
+  }
+
+  #showAll() {
+    this.#body.replaceChildren();
+    this.#show(this.#entries, false);
+  }
+
+  #show(entries, fresh = true) {
+    const topic = this.#topic.value.trim().toLowerCase();
+    const text = this.#text.value.trim().toLowerCase();
+    const matches = ({ message, words }) =>
+      message ? words.topic.includes(topic) && words.text.includes(text) : !topic && !text;
+    const rows = entries.filter(matches).slice(-MOST_SHOWN).map((entry) => this.#row(entry));
+    for (const row of rows) row.classList.toggle("eric-fresh", fresh);
+    this.#body.prepend(...rows.reverse());
+    while (this.#body.rows.length > MOST_SHOWN) this.#body.lastElementChild.remove();
+    this.#empty.hidden = this.#body.rows.length > 0;
+    this.#empty.textContent =
+      topic || text ? this.#texts.none_match : this.#texts.no_messages;
+  }
+
+  #row({ message, skipped }) {
+    if (skipped) {
+      const row = newRow([{ text: fill(this.#texts.skipped, { n: whole(skipped) }) }]);
+      row.cells[0].colSpan = 6;
+      row.className = "eric-skipped";
+      return row;
+    }
+    const href = this.#messageUrl && pageOf(this.#messageUrl, message.id);
+    return newRow([
+      { text: String(message.position), href, className: "eric-position" },
+      { text: timeOfDay(message.at), title: message.at, className: "eric-time" },
+      { text: message.channel, className: "eric-channel" },
+      { text: message.type, className: "eric-type" },
+      { text: this.#to(message), className: isToAll(message) ? "eric-whom eric-all" : "eric-whom" },
+      { text: message.payload + (message.is_cut ? "…" : ""), className: "eric-json", code: true },
+    ]);
+  }
+
+  #to(message) {
+    if (isToAll(message)) return this.#texts.everyone;
+    return message.listener ?? fill(this.#texts.all_of, { n: message.owner });
+  }
+}
+
+const isToAll = ({ listener, owner }) => listener === null && owner === null;
+
+// What the filters look in.
+function words({ channel, type, payload, listener, owner }) {
+  return {
+    topic: `${channel}\n${type}`.toLowerCase(),
+    text: `${payload}\n${listener ?? ""}\n${owner ?? ""}`.toLowerCase(),
+  };
+}
+
+// The page --------------------------------------------------------------------
+
+// Seconds between two summaries for screen readers, and without a snapshot until it is said.
+const SUMMARY_S = 15;
+const SILENT_S = 4;
+
+class Page {
+  #root = document.getElementById("eric-monitor");
+  #texts = JSON.parse(document.getElementById("eric-texts").textContent);
+  #status = document.getElementById("eric-status");
+  #numbers = new Numbers(this.#root, this.#texts);
+  #tail = new Tail(this.#root, this.#texts);
+  #source;
+  #heardAt = null; // performance.now() of the last snapshot
+  #summedUpAt = -Infinity;
+
+  open() {
+    this.#source = new EventSource(this.#root.dataset.events);
+    this.#source.addEventListener("history", ({ data }) => this.#begin(JSON.parse(data)));
+    this.#source.addEventListener("snapshot", ({ data }) => this.#show(JSON.parse(data)));
+    this.#source.addEventListener("error", () => this.#lost());
+    setInterval(() => this.#listen(), 1_000);
+  }
+
+  #begin(history) {
+    this.#numbers.begin(history);
+    this.#tail.add(history.messages, 0, false);
+  }
+
+  #show(snapshot) {
+    const isFirst = this.#heardAt === null;
+    this.#heardAt = performance.now();
+    this.#say("live", this.#texts.live);
+    this.#numbers.add(snapshot);
+    this.#tail.add(snapshot.messages, snapshot.skipped, !isFirst);
+    this.#showStreams(snapshot);
+    this.#showProcesses(snapshot.processes);
+    if (this.#heardAt - this.#summedUpAt >= SUMMARY_S * 1_000) {
+      this.#summedUpAt = this.#heardAt;
+      this.#find("summary").textContent = this.#numbers.describe();
+    }
+  }
+
+  #showStreams({ open_streams: streams, streams: all }) {
+    const url = this.#root.dataset.listener;
+    fillRows(this.#find("streams"), this.#find("streams-empty"), streams, (stream) => [
+      { text: stream.listener, href: url && pageOf(url, stream.id), className: "eric-name" },
+      { text: stream.channel, className: "eric-channel" },
+      { text: stream.owner ?? "–", className: "eric-owner" },
+      { text: stream.process, className: "eric-where" },
+      { text: this.#since(stream.opened_at), title: stream.opened_at, className: "eric-time" },
+    ]);
+    const some = fill(this.#texts.some_streams, { n: whole(streams.length), all: whole(all) });
+    this.#find("streams-some").textContent = streams.length < all ? some : "";
+  }
+
+  #showProcesses(processes) {
+    fillRows(this.#find("processes"), this.#find("processes-empty"), processes, (process) => [
+      { text: process.name, className: "eric-name" },
+      { text: this.#since(process.started_at), title: process.started_at, className: "eric-time" },
+      { text: whole(process.streams), className: "eric-figure" },
+      { text: rate(process.delivered_per_s), className: "eric-figure" },
+      { text: delay(process.delay_p50_ms), className: "eric-figure" },
+      { text: delay(process.delay_p99_ms), className: "eric-figure" },
+    ]);
+  }
+
+  // By the server's clock at its last snapshot: the reader's may be wrong.
+  #since(iso) {
+    return length(this.#numbers.now - Date.parse(iso) / 1_000);
+  }
+
+  #lost() {
+    const closed = this.#source.readyState === EventSource.CLOSED;
+    if (closed) this.#say("refused", this.#texts.refused);
+    else this.#say("away", this.#texts.away);
+  }
+
+  // A connection that is up and silent is no news from EventSource.
+  #listen() {
+    if (this.#heardAt === null || this.#status.dataset.state === "refused") return;
+    const silent = Math.floor((performance.now() - this.#heardAt) / 1_000);
+    if (silent >= SILENT_S) this.#say("silent", fill(this.#texts.silent, { n: whole(silent) }));
+  }
+
+  #say(state, text) {
+    if (this.#status.dataset.state !== state) this.#status.dataset.state = state;
+    if (this.#status.textContent !== text) this.#status.textContent = text;
+  }
+
+  #find(name) {
+    return document.getElementById(`eric-${name}`);
+  }
+}
+
+new Page().open();

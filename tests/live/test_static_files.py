@@ -1,0 +1,88 @@
+"""Static files that carry a hash in their names, as WhiteNoise keeps them: hashed ones only."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.test import Client
+
+import eric_sse_django
+from eric_sse_django.database import DatabaseChannel
+from eric_sse_django.message import Message
+from tests.databases import sqlite_only
+
+async_api = pytest.importorskip("playwright.async_api")
+expect = async_api.expect
+
+STATIC = Path(eric_sse_django.__file__).parent / "static"
+IMPORT = re.compile(r"""^\s*(import\b|export\b.*\bfrom\b)|\bimport\(""", re.MULTILINE)
+
+
+@pytest.fixture
+def environment(tmp_path):
+    """Return the environment of a server, with its static files collected."""
+    environment = {
+        "DJANGO_SETTINGS_MODULE": "tests.live.hashed_settings",
+        "ERIC_SSE_TEST_STATIC": str(tmp_path),
+    }
+    subprocess.run(
+        [sys.executable, "-m", "django", "collectstatic", "--noinput", "--verbosity=0"],
+        env={**os.environ, **environment},
+        check=True,
+        timeout=120,
+    )
+    kept = {path.name for path in (tmp_path / "eric_sse_django").iterdir()}
+    assert "monitor.js" not in kept  # its hashed name only
+    return environment
+
+
+def test_no_script_imports_another():
+    # Its name has no hash, so the browser finds none, or an old one in a cache.
+    importing = [path.name for path in STATIC.rglob("*.js") if IMPORT.search(path.read_text())]
+    assert importing == []
+
+
+@sync_to_async
+def session():
+    client = Client()
+    client.force_login(get_user_model().objects.create_superuser("root", password=""))
+    return client.cookies[settings.SESSION_COOKIE_NAME].value
+
+
+@sqlite_only
+@pytest.mark.skipif(find_spec("whitenoise") is None, reason="needs WhiteNoise")
+@pytest.mark.parametrize("path", ["/admin/eric_sse_django/monitor/", "/tab"])
+async def test_each_page_with_a_script_of_ours_is_alive(
+    database, serve, chromium, environment, path
+):
+    channel = await DatabaseChannel.acreate("orders")
+    application = "tests.live.tabs_asgi:application"
+    server = serve("daphne", application=application, environment=environment)
+    async with async_api.async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        context = await browser.new_context()
+        cookie = {"name": settings.SESSION_COOKIE_NAME, "value": await session()}
+        await context.add_cookies([{**cookie, "url": server.url}])
+        page = await context.new_page()
+        missing, problems = [], []
+        page.on("response", lambda answer: answer.status == 404 and missing.append(answer.url))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        await page.goto(server.url + path)
+        if path == "/tab":
+            await page.wait_for_function("states.includes('live')", timeout=15_000)
+            await channel.abroadcast(Message("n", 1))
+            await page.wait_for_function("got.length === 1", timeout=15_000)
+        else:
+            await expect(page.locator("#eric-status")).to_have_text("live", timeout=15_000)
+        await browser.close()
+    assert problems == []
+    assert [url for url in missing if not url.endswith("favicon.ico")] == []
