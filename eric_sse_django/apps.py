@@ -1,9 +1,12 @@
 from __future__ import annotations
 
-from django.apps import AppConfig
-from django.conf import settings
-from django.contrib.auth.signals import user_logged_out
-from django.db.models.signals import post_delete, post_save
+from collections.abc import Iterator
+from typing import Any
+
+from django.apps import AppConfig, apps
+from django.contrib.auth import get_user_model
+from django.contrib.auth.signals import user_logged_in, user_logged_out
+from django.db.models.signals import post_delete, post_save, pre_delete, pre_save
 from django.utils.translation import gettext_lazy as _
 
 
@@ -16,12 +19,30 @@ class EricSseConfig(AppConfig):
     def ready(self) -> None:
         # Importing checks registers them. Here, for models are ready only now.
         from eric_sse_django import checks  # noqa: F401, PLC0415
-        from eric_sse_django.authorization import revocation  # noqa: PLC0415
+        from eric_sse_django.authorization import events  # noqa: PLC0415
         from eric_sse_django.database import removal  # noqa: PLC0415
         from eric_sse_django.models import Channel, Listener  # noqa: PLC0415
 
-        post_delete.connect(removal.on_listener_deleted, sender=Listener)
-        post_delete.connect(removal.on_channel_deleted, sender=Channel)
-        user_logged_out.connect(revocation.on_logged_out)
-        post_save.connect(revocation.on_user_saved, sender=settings.AUTH_USER_MODEL)
-        post_delete.connect(revocation.on_user_deleted, sender=settings.AUTH_USER_MODEL)
+        user_logged_in.connect(events.on_logged_in)
+        user_logged_out.connect(events.on_logged_out)
+        for model in _with_proxies(get_user_model()):
+            pre_save.connect(events.before_user_saved, sender=model)
+            post_save.connect(events.on_user_saved, sender=model)
+            pre_delete.connect(events.before_user_deleted, sender=model)
+            post_delete.connect(events.on_user_deleted, sender=model)
+        for model in _with_proxies(Channel):
+            pre_save.connect(events.before_channel_saved, sender=model)
+            post_save.connect(events.on_channel_saved, sender=model)
+            pre_delete.connect(events.before_channel_deleted, sender=model)
+            post_delete.connect(events.on_channel_deleted, sender=model)
+            post_delete.connect(removal.on_channel_deleted, sender=model)
+        for model in _with_proxies(Listener):
+            pre_save.connect(events.before_listener_saved, sender=model)
+            post_save.connect(events.on_listener_saved, sender=model)
+            pre_delete.connect(removal.before_listener_deleted, sender=model)
+            post_delete.connect(removal.on_listener_deleted, sender=model)
+
+
+def _with_proxies(model: Any) -> Iterator[Any]:
+    """Yield a model and those that stand for it: Django sends signals by the class in use."""
+    return (each for each in apps.get_models() if issubclass(each, model))

@@ -1,57 +1,103 @@
-"""What a view needs: publish, listen, and the URL of a stream."""
+"""
+What a view needs: publish, listen, and the URL of a stream.
+
+A channel is given by its id or as channel() returns it, a listener as listen() returns it or
+(where its channel is known) by its id, an owner as a user or by the user's key. What queries
+the database has a twin for coroutines, with the prefix `a`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
+from django.core.exceptions import SynchronousOnlyOperation
 
 from eric_sse_django import address, conf, log
 from eric_sse_django.authorization import bound_to, make_ticket
 from eric_sse_django.database import DatabaseChannel, DatabaseListener
+from eric_sse_django.database import publisher as durable
+from eric_sse_django.database.arguments import (
+    TO_ALL,
+    channel_id_of,
+    id_of_device,
+    id_of_user,
+    ids_of_listener,
+    listener_id_of,
+    owner_key,
+)
+from eric_sse_django.database.known import known_channel
+from eric_sse_django.database.operations import seen
 from eric_sse_django.message import Message, Payload
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 
+
+def _has_twin(function: Function) -> Function:
+    """Have the error of a call from a coroutine name the function to await instead."""
+
+    @wraps(function)
+    def call(*args: Any, **options: Any) -> Any:
+        try:
+            return function(*args, **options)
+        except SynchronousOnlyOperation as error:
+            name = function.__name__
+            raise SynchronousOnlyOperation(
+                f"{name}() queries the database: in a coroutine, `await a{name}(…)`."
+            ) from error
+
+    return call  # type: ignore[return-value]
+
+
+@_has_twin
 def channel(channel_id: str, **options: Any) -> DatabaseChannel:
     """Return the channel with that id; made, with DatabaseChannel.create()'s options, if new."""
     return DatabaseChannel.get_or_create(channel_id, **options)
 
 
+async def achannel(channel_id: str, **options: Any) -> DatabaseChannel:
+    """As channel(), for a coroutine."""
+    return await sync_to_async(channel)(channel_id, **options)
+
+
+@_has_twin
 def publish(
-    channel_id: str,
+    channel_id: Any,
     type: str,
     payload: Payload = None,
     *,
-    listener_id: str | None = None,
-    owner: Any = None,
+    listener_id: Any = TO_ALL,
+    owner: Any = TO_ALL,
     expires_in_s: float | None = None,
 ) -> None:
     """
     Publish to a channel's listeners: to all, to one (`listener_id`), or to a user's (`owner`).
 
     After `expires_in_s` seconds it is delivered to nobody any more; None: as the channel says.
-    Kept if and only if the caller's transaction commits; waits for its INSERT only.
-    Raises InvalidChannelException, InvalidListenerException, InvalidMessageFormat.
+    Kept if and only if the caller's transaction commits; waits for its INSERT only, one
+    statement (two for the first to a channel, and after the channel was changed).
+
+    Raises InvalidChannelException, InvalidListenerException, InvalidMessageFormat; ValueError
+    for a `listener_id` or `owner` of None, and for an owner that is not saved; TypeError.
     """
-    target, message = DatabaseChannel.load(channel_id), Message(type, payload)
-    if listener_id is not None and owner is not None:
-        raise ValueError("Give listener_id or owner, not both.")
-    if listener_id is not None:
-        target.dispatch(listener_id, message, expires_in_s=expires_in_s)
-    elif owner is not None:
-        target.dispatch_to_owner(owner, message, expires_in_s=expires_in_s)
-    else:
-        target.broadcast(message, expires_in_s=expires_in_s)
+    durable.publish(
+        known_channel(channel_id_of(channel_id)),
+        Message(type, payload),
+        listener_id=listener_id,
+        owner=owner,
+        expires_in_s=expires_in_s,
+    )
 
 
 async def apublish(
-    channel_id: str,
+    channel_id: Any,
     type: str,
     payload: Payload = None,
     *,
-    listener_id: str | None = None,
-    owner: Any = None,
+    listener_id: Any = TO_ALL,
+    owner: Any = TO_ALL,
     expires_in_s: float | None = None,
 ) -> None:
     """As publish(), for a coroutine."""
@@ -59,29 +105,54 @@ async def apublish(
     await sync_to_async(publish)(channel_id, type, payload, **to, expires_in_s=expires_in_s)
 
 
+@_has_twin
 def listen(
-    channel_id: str,
+    channel_id: Any,
     owner: Any = None,
     listener_id: str | None = None,
     *,
+    device: Any = None,
     acknowledgement: str | None = None,
 ) -> DatabaseListener:
     """
     Return a running listener of a channel: the one with that id, else a new one.
 
-    Without an id, an owner has one listener a channel, "user-<key>", which all their
-    devices share. `acknowledgement` is as in DatabaseChannel.add_listener(). Raises
-    InvalidChannelException, and TooManyListeners for a new one that is too many.
+    Without an id, an owner has one listener a channel, which all their devices share: what one
+    of them gets, another that is away does not get any more. With a `device` (the request, or a
+    name of yours) each has its own. With none of the three, each call makes a listener.
+    `acknowledgement` is as in DatabaseChannel.add_listener().
+
+    Raises InvalidChannelException, and TooManyListeners for a new one that is too many.
     """
-    if listener_id is None and owner is not None and owner.pk is not None:
-        listener_id = f"user-{owner.pk}"
-    found = DatabaseChannel.load(channel_id)
+    if device is not None and listener_id is not None:
+        raise ValueError("Give listener_id or device, not both.")
+    key = None if owner is None else owner_key(owner)
+    if device is not None:
+        listener_id = id_of_device(key, device)
+    elif listener_id is None and key is not None:
+        listener_id = id_of_user(key)
+    found = DatabaseChannel.load(channel_id_of(channel_id))
     listener = found.add_listener(owner, listener_id, acknowledgement=acknowledgement)
     if not listener.is_running():
         listener.start()
+    seen(listener.row)
     return listener
 
 
+async def alisten(
+    channel_id: Any,
+    owner: Any = None,
+    listener_id: str | None = None,
+    *,
+    device: Any = None,
+    acknowledgement: str | None = None,
+) -> DatabaseListener:
+    """As listen(), for a coroutine."""
+    options = {"device": device, "acknowledgement": acknowledgement}
+    return await sync_to_async(listen)(channel_id, owner, listener_id, **options)
+
+
+@_has_twin
 def cursor() -> int:
     """
     Return the log's head: from where a page should listen that is rendered now. One query.
@@ -99,8 +170,9 @@ async def acursor() -> int:
     return await sync_to_async(cursor)()
 
 
+@_has_twin
 def stream_url(
-    listener: DatabaseListener,
+    listener: Any,
     ticket: bool = False,
     *,
     request: Any = None,
@@ -112,25 +184,45 @@ def stream_url(
     It is open to the listener's owner; with `ticket`, to whoever has the URL, for
     TICKET_MAX_AGE_S. With a `request` the ticket is bound to its user and session: it counts
     no more when they log out. Give a `cursor` only if the page shows what the messages before
-    it say: the stream skips them.
+    it say: the stream skips them. Raises TypeError for what is not a listener.
     """
-    ids = listener.row.channel.name, listener.row.name
+    ids = ids_of_listener(listener)
     tickets = [make_ticket(*ids, **bound_to(request))] if ticket or request is not None else []
     return address.with_query(address.of(*ids), tickets, cursor)
 
 
-def watch_url(channel_id: str, *, request: Any = None, cursor: int | str | None = None) -> str:
+async def astream_url(
+    listener: Any,
+    ticket: bool = False,
+    *,
+    request: Any = None,
+    cursor: int | str | None = None,
+) -> str:
+    """As stream_url(), for a coroutine: a request's user and session may be read only now."""
+    return await sync_to_async(stream_url)(listener, ticket, request=request, cursor=cursor)
+
+
+@_has_twin
+def watch_url(channel_id: Any, *, request: Any = None, cursor: int | str | None = None) -> str:
     """
     Return the path of a channel's stream without a listener, with a ticket for it.
 
     Bound to the user and session of a `request`, and from a `cursor` on, where they are given.
     """
-    tickets = [make_ticket(channel_id, **bound_to(request))]
-    return address.with_query(address.of(channel_id), tickets, cursor)
+    name = channel_id_of(channel_id)
+    return address.with_query(address.of(name), [make_ticket(name, **bound_to(request))], cursor)
 
 
+async def awatch_url(
+    channel_id: Any, *, request: Any = None, cursor: int | str | None = None
+) -> str:
+    """As watch_url(), for a coroutine."""
+    return await sync_to_async(watch_url)(channel_id, request=request, cursor=cursor)
+
+
+@_has_twin
 def streams_url(
-    pairs: Sequence[tuple[str, DatabaseListener | str | None]],
+    pairs: Sequence[tuple[Any, Any]],
     request: Any = None,
     *,
     cursor: int | str | None = None,
@@ -138,19 +230,28 @@ def streams_url(
     """
     Return the path of one stream of several channels, with a ticket for each.
 
-    A pair is a channel's id, and its listener (or the listener's id), None to watch. As
-    watch_url() else. Raises ValueError for no channel, one named twice, or more than
-    MAX_CHANNELS_PER_STREAM.
+    A pair is a channel, and its listener, None to watch. As watch_url() else. Raises
+    ValueError for no channel, one named twice, or more than MAX_CHANNELS_PER_STREAM.
     """
-    most, channels = conf.get("MAX_CHANNELS_PER_STREAM"), [channel for channel, _ in pairs]
-    if not 1 <= len(set(channels)) == len(channels) <= most:
-        raise ValueError(f"One stream serves 1 to {most} channels, each once, not {channels!r}.")
     ids = [
-        (channel, listener.id if isinstance(listener, DatabaseListener) else listener)
+        (channel_id_of(channel), None if listener is None else listener_id_of(listener))
         for channel, listener in pairs
     ]
+    most, channels = conf.get("MAX_CHANNELS_PER_STREAM"), [channel for channel, _ in ids]
+    if not 1 <= len(set(channels)) == len(channels) <= most:
+        raise ValueError(f"One stream serves 1 to {most} channels, each once, not {channels!r}.")
     tickets = [make_ticket(*each, **bound_to(request)) for each in ids]
     named = [("channel", channel) for channel in channels]
     if any(listener is not None for _, listener in ids):
         named += [("listener", listener or "") for _, listener in ids]
     return address.with_query(address.root(), tickets, cursor, named)
+
+
+async def astreams_url(
+    pairs: Sequence[tuple[Any, Any]],
+    request: Any = None,
+    *,
+    cursor: int | str | None = None,
+) -> str:
+    """As streams_url(), for a coroutine."""
+    return await sync_to_async(streams_url)(pairs, request, cursor=cursor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from eric_sse_django import log, notifier
+from eric_sse_django.authorization import later
 from eric_sse_django.hub import Hub, abandon_all
 
 
@@ -13,6 +14,7 @@ def close_all() -> None:
     Call it before a test database is removed: PostgreSQL refuses while one is open.
     In a coroutine, `await Hub.close_all()` first.
     """
+    later.later.close()
     notifier.close()
     abandon_all()
     log.forget_counts()

@@ -1,58 +1,106 @@
-"""Taking leave back: streams end on every process, and tickets made before count no more."""
+"""Revoking access: streams end on every process, and tickets made before are no longer valid."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.db import connections, transaction
 from django.utils.timezone import now
 
 from eric_sse_django import conf, log, notifier
-from eric_sse_django.authorization.tickets import MOST_AGE_S, Ticket
+from eric_sse_django.authorization.subjects import ending_of_session
 from eric_sse_django.entry import REVOKE
 from eric_sse_django.models import (
+    Channel,
     Listener,
     Revocation,
+    subject_of_channel,
     subject_of_listener,
-    subject_of_session,
     subject_of_user,
-    subjects_of,
 )
 
-# Seconds that the clocks of two servers may differ by.
-CLOCKS_APART_S = 5.0
+# Seconds for which the revocation of what tickets are made for is remembered: as long as one
+# may be good.
+KEPT_S = 365 * 86_400.0
+# Seconds for which a session's is remembered, at least: Django removes the session only after
+# it has said that its user logs out.
+SESSION_KEPT_S = 3_600.0
+# Subjects in one notice: 40 kB.
+BATCH = 500
 
 
 def revoke(
     *,
     user: Any = None,
-    listener: Listener | Iterable[Listener] | None = None,
+    listener: Any = None,
     session: Any = None,
+    channel: Any = None,
 ) -> None:
     """
-    Close the streams of a user, a listener (its row, or several) or a session (its key).
+    Close the streams of a user, a listener (or several), a session (or its key), a channel.
 
-    Everywhere, within a second of the caller's commit, and no message published later goes out on
-    them. Tickets that were made before for the listener, for a user's listeners, or bound to
-    the user or session, count no more. Who comes back is asked for leave anew: take away first
-    what the rules go by. Returns at once, whatever the number of streams.
+    Everywhere, within a second of the caller's commit, and no message published later goes out
+    on them. Tickets that were made before for the listener, the channel or its listeners, for
+    a user's listeners, or bound to the user or session, are no longer valid. A session opens no
+    stream again. Any other client that reconnects is asked by the rules anew: take away first
+    what they go by. Returns at once, whatever the number of streams. Raises TypeError for what
+    is none of these, ValueError for nothing.
     """
     kept: dict[str, float] = {}
     if user is not None:
-        kept[subject_of_user(user)] = MOST_AGE_S
+        kept[subject_of_user(user)] = KEPT_S
     if listener is not None:
-        rows = [listener] if isinstance(listener, Listener) else listener
-        kept |= {subject_of_listener(row): MOST_AGE_S for row in rows}
+        kept |= {subject_of_listener(row): KEPT_S for row in _listeners(listener)}
     if session is not None:
-        kept[subject_of_session(session)] = conf.get("TICKET_MAX_AGE_S")
-    if not kept:
-        raise ValueError("Whose leave is to be taken back? Give user, listener or session.")
+        kept |= session_kept(ending_of_session(session))
+    if channel is not None:
+        kept[subject_of_channel(_row(channel, Channel))] = KEPT_S
+    if user is listener is session is channel is None:
+        raise ValueError("Whose access is to be revoked? Give user, listener, session or channel.")
+    withdraw(kept)
+
+
+arevoke = sync_to_async(revoke)
+
+
+def _listeners(given: Any) -> list[Listener]:
+    """Return the rows of a listener, or of several: rows, or what the shortcuts return."""
+    several = given if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+    return [_row(each, Listener) for each in several]
+
+
+def _row(given: Any, model: type[Any]) -> Any:
+    row = getattr(given, "row", given)
+    if not isinstance(row, model):
+        what = model.__name__.lower()
+        raise TypeError(f"{given!r} is no {what}: give its row, or what the shortcuts return.")
+    return row
+
+
+def session_kept(subjects: Iterable[str]) -> dict[str, float]:
+    """Return the subjects of a session, each with the seconds its revocation is remembered."""
+    kept_s = max(SESSION_KEPT_S, conf.get("TICKET_MAX_AGE_S"))
+    return dict.fromkeys(subjects, kept_s)
+
+
+def withdraw(kept: Mapping[str, float], also: Iterable[str] = ()) -> None:
+    """
+    Revoke subjects, in the caller's transaction: all, or none where it raises.
+
+    `kept` has the seconds for which each is remembered, so that it voids tickets; the streams
+    of `also` end, and are asked anew. Four statements for 500 subjects.
+    """
+    subjects = sorted({*kept, *also})
+    if not subjects:
+        return
     using = log.database()
     with transaction.atomic(using=using):
         _write(using, kept)
-        log.append([log.notice(REVOKE, sorted(kept))])
+        batches = [subjects[first : first + BATCH] for first in range(0, len(subjects), BATCH)]
+        log.append([log.notice(REVOKE, batch) for batch in batches])
         notifier.ring_on_commit()
 
 
@@ -65,60 +113,15 @@ def _write(using: str, kept: Mapping[str, float]) -> None:
     named = connections[using].features.supports_update_conflicts_with_target
     Revocation.objects.using(using).bulk_create(
         rows,
+        BATCH,
         update_conflicts=True,
         update_fields=["revoked_at", "expires_at"],
         unique_fields=["subject"] if named else None,
     )
 
 
-def any_revoked(uses: Sequence[tuple[Ticket, Listener | None]]) -> bool:
-    """Whether one of some tickets counts no more, for the listener it is used for. One query."""
-    if not uses:
-        return False
-    wanted = {one for ticket, listener in uses for one in ticket.subjects | _of(listener)}
-    earliest = min(ticket.issued_at for ticket, _ in uses)
-    rows = Revocation.objects.using(log.database()).filter(
-        subject__in=sorted(wanted), revoked_at__gte=log.moment_of(earliest)
-    )
-    revoked_at = dict(rows.values_list("subject", "revoked_at"))
-    return any(
-        _is_of_another(ticket, listener)
-        or any(
-            revoked_at[subject] >= log.moment_of(ticket.issued_at)
-            for subject in (ticket.subjects | _of(listener)) & revoked_at.keys()
-        )
-        for ticket, listener in uses
-    )
-
-
-def _of(listener: Listener | None) -> frozenset[str]:
-    return subjects_of(listener.pk, listener.owner_id) if listener else frozenset()
-
-
-def _is_of_another(ticket: Ticket, listener: Listener | None) -> bool:
-    """Whether the ticket's listener was removed, and this one was made by its id."""
-    if not ticket.issued_at:
-        return False  # it is of the version before, which did not say when it was made
-    latest = log.moment_of(ticket.issued_at + CLOCKS_APART_S)
-    return listener is not None and latest < listener.created_at
-
-
-# Signals --------------------------------------------------------------------------
-
-
-def on_logged_out(request: Any = None, **_: object) -> None:
-    """Close the streams of the session that ends. Connected to user_logged_out."""
-    session_key = getattr(getattr(request, "session", None), "session_key", None)
-    if session_key is not None:
-        revoke(session=session_key)
-
-
-def on_user_saved(instance: Any, raw: bool = False, created: bool = False, **_: object) -> None:
-    """Close the streams of a user who was deactivated. Connected to post_save."""
-    if not raw and not created and not getattr(instance, "is_active", True):
-        revoke(user=instance)
-
-
-def on_user_deleted(instance: Any, **_: object) -> None:
-    """Close the streams of a user who is no more. Connected to post_delete."""
-    revoke(user=instance)
+def any_remembered(subjects: Iterable[str]) -> bool:
+    """Whether the revocation of one of some subjects is remembered. One query, none for none."""
+    wanted = sorted(subjects)
+    rows = Revocation.objects.using(log.database()).filter(subject__in=wanted)
+    return bool(wanted) and rows.exists()

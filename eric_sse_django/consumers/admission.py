@@ -7,30 +7,27 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.contrib.auth.models import AnonymousUser
-
 from eric_sse_django import authorization
-from eric_sse_django.authorization import Ticket
+from eric_sse_django.authorization import NOBODY, Ticket, Visitor
 from eric_sse_django.consumers.refused import Refused
 from eric_sse_django.consumers.request import StreamRequest
 from eric_sse_django.database.places import Ids, Place, places
 from eric_sse_django.hub import Hub
-from eric_sse_django.models import subject_of_session, subject_of_user
 
-FORBIDDEN = "You may not open this stream: log in as who may, or bring a ticket for it.\n"
+FORBIDDEN = "You may not open this stream: log in as a user who may, or bring a ticket for it.\n"
 
 
 @dataclass(frozen=True)
 class Admission:
-    """What may be streamed; `ends_at` is the time.monotonic() when leave ends, if it does."""
+    """What may be streamed; `ends_at` is the time.monotonic() when access ends, if it does."""
 
     places: Sequence[Place]
     ends_at: float | None = None
-    # The hub's position before the rows were read: what was told since may have been missed.
+    # The hub's position before the rows were read: what was revoked since may have been missed.
     as_of: int | None = None
     # The key of the user whose session or ticket it is, as text; None for nobody known.
     user_key: str | None = None
-    # Those whose revocation ends it, beside its listeners and their owners.
+    # Those whose revocation ends it, beside its channels, its listeners and their owners.
     subjects: frozenset[str] = frozenset()
 
 
@@ -38,54 +35,111 @@ class Admission:
 class _Found:
     """What one visit to the database found."""
 
-    places: list[Place | None]
-    revoked: bool = False
-
-
-@dataclass(frozen=True)
-class _Visitor:
-    """The user of a request, as found by code that may be the project's own."""
-
-    user: Any = None
-    key: Any = None
-    subjects: frozenset[str] = frozenset()
+    places: dict[Ids, Place | None]
+    flaws: dict[Ids, str | None]  # why a ticket opens nothing, None where it opens its stream
+    is_out: bool  # the visitor's session was revoked
 
 
 async def admit(hub: Hub, request: StreamRequest) -> Admission:
     """
     Return what the request may stream; waits for the hub's thread, and for the rule.
 
+    A ticket that opens nothing (any more) is as none: then the session and the rules count.
     The session's store, the user object and the rules may be a project's own: they are called
     by the hub's `hooks`, where they may hang alone.
 
-    Raises Refused: 403 for whom no rule lets in (also where nothing exists, so that
-    nobody learns what does), 204 for a listener that was stopped or removed: that
-    ends an EventSource for good; 400 for a query that names nothing. Of several channels,
-    one that is refused is enough.
+    Raises Refused: 403 where they let nobody in (also where nothing exists, so that nobody
+    learns what does), 204 for a listener that was stopped or removed: that ends an EventSource
+    for good; 400 for a query that names nothing. Of several channels, one that is refused is
+    enough.
     """
-    ids = _ids(request)
-    by_ticket = _by_ticket(request, ids)
-    as_of = hub.tail.position
-    found = await hub.run(_find, ids, by_ticket)
-    asked = [place for pair, place in zip(ids, found.places, strict=True) if pair not in by_ticket]
-    # Also for what there is not: as many steps as for what is forbidden.
-    visitor = await hub.hooks.call(_visitor, request) if asked else _Visitor()
-    if not all(asked):
-        raise Refused(403, FORBIDDEN)
-    for place in filter(None, asked):
-        if not await _allows(hub, visitor.user, place):
-            raise Refused(403, FORBIDDEN)
-    if found.revoked:
-        raise Refused(403, "The ticket was revoked: make a new one.\n")
-    served = [place for place in found.places if place is not None]
+    ids, as_of = _ids(request), hub.tail.position
+    tickets, wrong = _tickets(request, ids)
+    visitor, found = await _find(hub, request, ids, tickets)
+    used = {pair: ticket for pair, ticket in tickets.items() if found.flaws[pair] is None}
+    why = _why(wrong, found)
+    for pair in ids:
+        if pair not in used:
+            await _check_allowed(hub, pair, found.places[pair], visitor, why)
+    served = [place for place in found.places.values() if place is not None]
     if len(served) < len(ids) or any(row and not row.running for _, row in served):
-        raise Refused(204)
-    subjects = visitor.subjects.union(*(ticket.subjects for ticket in by_ticket.values()))
-    user_key = _user_key(visitor.key, by_ticket.values(), served)
+        raise Refused(204, reason="the listener was stopped or removed")
+    subjects = visitor.subjects.union(*(ticket.subjects for ticket in used.values()))
+    user_key = _user_key(visitor.key, used.values(), served)
     # Not an empty set of its own for each stream: 216 bytes.
-    return Admission(
-        served, _ends_at(by_ticket.values()), as_of, user_key, subjects or frozenset()
-    )
+    return Admission(served, _ends_at(used.values()), as_of, user_key, subjects or frozenset())
+
+
+async def _find(
+    hub: Hub, request: StreamRequest, ids: Sequence[Ids], tickets: dict[Ids, Ticket]
+) -> tuple[Visitor, _Found]:
+    """
+    Return the rows, what is wrong with the tickets, and the visitor where one opens nothing.
+
+    The visitor first where it is known that a ticket is missing: what tells that the session
+    was revoked then comes with the rows, and costs no query.
+    """
+    visitor = None
+    if any(pair not in tickets or tickets[pair].has_expired() for pair in ids):
+        visitor = await hub.hooks.call(_visitor, request)
+    found = await hub.run(_look_up, ids, tickets, visitor)
+    if visitor is None and any(found.flaws.values()):
+        visitor = await hub.hooks.call(_visitor, request)
+        found = await hub.run(_look_up, ids, tickets, visitor)
+    return NOBODY if found.is_out or visitor is None else visitor, found
+
+
+def _look_up(ids: Sequence[Ids], tickets: dict[Ids, Ticket], visitor: Visitor | None) -> _Found:
+    """Called on the hub's thread: two queries at most, and one where there are tickets."""
+    found, is_out = places(ids, visitor.session if visitor else ())
+    uses = [(ticket, found[pair]) for pair, ticket in tickets.items()]
+    flaws = authorization.flaws(uses, None if is_out else visitor)
+    return _Found(found, dict(zip(tickets, flaws, strict=True)), is_out)
+
+
+def _visitor(request: StreamRequest) -> Visitor:
+    """Return who asks, as a middleware or the session says. Called by the hooks."""
+    if not request.user:
+        return authorization.visitor_of(request.cookies)
+    session = request.session or request.session_key
+    known_by = authorization.subjects_of_session(session) if session else frozenset[str]()
+    return Visitor.of(request.user, known_by)
+
+
+def _tickets(request: StreamRequest, ids: Sequence[Ids]) -> tuple[dict[Ids, Ticket], list[str]]:
+    """Return the request's tickets by what they are for, and what is wrong with others."""
+    tickets, wrong = [], []
+    for text in request.query("ticket"):
+        try:
+            tickets.append(authorization.read_ticket(text, also_expired=True))
+        except authorization.InvalidTicket:
+            wrong.append("a ticket was not signed here")
+    found = {pair: ticket for ticket in tickets for pair in ids if ticket.covers(*pair)}
+    if tickets and not found:
+        wrong.append("its ticket is for something else")
+    return found, wrong
+
+
+def _why(wrong: Iterable[str], found: _Found) -> str:
+    """Return what is wrong with the tickets and the session, for the log."""
+    reasons = [*wrong, *filter(None, found.flaws.values())]
+    reasons += ["its session was revoked"] * found.is_out
+    return "".join(f"; {reason}" for reason in dict.fromkeys(reasons))
+
+
+async def _check_allowed(
+    hub: Hub, pair: Ids, place: Place | None, visitor: Visitor, why: str
+) -> None:
+    """Raise Refused where the rules do not let the visitor in; the answer is always the same."""
+    if place is None:
+        what = "channel" if pair[1] is None else "listener"
+        raise Refused(403, FORBIDDEN, reason=f"there is no such {what}{why}")
+    channel, listener = place
+    rule = "can_watch" if listener is None else "can_listen"
+    rows = (channel,) if listener is None else (channel, listener)
+    if not await authorization.ask(hub.hooks.call, rule, visitor.user, *rows):
+        of = "a visitor without login" if visitor.key is None else f"the user {visitor.key!r}"
+        raise Refused(403, FORBIDDEN, reason=f"{rule} refuses {of}{why}")
 
 
 def _ids(request: StreamRequest) -> list[Ids]:
@@ -95,44 +149,9 @@ def _ids(request: StreamRequest) -> list[Ids]:
         raise Refused(400, f"{wrong}\n") from wrong
 
 
-def _by_ticket(request: StreamRequest, ids: Sequence[Ids]) -> dict[Ids, Ticket]:
-    """Return the request's tickets by what they open of it; a bad one is refused."""
-    try:
-        tickets = [authorization.read_ticket(text) for text in request.query("ticket")]
-    except authorization.InvalidTicket as invalid:
-        raise Refused(403, f"{invalid}\n") from invalid
-    return {pair: ticket for ticket in tickets for pair in ids if ticket.covers(*pair)}
-
-
-async def _allows(hub: Hub, user: Any, place: Place) -> bool:
-    channel, listener = place
-    if listener is not None:
-        return await authorization.ask(hub.hooks.call, "can_listen", user, channel, listener)
-    return await authorization.ask(hub.hooks.call, "can_watch", user, channel)
-
-
-def _find(ids: Sequence[Ids], by_ticket: dict[Ids, Ticket]) -> _Found:
-    """Return the rows, and whether a ticket was revoked. Called on the hub's thread."""
-    found = _Found(places(ids))
-    listeners = {pair: place[1] for pair, place in zip(ids, found.places, strict=True) if place}
-    uses = [(ticket, listeners.get(pair)) for pair, ticket in by_ticket.items()]
-    found.revoked = authorization.any_revoked(uses)
-    return found
-
-
-def _visitor(request: StreamRequest) -> _Visitor:
-    """Return the request's user, of a middleware or of its session. Called by the hooks."""
-    user = request.user or authorization.session_user(request.cookies) or AnonymousUser()
-    if not user.is_authenticated:
-        return _Visitor(user)
-    subjects = {subject_of_user(user)}
-    if request.session_key:
-        subjects.add(subject_of_session(request.session_key))
-    return _Visitor(user, user.pk, frozenset(subjects))
-
-
 def _ends_at(tickets: Iterable[Ticket]) -> float | None:
-    ends = [ticket.expires_at for ticket in tickets]
+    """Return when the first ticket expires: one of a session ends with that, not before."""
+    ends = [ticket.expires_at for ticket in tickets if not ticket.session]
     return time.monotonic() + min(ends) - time.time() if ends else None
 
 

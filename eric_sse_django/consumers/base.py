@@ -182,6 +182,7 @@ class EventConsumer(AsyncHttpConsumer):
 
     async def _refuse(self, refused: Refused) -> None:
         totals.refused(str(refused.status))
+        refused.log(self.request)
         headers = [PLAIN, origin.VARY, *self._cors, *refused.headers]
         await self.send_response(refused.status, refused.text.encode(), headers=headers)
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 
+from django.conf import settings
+
 from eric_sse_django.consumers.request import StreamRequest
+
+logger = logging.getLogger(__name__)
 
 METHODS = b"GET, HEAD, OPTIONS"
 # Bytes of path, query and headers, as h11 allows; httptools, uvicorn's faster parser, allows
@@ -13,15 +18,32 @@ MAX_HEAD_BYTES = 65_536
 
 
 class Refused(Exception):
-    """The status, text and headers of the answer."""
+    """
+    The status, text and headers of the answer.
+
+    `reason` is for the server's log alone: it may say what the client is not to know.
+    """
 
     def __init__(
-        self, status: int, text: str = "", headers: Iterable[tuple[bytes, bytes]] = ()
+        self,
+        status: int,
+        text: str = "",
+        headers: Iterable[tuple[bytes, bytes]] = (),
+        reason: str | None = None,
     ) -> None:
         super().__init__(status, text)
         self.status = status
         self.text = text
         self.headers = list(headers)
+        self.reason = reason
+
+    def log(self, request: StreamRequest) -> None:
+        """Write the reason, if there is one, to the server's log; with DEBUG as a warning."""
+        if self.reason is not None:
+            level = logging.WARNING if settings.DEBUG else logging.INFO
+            # %r: a path may have line breaks in it, and forge lines of the log.
+            words = "stream refused path=%r status=%d reason=%s"
+            logger.log(level, words, request.path, self.status, self.reason)
 
 
 def check_size(request: StreamRequest) -> None:

@@ -31,13 +31,15 @@ Ids = tuple[str, "str | None"]
 class StreamRequest:
     """An ASGI scope, read. Nothing in it can raise: what makes no sense counts as absent."""
 
-    __slots__ = ("_fields", "_in_path", "_scope", "method", "path", "user")
+    __slots__ = ("_fields", "_in_path", "_scope", "method", "path", "session", "user")
 
     def __init__(self, scope: Any, ids: Ids | None = None) -> None:
         """`ids` are those of its path; else a router's, in the scope, or none."""
         self.method: str = scope["method"]
         self.path: str = scope["path"]
-        self.user: Any = scope.get("user")  # where a middleware of the project's has found it
+        # Where a middleware of the project's has found them.
+        self.user: Any = scope.get("user")
+        self.session: Any = scope.get("session")
         self._scope = scope
         self._in_path = ids or _routed(scope)
         self._fields: dict[str, list[str]] | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -15,6 +15,9 @@ from eric_sse_django.exception import InvalidListenerException
 from eric_sse_django.message import MessageContract
 from eric_sse_django.models import Listener
 
+# A listener whose owner opened a page within that time is not written as seen again.
+SEEN_AFTER = timedelta(days=1)
+
 
 def start(rows: Sequence[Listener]) -> int:
     """Have the listeners receive; return how many did not before."""
@@ -24,6 +27,13 @@ def start(rows: Sequence[Listener]) -> int:
 def exists(row: Listener) -> bool:
     """Whether the listener was not removed. One query."""
     return _listeners([row]).exists()
+
+
+def seen(row: Listener) -> None:
+    """Record that somebody asks for the listener. One query a day, for who is removed as away."""
+    now = timezone.now()
+    if now - (row.last_seen or row.created_at) > SEEN_AFTER:
+        _listeners([row]).update(last_seen=now)
 
 
 def stop(rows: Sequence[Listener]) -> int:

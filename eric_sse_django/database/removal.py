@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from eric_sse_django import log
 from eric_sse_django.database import operations
 from eric_sse_django.entry import STOP
-from eric_sse_django.models import Channel, Listener
+from eric_sse_django.models import Channel, Listener, OpenStream, deleted_with, note_deletion
 
 # Listeners removed, and told, in one go: what is kept in memory at once.
 BATCH = 1_000
-
-
-class _Batch(QuerySet[Listener]):
-    """Listeners that are removed together, and whose streams are told in one INSERT."""
 
 
 def remove_channel(row: Channel) -> None:
@@ -25,19 +23,48 @@ def remove_channel(row: Channel) -> None:
     Its messages go after the commit, see on_channel_deleted(). Takes about 0.1 ms a listener.
     """
     using = log.database()
-    listeners = Listener.objects.using(using).filter(channel=row).order_by("pk")
     with transaction.atomic(using=using):
-        while batch := list(listeners[:BATCH]):
-            keys = [listener.pk for listener in batch]
-            _Batch(Listener, using=using).filter(pk__in=keys).delete()
-            operations.tell(batch, STOP)
+        _remove(Listener.objects.using(using).filter(channel=row))
         row.delete(using=using)
 
 
+def away(since: datetime, channel_id: str | None = None) -> QuerySet[Listener]:
+    """
+    Return the listeners, of one channel or of all, that have no open stream and were away.
+
+    Away is a listener that was made before that time, and to which nothing was delivered, and
+    for which nobody called listen(), since.
+    """
+    using = log.database()
+    online = OpenStream.objects.using(using).online().exclude(listener=None).values("listener")
+    rows = Listener.objects.using(using).filter(created_at__lt=since)
+    rows = rows.filter(Q(last_seen=None) | Q(last_seen__lt=since)).exclude(pk__in=online)
+    return rows if channel_id is None else rows.filter(channel__name=channel_id)
+
+
+def remove_away(since: datetime, channel_id: str | None = None) -> int:
+    """Remove the listeners that were away(), BATCH in one transaction; return how many."""
+    return _remove(away(since, channel_id))
+
+
+def _remove(rows: QuerySet[Listener]) -> int:
+    using, count = log.database(), 0
+    ordered = rows.order_by("pk").values_list("pk", flat=True)
+    while keys := list(ordered[:BATCH]):
+        with transaction.atomic(using=using):
+            Listener.objects.using(using).filter(pk__in=keys).delete()
+        count += len(keys)
+    return count
+
+
+def before_listener_deleted(instance: Listener, origin: object = None, **_: object) -> None:
+    """Connected to pre_delete."""
+    note_deletion(instance, origin)
+
+
 def on_listener_deleted(instance: Listener, origin: object = None, **_: object) -> None:
-    """Have the streams of a deleted listener end. Connected to post_delete."""
-    if not isinstance(origin, _Batch):
-        operations.tell([instance], STOP)
+    """Have the streams of deleted listeners end, in one INSERT. Connected to post_delete."""
+    operations.tell(deleted_with(instance, origin), STOP)
 
 
 def on_channel_deleted(instance: Channel, **_: object) -> None:

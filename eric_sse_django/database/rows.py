@@ -6,11 +6,12 @@ from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
-from django.core.exceptions import ValidationError
+from django.contrib.auth import get_user_model
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
 from eric_sse_django import conf, log, notifier
+from eric_sse_django.database.arguments import owner_key
 from eric_sse_django.exception import (
     ChannelExists,
     InvalidChannelException,
@@ -18,7 +19,7 @@ from eric_sse_django.exception import (
     InvalidListenerException,
     TooManyListeners,
 )
-from eric_sse_django.models import IDENTIFIER_WORDS, Channel, Listener, is_identifier
+from eric_sse_django.models import IDENTIFIER_WORDS, Channel, Listener, could_be_id
 
 
 def check_identifier(identifier: Any) -> str:
@@ -26,23 +27,6 @@ def check_identifier(identifier: Any) -> str:
     if not could_be_id(identifier):
         raise InvalidIdentifier(identifier, str(IDENTIFIER_WORDS))
     return str(identifier)
-
-
-def could_be_id(identifier: Any) -> bool:
-    try:
-        is_identifier(identifier)
-    except ValidationError:
-        return False
-    return isinstance(identifier, str)
-
-
-def check_owner(owner: Any) -> None:
-    """Raise ValueError for an owner that is no saved user; None is fine."""
-    if owner is not None and owner.pk is None:
-        raise ValueError(
-            f"{owner!r} is no saved user and can own nothing: let the visitor log in, or make "
-            "a listener without an owner and give out a ticket for it."
-        )
 
 
 def channel_row(channel_id: str) -> Channel:
@@ -119,16 +103,16 @@ def create_listener(
     `owner` is given and the id is not that owner's.
     """
     name = check_identifier(str(uuid4()) if listener_id is None else listener_id)
-    check_owner(owner)
+    key = None if owner is None else owner_key(owner)
     _check_acknowledgement(acknowledgement)
     row = None if listener_id is None else _rows(channel, name).first()
     if row is None:
         check_room(channel, name)
         acknowledged = acknowledgement or Listener.Acknowledgement.SENT.value
-        options = {"owner": owner, "running": running, "acknowledgement": acknowledged}
+        options = {"running": running, "acknowledgement": acknowledged, **_owned_by(owner, key)}
         row = _begin(Listener(channel=channel, name=name, **options))
     _check_case(name, row)
-    if owner is not None and row.owner_id != owner.pk:
+    if key is not None and row.owner_id != key:
         raise InvalidIdentifier(name, "It is the id of a listener that this owner does not own.")
     if acknowledgement not in (None, row.acknowledgement):
         row.acknowledgement = str(acknowledgement)
@@ -156,6 +140,15 @@ def _begin(row: Listener) -> Listener:
             raise
         return found
     return row
+
+
+def _owned_by(owner: Any, key: Any) -> dict[str, Any]:
+    """Return the fields of the owner; a key alone must be a user's, which costs a query."""
+    if owner is None or hasattr(owner, "pk"):
+        return {"owner": owner}
+    if not get_user_model()._default_manager.filter(pk=key).exists():
+        raise ValueError(f"There is no user with the key {owner!r}.")
+    return {"owner_id": key}
 
 
 def _check_acknowledgement(value: Any) -> None:

@@ -5,6 +5,7 @@ from eric_sse_django.hub.feed import Batch, Feed
 from eric_sse_django.hub.hub import Hub, channels_of
 from eric_sse_django.hub.hubs import abandon_all, all_hubs, running_hubs
 from eric_sse_django.hub.read_limit import ReadLimit
+from eric_sse_django.hub.subjects import keys_of
 
 __all__ = [
     "Batch",
@@ -15,6 +16,7 @@ __all__ = [
     "abandon_all",
     "all_hubs",
     "channels_of",
+    "keys_of",
     "running_hubs",
     "totals",
 ]

@@ -8,7 +8,7 @@ import contextvars
 import logging
 import random
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any, Protocol
 
 from eric_sse_django import notifier, wakes
@@ -19,6 +19,7 @@ from eric_sse_django.hub.feed import Subscriber
 from eric_sse_django.hub.feeds import LINGER_S
 from eric_sse_django.hub.hooks import Hooks
 from eric_sse_django.hub.records import Records
+from eric_sse_django.hub.subjects import Endable, Subjects
 from eric_sse_django.hub.tail import Tail
 from eric_sse_django.hub.timetable import Timed, Timetable
 from eric_sse_django.hub.unsendable import Unsendable
@@ -42,12 +43,8 @@ AWAY_S = 30.0
 MAX_AWAY_REST_S = 60.0
 
 
-class Served(Subscriber, Timed, Protocol):
+class Served(Subscriber, Timed, Endable, Protocol):
     """What a hub serves: a stream."""
-
-    def is_subject_to(self, subjects: frozenset[str]) -> bool: ...
-
-    def end(self, reason: str) -> None: ...
 
 
 def channels_of(stream: Subscriber) -> Iterable[int]:
@@ -78,8 +75,8 @@ class Hub:
         self.hooks = Hooks(replaced)
         self.run = self._thread.run
         self.tail = Tail(self._reader.run, self.records.counters)
-        self.tail.revoked.tell = self._on_revoked
-        self.revocation_watchers: set[Callable[[], None]] = set()
+        self.tail.revoked.notify = self._on_revoked
+        self.subjects = Subjects()
         self._used_at = time.monotonic()
         self._unsubscribe: Callable[[], None] | None = None
         self._closed = False
@@ -111,6 +108,7 @@ class Hub:
         """Serve a stream from here on; a hub that stops ends it at once."""
         self.streams.add(stream)
         self.timetable.add(stream)
+        self.subjects.add(stream)
         self.records.opened(stream)
         self.tail.feed_of(*channels_of(stream)).add(stream)
         if self._closed or self.draining:
@@ -139,6 +137,7 @@ class Hub:
         self._used_at = time.monotonic()
         self.streams.discard(stream)
         self.timetable.discard(stream)
+        self.subjects.discard(stream)
         self.records.ended(stream)
         feed = self.tail.feeds.found(channels_of(stream))
         if feed is not None:
@@ -172,12 +171,19 @@ class Hub:
         self.draining = True
         self._soon(self._end_streams, "draining")
 
+    @contextlib.contextmanager
+    def revocable(self, one: Endable, as_of: int) -> Iterator[None]:
+        """Have it end once one of its subjects is revoked; or was, since the position `as_of`."""
+        self.subjects.add(one)
+        self.tail.revoked.catch_up(one, as_of)
+        try:
+            yield
+        finally:
+            self.subjects.discard(one)
+
     def _on_revoked(self, subjects: frozenset[str]) -> None:
-        for stream in tuple(self.streams):
-            if stream.is_subject_to(subjects):
-                stream.end("revoked")
-        for look_again in tuple(self.revocation_watchers):
-            look_again()
+        for each in self.subjects.of(subjects):
+            each.end("revoked")
 
     def _soon(self, function: Callable[..., None], *args: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has closed

@@ -1,4 +1,4 @@
-"""Whose leave was taken back lately."""
+"""What was revoked lately."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-# Seconds for which it is remembered: longer than a stream takes from the look at who may
-# open it to its place among the hub's, where it is told.
+from eric_sse_django.hub.subjects import Endable, keys_of
+
+# Seconds for which it is remembered: longer than a stream takes from the look at its access to
+# its place among the hub's, where it is found by its subjects.
 REMEMBERED_S = 60.0
 
 
@@ -15,22 +17,26 @@ class Revoked:
     """
     Subjects, and the positions at which the log says that they are revoked.
 
-    `tell` is called with each notice's subjects. Only for the hub's loop.
+    `notify` is called with each notice's subjects. Only for the hub's loop.
     """
 
     def __init__(self) -> None:
-        self.tell: Callable[[frozenset[str]], None] = lambda subjects: None
+        self.notify: Callable[[frozenset[str]], None] = lambda subjects: None
         self._lately: deque[tuple[float, int, frozenset[str]]] = deque()
 
     def note(self, position: int, subjects: frozenset[str]) -> None:
-        """Tell it to who is there, and remember it for who is on the way."""
+        """Notify what is open, and remember it for what is about to be."""
         now = time.monotonic()
         while self._lately and now - self._lately[0][0] > REMEMBERED_S:
             self._lately.popleft()
         self._lately.append((now, position, subjects))
-        self.tell(subjects)
+        self.notify(subjects)
 
-    def since(self, position: int) -> frozenset[str]:
-        """Return who was revoked after a position at which the hub was lately."""
-        found = (subjects for _, at, subjects in self._lately if at > position)
-        return frozenset().union(*found)
+    def catch_up(self, one: Endable, position: int) -> None:
+        """End what a notice since a position would have ended, had it been open."""
+        for _, at, subjects in reversed(self._lately):
+            if at <= position:
+                return
+            if not set(keys_of(subjects)).isdisjoint(one.subjects):
+                one.end("revoked")
+                return

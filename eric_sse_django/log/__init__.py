@@ -7,7 +7,7 @@ order of commit, and a row that commits late can not be skipped.
 """
 
 from eric_sse_django.log.alias import database
-from eric_sse_django.log.append import append, control, notice, row
+from eric_sse_django.log.append import append, append_to, control, notice, row
 from eric_sse_django.log.backlog import Place, backlog
 from eric_sse_django.log.bound import forget_counts, too_old
 from eric_sse_django.log.counts import count_listeners, count_messages
@@ -39,6 +39,7 @@ __all__ = [
     "Place",
     "Traffic",
     "append",
+    "append_to",
     "backlog",
     "control",
     "count_listeners",

@@ -10,14 +10,16 @@ from eric_sse_django.encoding import payload_text
 from eric_sse_django.entry import NO_CHANNEL, RESERVED_PREFIX
 from eric_sse_django.exception import InvalidMessageFormat
 from eric_sse_django.log.alias import database
-from eric_sse_django.log.insert import Draft, insert
+from eric_sse_django.log.insert import Draft, insert, insert_if_unchanged
 from eric_sse_django.message import MessageContract, SignedMessage, UniqueMessage
-from eric_sse_django.models import TYPE_MAX_LENGTH, Channel, Listener
+from eric_sse_django.models import TYPE_MAX_LENGTH, Channel, Listener, could_be_id
 
 # Characters of a sender's id or a message's own: as the columns have.
 ID_MAX_LENGTH = 255
 # Seconds for which a notice is kept: for the hub of a process that stood still for long.
 NOTICE_KEPT_S = 86_400
+# Bytes that a notice may take, whatever the project allows its messages.
+NOTICE_BYTES = 262_144
 
 
 def row(
@@ -72,7 +74,8 @@ def control(listener: Listener, type: str, payload: str = "null") -> Draft:
 
 def notice(type: str, payload: Any) -> Draft:
     """Return the unsaved row of a message of the app's own to all hubs."""
-    return _row(NO_CHANNEL, NOTICE_KEPT_S, False, type, payload_text(payload))
+    text = wire.json_text(payload, NOTICE_BYTES)
+    return _row(NO_CHANNEL, NOTICE_KEPT_S, False, type, text)
 
 
 def _row(
@@ -96,3 +99,15 @@ def append(rows: Sequence[Draft]) -> None:
     One INSERT for one row; several go in one transaction: all of them or none.
     """
     insert(database(), rows)
+
+
+def append_to(channel: Channel, draft: Draft, listener: str | None = None) -> bool:
+    """
+    Insert a row, to the listener with that id if one is given, in the caller's transaction.
+
+    One statement, which takes no lock. Inserts nothing and returns False when there is no such
+    listener, or when the channel is no longer as `channel` was read.
+    """
+    if listener is not None and not could_be_id(listener):  # a NUL would be a database's error
+        return False
+    return insert_if_unchanged(database(), draft, channel, listener)

@@ -15,7 +15,7 @@ from typing import Any
 from django.db import connections, transaction
 from django.utils import timezone
 
-from eric_sse_django.models import QueuedMessage
+from eric_sse_django.models import Channel, Listener, QueuedMessage
 
 # Rows of one statement on PostgreSQL: it reads the values as a few arrays.
 INSERT_BATCH = 5_000
@@ -59,6 +59,29 @@ def insert(using: str, drafts: Sequence[Draft]) -> None:
                 cursor.execute(_from_arrays(using), [list(column) for column in columns])
 
 
+def insert_if_unchanged(
+    using: str, draft: Draft, channel: Channel, listener: str | None = None
+) -> bool:
+    """
+    Insert a row if its channel is still as `channel` was read; return whether it was.
+
+    One statement, which looks the channel up by its key: nothing is published into a channel
+    that was removed, renamed or given another retention since. With the id of a `listener`
+    the message is that listener's, and False also means that there is none. Takes no lock
+    (MariaDB: at READ COMMITTED, Django's default).
+    """
+    connection = connections[using]
+    [row] = _rows(connection, [draft])
+    lives = channel.retention_s, channel.expires_in_s
+    text = _while(using, listener is not None, *(value is not None for value in lives))
+    named = () if listener is None else (listener,)
+    values = row[:1] + row[2:] if named else row
+    known: list[Any] = [channel.pk, channel.name, *(value for value in lives if value is not None)]
+    with transaction.mark_for_rollback_on_error(using), connection.cursor() as cursor:
+        cursor.execute(text, [*values, *named, *known])
+        return bool(cursor.rowcount)
+
+
 def _rows(connection: Any, drafts: Sequence[Draft]) -> list[tuple[Any, ...]]:
     """Return the values in the order of the columns, as the database takes them."""
     now = timezone.now()
@@ -94,6 +117,27 @@ def _owner_of(owner: Any, connection: Any) -> Any:
 def _single(using: str) -> str:
     places = ", ".join(["%s"] * len(_COLUMNS))
     return f"{_into(using)} VALUES ({places})"
+
+
+@lru_cache
+def _while(using: str, to_listener: bool, retention: bool, lifetime: bool) -> str:
+    connection = connections[using]
+    quote = connection.ops.quote_name
+    # MariaDB's usual collations find "orders" by "ORDERS".
+    exact = "BINARY " if connection.vendor == "mysql" else ""
+    channels, listeners = (quote(model._meta.db_table) for model in (Channel, Listener))
+    places = ["%s"] * len(_COLUMNS)
+    tables = f"{channels} c"
+    if to_listener:
+        places[1] = "l.id"
+        tables += f" JOIN {listeners} l ON l.channel_id = c.id AND {exact}l.name = %s"
+    known = [
+        "c.id = %s",
+        f"{exact}c.name = %s",
+        f"c.retention_s {'= %s' if retention else 'IS NULL'}",
+        f"c.expires_in_s {'= %s' if lifetime else 'IS NULL'}",
+    ]
+    return f"{_into(using)} SELECT {', '.join(places)} FROM {tables} WHERE {' AND '.join(known)}"
 
 
 @lru_cache

@@ -6,6 +6,7 @@ from eric_sse_django.models.identifier import (
     IDENTIFIER,
     IDENTIFIER_MAX_LENGTH,
     IDENTIFIER_WORDS,
+    could_be_id,
     is_identifier,
 )
 from eric_sse_django.models.listener import Listener
@@ -16,11 +17,16 @@ from eric_sse_django.models.presence import OpenStream, ServerProcess
 from eric_sse_django.models.publish_receipt import PublishReceipt
 from eric_sse_django.models.revocation import (
     Revocation,
+    subject_of_auth,
+    subject_of_channel,
     subject_of_listener,
+    subject_of_login,
     subject_of_session,
     subject_of_user,
+    subject_of_watchers,
     subjects_of,
 )
+from eric_sse_django.models.together import deleted_with, note_deletion
 
 __all__ = [
     "IDENTIFIER",
@@ -37,9 +43,16 @@ __all__ = [
     "QueuedMessage",
     "Revocation",
     "ServerProcess",
+    "could_be_id",
+    "deleted_with",
     "is_identifier",
+    "note_deletion",
+    "subject_of_auth",
+    "subject_of_channel",
     "subject_of_listener",
+    "subject_of_login",
     "subject_of_session",
     "subject_of_user",
+    "subject_of_watchers",
     "subjects_of",
 ]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.utils.translation import gettext_lazy as _
 
@@ -14,3 +17,12 @@ IDENTIFIER_WORDS = _(
 IDENTIFIER_MAX_LENGTH = 128
 
 is_identifier = RegexValidator(IDENTIFIER, IDENTIFIER_WORDS)
+
+
+def could_be_id(identifier: Any) -> bool:
+    """Whether a channel or listener could have that id. PostgreSQL takes no query with a NUL."""
+    try:
+        is_identifier(identifier)
+    except ValidationError:
+        return False
+    return isinstance(identifier, str)

@@ -1,7 +1,8 @@
-"""Leave that was taken back."""
+"""Access that was revoked, and the subjects that access hangs on."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from typing import Any
 
@@ -11,9 +12,11 @@ from django.utils.translation import gettext_lazy as _
 
 class Revocation(models.Model):
     """
-    Tickets for a subject (a user, a session, a listener) that were made before count no more.
+    What was given to a subject before is no longer valid.
 
-    Kept until `expires_at`, when the last of them has ended by itself.
+    A user, a listener and a channel get access anew: tickets made before count by their time.
+    A session, a login and a password do not come again: nothing of theirs is valid. Kept until
+    `expires_at`, when the last ticket of the subject has expired by itself.
     """
 
     subject = models.CharField(_("subject"), max_length=255, unique=True)
@@ -34,8 +37,19 @@ def subject_of_user(user: Any) -> str:
 
 
 def subject_of_session(session_key: str) -> str:
-    """Return the subject that is a session; its key cannot be told from it."""
+    """Return the subject that is a session by its key, which cannot be told from it."""
     return f"session:{hashlib.sha256(session_key.encode(errors='replace')).hexdigest()}"
+
+
+def subject_of_login(login: str) -> str:
+    """Return the subject that is one login, whatever keys its session gets."""
+    return f"login:{login}"
+
+
+def subject_of_auth(auth_hash: str) -> str:
+    """Return the subject that is a password, by a session's hash of it."""
+    digest = hashlib.sha256(auth_hash.encode(errors="replace")).digest()
+    return f"auth:{base64.urlsafe_b64encode(digest[:18]).decode()}"
 
 
 def subject_of_listener(listener: Any) -> str:
@@ -43,10 +57,26 @@ def subject_of_listener(listener: Any) -> str:
     return f"listener:{getattr(listener, 'pk', listener)}"
 
 
-def subjects_of(listener: Any, owner: Any) -> frozenset[str]:
-    """Return the subjects whose revocation ends the stream of a listener (by keys, or None)."""
-    subjects = set()
-    if listener is not None:
+def subject_of_channel(channel: Any) -> str:
+    """Return the subject that is all streams of a channel (a row, or its key)."""
+    return f"channel:{getattr(channel, 'pk', channel)}"
+
+
+def subject_of_watchers(channel: Any) -> str:
+    """Return the subject that is all who watch a channel (a row, or its key)."""
+    return f"watchers:{getattr(channel, 'pk', channel)}"
+
+
+def subjects_of(channel: Any, listener: Any, owner: Any) -> frozenset[str]:
+    """
+    Return the subjects whose revocation ends the stream of a listener; None: of a watcher.
+
+    All by their keys; `owner` may be None.
+    """
+    subjects = {subject_of_channel(channel)}
+    if listener is None:
+        subjects.add(subject_of_watchers(channel))
+    else:
         subjects.add(subject_of_listener(listener))
     if owner is not None:
         subjects.add(subject_of_user(owner))

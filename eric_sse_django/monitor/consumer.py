@@ -9,8 +9,9 @@ from functools import partial
 from typing import Any
 
 from eric_sse_django import authorization
+from eric_sse_django.authorization import Visitor
 from eric_sse_django.consumers import EventConsumer, Refused
-from eric_sse_django.hub import Hub
+from eric_sse_django.hub import Hub, keys_of
 from eric_sse_django.monitor.sampler import Sampler
 from eric_sse_django.monitor.viewer import Viewer
 from eric_sse_django.streaming import Response
@@ -24,26 +25,31 @@ class MonitorConsumer(EventConsumer):
     """
     Serves one monitor page.
 
-    Who may watch is told by Django's session, and asked again every few seconds.
+    Access goes by Django's session. It ends with that, and is checked every few seconds too.
     """
 
     # It is wanted most when the process is full.
     is_limited = False
 
-    async def admit(self, hub: Hub) -> None:
-        if not await self._may(hub):
-            raise Refused(403, FORBIDDEN)
+    async def admit(self, hub: Hub) -> tuple[int, Visitor]:
+        as_of, visitor = hub.tail.position, await self._visitor(hub)
+        if visitor is None:
+            raise Refused(403, FORBIDDEN, reason="no member of the staff with view_monitor asks")
+        return as_of, visitor
+
+    async def _visitor(self, hub: Hub) -> Visitor | None:
+        return await hub.hooks.call(authorization.monitor_visitor, self.request.cookies)
 
     async def _may(self, hub: Hub) -> bool:
-        return await hub.hooks.call(authorization.may_monitor, self.request.cookies)
+        return await self._visitor(hub) is not None
 
     async def open(self, hub: Hub, admitted: Any) -> Viewer:
-        viewer = Viewer()
+        as_of, visitor = admitted
+        viewer = Viewer(keys_of(visitor.subjects))
         self._may_watch = partial(self._may, hub)
         self._opened = ExitStack()
         self._opened.enter_context(Sampler.of(hub).watched_by(viewer, hub))
-        hub.revocation_watchers.add(viewer.ask_again)
-        self._opened.callback(hub.revocation_watchers.discard, viewer.ask_again)
+        self._opened.enter_context(hub.revocable(viewer, as_of))
         return viewer
 
     def write(self, served: Viewer, response: Response) -> Awaitable[None]:

@@ -15,7 +15,7 @@ from eric_sse_django.streaming.clock import LAST_WRITE_S, Clock
 
 # Snapshots kept for a client that is slow to read; the oldest is dropped for the next.
 MOST_KEPT = 5
-# Seconds for which leave to watch counts without being checked again.
+# Seconds for which the permission to watch is taken for granted before it is checked again.
 CHECK_S = 20.0
 # Milliseconds after which the page comes back.
 RETRY_MS = 1_000
@@ -29,9 +29,11 @@ class Viewer:
     Holds a few snapshots at most. Made when its reader was let in, on the running loop.
 
     `reason` tells why it ended, None before; `was_cut`, that its last write was not done.
+    `subjects` are hub.keys_of() those whose revocation ends it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, subjects: tuple[int, ...] = ()) -> None:
+        self.subjects = subjects
         self.reason: str | None = None
         self.was_cut = False
         self._ended = asyncio.get_running_loop().create_future()
@@ -43,11 +45,6 @@ class Viewer:
     def offer(self, chunk: bytes) -> None:
         """Have it written next. Never waits."""
         self._chunks.append(chunk)
-        self._offered.set()
-
-    def ask_again(self) -> None:
-        """Have leave to watch checked now: somebody's was taken back."""
-        self._checked_at = -CHECK_S
         self._offered.set()
 
     def end(self, reason: str) -> None:
@@ -81,7 +78,7 @@ class Viewer:
             await self._take_leave(write)
 
     async def _may(self, check: Check) -> bool:
-        """Whether leave was found to hold; ends it where it was found not to."""
+        """Whether the permission was found to hold; ends it where it was found not to."""
         try:
             allowed = await self._unless_ended(check())
         except (DatabaseError, RuntimeError):  # the second: the hub closed meanwhile

@@ -44,4 +44,4 @@ class Part:
 
     def subjects(self) -> frozenset[str]:
         """Return those whose revocation ends it."""
-        return subjects_of(self.listener, self.owner)
+        return subjects_of(self.channel, self.listener, self.owner)

@@ -8,7 +8,7 @@ from django.db import Error as DatabaseError
 
 from eric_sse_django import log
 from eric_sse_django.entry import Entry
-from eric_sse_django.hub import Hub
+from eric_sse_django.hub import Hub, keys_of
 from eric_sse_django.models import Listener
 from eric_sse_django.streaming.part import Part
 from eric_sse_django.streaming.writer import Writer
@@ -42,7 +42,7 @@ class Stream(Writer):
         super().__init__(hub, parts, last_event_id, ends_at)
         self.due_at = 0.0
         self._as_of = as_of
-        self._subjects = subjects
+        self.subjects = keys_of(subjects.union(*(part.subjects() for part in parts)))
 
     # Its beginning and its end ----------------------------------------------------
 
@@ -66,20 +66,11 @@ class Stream(Writer):
 
     async def _check_since(self) -> None:
         """End it for what was told after it was let in, and before it was attached."""
-        if self._as_of is not None and self.is_subject_to(
-            self._hub.tail.revoked.since(self._as_of)
-        ):
-            self.end("revoked")
+        if self._as_of is not None:
+            self._hub.tail.revoked.catch_up(self, self._as_of)
         running = [part.listener for part in self.parts if part.listener and part.runs]
         if running:
             await self._check_running(running)
-
-    def is_subject_to(self, subjects: frozenset[str]) -> bool:
-        """Whether the revocation of some subjects ends it."""
-        if not subjects:
-            return False
-        mine = self._subjects.union(*(part.subjects() for part in self.parts))
-        return not subjects.isdisjoint(mine)
 
     async def _check_running(self, listeners: Sequence[int]) -> None:
         try:

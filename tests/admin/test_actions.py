@@ -8,13 +8,14 @@ import pytest
 from eric_sse_django import log
 from eric_sse_django.admin.operations import BY_NAME, OPERATIONS
 from eric_sse_django.admin.words import MOST
-from eric_sse_django.authorization import any_revoked, make_ticket, read_ticket
+from eric_sse_django.authorization import make_ticket, read_ticket
 from eric_sse_django.entry import CLOSE, REPLAY, REVOKE, STOP
 from eric_sse_django.exception import NoMessagesException
 from eric_sse_django.message import Message
 from eric_sse_django.models import Listener, QueuedMessage
 from tests.admin.conftest import settle
 from tests.admin.pages import act, history, text, told, url
+from tests.tickets import is_void
 
 NAMES = [operation.name for operation in OPERATIONS]
 TOLD = {
@@ -100,9 +101,9 @@ def test_revoking_voids_the_tickets_of_these_listeners_alone(staff, rows, channe
     other = channel.add_listener(listener_id="till-9").row
     tickets = {row.pk: read_ticket(make_ticket("orders", row.name)) for row in [*rows, other]}
     act(staff("operate_listener"), "revoke", rows)
-    voided = [any_revoked([(tickets[row.pk], row)]) for row in [*rows, other]]
+    voided = [is_void(tickets[row.pk], row) for row in [*rows, other]]
     assert voided == [True, True, False]
-    assert not any_revoked([(read_ticket(make_ticket("orders", "till-7")), rows[0])])
+    assert not is_void(read_ticket(make_ticket("orders", "till-7")), rows[0])
 
 
 def test_discarded_messages_are_not_delivered(staff, rows, channel):

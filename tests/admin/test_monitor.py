@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from eric_sse_django import conf, log, notifier
-from eric_sse_django.authorization import may_monitor
+from eric_sse_django.authorization import monitor_visitor
 from eric_sse_django.database import operations
 from eric_sse_django.message import Message
 from eric_sse_django.models import ServerProcess
@@ -75,15 +75,15 @@ def cookies(client):
 
 
 def test_the_stream_is_for_staff_with_the_permission(database, staff, superuser):
-    assert not may_monitor({})
-    assert not may_monitor({"sessionid": "forged"})
-    assert not may_monitor(cookies(staff()))
+    assert not monitor_visitor({})
+    assert not monitor_visitor({"sessionid": "forged"})
+    assert not monitor_visitor(cookies(staff()))
     allowed = staff("view_monitor", views=())
-    assert may_monitor(cookies(allowed))
-    assert may_monitor(cookies(superuser))
+    assert monitor_visitor(cookies(allowed))
+    assert monitor_visitor(cookies(superuser))
     for lost in ({"is_staff": False}, {"is_staff": True, "is_active": False}):
         get_user_model().objects.filter(pk=allowed.user.pk).update(**lost)
-        assert not may_monitor(cookies(allowed))
+        assert not monitor_visitor(cookies(allowed))
 
 
 @pytest.fixture

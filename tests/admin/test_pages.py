@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 from eric_sse_django import log
 from eric_sse_django.authorization import revoke
 from eric_sse_django.database import DatabaseChannel, removal
-from eric_sse_django.entry import STOP
+from eric_sse_django.entry import REVOKE, STOP
 from eric_sse_django.message import Message, UniqueMessage
 from eric_sse_django.models import Channel, Listener, QueuedMessage
 from tests.admin.conftest import settle
@@ -219,7 +219,7 @@ def test_deleting_a_channel_says_what_goes_and_takes_it(staff, channel, listener
     assert list(Channel.objects.all()) == [other.row]
     assert not Listener.objects.exists()
     kept = [row.type for row in QueuedMessage.objects.order_by("pk")]
-    assert kept == ["paid", STOP]
+    assert kept == ["paid", STOP, REVOKE]
 
 
 def test_deleting_a_channel_loads_listeners_in_batches(channel, monkeypatch):
@@ -230,7 +230,7 @@ def test_deleting_a_channel_loads_listeners_in_batches(channel, monkeypatch):
     with CaptureQueriesContext(connections[log.database()]) as queries:
         removal.remove_channel(channel.row)
     inserts = [query for query in queries if "INSERT" in query["sql"]]
-    assert len(inserts) == 3
+    assert len(inserts) == 3 + 1  # and the notice for those who watch
     assert QueuedMessage.objects.filter(type=STOP).count() == 25
     assert not Listener.objects.exists()
 

@@ -392,7 +392,7 @@ async def test_a_database_that_hangs_is_waited_for_only_so_long(
 async def test_a_bug_in_the_project_is_logged_and_ends_no_client_for_good(
     application, site, listener, monkeypatch, caplog
 ):
-    monkeypatch.setattr(admission, "places", lambda name: 1 / 0)
+    monkeypatch.setattr(admission, "places", lambda *_: 1 / 0)
     assert (await answer(application, path())).status == 200
     assert "ZeroDivisionError" in caplog.text
 

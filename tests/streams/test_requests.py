@@ -186,7 +186,7 @@ async def test_a_session_store_that_is_down_is_logged_once(
     def down(cookies):
         raise ConnectionError("the cache is away")
 
-    monkeypatch.setattr(admission.authorization, "session_user", down)
+    monkeypatch.setattr(admission.authorization, "visitor_of", down)
     with caplog.at_level(logging.WARNING):
         for _ in range(5):
             response = await answer(

@@ -10,12 +10,10 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.core import signing
 from django.test import RequestFactory
 
-from eric_sse_django.authorization import make_ticket, revoke
+from eric_sse_django.authorization import arevoke, make_ticket, revoke
 from eric_sse_django.authorization.tickets import SALT
 from eric_sse_django.models import Listener
 from tests.streams.asgi import Response, answer, session_of
-
-arevoke = sync_to_async(revoke)
 
 
 @pytest.fixture
@@ -188,10 +186,11 @@ async def test_nothing_is_revoked_when_the_transaction_rolls_back(application, s
 
 
 def test_somebody_is_to_be_named():
-    with pytest.raises(ValueError, match="user, listener or session"):
+    with pytest.raises(ValueError, match="user, listener, session or channel"):
         revoke()
 
 
+@pytest.mark.django_db
 def test_a_sessions_ticket_lives_no_longer_than_its_revocation_is_kept(settings):
     from eric_sse_django.authorization import read_ticket
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from types import SimpleNamespace
 
 import pytest
 from django.db import OperationalError
@@ -11,6 +12,7 @@ from eric_sse_django.entry import NO_CHANNEL, REVOKE, Entry
 from eric_sse_django.hub import tail as tail_module
 from eric_sse_django.hub.counters import Counters
 from eric_sse_django.hub.feeds import LINGER_S
+from eric_sse_django.hub.subjects import keys_of
 from eric_sse_django.hub.tail import Tail
 from tests.streams.test_feed import Listening
 
@@ -226,22 +228,26 @@ async def test_a_feed_of_several_channels_gets_them_in_the_logs_order(rows, tail
 async def test_a_revocation_is_told_before_what_is_handed_out_with_it(rows, tail):
     told = []
     stream = Listening(tail.feed_of(1))
-    tail.revoked.tell = lambda subjects: told.append((subjects, list(stream.positions)))
+    tail.revoked.notify = lambda subjects: told.append((subjects, list(stream.positions)))
     rows.publish(1)
     rows.publish(2, NO_CHANNEL, REVOKE, '["user:7"]')
     rows.publish(3)
     await tail._look()
     assert told == [(frozenset({"user:7"}), [])]
     assert stream.positions == [1, 3]
-    assert tail.revoked.since(1) == {"user:7"}
-    assert tail.revoked.since(2) == frozenset()
+    ends = []
+    late = SimpleNamespace(subjects=keys_of(["user:7"]), end=ends.append)
+    tail.revoked.catch_up(late, 2)
+    assert ends == []
+    tail.revoked.catch_up(late, 1)
+    assert ends == ["revoked"]
 
 
 async def test_who_stood_still_for_long_is_told_of_revocations_all_the_same(
     rows, tail, monkeypatch
 ):
     told = []
-    tail.revoked.tell = told.append
+    tail.revoked.notify = told.append
     monkeypatch.setattr(tail_module, "BLIND_S", -1)
     monkeypatch.setattr(tail_module, "READ_ROWS", 1)
     for position in (1, 2, 3):

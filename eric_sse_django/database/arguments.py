@@ -1,0 +1,143 @@
+"""What callers may give for a channel, a listener, an owner or a device, and what it means."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from enum import Enum
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+from django.db.models import Model
+
+from eric_sse_django.entities import AbstractChannel
+from eric_sse_django.listener import MessageQueueListener
+from eric_sse_django.models import IDENTIFIER_MAX_LENGTH, Channel, Listener, is_identifier
+
+# Where a session keeps the id of its device: it goes on when its key is changed.
+SESSION_DEVICE = "eric_sse_device"
+_PLAIN = re.compile("[^A-Za-z0-9_.:@+-]")
+
+
+class ToAll(Enum):
+    """The default of an address that narrows: not None, which may be a customer's missing user."""
+
+    TO_ALL = "all"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+TO_ALL: Final = ToAll.TO_ALL
+
+
+def channel_id_of(channel: Any) -> str:
+    """Return the id of a channel: an object of ours, or the id. Raises TypeError for another."""
+    if isinstance(channel, str):
+        return channel
+    if isinstance(channel, AbstractChannel):
+        return channel.id
+    if isinstance(channel, Channel):
+        return channel.name
+    raise TypeError(f"{channel!r} is not a channel: give its id, or what channel() returned.")
+
+
+def listener_id_of(listener: Any) -> str:
+    """Return the id of a listener: an object of ours, or the id. Raises TypeError for another."""
+    if isinstance(listener, str):
+        return listener
+    if isinstance(listener, MessageQueueListener):
+        return listener.id
+    if isinstance(listener, Listener):
+        return listener.name
+    raise TypeError(f"{listener!r} is not a listener: give its id, or what listen() returned.")
+
+
+def ids_of_listener(listener: Any) -> tuple[str, str]:
+    """Return the ids of a listener's channel and its own. Raises TypeError for an id alone."""
+    row = getattr(listener, "row", listener)
+    if not isinstance(row, Listener):
+        raise TypeError(
+            f"{listener!r} is not a listener with a channel: give what listen() or "
+            "add_listener() returned."
+        )
+    return row.channel.name, row.name
+
+
+def owner_key(owner: Any) -> Any:
+    """
+    Return the key of a user: an object, or the key itself. No query.
+
+    Raises ValueError for a user who is not saved, and TypeError for what is not a user.
+    """
+    users = get_user_model()
+    if isinstance(owner, Model) and not isinstance(owner, users):
+        raise TypeError(f"{owner!r} is not a user ({users._meta.label}): give one, or a key.")
+    if hasattr(owner, "pk"):
+        if owner.pk is None:
+            raise ValueError(
+                f"{owner!r} is no saved user and can own nothing: let the visitor log in, or make "
+                "a listener without an owner and give out a ticket for it."
+            )
+        return owner.pk
+    if isinstance(owner, (str, int, UUID)) and not isinstance(owner, bool):
+        try:
+            return users._meta.pk.to_python(owner)
+        except ValidationError:
+            pass
+    raise TypeError(f"{owner!r} is not a user, nor the key of a {users._meta.label}.")
+
+
+def narrowed(name: str, value: Any) -> Any:
+    """Return an address that was given. Raises ValueError for None, which would be to all."""
+    if value is None:
+        raise ValueError(f"{name} is None: leave it out to publish to all.")
+    return value
+
+
+def id_of_user(key: Any) -> str:
+    """Return the id of the listener that all devices of a user share: another for each key."""
+    plain = f"user-{key}"
+    try:
+        is_identifier(plain)
+    except ValidationError:
+        return _short(f"user~{_safe(key)}", "user~~")
+    return plain
+
+
+def id_of_device(key: Any, device: Any) -> str:
+    """
+    Return the id of a device's listener: of a user's with that key, or (None) of nobody's.
+
+    `device` is a request, whose session then remembers its device, or a name of the caller's.
+    """
+    name = device if isinstance(device, str) else _device_of(device)
+    if not name:
+        raise ValueError("device is empty: give the request, or a name for the device.")
+    user = "" if key is None else _safe(key)
+    return _short(f"device-{user}~~{_safe(name)}", "device~~")
+
+
+def _device_of(request: Any) -> str:
+    session = getattr(request, "session", None)
+    if session is None:
+        raise TypeError(
+            f"{request!r} has no session: give a request that SessionMiddleware has seen, or a "
+            "name for the device."
+        )
+    if SESSION_DEVICE not in session:
+        session[SESSION_DEVICE] = uuid4().hex
+    return str(session[SESSION_DEVICE])
+
+
+def _safe(key: Any) -> str:
+    """Return text of an id's characters, another for each key; "~~" is not in it."""
+    return _PLAIN.sub(lambda found: "".join(f"~{b:02X}" for b in found[0].encode()), str(key))
+
+
+def _short(identifier: str, prefix: str) -> str:
+    if len(identifier) <= IDENTIFIER_MAX_LENGTH:
+        return identifier
+    return prefix + hashlib.sha256(identifier.encode()).hexdigest()

@@ -1,0 +1,403 @@
+"""Every event that narrows access ends the streams that it concerns, and no others."""
+
+import itertools
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth import get_user_model, login, logout, update_session_auth_hash
+from django.test import RequestFactory
+
+from eric_sse_django.authorization import arevoke, bound_to, make_ticket, revoke
+from eric_sse_django.database import DatabaseChannel
+from eric_sse_django.entry import REVOKE
+from eric_sse_django.hub import Hub, keys_of
+from eric_sse_django.hub.subjects import Subjects
+from eric_sse_django.message import Message
+from eric_sse_django.models import Channel, Listener, QueuedMessage, Revocation
+from tests.streams.asgi import Response, answer
+
+ENGINES = ["db", "cached_db", "cache", "file", "signed_cookies"]
+MINE, WATCH = "/events/orders/l/", "/events/orders/"
+BACKEND = "django.contrib.auth.backends.ModelBackend"
+
+
+@pytest.fixture
+async def ada(transactional_db):
+    return await get_user_model().objects.acreate_user("ada", password="old")
+
+
+@pytest.fixture
+async def mine(site, ada):
+    """Return ada's running listener "l" of the channel "orders"."""
+    listener = await site.channel.aadd_listener(owner=ada, listener_id="l")
+    await listener.astart()
+    return listener.row
+
+
+class Browser:
+    """A browser of a user's: what is done in a request is saved, and its cookie kept."""
+
+    def __init__(self, settings, engine="db"):
+        settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{engine}"
+        self.key = None
+
+    def request(self):
+        from importlib import import_module
+
+        from django.conf import settings
+        from django.contrib.auth.models import AnonymousUser
+
+        request = RequestFactory().get("/")
+        request.session = import_module(settings.SESSION_ENGINE).SessionStore(self.key)
+        request.user = AnonymousUser()
+        return request
+
+    def does(self, act, *args):
+        """Have act(request, *args) done in a request of a logged-in user's; return its result."""
+        from django.contrib.auth import get_user
+
+        request = self.request()
+        request.user = get_user(request)
+        done = act(request, *args)
+        if request.session.modified and not request.session.is_empty():
+            request.session.save()
+        self.key = request.session.session_key
+        return done
+
+    def log_in(self, user):
+        self.does(lambda request: login(request, user, BACKEND))
+        return self
+
+    @property
+    def cookie(self):
+        return [(b"cookie", f"sessionid={self.key}".encode())]
+
+    def open(self, application, path):
+        return Response(application, path, headers=self.cookie)
+
+    async def status(self, application, path):
+        async with self.open(application, path) as response:
+            return response.status
+
+
+@pytest.fixture
+def browser(settings):
+    return lambda engine="db": Browser(settings, engine)
+
+
+def ticket_url(request, listener=None):
+    ticket = make_ticket("orders", listener, **bound_to(request))
+    return f"{MINE if listener else WATCH}?ticket={ticket}"
+
+
+numbers = itertools.count()
+
+
+async def ends(site, *responses):
+    """Check that streams end without what is published from now on."""
+    later = f"later {next(numbers)}"
+    await site.publish(later)
+    for response in responses:
+        await response.end()
+        assert later.encode() not in response.body
+
+
+async def goes_on(site, response):
+    await site.publish("goes on")
+    while (await response.event()).data != '"goes on"':
+        pass
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+async def test_logging_out_ends_what_was_opened_before_the_sessions_key_was_cycled(
+    application, site, ada, mine, browser, engine, tmp_path, settings
+):
+    settings.SESSION_FILE_PATH = str(tmp_path)
+    here = await sync_to_async(browser(engine).log_in)(ada)
+    elsewhere = await sync_to_async(browser(engine).log_in)(ada)
+    bound = await sync_to_async(here.does)(ticket_url, "l")
+    async with (
+        here.open(application, MINE) as by_cookie,
+        Response(application, bound) as by_ticket,
+        elsewhere.open(application, MINE) as other,
+    ):
+        assert by_cookie.status == by_ticket.status == other.status == 200
+        await sync_to_async(here.does)(lambda request: request.session.cycle_key())
+        await sync_to_async(here.does)(logout)
+        await ends(site, by_cookie, by_ticket)
+        await goes_on(site, other)
+    assert (await answer(application, bound)).status == 403
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+async def test_a_client_that_reconnects_before_its_session_is_removed_is_refused(
+    application, site, ada, mine, browser, engine, tmp_path, settings
+):
+    settings.SESSION_FILE_PATH = str(tmp_path)
+    here = await sync_to_async(browser(engine).log_in)(ada)
+    cookie = here.cookie
+
+    def signal_alone(request):
+        from django.contrib.auth.signals import user_logged_out
+
+        user_logged_out.send(sender=type(ada), request=request, user=ada)
+
+    async with here.open(application, MINE) as response:
+        await sync_to_async(here.does)(signal_alone)
+        await ends(site, response)
+    assert (await answer(application, MINE, headers=cookie)).status == 403
+    # Also on a server that has not heard of it by the log.
+    await Hub.close_all()
+    assert (await answer(application, MINE, headers=cookie)).status == 403
+
+
+async def test_a_changed_password_ends_the_streams_of_all_sessions(
+    application, site, ada, mine, browser
+):
+    here = await sync_to_async(browser().log_in)(ada)
+    there = await sync_to_async(browser().log_in)(ada)
+    bound = await sync_to_async(there.does)(ticket_url, "l")
+    watching = await sync_to_async(here.does)(ticket_url)
+
+    def change(request):
+        request.user.set_password("new")
+        request.user.save()
+        update_session_auth_hash(request, request.user)
+
+    async with (
+        here.open(application, MINE) as one,
+        there.open(application, MINE) as other,
+        Response(application, bound) as third,
+    ):
+        await sync_to_async(here.does)(change)
+        await ends(site, one, other, third)
+    # The page that changed it goes on when its client reconnects, by cookie and by ticket.
+    assert await here.status(application, MINE) == 200
+    assert await here.status(application, watching) == 200
+    assert await there.status(application, MINE) == 403
+    assert await there.status(application, bound) == 403
+    assert (await answer(application, watching)).status == 403
+
+
+async def test_a_session_of_an_old_secret_key_is_left_as_it_is(
+    application, site, ada, mine, browser, settings
+):
+    here = await sync_to_async(browser().log_in)(ada)
+    old, settings.SECRET_KEY = settings.SECRET_KEY, "another"
+    settings.SECRET_KEY_FALLBACKS = [old]
+    assert await here.status(application, MINE) == 200
+    assert await here.status(application, MINE) == 200  # the session has the same key still
+    assert await sync_to_async(here.does)(lambda request: request.user) == ada
+
+
+async def test_a_user_who_stays_inactive_writes_nothing(site, ada):
+    ada.is_active = False
+    await ada.asave()
+    assert await Revocation.objects.acount() == 1
+    notices = QueuedMessage.objects.filter(type=REVOKE)
+    assert await notices.acount() == 1
+    await ada.asave()
+    ada.first_name = "Ada"
+    await ada.asave(update_fields=["first_name"])
+    assert await notices.acount() == 1
+
+
+def test_logging_in_asks_nothing_of_the_user_before(ada_, django_assert_num_queries):
+    with django_assert_num_queries(1):
+        ada_.save(update_fields=["last_login"])
+
+
+@pytest.fixture
+def ada_(db):
+    return get_user_model().objects.create_user("ada", password="old")
+
+
+def test_deleting_many_users_takes_a_handful_of_statements(db, django_assert_max_num_queries):
+    users = get_user_model().objects
+    users.bulk_create(get_user_model()(username=f"u{number}") for number in range(300))
+    channel = DatabaseChannel.create("orders")
+    Listener.objects.bulk_create(
+        Listener(channel=channel.row, name=f"l{user.pk}", owner=user) for user in users.all()
+    )
+    with django_assert_max_num_queries(40):
+        users.all().delete()
+    assert Revocation.objects.count() == 300
+    assert QueuedMessage.objects.filter(type=REVOKE).count() == 1
+
+
+async def test_fewer_may_watch(application, site, ada, browser):
+    await Channel.objects.aupdate(access=Channel.Access.EVERYONE)
+    row = await Channel.objects.aget()
+    here = await sync_to_async(browser().log_in)(ada)
+    async with (
+        Response(application, WATCH) as anybody,
+        here.open(application, WATCH) as logged_in,
+    ):
+        row.access = Channel.Access.USERS
+        await row.asave()
+        await ends(site, anybody, logged_in)
+        assert (await answer(application, WATCH)).status == 403
+        async with here.open(application, WATCH) as again:
+            row.access = Channel.Access.EVERYONE  # wider: nobody is asked anew
+            await row.asave()
+            await goes_on(site, again)
+            row.access = Channel.Access.TICKET
+            await row.asave()
+            await ends(site, again)
+    assert await here.status(application, WATCH) == 403
+
+
+async def test_a_ticket_to_watch_outlives_a_narrower_access(application, site):
+    ticket = await sync_to_async(make_ticket)("orders")
+    row = site.channel.row
+    await Channel.objects.aupdate(access=Channel.Access.EVERYONE)
+    row.access = Channel.Access.TICKET
+    await row.asave()
+    async with Response(application, f"{WATCH}?ticket={ticket}") as response:
+        assert response.status == 200
+
+
+async def test_revoking_a_channel_ends_all_its_streams_and_voids_its_tickets(
+    application, site, ada, mine
+):
+    other = await DatabaseChannel.acreate("other")
+    urls = [
+        f"{WATCH}?ticket={make_ticket('orders')}",
+        f"{MINE}?ticket={make_ticket('orders', 'l')}",
+    ]
+    async with (
+        Response(application, urls[0]) as watching,
+        Response(application, urls[1]) as listening,
+        Response(application, f"/events/other/?ticket={make_ticket('other')}") as stays,
+    ):
+        await arevoke(channel=site.channel)
+        await ends(site, watching, listening)
+        await other.abroadcast(Message("n", 1))
+        assert (await stays.event()).data == "1"
+    for url in urls:
+        assert (await answer(application, url)).status == 403
+
+
+async def test_a_removed_channel_ends_its_watchers_and_a_new_one_of_its_id_is_not_theirs(
+    application, site
+):
+    url = f"{WATCH}?ticket={await sync_to_async(make_ticket)('orders')}"
+    async with Response(application, url) as response:
+        await site.channel.row.adelete()
+        new = await DatabaseChannel.acreate("orders")
+        await new.abroadcast(Message("n", "secret"))
+        await response.end()
+        assert b"secret" not in response.body
+    # Not even within the seconds that clocks may differ by.
+    assert (await answer(application, url)).status == 403
+
+
+async def test_a_removed_listeners_ticket_opens_no_other_by_its_id_at_once(
+    application, site, mine
+):
+    url = f"{MINE}?ticket={await sync_to_async(make_ticket)('orders', 'l')}"
+    await mine.adelete()
+    again = await site.channel.aadd_listener(listener_id="l")
+    await again.astart()
+    assert (await answer(application, url)).status == 403
+
+
+async def test_a_listeners_new_owner_ends_the_streams_of_the_one_before(
+    application, site, ada, mine, browser
+):
+    eve = await get_user_model().objects.acreate(username="eve")
+    here = await sync_to_async(browser().log_in)(ada)
+    url = f"{MINE}?ticket={await sync_to_async(make_ticket)('orders', 'l')}"
+    async with here.open(application, MINE) as one, Response(application, url) as other:
+        row = await Listener.objects.aget()
+        row.owner = eve
+        await row.asave()
+        await ends(site, one, other)
+    assert await here.status(application, MINE) == 403
+    assert (await answer(application, url)).status == 403
+
+
+async def test_a_listener_that_gets_an_owner_gets_the_owners_messages(application, site, ada):
+    guest = await site.channel.aadd_listener(listener_id="l")
+    await guest.astart()
+    url = f"{MINE}?ticket={await sync_to_async(make_ticket)('orders', 'l')}"
+    async with Response(application, url) as response:
+        guest.row.owner = ada
+        await guest.row.asave()
+        await response.end()
+    async with Response(application, url) as response:
+        await site.channel.adispatch_to_owner(ada, Message("n", 1))
+        assert (await response.event()).data == "1"
+
+
+# What a notice costs ---------------------------------------------------------------------
+
+
+def test_a_notice_visits_what_it_concerns_alone():
+    visited, subjects = [], Subjects()
+
+    class Open:
+        def __init__(self, number):
+            names = [f"user:{number}", f"session:{number // 2}", "channel:1"]
+            self.subjects = keys_of(names)
+
+        def __hash__(self):
+            visited.append(self)
+            return id(self)
+
+    everything = [Open(number) for number in range(2_000)]
+    for each in everything:
+        subjects.add(each)
+    visited.clear()
+    assert subjects.of(["user:7"]) == {everything[7]}
+    assert subjects.of(["session:7", "user:9"]) == {everything[14], everything[15], everything[9]}
+    assert len(visited) < 30
+    assert len(subjects.of(["channel:1"])) == 2_000
+    for each in everything:
+        subjects.discard(each)
+        subjects.discard(each)
+    assert len(subjects) == 0
+
+
+async def test_a_logout_asks_no_other_stream_anything(application, site, ada, mine):
+    url = f"{MINE}?ticket={make_ticket('orders', 'l')}"
+    ended = []
+    async with Response(application, url), Response(application, url):
+        hub = Hub.for_running_loop()
+        for stream in hub.streams:
+            stream.end = lambda reason: ended.append(reason)
+        await arevoke(session="another", user=12_345)
+        await site.at_head()
+        assert ended == []
+        for stream in hub.streams:
+            del stream.end
+
+
+def test_many_subjects_go_in_few_notices(db, settings):
+    settings.ERIC_SSE = {"MAX_MESSAGE_BYTES": 10}  # that of the project's messages, not of ours
+    channel = DatabaseChannel.create("orders")
+    rows = Listener.objects.bulk_create(
+        Listener(channel=channel.row, name=str(number)) for number in range(1_200)
+    )
+    revoke(listener=rows)
+    assert Revocation.objects.count() == 1_200
+    assert QueuedMessage.objects.filter(type=REVOKE).count() == 3
+
+
+@pytest.mark.parametrize("wrong", ["till-7", 7, object()])
+def test_what_is_no_listener_or_channel_is_named(wrong):
+    with pytest.raises(TypeError, match="is no listener"):
+        revoke(listener=wrong)
+    with pytest.raises(TypeError, match="is no channel"):
+        revoke(channel=wrong)
+
+
+def test_what_the_shortcuts_return_is_taken(db):
+    channel = DatabaseChannel.create("orders")
+    listener = channel.add_listener(listener_id="l")
+    revoke(listener=listener)
+    revoke(listener=[listener, listener.row], channel=channel)
+    assert set(Revocation.objects.values_list("subject", flat=True)) == {
+        f"listener:{listener.row.pk}",
+        f"channel:{channel.row.pk}",
+    }
