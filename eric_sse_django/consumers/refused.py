@@ -42,8 +42,11 @@ class Refused(Exception):
         if self.reason is not None:
             level = logging.WARNING if settings.DEBUG else logging.INFO
             # %r: a path may have line breaks in it, and forge lines of the log.
-            words = "stream refused path=%r status=%d reason=%s"
-            logger.log(level, words, request.path, self.status, self.reason)
+            logger.log(
+                level,
+                "stream refused path=%r status=%d reason=%s",
+                *(request.path, self.status, self.reason),
+            )
 
 
 def check_size(request: StreamRequest) -> None:
