@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from django.db import connections
 
 from eric_sse_django.log.alias import database
-from eric_sse_django.log.locks import lock_free
+from eric_sse_django.log.locks import lock_free, lock_free_channels
 from eric_sse_django.models import Channel, Listener
 
 # Floors in one statement, which looks through all of them for each row it changes. With them
@@ -31,13 +31,16 @@ def raise_floors(lost: Iterable[Lost]) -> set[int]:
     """
     Raise the floors of all who might miss these messages; return the ids that must stay.
 
-    In the caller's transaction. Those stay that a listener should be told of who is locked by
-    others: until the next time. It makes no difference how far a listener was served, for a
-    client may come back with an older Last-Event-ID. A few queries, and one for each channel.
+    In the caller's transaction. Those stay, until the next time, whose channel or listener is
+    locked by others. It makes no difference how far a listener was served, for a client may
+    reconnect with an older Last-Event-ID. A few queries, and one for each channel.
     """
     lost = list(lost)
     broadcasts = [each for each in lost if each.listener is None and each.owner is None]
-    channels = _highest((each.channel, each.position) for each in broadcasts)
+    locked = lock_free_channels({each.channel for each in broadcasts})
+    channels = _highest(
+        (each.channel, each.position) for each in broadcasts if each.channel not in locked
+    )
     using = database()
     # By key, so that two trims at once take their locks in one order.
     for channel, floor in sorted(channels.items()):
@@ -45,6 +48,7 @@ def raise_floors(lost: Iterable[Lost]) -> set[int]:
     told = _told(lost)
     others = lock_free({listener for listeners in told.values() for listener in listeners})
     stay = {id for id, listeners in told.items() if not others.isdisjoint(listeners)}
+    stay |= {each.id for each in broadcasts if each.channel in locked}
     gone = [each for each in lost if each.id not in stay]
     _raise(_highest((to, each.position) for each in gone for to in told.get(each.id, ())))
     return stay

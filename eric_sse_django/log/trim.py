@@ -6,16 +6,18 @@ import time
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
 from django.utils import timezone
 
 from eric_sse_django.entry import RESERVED_PREFIX
 from eric_sse_django.log.alias import database
 from eric_sse_django.log.floors import Lost, raise_floors
+from eric_sse_django.log.locks import impatient_transaction
 from eric_sse_django.models import QueuedMessage
 
 # Rows removed in one transaction: a few milliseconds, so that no publisher waits.
 TRIM_BATCH = 1_000
+# Seconds that a statement waits for a lock of others.
+LOCK_TIMEOUT_S = 2
 # Seconds for which the next batch goes on where a full one ended. PostgreSQL's index keeps what
 # was removed until a vacuum: to find the oldest took 2 ms at first, 16 after 1,000,000 rows.
 GO_ON_S = 5.0
@@ -32,21 +34,29 @@ def trim() -> int:
     In the same transaction the floors rise of the channels and listeners that may
     have missed them, so that their streams can say so. Nobody misses a message whose own
     lifetime is over. A message stays, until the next time, while a transaction of others
-    has locked a listener that is to be told.
+    has locked its channel, or a listener that is to be told. It waits LOCK_TIMEOUT_S for
+    other locks, and raises OperationalError then (on SQLite as its settings say).
     """
     using = database()
-    rows = _oldest(using)
-    if not rows:
-        return 0
-    with transaction.atomic(using=using):
-        # The app's own messages to open streams are no loss to who was away.
-        stay = raise_floors(
-            Lost(*lost)
-            for *lost, type, perishable, _ in rows
-            if not (perishable or type.startswith(RESERVED_PREFIX))
-        )
-        ids = [row[0] for row in rows if row[0] not in stay]
-        removed, _ = QueuedMessage.objects.using(using).filter(id__in=ids).delete()
+    while rows := _oldest(using):
+        with impatient_transaction(using, LOCK_TIMEOUT_S):
+            removed = _remove(using, rows)
+        # A full batch of which all stays is no reason to leave what comes behind it.
+        is_behind = len(rows) == TRIM_BATCH and rows[0][-1] < rows[-1][-1]
+        if removed or not is_behind:
+            return removed
+    return 0
+
+
+def _remove(using: str, rows: list[Any]) -> int:
+    # The app's own messages to open streams are no loss to who was away.
+    stay = raise_floors(
+        Lost(*lost)
+        for *lost, type, perishable, _ in rows
+        if not (perishable or type.startswith(RESERVED_PREFIX))
+    )
+    ids = [row[0] for row in rows if row[0] not in stay]
+    removed, _ = QueuedMessage.objects.using(using).filter(id__in=ids).delete()
     return removed
 
 
