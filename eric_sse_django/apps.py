@@ -6,7 +6,7 @@ from typing import Any
 from django.apps import AppConfig, apps
 from django.contrib.auth import get_user_model
 from django.contrib.auth.signals import user_logged_in, user_logged_out
-from django.db.models.signals import post_delete, post_save, pre_delete, pre_save
+from django.db.models.signals import post_delete, post_migrate, post_save, pre_delete, pre_save
 from django.utils.translation import gettext_lazy as _
 
 
@@ -20,9 +20,10 @@ class EricSseConfig(AppConfig):
         # Importing checks registers them. Here, for models are ready only now.
         from eric_sse_django import checks  # noqa: F401, PLC0415
         from eric_sse_django.authorization import events  # noqa: PLC0415
-        from eric_sse_django.database import removal  # noqa: PLC0415
+        from eric_sse_django.database import configured, removal  # noqa: PLC0415
         from eric_sse_django.models import Channel, Listener  # noqa: PLC0415
 
+        post_migrate.connect(configured.make, sender=self)
         user_logged_in.connect(events.on_logged_in)
         user_logged_out.connect(events.on_logged_out)
         for model in _with_proxies(get_user_model()):

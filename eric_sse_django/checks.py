@@ -16,7 +16,7 @@ from django.utils.module_loading import import_string
 
 from eric_sse_django import conf
 from eric_sse_django.authorization import Authorizer
-from eric_sse_django.database import DatabaseChannel
+from eric_sse_django.database import DatabaseChannel, configured
 from eric_sse_django.encoding import encoder
 from eric_sse_django.log import database
 
@@ -71,6 +71,21 @@ def check_encoder(**_: Any) -> list[CheckMessage]:
         message = f"ERIC_SSE['JSON_ENCODER'] is {path!r}, which cannot be used: {error}"
         return [Error(message, hint=hint, id="eric_sse_django.E020")]
     return []
+
+
+@register()
+def check_channels(**_: Any) -> list[CheckMessage]:
+    """Channels to make whose ids or options no channel can have."""
+    channels = conf.channels() if isinstance(conf.given(), dict) else {}
+    return [
+        Error(
+            f"ERIC_SSE['CHANNELS'][{name!r}] {problem}",
+            hint='Such as "CHANNELS": {"orders": {"access": "users", "retention_s": 86400}}.',
+            id="eric_sse_django.E021",
+        )
+        for name, options in channels.items()
+        for problem in configured.problems(name, options)
+    ]
 
 
 def _check_class(name: str, base: type, id: str) -> list[CheckMessage]:

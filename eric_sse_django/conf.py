@@ -78,6 +78,14 @@ def _whole_or_none(least: int, most: int) -> Callable[[Any], str | None]:
 _SCHEME = re.compile("[a-z][a-z0-9+.-]*")
 
 
+def _channels(value: Any) -> str | None:
+    names = value if isinstance(value, (list, tuple, dict)) else [None]
+    options = value.values() if isinstance(value, dict) else ()
+    if all(isinstance(name, str) for name in names) and all(isinstance(o, dict) for o in options):
+        return None
+    return 'must be a list of ids, or a dict such as {"orders": {"access": "users"}}'
+
+
 def _origins(value: Any) -> str | None:
     if isinstance(value, (list, tuple)) and all(map(_is_origin, value)):
         return None
@@ -99,6 +107,12 @@ DAY_S = 86_400
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("URL_PREFIX", "events/", "Path below which streams are served.", _path),
+    Setting(
+        "CHANNELS",
+        {},
+        "Channels that `migrate` makes: a list of ids, or a dict from each id to its options.",
+        _channels,
+    ),
     Setting(
         "CHANNEL_CLASS",
         "eric_sse_django.database.DatabaseChannel",
@@ -288,6 +302,14 @@ DEFAULTS: dict[str, Any] = {setting.name: setting.default for setting in SETTING
 def given() -> dict[str, Any]:
     """Return the project's ERIC_SSE dict as it is, {} when there is none."""
     return getattr(project_settings, "ERIC_SSE", {})
+
+
+def channels() -> dict[str, dict[str, Any]]:
+    """Return the channels of ERIC_SSE["CHANNELS"]: the options of each, by its id."""
+    value = get("CHANNELS")
+    if _channels(value) is not None:
+        return {}
+    return dict(value) if isinstance(value, dict) else {name: {} for name in value}
 
 
 def get(name: str) -> Any:

@@ -15,14 +15,16 @@ class EricError(Exception):
 class InvalidChannelException(EricError):
     """There is no channel with that id."""
 
-    def __init__(self, channel_id: str | None = None) -> None:
-        super().__init__(channel_id)
+    def __init__(self, channel_id: str | None = None, hint: str | None = None) -> None:
+        super().__init__(channel_id, hint)
         self.channel_id = channel_id
+        self.hint = hint
 
     def __str__(self) -> str:
         if self.channel_id is None:
             return "There is no channel: register the listener with one first."
-        return f"There is no channel {self.channel_id!r}: create it first, or check its id."
+        hint = "create it first, or check its id" if self.hint is None else self.hint
+        return f"There is no channel {self.channel_id!r}: {hint}."
 
 
 class InvalidConnectionException(EricError):

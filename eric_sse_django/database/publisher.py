@@ -8,9 +8,9 @@ from typing import Any
 from eric_sse_django import log, notifier
 from eric_sse_django.database.arguments import TO_ALL, listener_id_of, narrowed, owner_key
 from eric_sse_django.database.known import refreshed
-from eric_sse_django.database.rows import listener_row
+from eric_sse_django.database.rows import listener_row, unknown_channel
 from eric_sse_django.entities import AbstractChannel
-from eric_sse_django.exception import InvalidChannelException, InvalidListenerException
+from eric_sse_django.exception import InvalidListenerException
 from eric_sse_django.message import MessageContract
 from eric_sse_django.models import Channel
 
@@ -98,5 +98,5 @@ def publish(
         if name is not None:
             listener_row(channel, name)
         if not is_appended(channel):
-            raise InvalidChannelException(channel.name)  # it was removed this moment
+            raise unknown_channel(channel.name)  # it was removed this moment
     notifier.ring_on_commit()

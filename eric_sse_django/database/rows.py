@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from typing import Any
 from uuid import uuid4
@@ -12,6 +13,7 @@ from django.db.models import QuerySet
 
 from eric_sse_django import conf, log, notifier
 from eric_sse_django.database.arguments import owner_key
+from eric_sse_django.database.configured import differences
 from eric_sse_django.exception import (
     ChannelExists,
     InvalidChannelException,
@@ -20,6 +22,13 @@ from eric_sse_django.exception import (
     TooManyListeners,
 )
 from eric_sse_django.models import IDENTIFIER_WORDS, Channel, Listener, could_be_id
+from eric_sse_django.quiet import Quiet
+
+logger = logging.getLogger(__name__)
+
+MIGRATE = "ERIC_SSE['CHANNELS'] has it, and `manage.py migrate` makes it"
+
+_differs = Quiet()
 
 
 def check_identifier(identifier: Any) -> str:
@@ -32,12 +41,19 @@ def check_identifier(identifier: Any) -> str:
 def channel_row(channel_id: str) -> Channel:
     """Return the channel's row; raises InvalidChannelException if there is none."""
     if not could_be_id(channel_id):  # a NUL would be an error of the database
-        raise InvalidChannelException(channel_id)
+        raise unknown_channel(channel_id)
     row = Channel.objects.using(log.database()).filter(name=channel_id).first()
     # The second look: MariaDB's usual collations find "orders" by "ORDERS".
     if row is None or row.name != channel_id:
-        raise InvalidChannelException(channel_id)
+        raise unknown_channel(channel_id)
     return row
+
+
+def unknown_channel(channel_id: Any) -> InvalidChannelException:
+    """Return the error for an id that no channel has."""
+    if isinstance(channel_id, str) and channel_id in conf.channels():
+        return InvalidChannelException(channel_id, MIGRATE)
+    return InvalidChannelException(channel_id)
 
 
 def create_channel(channel_id: str | None, **fields: Any) -> Channel:
@@ -63,11 +79,23 @@ def create_channel(channel_id: str | None, **fields: Any) -> Channel:
 def get_or_create_channel(channel_id: str, **fields: Any) -> Channel:
     """Return the row of the channel with that id, made with `fields` if there is none."""
     with suppress(InvalidChannelException):
-        return channel_row(channel_id)
+        return _same(channel_row(channel_id), fields)
     try:
         return create_channel(channel_id, **fields)
     except ChannelExists:  # another process was faster
-        return channel_row(channel_id)
+        return _same(channel_row(channel_id), fields)
+
+
+def _same(row: Channel, fields: dict[str, Any]) -> Channel:
+    """Return the row; log what it has otherwise than asked for, which stays as it is."""
+    for name, (there, asked) in differences(row, fields).items():
+        if _differs.begins(f"{row.name} {name}"):
+            logger.warning(
+                "the channel %r has %s=%r, and %r was asked for: it stays as it is; change it "
+                "in the admin, or ask for what it has",
+                *(row.name, name, there, asked),
+            )
+    return row
 
 
 def _check_case(name: str, row: Channel | Listener) -> None:

@@ -47,18 +47,21 @@ class SyncDatabaseChannel(Publisher):
         channel_id: str | None = None,
         *,
         format: str = "json",
+        access: str = "ticket",
         retention_s: int | None = None,
         expires_in_s: int | None = None,
     ) -> Self:
         """
         Return a new channel; without an id it gets a uuid4.
 
-        `format` is "json", or "text" for strings sent as they are. `retention_s` is how
-        many seconds messages are kept (None: the setting), `expires_in_s` after how many
-        they are delivered to nobody any more (None: never too late). Raises ChannelExists,
-        and InvalidIdentifier for an id that could not stand in a URL.
+        `format` is "json", or "text" for strings sent as they are. `access` is who may watch:
+        "ticket" (a client with a ticket), "users" (also users who are logged in) or "everyone".
+        `retention_s` is how many seconds messages are kept (None: the setting), `expires_in_s`
+        after how many they are delivered to nobody any more (None: never too late). Raises
+        ChannelExists, and InvalidIdentifier for an id that could not stand in a URL.
         """
-        options = {"format": format, "retention_s": retention_s, "expires_in_s": expires_in_s}
+        options: dict[str, Any] = {"format": format, "access": access}
+        options |= {"retention_s": retention_s, "expires_in_s": expires_in_s}
         return cls(create_channel(channel_id, **options))
 
     @classmethod
@@ -68,7 +71,11 @@ class SyncDatabaseChannel(Publisher):
 
     @classmethod
     def get_or_create(cls: type[Self], channel_id: str, **options: Any) -> Self:
-        """Return the channel with that id, made (with create()'s options) if there is none."""
+        """
+        Return the channel with that id, made (with create()'s options) if there is none.
+
+        One that is there stays as it is: an option that it has otherwise is logged.
+        """
         return cls(get_or_create_channel(channel_id, **options))
 
     # Listeners ------------------------------------------------------------------

@@ -16,6 +16,7 @@ from eric_sse_django.exception import (
 
 EVERY = [
     InvalidChannelException("orders"),
+    InvalidChannelException("orders", "run `manage.py migrate`"),
     InvalidConnectionException("c-1"),
     InvalidListenerException("till-7"),
     InvalidListenerException("till-7", "orders"),
