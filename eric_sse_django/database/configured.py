@@ -56,7 +56,7 @@ def make(using: str, apps: Any = installed, **_: Any) -> None:
         rows = model._base_manager.using(using)
         row, is_new = rows.get_or_create(name=name, defaults=known)
         if is_new:
-            logger.info("channel made channel=%s", name)
+            logger.debug("channel made channel=%s", name)
         for option, (there, asked) in differences(row, known).items():
             logger.warning(
                 "the channel %r has %s=%r, and ERIC_SSE['CHANNELS'] says %r: it stays as it is; "
