@@ -182,12 +182,16 @@ def stream_url(
     Return the path of the listener's stream, for an EventSource.
 
     It is open to the listener's owner; with `ticket`, to whoever has the URL, for
-    TICKET_MAX_AGE_S. With a `request` the ticket is bound to its user and session: it counts
-    no more when they log out. Give a `cursor` only if the page shows what the messages before
-    it say: the stream skips them. Raises TypeError for what is not a listener.
+    TICKET_MAX_AGE_S. With a `request` the ticket is bound to its user and session: it is good
+    as long as those are, and void when they log out. Give a `cursor` only if the page shows
+    what the messages before it say: the stream skips them. Raises TypeError for what is not a
+    listener.
     """
     ids = ids_of_listener(listener)
-    tickets = [make_ticket(*ids, **bound_to(request))] if ticket or request is not None else []
+    if not ticket and request is None:
+        return address.with_query(address.of(*ids), cursor=cursor)
+    row = getattr(listener, "row", listener)
+    tickets = [make_ticket(ids[0], row, **bound_to(request))]
     return address.with_query(address.of(*ids), tickets, cursor)
 
 
@@ -208,9 +212,17 @@ def watch_url(channel_id: Any, *, request: Any = None, cursor: int | str | None 
     Return the path of a channel's stream without a listener, with a ticket for it.
 
     Bound to the user and session of a `request`, and from a `cursor` on, where they are given.
+    The ticket shows what is published from the cursor on, without one from now on. Two queries
+    at most.
     """
     name = channel_id_of(channel_id)
-    return address.with_query(address.of(name), [make_ticket(name, **bound_to(request))], cursor)
+    tickets = [make_ticket(name, since=_since(cursor), **bound_to(request))]
+    return address.with_query(address.of(name), tickets, cursor)
+
+
+def _since(cursor: int | str | None) -> int | None:
+    """Return the position that a cursor is; None for what is none, which the URL refuses."""
+    return int(str(cursor)) if str(cursor).isdecimal() else None
 
 
 async def awatch_url(
@@ -240,7 +252,12 @@ def streams_url(
     most, channels = conf.get("MAX_CHANNELS_PER_STREAM"), [channel for channel, _ in ids]
     if not 1 <= len(set(channels)) == len(channels) <= most:
         raise ValueError(f"One stream serves 1 to {most} channels, each once, not {channels!r}.")
-    tickets = [make_ticket(*each, **bound_to(request)) for each in ids]
+    tickets = [
+        make_ticket(
+            name, getattr(listener, "row", listener), since=_since(cursor), **bound_to(request)
+        )
+        for name, (_, listener) in zip(channels, pairs, strict=True)
+    ]
     named = [("channel", channel) for channel in channels]
     if any(listener is not None for _, listener in ids):
         named += [("listener", listener or "") for _, listener in ids]

@@ -1,6 +1,7 @@
 """The template tags: what they say, whose their tickets are, and that no message is lost."""
 
 import json
+from html import unescape
 from html.parser import HTMLParser
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,11 +15,11 @@ from django.test import RequestFactory, override_settings
 from django.urls import path
 
 from eric_sse_django import log, notifier
-from eric_sse_django.authorization import read_ticket, revoke
+from eric_sse_django.authorization import Authorizer, read_ticket, revoke
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.hub import Hub
 from eric_sse_django.message import Message
-from eric_sse_django.models import Listener, LogHead, OpenStream, Revocation
+from eric_sse_django.models import Channel, Listener, LogHead, OpenStream, Revocation
 from eric_sse_django.routing import with_streams
 from eric_sse_django.shortcuts import acursor, cursor, listen
 from tests import databases
@@ -26,6 +27,13 @@ from tests.streams.asgi import Response, inner
 from tests.tickets import is_void
 
 once = databases.sqlite_rolled_back
+
+
+class OwnRules(Authorizer):
+    """A project's rule, which a template does not ask."""
+
+    def can_watch(self, user, channel):
+        raise AssertionError("it was asked")
 
 
 def page_with_a_ticket(request):
@@ -89,7 +97,9 @@ def test_the_cursor_is_the_head_at_that_moment(orders):
 
 @once
 def test_an_attribute_holds_the_url_whole(orders):
-    [url] = Links(render('<i data-url="{% eric_watch_url "orders" cursor=7 %}">')).urls
+    [url] = Links(
+        render('<i data-url="{% eric_watch_url "orders" cursor=7 unbound=True %}">')
+    ).urls
     assert urlsplit(url).path == "/events/orders/"
     assert parse_qs(urlsplit(url).query)["last_event_id"] == ["7"]
     assert ticket_in(url).covers("orders", None)
@@ -99,7 +109,9 @@ def test_an_attribute_holds_the_url_whole(orders):
 @once
 def test_markup_in_an_id_stays_in_the_attribute(database, hostile):
     page = render(
-        "<i data-url=\"{% eric_watch_url id %}\" data-x='{% eric_watch_url id %}'>", id=hostile
+        '<i data-url="{% eric_watch_url id unbound=True %}" '
+        "data-x='{% eric_watch_url id unbound=True %}'>",
+        id=hostile,
     )
     assert "<script" not in page
     [url] = Links(page).urls
@@ -110,11 +122,13 @@ def test_markup_in_an_id_stays_in_the_attribute(database, hostile):
 @once
 def test_a_listeners_url_has_a_ticket_for_it(orders):
     listener = listen("orders", listener_id="till-7")
-    [url] = Links(render('<i data-url="{% eric_stream_url listener %}">', listener=listener)).urls
+    text = '<i data-url="{% eric_stream_url listener unbound=True %}">'
+    [url] = Links(render(text, listener=listener)).urls
     assert urlsplit(url).path == "/events/orders/till-7/"
     assert "last_event_id" not in url
     assert ticket_in(url).covers("orders", "till-7")
-    page = render("{% eric_stream_url it cursor=at as url %}{{ url|safe }}", it=listener, at=9)
+    text = "{% eric_stream_url it cursor=at unbound=True as url %}{{ url|safe }}"
+    page = render(text, it=listener, at=9)
     assert "?last_event_id=9&ticket=" in page
 
 
@@ -124,8 +138,8 @@ def test_a_listeners_url_has_a_ticket_for_it(orders):
         "{% eric_stream_url unknown %}",
         '{% eric_stream_url "till-7" %}',
         "{% eric_watch_url unknown %}",
-        '{% eric_watch_url "orders" cursor=unknown %}',
-        '{% eric_watch_url "orders" cursor=-1 %}',
+        '{% eric_watch_url "orders" cursor=unknown unbound=True %}',
+        '{% eric_watch_url "orders" cursor=-1 unbound=True %}',
     ],
 )
 @once
@@ -156,11 +170,58 @@ class TestWhoseTicket:
         assert ticket.user is None
         assert ticket.session
 
-    @pytest.mark.parametrize("context", [{}, {"request": RequestFactory().get("/")}])
+    @pytest.mark.parametrize(
+        ("options", "context"),
+        [("", {"request": RequestFactory().get("/")}), ("unbound=True", {})],
+    )
     @once
-    def test_without_a_request_or_a_session_it_is_nobodys(self, orders, context):
-        ticket = ticket_in(render('{% eric_watch_url "orders" %}', **context))
+    def test_without_a_session_or_unbound_it_is_nobodys(self, orders, options, context):
+        ticket = ticket_in(render(f'{{% eric_watch_url "orders" {options} %}}', **context))
         assert (ticket.user, ticket.session) == (None, frozenset())
+
+    @pytest.mark.parametrize("tag", ['eric_watch_url "orders"', "eric_stream_url listener"])
+    @once
+    def test_without_a_request_a_tag_says_what_is_missing(self, orders, tag):
+        listener = listen("orders", listener_id="till-7")
+        with pytest.raises(ValueError, match=r"context has none: .* unbound=True"):
+            render(f"{{% {tag} %}}", listener=listener)
+
+    @once
+    def test_none_is_written_where_the_session_opens_the_stream(
+        self, orders, client, request_of, django_user_model, settings
+    ):
+        ana = django_user_model.objects.create(username="ana")
+        mine, other = listen("orders", owner=ana), listen("orders", listener_id="till-7")
+        client.force_login(ana)
+        request = request_of(ana)
+        request.session = client.session
+        text = "{% eric_stream_url listener %}"
+        assert "ticket" not in render(text, request=request, listener=mine)
+        assert ticket_in(render(text, request=request, listener=other)).user == str(ana.pk)
+        # By a token, or where the cookie does not reach, the session does not open it.
+        assert "ticket" in render(text, request=request_of(ana), listener=mine)
+        settings.SESSION_COOKIE_PATH = "/app/"
+        assert "ticket" in render(text, request=request, listener=mine)
+
+    @once
+    def test_none_is_written_where_the_channels_access_opens_it(
+        self, orders, client, request_of, django_user_model, settings
+    ):
+        ana = django_user_model.objects.create(username="ana")
+        client.force_login(ana)
+        known, visitor = request_of(ana), request_of(AnonymousUser())
+        known.session = client.session
+        text = '{% eric_watch_url "orders" cursor=3 %}'
+        orders.row.access = Channel.Access.EVERYONE
+        orders.row.save()
+        assert render(text) == render(text, request=visitor) == "/events/orders/?last_event_id=3"
+        orders.row.access = Channel.Access.USERS
+        orders.row.save()
+        assert "ticket" not in render(text, request=known)
+        assert ticket_in(unescape(render(text, request=visitor))).since == 3
+        # A project's own rule is not asked: it may query, and may be a coroutine.
+        settings.ERIC_SSE = {"AUTHORIZER": f"{__name__}.OwnRules"}
+        assert "ticket" in render(text, request=known)
 
     @once
     def test_the_page_varies_by_the_cookie(self, orders, client, django_user_model, settings):
@@ -180,7 +241,7 @@ async def channel(database):
     await Hub.close_all()
 
 
-PAGE = '{% eric_cursor as at %}<i data-url="{% eric_watch_url "orders" cursor=at %}">'
+PAGE = '{% eric_cursor as at %}<i data-url="{% eric_watch_url "orders" cursor=at unbound=True %}">'
 
 
 async def connect(page):
@@ -209,7 +270,7 @@ async def test_a_message_in_the_data_and_after_the_cursor_comes_again_with_its_s
     await channel.abroadcast(Message("paid", {"id": 7, "total": 3}))
     data = {7: 3}  # queried after the cursor: it is in there already
     page = await sync_to_async(render)(
-        '<i data-url="{% eric_watch_url "orders" cursor=at %}">', at=at
+        '<i data-url="{% eric_watch_url "orders" cursor=at unbound=True %}">', at=at
     )
     async with await connect(page) as response:
         order = json.loads((await response.event()).data)

@@ -68,7 +68,7 @@ def publishable(request: HttpRequest, channel_id: str) -> Channel:
     if row is None or not _says(request, authorizer().can_publish, row):
         raise Problem(
             404,
-            "There is no such channel that you may publish to: create it, or ask for leave "
+            "There is no such channel that you may publish to: create it, or ask for access "
             f"({APP}.publish_channel, or what the project's AUTHORIZER asks for).",
             {"channel_id": "unknown, or not yours to publish to"},
         )

@@ -1,4 +1,4 @@
-"""Leave to open streams: the URL of a stream with a ticket in it, and taking leave back."""
+"""Access to streams: the URL of a stream with a ticket in it, and revoking access."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ninja import Router, Status
 from eric_sse_django import address, conf
 from eric_sse_django.api.access import (
     has,
+    known_channel,
     known_listener,
     known_user,
     own_listener,
@@ -23,6 +24,7 @@ from eric_sse_django.api.listeners import LISTENER
 from eric_sse_django.api.problem import Problem
 from eric_sse_django.api.schemas import ChannelId, ListenerId, NewTicket, Revoked, TicketOut
 from eric_sse_django.authorization import bound_to, make_ticket, read_ticket, revoke
+from eric_sse_django.models import Channel, Listener
 
 router = Router(tags=["tickets"])
 SIGN = "sign_listener"
@@ -40,7 +42,7 @@ def make_stream_ticket(
 ) -> Status[TicketOut]:
     """Who has it, has the stream. For your own, or any with the permission sign_listener."""
     row = own_listener(request, channel_id, listener_id, SIGN)
-    return _ticket(request, body, (row.channel.name, row.name), row.owner_id)
+    return _ticket(request, body, row.channel, row)
 
 
 @router.post(
@@ -54,22 +56,22 @@ def make_watch_ticket(
 ) -> Status[TicketOut]:
     """Who has it, sees the broadcasts. Asks can_watch, or for the permission sign_listener."""
     row = watchable(request, channel_id, SIGN)
-    return _ticket(request, body, (row.name, None), None)
+    return _ticket(request, body, row)
 
 
 @router.post(
     LISTENER + "/revoke",
     response={204: None},
-    summary="Take back leave to open a listener's stream",
+    summary="Revoke access to a listener's stream",
     openapi_extra=errors(404),
 )
 def revoke_listener(
     request: HttpRequest, channel_id: ChannelId, listener_id: ListenerId
 ) -> Status[None]:
     """
-    Its streams end, and tickets made until now count no more.
+    Its streams end, and tickets made until now are no longer valid.
 
-    Its owner may come back. Needs the permission operate_listener.
+    Its owner may open it again. Needs the permission operate_listener.
     """
     require(request, "operate_listener")
     revoke(listener=known_listener(channel_id, listener_id))
@@ -77,16 +79,33 @@ def revoke_listener(
 
 
 @router.post(
+    "/channels/{channel_id}/revoke",
+    response={204: None},
+    summary="Revoke access to a channel's streams",
+    openapi_extra=errors(404),
+)
+def revoke_channel(request: HttpRequest, channel_id: ChannelId) -> Status[None]:
+    """
+    The streams of its listeners and watchers end, and their tickets are no longer valid.
+
+    Clients that the rules let in may open them again. Needs the permission operate_listener.
+    """
+    require(request, "operate_listener")
+    revoke(channel=known_channel(channel_id))
+    return Status(204, None)
+
+
+@router.post(
     "/revoke",
     response={204: None},
-    summary="Take back a user's leave",
+    summary="Revoke a user's access",
     openapi_extra={**errors(), **example({"user": "ada"})},
 )
 def revoke_user(request: HttpRequest, body: Revoked) -> Status[None]:
     """
-    The user's streams end, also those of listeners they own, and their tickets count no more.
+    The user's streams end, also those of listeners they own; their tickets are no longer valid.
 
-    While they are logged in they may come back. Needs the permission operate_listener.
+    While they are logged in they may open them again. Needs the permission operate_listener.
     """
     require(request, "operate_listener")
     revoke(user=known_user(body.user, "body.user"))
@@ -94,15 +113,17 @@ def revoke_user(request: HttpRequest, body: Revoked) -> Status[None]:
 
 
 def _ticket(
-    request: HttpRequest, body: NewTicket, ids: tuple[str, str | None], owner: Any
+    request: HttpRequest, body: NewTicket, channel: Channel, listener: Listener | None = None
 ) -> Status[TicketOut]:
     most = int(conf.get("TICKET_MAX_AGE_S"))
     if body.max_age_s is not None and body.max_age_s > most:
         detail = f"A ticket is good for {most} s at most."
         raise Problem(422, detail, {"body.max_age_s": f"over {most}"})
-    text = make_ticket(*ids, body.max_age_s, **_bound(request, owner))
+    owner = None if listener is None else listener.owner_id
+    text = make_ticket(channel, listener, body.max_age_s, **_bound(request, owner))
     expires_at = datetime.fromtimestamp(read_ticket(text).expires_at, timezone.utc)
-    url = address.with_query(address.of(*ids), [text])
+    path = address.of(channel.name, None if listener is None else listener.name)
+    url = address.with_query(path, [text])
     return Status(201, TicketOut(ticket=text, url=url, expires_at=expires_at))
 
 

@@ -1,6 +1,6 @@
 """Who may listen, watch and publish."""
 
-from eric_sse_django.authorization.binding import bound_to
+from eric_sse_django.authorization.binding import bound_to, opens_without_ticket
 from eric_sse_django.authorization.revocation import any_remembered, arevoke, revoke
 from eric_sse_django.authorization.rules import Authorizer, ask, ask_now, authorizer
 from eric_sse_django.authorization.sessions import NOBODY, Visitor, monitor_visitor, visitor_of
@@ -33,6 +33,7 @@ __all__ = [
     "flaws",
     "make_ticket",
     "monitor_visitor",
+    "opens_without_ticket",
     "read_ticket",
     "revoke",
     "subjects_of_session",

@@ -44,6 +44,7 @@ def test_there_is_an_operation_for_each_verb():
             "remove_listener",
             "make_stream_ticket",
             "make_watch_ticket",
+            "revoke_channel",
             "revoke_listener",
             "revoke_user",
             "broadcast",

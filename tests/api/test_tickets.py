@@ -3,6 +3,7 @@
 import pytest
 from django.test import Client
 
+from eric_sse_django import log
 from eric_sse_django.authorization import Authorizer, read_ticket
 from eric_sse_django.models import Channel, Revocation
 from tests.api.conftest import Api, api_of, problem, user_with
@@ -107,6 +108,22 @@ def test_a_listeners_tickets_are_taken_back(till, ada):
     assert operator.post(f"{LISTENER}/revoke").status_code == 204
     assert is_void(ticket, till.row)
     problem(operator.post("channels/orders/listeners/none/revoke"), 404, "listener_id")
+
+
+def test_a_channels_tickets_are_taken_back(till, ada):
+    listening = ticket_of(api_of(ada).post(f"{LISTENER}/ticket", {}))
+    operator = api_of(user_with("operator", "operate_listener"))
+    assert operator.post("channels/orders/revoke").status_code == 204
+    assert is_void(listening, till.row)
+    problem(operator.post("channels/none/revoke"), 404, "channel_id")
+
+
+def test_a_ticket_opens_the_row_that_it_was_made_for(till, ada):
+    Channel.objects.update(access=Channel.Access.USERS)
+    api = api_of(ada)
+    assert ticket_of(api.post(f"{LISTENER}/ticket", {})).key == till.row.pk
+    watching = ticket_of(api.post(WATCH, {}))
+    assert (watching.key, watching.since) == (till.row.channel_id, log.head()[0])
 
 
 def test_a_users_tickets_are_taken_back(orders, ada):

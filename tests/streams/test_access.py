@@ -1,6 +1,8 @@
 """Every event that narrows access ends the streams that it concerns, and no others."""
 
 import itertools
+import time
+from types import SimpleNamespace
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -328,6 +330,163 @@ async def test_a_listener_that_gets_an_owner_gets_the_owners_messages(applicatio
     async with Response(application, url) as response:
         await site.channel.adispatch_to_owner(ada, Message("n", 1))
         assert (await response.event()).data == "1"
+
+
+# Tickets that open nothing any more, and pages that live on --------------------------------
+
+
+class Late:
+    """Lets the clock of tickets go on by some seconds."""
+
+    def __init__(self, monkeypatch):
+        self.patch = monkeypatch
+
+    def __call__(self, seconds):
+        now = time.time
+        self.patch.setattr(
+            "eric_sse_django.authorization.tickets.time",
+            SimpleNamespace(time=lambda: now() + seconds),
+        )
+
+
+@pytest.fixture
+def late(monkeypatch):
+    return Late(monkeypatch)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+async def test_a_page_lives_as_long_as_its_user_is_logged_in(
+    application, site, ada, browser, engine, tmp_path, settings, late, fast_ticks
+):
+    settings.SESSION_FILE_PATH = str(tmp_path)
+    settings.ERIC_SSE = {"TICKET_MAX_AGE_S": 1}
+    here = await sync_to_async(browser(engine).log_in)(ada)
+    elsewhere = await sync_to_async(browser(engine).log_in)(ada)
+    url = await sync_to_async(here.does)(ticket_url)
+    async with here.open(application, url) as response:
+        late(10 * 86_400)
+        await goes_on(site, response)
+    assert await here.status(application, url) == 200
+    await sync_to_async(here.does)(lambda request: request.session.cycle_key())
+    async with here.open(application, url) as response:
+        assert response.status == 200
+        await sync_to_async(here.does)(logout)
+        await ends(site, response)
+    # Nobody else's page: not without the cookie, nor with that of another session.
+    assert (await answer(application, url)).status == 403
+    assert await elsewhere.status(application, url) == 403
+
+
+async def test_a_visitors_page_lives_as_long_as_the_session(application, site, browser, late):
+    here = browser()
+    await sync_to_async(here.does)(lambda request: request.session.update({"cart": 1}))
+    url = await sync_to_async(here.does)(ticket_url)
+    late(86_400)
+    assert await here.status(application, url) == 200
+    assert (await answer(application, url)).status == 403
+    await sync_to_async(here.does)(logout)
+    assert await here.status(application, url) == 403
+
+
+@pytest.mark.parametrize("flaw", ["expired", "foreign", "revoked", "forged"])
+async def test_a_ticket_that_opens_nothing_falls_back_to_the_session(
+    application, site, ada, mine, browser, flaw
+):
+    here = await sync_to_async(browser().log_in)(ada)
+    ticket = await sync_to_async(make_ticket)(
+        "orders", "other" if flaw == "foreign" else "l", -1 if flaw == "expired" else None
+    )
+    if flaw == "revoked":
+        await arevoke(listener=mine)
+    url = f"{MINE}?ticket={ticket}{'x' if flaw == 'forged' else ''}"
+    assert (await answer(application, url)).status == 403
+    async with here.open(application, url) as response:
+        assert response.status == 200
+        await goes_on(site, response)
+
+
+async def test_an_unbound_tickets_stream_ends_at_its_age(application, site, fast_ticks):
+    ticket = await sync_to_async(make_ticket)("orders", None, 0.3)
+    async with Response(application, f"{WATCH}?ticket={ticket}") as response:
+        assert response.status == 200
+        await response.end()
+
+
+async def test_a_refusal_says_why_in_the_log_alone(
+    application, site, ada, mine, browser, caplog, settings
+):
+    here = await sync_to_async(browser().log_in)(ada)
+    foreign = await sync_to_async(make_ticket)("orders", "other")
+    expired = await sync_to_async(make_ticket)("orders", None, -1)
+    bodies, reasons = set(), []
+    caplog.set_level("INFO", "eric_sse_django.consumers.refused")
+    for path in (
+        "/events/none/",
+        "/events/orders/none/",
+        WATCH,
+        MINE,
+        f"{MINE}?ticket={foreign}",
+        f"{WATCH}?ticket={expired}",
+        f"{WATCH}?ticket=forged",
+        "/events/a%0Ab/\nforged line/",
+    ):
+        caplog.clear()
+        response = await answer(application, path)
+        assert response.status == 403
+        bodies.add(response.body)
+        [record] = caplog.records
+        assert record.levelname == "INFO"
+        assert "\n" not in record.getMessage()
+        reasons.append(record.getMessage().partition("reason=")[2])
+    assert len(bodies) == 1
+    assert reasons == [
+        "there is no such channel",
+        "there is no such listener",
+        "can_watch refuses a visitor without login",
+        "can_listen refuses a visitor without login",
+        "can_listen refuses a visitor without login; its ticket is for something else",
+        "can_watch refuses a visitor without login; its ticket has expired",
+        "can_watch refuses a visitor without login; a ticket was not signed here",
+        "there is no such listener",
+    ]
+    settings.DEBUG = True
+    caplog.clear()
+    assert await here.status(application, WATCH) == 403
+    assert caplog.records[0].levelname == "WARNING"
+    assert f"refuses the user {ada.pk}" in caplog.text
+
+
+async def test_admission_takes_no_more_queries_than_before(
+    application, site, ada, mine, browser, monkeypatch
+):
+    here = await sync_to_async(browser().log_in)(ada)
+    by_ticket = f"{MINE}?ticket={await sync_to_async(make_ticket)('orders', 'l')}"
+    watching = f"{WATCH}?ticket={await sync_to_async(make_ticket)('orders')}"
+    for open_, count in (
+        (lambda: here.open(application, MINE), 3),  # session, user, rows
+        (lambda: Response(application, by_ticket), 2),  # rows, revocations
+        (lambda: Response(application, watching), 2),
+    ):
+        statements = []
+        seen_by(monkeypatch, statements)
+        async with open_() as response:
+            assert response.status == 200
+        tables = ("_channel", "_listener", "_session", "auth_user", "_revocation")
+        reads = [each for each in statements if each.startswith("SELECT")]
+        lookups = [each for each in reads if any(f'{name}"."' in each for name in tables)]
+        assert len(lookups) == count, lookups
+
+
+def seen_by(monkeypatch, statements):
+    from django.db.backends.utils import CursorWrapper
+
+    execute = CursorWrapper.execute
+
+    def seen(self, sql, params=None):
+        statements.append(sql)
+        return execute(self, sql, params)
+
+    monkeypatch.setattr(CursorWrapper, "execute", seen)
 
 
 # What a notice costs ---------------------------------------------------------------------
