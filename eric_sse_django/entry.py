@@ -118,6 +118,11 @@ class Entry:
             return self.listener == listener
         return self.owner is None or self.owner == owner
 
+    @property
+    def is_framed(self) -> bool:
+        """Whether some bytes were made of it."""
+        return self._frame is not None or self._named_frame is not None
+
     def frame(self, encode: Encode) -> bytes:
         """
         Return the bytes that `encode` makes of it; kept, and made anew for another `encode`.

@@ -31,6 +31,8 @@ FIRST, NEXT, LAST = range(3)
 # Seconds after which one more is started all the same: what hung may be well again, though
 # the threads that wait for it never come back.
 ONE_MORE_S = 15.0
+# Seconds without a call that hangs after which the next is logged again.
+QUIET_S = 120.0
 # Frames of a thread that hangs that are logged: the innermost.
 FRAMES = 5
 
@@ -79,7 +81,9 @@ class Workers:
         self._closed = False
         self._working: set[_Worker] = set()
         self._hung: set[_Worker] = set()
-        self._hung_since: float | None = None
+        self._hung_since: float | None = None  # None once a call has come back in time
+        self._hung_at = float("-inf")  # the last one
+        self._is_logged = False
         self._idle = 0
         self._one_more_at = 0.0
 
@@ -101,12 +105,11 @@ class Workers:
         return call.job
 
     def trouble(self) -> str | None:
-        """Return how many calls hang and for how long, None where none does. From any thread."""
+        """Return for how long calls hang, None once one came back in time. From any thread."""
         with self._lock:
             if self._hung_since is None:
                 return None
-            hung_s = time.monotonic() - self._hung_since
-            return f"{self.name}: {len(self._hung)} calls hang, the first for {hung_s:.0f} s"
+            return f"{self.name}: calls hang for {time.monotonic() - self._hung_since:.0f} s"
 
     def refuses(self) -> bool:
         """Whether so many calls hang that others are refused. From any thread."""
@@ -163,10 +166,13 @@ class Workers:
         worker.is_given_up = True
         if self._hung_since is None:
             self._hung_since = now - began_s
+        if not self._is_logged and now - self._hung_at > QUIET_S:
+            self._is_logged = True
             logger.error(
                 "a call hangs for %d s, another thread takes its place thread=%s at\n%s",
                 *(began_s, self.name, _where(worker)),
             )
+        self._hung_at = now
         if worker.call is not None:
             worker.call.fail(Hung(f"{self.name}: no answer for {began_s:.0f} s"))
         if len(self._hung) == self._max_hung:
@@ -188,14 +194,23 @@ class Workers:
         if self._closed and not self._working and not self.ended.done():
             self.ended.set_result(None)
 
+    def _over(self) -> None:
+        """Note that a call came back in time, and that none hangs."""
+        self._hung_since = None
+        if self._is_logged:
+            self._is_logged = False
+            logger.warning("no call hangs any more thread=%s", self.name)
+
     # On the threads ---------------------------------------------------------------
 
     def _next(self, worker: _Worker) -> _Call | None:
         """Return a thread's next call; None where it is to end."""
         with self._lock:
-            worker.call = None
             if worker.is_given_up:
                 return None
+            if worker.call is not None and not self._hung:
+                self._over()
+            worker.call = None
             self._idle += 1
         try:
             call = self._jobs.get(timeout=self._idle_s)[-1]
@@ -215,9 +230,6 @@ class Workers:
         with self._lock:
             self._working.discard(worker)
             self._hung.discard(worker)
-            if not self._hung and self._hung_since is not None:
-                self._hung_since = None
-                logger.warning("no call hangs any more thread=%s", self.name)
             self._end()
 
 

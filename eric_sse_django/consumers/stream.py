@@ -8,7 +8,7 @@ from typing import Any
 
 from eric_sse_django.consumers.admission import Admission, admit
 from eric_sse_django.consumers.base import EventConsumer
-from eric_sse_django.consumers.encoder import encoder
+from eric_sse_django.consumers.encoder import encoder_of
 from eric_sse_django.hub import Hub
 from eric_sse_django.streaming import Part, Response, Stream
 
@@ -27,7 +27,7 @@ class StreamConsumer(EventConsumer):
 
     async def open(self, hub: Hub, admitted: Any) -> Stream:
         self._names = _names(admitted)
-        self._encode = encoder([channel for channel, _ in admitted.places])
+        self._encode = await encoder_of(hub, [channel for channel, _ in admitted.places])
         parts = [Part(channel, listener) for channel, listener in admitted.places]
         position = self.request.last_event_id()
         stream = Stream(hub, parts, position, admitted.ends_at, admitted.as_of, admitted.subjects)

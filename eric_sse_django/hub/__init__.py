@@ -2,12 +2,14 @@
 
 from eric_sse_django.hub.counters import Counters, totals
 from eric_sse_django.hub.feed import Batch, Feed
+from eric_sse_django.hub.hooks import Apart
 from eric_sse_django.hub.hub import Hub, channels_of
 from eric_sse_django.hub.hubs import abandon_all, all_hubs, running_hubs
 from eric_sse_django.hub.read_limit import ReadLimit
 from eric_sse_django.hub.subjects import keys_of
 
 __all__ = [
+    "Apart",
     "Batch",
     "Counters",
     "Feed",

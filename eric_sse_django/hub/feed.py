@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections import deque
@@ -28,7 +29,7 @@ class Batch:
 
     __slots__ = (
         *("_chunk", "_encode", "_failed", "_named"),
-        *("control", "count", "entries", "perishes_at", "position", "size"),
+        *("control", "count", "entries", "pending", "perishes_at", "position", "size"),
     )
 
     def __init__(self, entries: Sequence[Entry], named: bool = False) -> None:
@@ -42,6 +43,7 @@ class Batch:
         self._chunk: bytes | None = None
         self._encode: Encode | None = None
         self._failed: EncodingFailed | None = None
+        self.pending: asyncio.Future[bytes] | None = None  # of its bytes, made on a thread
         ends = [entry.expires_at for entry in entries if entry.expires_at is not None]
         self.perishes_at = min(ends) if ends else None
 
@@ -62,6 +64,18 @@ class Batch:
                 self._failed = failed
                 raise
         return self._chunk
+
+    def is_tried(self, encode: Encode) -> bool:
+        """Whether chunk() knows what to return or raise, without a call of `encode`."""
+        known = self._chunk is not None or self._failed is not None
+        return known and self._encode == encode
+
+    def fail(self, encode: Encode, error: Exception) -> None:
+        """Have chunk() raise EncodingFailed for the first entry that `encode` made no frame of."""
+        at = next((entry for entry in self.entries if not entry.is_framed), self.entries[0])
+        self._encode, self._chunk = encode, None
+        self._failed = EncodingFailed(at.channel, at.position)
+        self._failed.__cause__ = error
 
     def _frames(self, encode: Encode) -> list[bytes]:
         # What names the channels keeps the frames itself, a channel's for all its streams.

@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from eric_sse_django import conf
-from eric_sse_django.workers import NEXT, Workers
+from eric_sse_django.entry import Encode, Entry
+from eric_sse_django.exception import EncodingFailed
+from eric_sse_django.hub.feed import Batch
+from eric_sse_django.workers import NEXT, Hung, Workers
 
 T = TypeVar("T")
 
@@ -18,6 +22,16 @@ THREADS = 4
 MAX_HUNG = 16
 # Seconds without a call after which a thread ends, and gives its connections back.
 IDLE_S = 10.0
+
+
+@dataclass(frozen=True)
+class Apart:
+    """An `encode` of the project's own, which may hang: for the hub's hooks, not for the loop."""
+
+    encode: Encode
+
+    def __call__(self, entry: Entry) -> bytes:
+        return self.encode(entry)
 
 
 class Hooks(Workers):
@@ -41,3 +55,31 @@ class Hooks(Workers):
     async def call(self, function: Callable[..., T], *args: object) -> T:
         """Return function(*args) from one of the threads."""
         return await asyncio.wrap_future(self.submit(NEXT, function, *args))
+
+    async def encode(self, batch: Batch, encode: Encode) -> None:
+        """
+        Have a batch encoded for all streams that wait for it; a failure is the batch's.
+
+        What is cancelled leaves the others their wait.
+        """
+        if batch.pending is None:
+            try:
+                job = self.submit(NEXT, batch.chunk, encode)
+            except (Hung, RuntimeError) as refused:  # the second: the hub closed meanwhile
+                batch.fail(encode, refused)
+                return
+            batch.pending = asyncio.wrap_future(job)
+            batch.pending.add_done_callback(_retrieve)
+        try:
+            await asyncio.shield(batch.pending)
+        except EncodingFailed:
+            pass  # the batch knows
+        except Hung as hung:
+            batch.fail(encode, hung)
+        batch.pending = None
+
+
+def _retrieve(future: asyncio.Future[bytes]) -> None:
+    """Keep asyncio from logging what nobody waits for any more."""
+    if not future.cancelled():
+        future.exception()

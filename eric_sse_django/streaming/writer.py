@@ -11,7 +11,7 @@ from typing import Any
 from eric_sse_django import conf, wire
 from eric_sse_django.entry import Encode
 from eric_sse_django.exception import EncodingFailed
-from eric_sse_django.hub import Batch, Hub
+from eric_sse_django.hub import Apart, Batch, Hub
 from eric_sse_django.streaming.clock import Clock
 from eric_sse_django.streaming.follower import Follower
 from eric_sse_django.streaming.part import Part
@@ -40,6 +40,7 @@ class Writer(Follower):
         self._writer: asyncio.Task[Any] | None = None
         self._at_once: tuple[WriteAtOnce, Encode] | None = None
         self._rest_s = 0.0
+        self._is_apart = False  # whether frames are made by code that may hang
 
     def abort(self, reason: str) -> None:
         """Have it end also amid a write that does not return."""
@@ -65,6 +66,8 @@ class Writer(Follower):
         takes too long or the client leaves: `was_cut` then tells that the end was not written.
         """
         self._writer, self._blank = asyncio.current_task(), blank
+        if isinstance(encode, Apart):
+            self._is_apart, encode = True, encode.encode
         if write_at_once is not None:
             self._at_once = write_at_once, encode
         try:
@@ -84,6 +87,8 @@ class Writer(Follower):
         if self._at_once is None or batch.perishes_at is not None:
             return False
         write, encode = self._at_once
+        if self._is_apart and not batch.is_tried(encode):
+            return False
         try:
             chunk = batch.chunk(encode)
         except EncodingFailed:
@@ -126,13 +131,13 @@ class Writer(Follower):
         await write(wire.opening(retry_ms, self.cursor, self._blank), True)
         self._clock.wrote()
         while (batches := await self._next()) is not None:
+            self._clock.writes()
+            if self._is_apart:
+                await self._make_apart(batches, encode)
             try:
                 chunk = self._bytes(batches, encode)
             except EncodingFailed as failed:
-                self._rest_s = self._hub.unsendable.note(failed)
-                self.end("error")
-                chunk = self._bytes_before(batches, failed.position or 0, encode)
-            self._clock.writes()
+                chunk = await self._fail(batches, failed, encode)
             await write(chunk, True)
             self._served()
         if self.reason != "client left":
@@ -165,11 +170,26 @@ class Writer(Follower):
             self._count(batch)
         return chunk
 
-    def _bytes_before(self, batches: list[Batch], position: int, encode: Encode) -> bytes:
-        """Return what can be sent before the message at a position, which cannot."""
+    async def _make_apart(self, batches: list[Batch], encode: Encode) -> None:
+        """Have a project's own code make the bytes, where it may hang alone."""
+        for batch in batches:
+            if not batch.is_tried(encode):
+                await self._hub.hooks.encode(batch, encode)
+
+    async def _fail(self, batches: list[Batch], failed: EncodingFailed, encode: Encode) -> bytes:
+        """End at a message that has no event; return what can be sent of those before it."""
+        self._rest_s = self._hub.unsendable.note(failed)
+        self.end("error")
+        position = failed.position or 0
         left = [part for batch in batches if (part := batch.before(position)) is not None]
+        if self._is_apart:
+            await self._make_apart(left, encode)
         self.cursor = left[-1].position if left else self._marked
-        return self._bytes(left, encode) if left else wire.HEARTBEAT
+        try:
+            return self._bytes(left, encode) if left else wire.HEARTBEAT
+        except EncodingFailed:
+            self.cursor = self._marked
+            return wire.HEARTBEAT
 
     def _heartbeat(self) -> bytes:
         """Return a comment, or the log's position where the client's id has left the ring."""
