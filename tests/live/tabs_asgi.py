@@ -3,7 +3,7 @@ A site for tabs: a page that shares its stream with its like, and how many strea
 
 `/tab?at=7` is rendered with that cursor, `/tab` with the log's head; `&ticket_s=` is the age
 of its ticket, `&types=` what it listens for, `&listener=` whose stream it has. `/streams`
-counts, `/url` is a fresh address.
+counts, `/url` is a fresh address, `/elsewhere` another page of the site.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ PAGE = Template("""
   const stream = (window.stream = new SharedStream(read("url"), { types, refresh }));
   window.got = [];
   window.states = [];
+  window.addEventListener("pageshow", ({ persisted }) => (window.isRestored = persisted));
   for (const type of types) {
     stream.addEventListener(type, (event) => got.push(JSON.parse(event.data)));
   }
@@ -48,6 +49,8 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
     elif path == "/tab":
         query = {k: v[-1] for k, v in parse_qs(scope["query_string"].decode()).items()}
         await _answer(send, await sync_to_async(_tab)(query), b"text/html")
+    elif path == "/elsewhere":
+        await _answer(send, "<!doctype html><title>elsewhere</title>", b"text/html")
     elif path == "/url":
         await _answer(send, _url(None, 3_600.0), b"text/plain")
     elif path == "/streams":
@@ -79,6 +82,6 @@ def _url(cursor: Any, age_s: float, listener: str | None = None) -> str:
 
 
 async def _answer(send: Any, text: str, media: bytes) -> None:
-    headers = [(b"content-type", media + b"; charset=utf-8"), (b"cache-control", b"no-store")]
+    headers = [(b"content-type", media + b"; charset=utf-8"), (b"cache-control", b"no-cache")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": text.encode()})

@@ -73,6 +73,28 @@ async def browser(channel, serve, chromium):
     assert browser.problems == []
 
 
+@pytest.fixture
+async def keeping(channel, serve, chromium):
+    """Return a browser that keeps the pages which were left, as Chromium does for people."""
+    server = serve("daphne", application=SITE)
+    async with async_api.async_playwright() as playwright:
+        process = await playwright.chromium.launch(
+            executable_path=chromium,
+            args=["--no-sandbox"],
+            ignore_default_args=["--disable-back-forward-cache"],
+        )
+        browser = Browser(server, await process.new_context())
+        yield browser
+        await process.close()
+    assert browser.problems == []
+
+
+async def go_back(page):
+    """Have the page that was left shown again, and be sure that it was kept."""
+    await page.evaluate("void setTimeout(() => history.back())")
+    await page.wait_for_function("window.isRestored === true")
+
+
 async def publish(channel, *numbers, type="n"):
     await channel.abroadcast_many([Message(type, number) for number in numbers])
 
@@ -198,3 +220,47 @@ async def test_whatever_opens_and_closes_no_tab_misses_or_repeats_one(browser, c
         assert numbers[0] <= first[tab]  # its cursor may be before the youngest
         assert numbers == list(range(numbers[0], last + 1))
     assert (await browser.streams())["open"] == 1
+
+
+async def test_a_page_that_was_left_gives_its_stream_to_the_other_tabs(keeping, channel):
+    first, second = [await keeping.tab() for _ in range(2)]
+    await publish(channel, 1)
+    await got(second, 1)
+    await first.goto(f"{keeping.server.url}/elsewhere")
+    await publish(channel, 2)
+    await got(second, 1, 2)
+    await go_back(first)
+    await publish(channel, 3)
+    await got(first, 1, 2, 3)
+    await got(second, 1, 2, 3)
+    assert (await keeping.streams())["open"] == 1
+
+
+async def test_a_page_that_waited_for_its_turn_and_was_left_gets_none(keeping, channel):
+    first, second, third = [await keeping.tab() for _ in range(3)]
+    await second.goto(f"{keeping.server.url}/elsewhere")
+    await first.close()
+    await publish(channel, 1)
+    await got(third, 1)
+    await go_back(second)
+    await got(second, 1)
+    assert (await keeping.streams())["open"] == 1
+
+
+async def test_what_comes_while_the_user_is_on_another_page_of_the_site_is_shown_there(
+    keeping, channel
+):
+    listener = await channel.aadd_listener(listener_id="till-7")
+    await listener.astart()
+    page = await keeping.tab("listener=till-7")
+    await publish(channel, 1)
+    await got(page, 1)
+    await page.goto(f"{keeping.server.url}/tab?listener=till-7&types=n,m")
+    await page.wait_for_function("window.states?.includes('live')")
+    await publish(channel, 2)
+    await got(page, 2)
+    await go_back(page)
+    await got(page, 1, 2)
+    await publish(channel, 3)
+    await got(page, 1, 2, 3)
+    assert (await keeping.streams())["open"] == 1

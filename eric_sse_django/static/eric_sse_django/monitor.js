@@ -543,11 +543,18 @@ class Page {
   #summedUpAt = -Infinity;
 
   open() {
+    this.#connect();
+    setInterval(() => this.#listen(), 1_000);
+    // A browser keeps a page that was left for a while, and its connection.
+    window.addEventListener("pagehide", () => this.#source.close());
+    window.addEventListener("pageshow", ({ persisted }) => persisted && this.#connect());
+  }
+
+  #connect() {
     this.#source = new EventSource(this.#root.dataset.events);
     this.#source.addEventListener("history", ({ data }) => this.#begin(JSON.parse(data)));
     this.#source.addEventListener("snapshot", ({ data }) => this.#show(JSON.parse(data)));
     this.#source.addEventListener("error", () => this.#lost());
-    setInterval(() => this.#listen(), 1_000);
   }
 
   #begin(history) {

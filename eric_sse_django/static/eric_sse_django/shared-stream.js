@@ -7,6 +7,10 @@
 // the one that holds a Web Lock, has the EventSource, and tells the others what comes over a
 // BroadcastChannel. When it is closed another gets the lock, and goes on from the last event
 // that any tab has. Each tab gets every event after the `last_event_id` of its own url.
+//
+// A browser keeps a page that was left for a while, with its connections and locks, in case
+// its reader comes back to it. So a page gives both up when it is left, and goes on from its
+// last event when it is shown again.
 
 const ANSWER_MS = 2_000; // without one, the tab that leads is frozen
 const COLLECT_MS = 50; // for the others to say how far they are
@@ -41,26 +45,44 @@ export class SharedStream extends EventTarget {
     this.#refresh = refresh;
     this.#last = number(this.#url.searchParams.get("last_event_id"));
     this.#name = name ?? without(this.#url, "ticket", "last_event_id").href;
+    document.addEventListener("visibilitychange", this.#look);
+    window.addEventListener("pagehide", this.#leave);
+    window.addEventListener("pageshow", this.#show);
+    this.#join();
+  }
+
+  close() {
+    document.removeEventListener("visibilitychange", this.#look);
+    window.removeEventListener("pagehide", this.#leave);
+    window.removeEventListener("pageshow", this.#show);
+    this.#leave();
+  }
+
+  // Whether the page is there ------------------------------------------------------
+
+  #join() {
     if (!navigator.locks || !window.BroadcastChannel) {
       this.#open(this.#last); // without https a tab must do for itself
       return;
     }
     this.#channel = new BroadcastChannel(`eric-sse ${this.#name}`);
     this.#channel.onmessage = ({ data }) => this.#hear(data);
-    document.addEventListener("visibilitychange", this.#look);
-    window.addEventListener("pageshow", this.#look);
     this.#wait();
     this.#greet();
   }
 
-  close() {
-    document.removeEventListener("visibilitychange", this.#look);
-    window.removeEventListener("pageshow", this.#look);
+  #leave = () => {
     this.#turn?.abort();
     this.#follow();
     this.#channel?.close();
     this.#channel = null;
-  }
+  };
+
+  #show = ({ persisted }) => {
+    if (!persisted) return this.#look();
+    this.#leave(); // a browser may have skipped it
+    this.#join();
+  };
 
   // Who leads ----------------------------------------------------------------------
 
@@ -102,11 +124,12 @@ export class SharedStream extends EventTarget {
 
   #greet() {
     this.#isHeard = false;
+    const channel = this.#channel;
     const { href } = this.#url;
     this.#post({ kind: "hello", tab: this.#tab, last: this.#last, types: [...this.#types], href });
     setTimeout(() => {
       const isNeeded = !this.#isHeard && !this.#leads && document.visibilityState === "visible";
-      if (isNeeded && this.#channel) this.#wait(true);
+      if (isNeeded && channel && channel === this.#channel) this.#wait(true);
     }, ANSWER_MS);
   }
 
