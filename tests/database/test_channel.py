@@ -320,7 +320,7 @@ class TestAsync:
             name
             for name in dir(SyncDatabaseChannel)
             if not name.startswith("_")
-            and name not in {"adapt", "encode", "id", "message_stream", "watch"}
+            and name not in {"adapt", "encode", "encode_named", "id", "message_stream", "watch"}
         },
         DatabaseListener: {"start", "stop", "refresh"},
         DatabaseQueue: {"pop", "push"},

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from eric_sse_django import log
 from eric_sse_django.database import DatabaseChannel, operations
-from eric_sse_django.entry import CLOSE, REPLAY, STOP
+from eric_sse_django.entry import CLOSE, REPLAY, REVOKE, STOP
 from eric_sse_django.exception import NoMessagesException
 from eric_sse_django.message import Message
 from eric_sse_django.models import Listener, QueuedMessage
@@ -108,8 +108,8 @@ def test_streams_of_a_deleted_listener_are_told(channel, listener):
 def test_streams_of_a_deleted_channel_are_told(channel, listener):
     channel.broadcast(Message("paid", 0))
     row(listener).channel.delete()
-    assert told() == [STOP]
-    assert QueuedMessage.objects.using(log.database()).count() == 1
+    assert sorted(told()) == [REVOKE, STOP]  # its listeners' streams, and those of watchers
+    assert QueuedMessage.objects.using(log.database()).count() == 2
 
 
 def test_a_visitor_who_is_not_logged_in_can_own_nothing(channel):
