@@ -99,6 +99,10 @@ class ASGIServer:
         assert self.process is not None, "start() first"
         return self.process.pid
 
+    def children(self) -> list[psutil.Process]:
+        """Return its workers, where it has some."""
+        return psutil.Process(self.pid).children(recursive=True)
+
     def start(self) -> None:
         """Start and return once it accepts connections. Raises AssertionError after 30 s."""
         with self.log.open("ab") as log:

@@ -86,3 +86,29 @@ async def test_only_the_main_thread_installs_and_only_once(heard):
     assert ours is not before
     drain.install()
     assert signal.getsignal(signal.SIGTERM) is ours
+
+
+async def test_a_server_that_stops_by_itself_ends_its_streams(site, monkeypatch):
+    monkeypatch.setattr(drain, "LOOK_S", 0.01)
+    stops, asked = [], []
+
+    def find():
+        asked.append(1)
+        return lambda: bool(stops)
+
+    reader = await site.read(await site.listener())
+    for _ in range(3):
+        drain.watch(find)
+    await reader.until(lambda: reader.chunks)
+    assert len(asked) == 1  # once for all the streams that are open
+    stops.append(1)
+    assert await reader.ended() == "draining"
+    assert asyncio.get_running_loop() not in drain._watched
+
+
+async def test_nothing_is_watched_where_the_project_drains_by_itself(site, settings):
+    settings.ERIC_SSE = {"HANDLE_SIGNALS": False}
+    drain.watch(lambda: pytest.fail("looked for"))
+    settings.ERIC_SSE = {}
+    drain.watch(lambda: None)
+    assert asyncio.get_running_loop() not in drain._watched

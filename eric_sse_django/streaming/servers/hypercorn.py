@@ -14,9 +14,6 @@ from typing import Any, ClassVar
 
 from eric_sse_django.streaming.servers.link import CUT, DARK_LINKS, Link, is_of
 
-# Bytes of one HTTP/2 stream that may wait in its buffer: hypercorn's own BUFFER_HIGH_WATER. It
-# waits for them too, but not while the client's window is shut: then it forgets that it has to.
-MAX_QUEUED_BYTES = 32_768
 # INTERNAL_ERROR. Browsers take CANCEL and NO_ERROR otherwise.
 ERROR_CODE = 2
 
@@ -62,7 +59,12 @@ class HypercornLink(Link):
 
 
 class HTTP2Link(HypercornLink):
-    """A stream of an HTTP/2 connection."""
+    """
+    A stream of an HTTP/2 connection.
+
+    hypercorn waits for one whose buffer is full, but not while its client's window is shut: then
+    it keeps what comes without a bound. So each write waits until the one before has left.
+    """
 
     __slots__ = ()
 
@@ -71,7 +73,7 @@ class HTTP2Link(HypercornLink):
 
     def full(self) -> Awaitable[None] | None:
         buffer = self._buffer()
-        if buffer is None or len(buffer.buffer) <= MAX_QUEUED_BYTES:
+        if buffer is None or not buffer.buffer:
             return None
         drained: Awaitable[None] = buffer.drain()
         return drained
