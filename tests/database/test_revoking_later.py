@@ -1,0 +1,132 @@
+"""A log whose database is away fails nobody's logout, save or delete: access is revoked later."""
+
+import time
+from contextlib import suppress
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.db import OperationalError, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.test import Client
+
+from eric_sse_django.authorization import events, later
+from eric_sse_django.models import Channel, Revocation
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PATIENCE_S = 10
+
+
+class Router:
+    """The log in a database of its own, which may be away."""
+
+    alias = "default"
+
+    def db_for_read(self, model, **_):
+        return self.alias if model._meta.app_label == "eric_sse_django" else "default"
+
+    db_for_write = db_for_read
+
+
+@pytest.fixture
+def away(settings, tmp_path, monkeypatch, django_db_blocker):
+    """Return a function that says whether the log's database is away."""
+    settings.DATABASE_ROUTERS = [f"{__name__}.Router"]
+    nowhere = {**connections.settings["default"], "NAME": str(tmp_path / "none" / "log.sqlite3")}
+    connections.settings["broken"] = nowhere
+    # As it is outside of tests, so that it fails as a database does.
+    connect = django_db_blocker._real_ensure_connection
+    monkeypatch.setattr(BaseDatabaseWrapper, "ensure_connection", connect)
+
+    def put(is_away):
+        Router.alias = "broken" if is_away else "default"
+
+    yield put
+    put(False)
+    later.later.close()
+    with suppress(AttributeError):
+        del connections["broken"]
+    del connections.settings["broken"]
+
+
+def until_written():
+    deadline = time.monotonic() + PATIENCE_S
+    while later.later.waits():
+        assert time.monotonic() < deadline, "nothing was written later"
+        time.sleep(0.01)
+
+
+def subjects():
+    return {
+        subject.partition(":")[0]
+        for subject in Revocation.objects.values_list("subject", flat=True)
+    }
+
+
+def test_logging_out_saving_and_deleting_work_and_their_access_ends_later(away, caplog):
+    users = get_user_model().objects
+    ada, bob, eve = (users.create_user(name, password="old") for name in ("ada", "bob", "eve"))
+    client = Client()
+    client.force_login(ada)
+    key = client.session.session_key
+    away(True)
+    client.logout()
+    assert not client.session.exists(key)
+    ada.set_password("new")
+    ada.save()
+    bob.is_active = False
+    bob.save()
+    users.filter(pk=eve.pk).delete()
+    assert not users.filter(username="eve").exists()
+    assert later.later.waits() == 5
+    away(False)
+    until_written()
+    assert subjects() == {"session", "login", "auth", "user"}
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert errors == ["revoking access failed, trying again until it works"]
+    assert "unable to open database file" in caplog.text
+
+
+def test_nobody_waits_for_a_database_that_is_known_to_be_away(away, monkeypatch):
+    away(True)
+    later.later.withdraw({"listener:1": 60})
+    deadline = time.monotonic() + PATIENCE_S
+    while later.later.outage.trouble is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    tries = []
+    monkeypatch.setattr(events, "withdraw", lambda *subjects: tries.append(subjects))
+    bob = get_user_model().objects.create_user("bob")
+    bob.is_active = False
+    bob.save()
+    assert tries == []
+    away(False)
+    until_written()
+    assert Revocation.objects.count() == 2
+
+
+def test_what_the_caller_rolls_back_is_not_revoked_later(db, monkeypatch):
+    def fails(*_):
+        raise OperationalError("gone away")
+
+    monkeypatch.setattr(events, "withdraw", fails)
+    bob = get_user_model().objects.create_user("bob")
+    with transaction.atomic():
+        bob.is_active = False
+        bob.save()
+        transaction.set_rollback(True)
+    assert later.later.waits() == 0
+    with transaction.atomic():
+        bob.save()
+    until_written()
+    assert subjects() == {"user"}
+
+
+def test_a_failing_comparison_fails_no_save(monkeypatch, caplog):
+    channel = Channel.objects.create(name="orders", access=Channel.Access.EVERYONE)
+    monkeypatch.setattr(events, "_note", lambda *_: 1 / 0)
+    channel.access = Channel.Access.TICKET
+    channel.save()
+    channel.refresh_from_db()
+    assert channel.access == Channel.Access.TICKET
+    assert "ZeroDivisionError" in caplog.text
