@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from ninja.security import APIKeyCookie, HttpBearer
 from ninja.utils import check_csrf
 
+from eric_sse_django.api.guard import check_body
 from eric_sse_django.api.problem import Problem
 from eric_sse_django.models import ApiToken
 
@@ -48,6 +49,7 @@ class BearerToken(HttpBearer):
         if found is None or not found.user.is_active:
             raise Problem(401, "The token is unknown, expired or switched off.", headers=CHALLENGE)
         found.note_use()
+        check_body(request)
         return Caller(found.user, found)
 
 
@@ -66,6 +68,7 @@ class Session(APIKeyCookie):
                 "A session needs the CSRF token: send it in the header X-CSRFToken.",
                 {"X-CSRFToken": "missing or wrong, or the Origin is not trusted"},
             )
+        check_body(request)
         return Caller(user)
 
     def authenticate(self, request: HttpRequest, key: str | None) -> Any:

@@ -1,4 +1,4 @@
-"""What is looked at before a request is parsed, and the last net under an operation."""
+"""What is checked before a request is parsed, and the last net under an operation."""
 
 from __future__ import annotations
 
@@ -30,7 +30,6 @@ def guarded(view: Callable[..., Any]) -> Callable[..., HttpResponseBase]:
     @wraps(view)
     def guard(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
-            _check_body(request)
             response: HttpResponseBase = view(request, *args, **kwargs)
         except Problem as problem:
             return problem.response()
@@ -54,8 +53,12 @@ def unexpected(request: HttpRequest, error: Exception) -> HttpResponse:
     return Problem(500, detail).response()
 
 
-def _check_body(request: HttpRequest) -> None:
-    """Raise a Problem for a body that is too large, by its headers, or no JSON."""
+def check_body(request: HttpRequest) -> None:
+    """
+    Raise a Problem for a body that is too large, by its headers, or that is not JSON.
+
+    After the method and the caller were looked at, before anything is parsed.
+    """
     most = most_bytes(request)
     told = request.headers.get("Content-Length") or "0"
     if not (told.isascii() and told.isdigit()):

@@ -119,10 +119,19 @@ class NewMessage(Given):
     )
 
 
+def _nobody() -> Any:
+    return None
+
+
 class AddressedMessage(NewMessage):
-    listener: Id | None = Field(None, description="Only to this listener of the channel.")
-    owner: Username | None = Field(
-        None, description="Only to the listeners of the channel that this user owns."
+    # null is refused: it may be a name that the caller does not have, and would be to all.
+    listener: Id = Field(
+        default_factory=_nobody,
+        description="Only to this listener of the channel; left out: to all.",
+    )
+    owner: Username = Field(
+        default_factory=_nobody,
+        description="Only to the listeners that this user owns; left out: to all.",
     )
 
 

@@ -116,3 +116,31 @@ def test_the_command_prints_a_token_that_works(user, capsys):
 def test_the_command_says_what_is_wrong(user, arguments):
     with pytest.raises(CommandError):
         call_command("eric_token", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("method", "of", "status"),
+    [
+        ("PUT", "nobody", 405),
+        ("PUT", "user", 405),
+        ("POST", "nobody", 401),
+        ("POST", "stranger", 415),
+        ("POST", "user", 415),
+    ],
+)
+def test_the_method_is_looked_at_then_the_caller_then_the_body(user, method, of, status):
+    secret = None
+    if of != "nobody":
+        caller = user if of == "user" else user_with("stranger")
+        secret = ApiToken.objects.issue(caller, "test")[1]
+    api = Api(secret)
+    answer = api.client.generic(
+        method, f"/api/{BROADCAST}", "a=1", content_type="text/plain", headers=api.headers
+    )
+    problem(answer, status, *{405: ["method"], 415: ["Content-Type"]}.get(status, []))
+
+
+def test_a_body_that_is_too_large_is_refused_after_the_caller(user):
+    body = {"type": "a", "payload": "x" * 300_000}
+    problem(Api().post(BROADCAST, body), 401)
+    problem(api_of(user).post(BROADCAST, body), 413, "body")

@@ -81,6 +81,9 @@ def test_a_lifetime_is_a_number_of_seconds(publisher, orders, value):
         ({"type": "a", "listener": "nobody"}, "message 1: listener"),
         ({"type": "a", "owner": "root"}, "message 1: owner"),
         ({"type": "a", "owner": "\0"}, "message 1: owner"),
+        # None never widens who gets a message.
+        ({"type": "a", "owner": None}, "body.messages.1.owner"),
+        ({"type": "a", "listener": None}, "body.messages.1.listener"),
         ({"type": "a", "listener": "till-7", "owner": "ada"}, "message 1"),
         ({"type": 7}, "body.messages.1.type"),
         ({"type": "a", "listener": "TILL-7"}, "message 1: listener"),
