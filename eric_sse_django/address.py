@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 
 from django.urls import get_script_prefix
 
-from eric_sse_django import conf
+from eric_sse_django import conf, mounted
 
 
 def root() -> str:
@@ -29,6 +29,7 @@ def with_query(
     more: Sequence[tuple[str, str]] = (),
 ) -> str:
     """Return the path with what is given in its query. Raises ValueError for no cursor."""
+    mounted.warn_in_debug()
     query: list[tuple[str, Any]] = [*more, *(("ticket", ticket) for ticket in tickets)]
     if cursor is not None:
         # A name that a template does not know is "": not taken for none, which loses events.

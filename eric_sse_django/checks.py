@@ -11,10 +11,11 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
+from django.core.management import get_commands
 from django.db import connections
 from django.utils.module_loading import import_string
 
-from eric_sse_django import conf
+from eric_sse_django import conf, mounted
 from eric_sse_django.authorization import Authorizer
 from eric_sse_django.database import DatabaseChannel, configured
 from eric_sse_django.encoding import encoder
@@ -116,6 +117,49 @@ def check_rules(**_: Any) -> list[CheckMessage]:
     return [
         Error(f"{found.__qualname__}{problem}", hint=RULES, id="eric_sse_django.E030")
         for problem in problems
+    ]
+
+
+WITH_STREAMS = (
+    "In asgi.py: `from eric_sse_django.routing import with_streams`, and "
+    "`application = with_streams(get_asgi_application())`."
+)
+# The apps of Django's own runserver, which is WSGI.
+WSGI_RUNSERVERS = ("django.core", "django.contrib.staticfiles")
+
+
+@register()
+def check_streams(**_: Any) -> list[CheckMessage]:
+    """An application without streams, for whose URLs Django then answers 404."""
+    path = getattr(settings, "ASGI_APPLICATION", None)
+    if path is None:
+        message = "ASGI_APPLICATION is not set: runserver serves no streams."
+        return [_no_streams(message)] if settings.DEBUG else []
+    try:
+        import_string(path)  # as runserver does; with_streams() in it notes that it was called
+    except Exception:  # noqa: BLE001 - the server says more of it than a check can
+        return []
+    if mounted.is_mounted():
+        return []
+    return [_no_streams(f"{path}, which ASGI_APPLICATION names, serves no streams.")]
+
+
+def _no_streams(message: str) -> CheckMessage:
+    return Warning(message, hint=WITH_STREAMS, id="eric_sse_django.W020")
+
+
+@register()
+def check_runserver(**_: Any) -> list[CheckMessage]:
+    """A development server that is WSGI, and answers 404 for streams."""
+    if not settings.DEBUG or get_commands().get("runserver") not in WSGI_RUNSERVERS:
+        return []
+    return [
+        Warning(
+            "runserver serves WSGI here, and no streams.",
+            hint='Put "daphne" into INSTALLED_APPS, before "django.contrib.staticfiles"; or '
+            "silence this check if you develop with another server.",
+            id="eric_sse_django.W021",
+        )
     ]
 
 

@@ -1,9 +1,11 @@
 """System checks: each finding has an id and a hint, and a good project has none."""
 
+import sys
+
 import pytest
 from django.db import connections
 
-from eric_sse_django import checks, conf
+from eric_sse_django import address, checks, conf, mounted
 from eric_sse_django.authorization import Authorizer
 from tests import databases
 
@@ -273,3 +275,81 @@ def test_each_missing_bound_of_the_database_is_named(monkeypatch, vendor):
         [warning] = checks.check_timeouts()
         assert ids([warning]) == ["W030"]
         assert name in warning.msg
+
+
+@pytest.fixture
+def not_mounted(monkeypatch):
+    monkeypatch.setattr(mounted, "_is_mounted", False)
+    monkeypatch.setattr(mounted, "_is_said", False)
+
+
+@pytest.fixture
+def asgi(tmp_path, monkeypatch, settings):
+    """Return a function that has ASGI_APPLICATION name a module with this text."""
+
+    def name(text):
+        (tmp_path / "an_asgi.py").write_text(text)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "an_asgi", raising=False)
+        settings.ASGI_APPLICATION = "an_asgi.application"
+
+    yield name
+    sys.modules.pop("an_asgi", None)
+
+
+PLAIN = "from django.core.asgi import get_asgi_application\napplication = get_asgi_application()\n"
+IMPORT = "from eric_sse_django.routing import with_streams, {}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (PLAIN, ["W020"]),
+        (PLAIN + "import eric_sse_django.routing\n", ["W020"]),
+        (IMPORT.format("stream") + PLAIN + "application = with_streams(application)\n", []),
+        # Whatever is around it.
+        (
+            IMPORT.format("stream")
+            + PLAIN
+            + "inner = with_streams(application)\nasync def application(*a): await inner(*a)\n",
+            [],
+        ),
+        (IMPORT.format("urlpatterns") + PLAIN, []),
+        ("raise OSError", []),
+        ("", []),
+    ],
+)
+def test_an_application_without_streams_is_warned_of(asgi, not_mounted, text, found):
+    asgi(text)
+    assert ids(checks.check_streams()) == found
+
+
+def test_an_asgi_application_that_is_not_set_is_warned_of_in_debug(settings, not_mounted):
+    del settings.ASGI_APPLICATION
+    assert checks.check_streams() == []
+    settings.DEBUG = True
+    assert ids(checks.check_streams()) == ["W020"]
+
+
+def test_a_wsgi_runserver_is_warned_of_in_debug(settings, monkeypatch):
+    settings.DEBUG = True
+    assert checks.check_runserver() == []
+    for app, found in {"django.contrib.staticfiles": ["W021"], "another": []}.items():
+        monkeypatch.setattr(checks, "get_commands", lambda app=app: {"runserver": app})
+        assert ids(checks.check_runserver()) == found
+    settings.DEBUG = False
+    assert checks.check_runserver() == []
+
+
+def test_a_url_that_nothing_here_serves_is_logged_once_in_debug(settings, not_mounted, caplog):
+    address.with_query("events/")
+    assert not caplog.records
+    settings.DEBUG = True
+    address.with_query("events/")
+    address.with_query("events/")
+    [record] = caplog.records
+    assert "serves no streams" in record.message
+    mounted.note()
+    mounted._is_said = False
+    address.with_query("events/")
+    assert len(caplog.records) == 1
