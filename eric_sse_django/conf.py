@@ -252,6 +252,12 @@ SETTINGS: tuple[Setting, ...] = (
         _whole(0, 1_000_000),
     ),
     Setting(
+        "RING_BYTES",
+        67_108_864,
+        "Bytes they may take for all channels of a process; the quietest channel's go first.",
+        _whole(0, 1_099_511_627_776),
+    ),
+    Setting(
         "GC_FREEZE",
         True,
         "Whether garbage collections pass over what is in memory when the first stream opens.",

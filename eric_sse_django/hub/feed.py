@@ -5,17 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Protocol
 
 from eric_sse_django.entry import CONTROLS, Encode, Entry
 from eric_sse_django.exception import EncodingFailed
+from eric_sse_django.hub.ring import MAX_RING_BYTES, Ring, Rings
 
 logger = logging.getLogger(__name__)
-
-# Characters of one ring: bounds memory where messages are large.
-RING_BYTES = 4_194_304
 
 
 class Batch:
@@ -122,21 +119,33 @@ class Feed:
     What streams of the same channels share: a ring, and who of them is addressed how.
 
     The ring holds every entry of the channels with a position over `floor`, up to the
-    hub's position. Only for the hub's loop: nothing here waits or locks.
+    hub's position; `rings` are all that the hub has. Only for the hub's loop: nothing here
+    waits or locks.
     """
 
-    def __init__(self, channels: tuple[int, ...], position: int, ring_messages: int) -> None:
+    def __init__(
+        self,
+        channels: tuple[int, ...],
+        position: int,
+        ring_messages: int,
+        rings: Rings | None = None,
+    ) -> None:
         self.channels = channels
         self.named = len(channels) > 1
-        self.floor = position
         self.streams: set[Subscriber] = set()
         self.quiet_since: float | None = None
-        self._ring: deque[Entry] = deque()
-        self._ring_messages = ring_messages
-        self._ring_bytes = 0
+        self._ring = Ring(rings or Rings(MAX_RING_BYTES), position, ring_messages)
         # Lists: mostly of one, for which a set takes 216 bytes.
         self._by_listener: dict[int, list[Subscriber]] = {}
         self._by_owner: dict[tuple[int, Any], list[Subscriber]] = {}
+
+    @property
+    def floor(self) -> int:
+        return self._ring.floor
+
+    def forget(self) -> None:
+        """Give its memory back."""
+        self._ring.clear(self.floor)
 
     def add(self, stream: Subscriber) -> None:
         self.streams.add(stream)
@@ -158,16 +167,11 @@ class Feed:
 
     def since(self, position: int, gets: Callable[[Entry], bool]) -> list[Entry] | None:
         """Return what came after `position` and who asks gets; None: the ring begins later."""
-        if position < self.floor:
-            return None
-        newest_first = filter(gets, _while_after(reversed(self._ring), position))
-        return list(newest_first)[::-1]
+        return self._ring.since(position, gets)
 
     def skip_to(self, position: int) -> None:
         """Forget the ring: entries up to `position` were not seen. Streams read the log again."""
-        self._ring.clear()
-        self._ring_bytes = 0
-        self.floor = position
+        self._ring.clear(position)
         for stream in tuple(self.streams):
             try:
                 stream.fall_back()
@@ -181,7 +185,7 @@ class Feed:
 
     def take(self, entries: list[Entry]) -> None:
         """Keep the channels' next entries, and hand each to the streams it is for."""
-        self._keep(entries)
+        self._ring.keep(entries)
         if not self.streams:
             return
         hands = [(run, streams) for run, streams in self._shares(entries) if run]
@@ -218,21 +222,6 @@ class Feed:
         if entry.listener is not None:
             return self._by_listener.get(entry.listener, ())
         return self._by_owner.get((entry.channel, entry.owner), ())
-
-    def _keep(self, entries: list[Entry]) -> None:
-        self._ring.extend(entries)
-        self._ring_bytes += sum(entry.size for entry in entries)
-        while len(self._ring) > self._ring_messages or self._ring_bytes > RING_BYTES:
-            oldest = self._ring.popleft()
-            self._ring_bytes -= oldest.size
-            self.floor = oldest.position
-
-
-def _while_after(newest_first: Iterable[Entry], position: int) -> Iterable[Entry]:
-    for entry in newest_first:
-        if entry.position <= position:
-            return
-        yield entry
 
 
 def _discard(index: dict[Any, list[Subscriber]], key: Any, stream: Subscriber) -> None:

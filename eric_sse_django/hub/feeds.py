@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from eric_sse_django import conf
 from eric_sse_django.entry import Entry
 from eric_sse_django.hub.feed import Feed
+from eric_sse_django.hub.ring import Rings
 
 # Seconds that a ring outlives its last stream: who reconnects after a blip is served from
 # memory.
@@ -21,6 +22,7 @@ class Feeds:
     """
 
     def __init__(self) -> None:
+        self.rings = Rings(conf.get("RING_BYTES"))
         self.born: list[Feed] = []
         self._feeds: dict[tuple[int, ...], Feed] = {}
         self._by_channel: dict[int, list[Feed]] = {}
@@ -33,7 +35,7 @@ class Feeds:
         key = tuple(sorted(channels))
         feed = self._feeds.get(key)
         if feed is None:
-            feed = self._feeds[key] = Feed(key, position, conf.get("RING_MESSAGES"))
+            feed = self._feeds[key] = Feed(key, position, conf.get("RING_MESSAGES"), self.rings)
             self.born.append(feed)
             for channel in key:
                 self._by_channel.setdefault(channel, []).append(feed)
@@ -61,11 +63,17 @@ class Feeds:
             shares.pop(feed, None)
         return shares.items()
 
+    def bound(self, hubs: int) -> None:
+        """Keep the rings within the share of RING_BYTES that each of a process's hubs has."""
+        self.rings.max_bytes = conf.get("RING_BYTES") // max(1, hubs)
+        self.rings.make_room()
+
     def forget_quiet(self, now: float) -> None:
         """Forget those whose last stream left LINGER_S ago."""
         for key, feed in tuple(self._feeds.items()):
             if feed.quiet_since is not None and now - feed.quiet_since > LINGER_S:
                 del self._feeds[key]
+                feed.forget()
                 for channel in key:
                     feeds = self._by_channel[channel]
                     feeds.remove(feed)

@@ -220,6 +220,7 @@ class Hub:
             self._end_streams("database away")
         self.timetable.tick(now)
         self.tail.feeds.forget_quiet(now)
+        self.tail.feeds.bound(len(hubs.all_hubs()))
         self._write_soon()
         if self._is_idle(now):
             self.forget()  # now: a request in the next turn gets a new one

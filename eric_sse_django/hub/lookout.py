@@ -99,7 +99,8 @@ def _files() -> tuple[str, ...]:
     connection = connections[database()]
     if connection.vendor != "sqlite":
         return ()
-    name = str(connection.settings_dict["NAME"])
+    # SQLite has its log beside the file itself, wherever a link to that is.
+    name = os.path.realpath(str(connection.settings_dict["NAME"]))
     return f"{name}-wal", name
 
 

@@ -1,11 +1,15 @@
 """A channel's feed: its ring, and what it hands to whom."""
 
+import tracemalloc
 from types import SimpleNamespace
 
+from eric_sse_django import wire
 from eric_sse_django.entry import Entry
-from eric_sse_django.hub import feed as feed_module
+from eric_sse_django.hub import ring as ring_module
 from eric_sse_django.hub.feed import Batch, Feed
+from eric_sse_django.hub.feeds import Feeds
 from eric_sse_django.hub.read_limit import FIRST_ROWS, ReadLimit
+from eric_sse_django.hub.ring import ENTRY_BYTES, Rings
 
 
 def entry(position, listener=None, owner=None, payload="1"):
@@ -120,10 +124,107 @@ def test_the_ring_is_bounded_by_messages_and_by_bytes(monkeypatch):
     assert feed.floor == 2
     assert feed.since(1, of()) is None
     assert len(feed.since(2, of())) == 3
-    monkeypatch.setattr(feed_module, "RING_BYTES", 10)
+    monkeypatch.setattr(ring_module, "MAX_RING_BYTES", 2 * ENTRY_BYTES)
     feed.take([entry(6, payload="x" * 8)])
     assert feed.floor == 5
     assert len(feed.since(5, of())) == 1
+    monkeypatch.setattr(ring_module, "MAX_RING_BYTES", 10)
+    feed.take([entry(7)])
+    assert feed.floor == 7
+
+
+def feeds(count, max_bytes):
+    """Return feeds of channels 1, 2, … whose rings share so many bytes, and those rings."""
+    rings = Rings(max_bytes)
+    return [Feed((channel,), 0, 500, rings) for channel in range(1, count + 1)], rings
+
+
+def sized(position, size):
+    return entry(position, payload="x" * (size - 1))
+
+
+def test_the_rings_of_all_channels_share_one_bound_and_the_quietest_goes_first():
+    (one, two, three), rings = feeds(3, 3 * (ENTRY_BYTES + 2_000))
+    one.take([sized(1, 1_000)])
+    two.take([sized(2, 1_000)])
+    three.take([sized(3, 1_000)])
+    assert rings.bytes == rings.max_bytes
+    one.take([sized(4, 1_000)])  # now the second is the quietest
+    assert [len(feed._ring._entries) for feed in (one, two, three)] == [2, 0, 1]
+    assert two.floor == 2
+    assert two.since(1, of()) is None
+    assert two.since(2, of()) == []
+    assert rings.bytes == rings.max_bytes
+
+
+def test_what_is_too_much_for_all_is_too_much_for_the_last_one():
+    (one, two), rings = feeds(2, 3 * (ENTRY_BYTES + 2_000))
+    two.take([sized(1, 1_000)])
+    one.take([sized(position, 1_000) for position in range(2, 10)])
+    assert rings.bytes == rings.max_bytes
+    assert one.floor == 6
+    assert two.since(0, of()) is None
+    rings.max_bytes = 0
+    rings.make_room()
+    assert (rings.bytes, one.floor) == (0, 9)
+    two.take([sized(10, 1)])
+    assert (rings.bytes, two.floor) == (0, 10)
+
+
+def test_what_a_ring_gives_up_is_free_for_others():
+    (one, two), rings = feeds(2, 10**6)
+    one.take([sized(1, 1_000)])
+    two.take([sized(2, 1_000)])
+    one.skip_to(3)
+    assert rings.bytes == ENTRY_BYTES + 2_000
+    two.forget()
+    assert rings.bytes == 0
+
+
+def test_a_process_shares_its_bound_among_its_hubs(settings):
+    settings.ERIC_SSE = {"RING_BYTES": 10_000}
+    known = Feeds()
+    assert known.rings.max_bytes == 10_000
+    known.bound(2)
+    assert known.rings.max_bytes == 5_000
+    known.of([1], 0).take([sized(1, 2_000)])
+    quiet = known.of([1], 0)
+    assert known.rings.bytes == ENTRY_BYTES + 4_000
+    quiet.quiet_since = 0.0
+    known.forget_quiet(10**9)
+    assert known.rings.bytes == 0
+
+
+def test_many_rings_take_what_the_estimate_says():
+    (one,), rings = feeds(1, 10**9)
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        entries = [
+            Entry(
+                position,
+                1,
+                None,
+                None,
+                f"n{position}"[:5],
+                f'"{position:0998d}"',
+                None,
+                None,
+                float(position),
+            )
+            for position in range(1, 401)
+        ]
+        one.take(entries)
+        for each in entries:
+            each.frame(encode_json)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 0.7 < (after - before) / rings.bytes < 1.3
+
+
+def encode_json(entry):
+    return wire.encode_json(entry.type, entry.payload, entry.position)
 
 
 def test_a_ring_of_no_messages_keeps_none():

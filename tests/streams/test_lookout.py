@@ -5,6 +5,7 @@ import os
 import time
 
 import pytest
+from django.db import connections
 
 from eric_sse_django.hub import lookout
 from eric_sse_django.hub.lookout import Lookout
@@ -123,3 +124,13 @@ def test_files_that_are_not_found_tell_nothing(files, settings):
     out._changed(lookout._files())
     out._changed_at -= lookout.COARSE_S
     assert max(polls(out)) <= 0.5
+
+
+def test_a_database_by_a_symbolic_link_is_looked_at_where_it_is(monkeypatch, tmp_path):
+    (tmp_path / "real").mkdir()
+    itself = tmp_path / "real" / "db"
+    itself.write_bytes(b"1")
+    link = tmp_path / "link"
+    link.symlink_to(itself)
+    monkeypatch.setitem(connections["default"].settings_dict, "NAME", str(link))
+    assert lookout._files() == (f"{itself}-wal", str(itself))
