@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 from uuid import uuid4
 
-# What a message carries: any JSON value.
-Payload: TypeAlias = "dict[str, Any] | list[Any] | str | int | float | bool | None"
+# What may be published: a JSON value, or what the project's encoder makes one of.
+Payload: TypeAlias = "Mapping[str, Any] | Sequence[Any] | str | int | float | bool | None"
 
 
 class MessageContract(ABC):
@@ -20,7 +21,7 @@ class MessageContract(ABC):
 
     @property
     @abstractmethod
-    def payload(self) -> Payload:
+    def payload(self) -> Any:
         """What the message says."""
 
     def __repr__(self) -> str:
@@ -40,7 +41,7 @@ class Message(MessageContract):
         return self._type
 
     @property
-    def payload(self) -> Payload:
+    def payload(self) -> Any:
         return self._payload
 
 
@@ -89,5 +90,5 @@ class UniqueMessage(MessageContract):
         return self._sender_id
 
     @property
-    def payload(self) -> Payload:
+    def payload(self) -> Any:
         return self._message.payload

@@ -47,6 +47,12 @@ def test_the_types_hold_strictly():
     run("-m", "mypy")
 
 
+@needs_stubs
+def test_the_types_of_a_users_code_hold_for_pyright_too():
+    # Django's model fields have a type only by mypy's plugin: hence its one rule that is off.
+    run("-m", "basedpyright", "-p", "tests/typing", "--pythonpath", sys.executable)
+
+
 def test_imports_only_point_down():
     # lint-imports has no `python -m`; this is what its script calls.
     run("-c", "from importlinter.cli import lint_imports_command as c; c()", "--no-cache")

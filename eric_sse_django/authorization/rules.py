@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from asgiref.sync import async_to_sync
 from django.utils.module_loading import import_string
@@ -22,6 +22,8 @@ PUBLISH = "eric_sse_django.publish_channel"
 MAX_UNANSWERED = 1_000
 
 Call = Callable[..., Awaitable[Any]]
+# What a rule gives: a method may be a coroutine function.
+Verdict: TypeAlias = "bool | Awaitable[bool]"
 
 quiet = Quiet()
 _unanswered: set[asyncio.Task[Any]] = set()
@@ -37,17 +39,17 @@ class Authorizer:
     they say.
     """
 
-    def can_listen(self, user: Any, channel: Channel, listener: Listener) -> bool:
+    def can_listen(self, user: Any, channel: Channel, listener: Listener) -> Verdict:
         """Whether the user may open the listener's stream: its owner may."""
         return bool(user.is_authenticated and user.pk == listener.owner_id)
 
-    def can_watch(self, user: Any, channel: Channel) -> bool:
+    def can_watch(self, user: Any, channel: Channel) -> Verdict:
         """Whether the user may watch the channel's broadcasts: as `Channel.access` says."""
         if channel.access == str(Channel.Access.EVERYONE):
             return True
         return bool(user.is_authenticated and channel.access == str(Channel.Access.USERS))
 
-    def can_publish(self, user: Any, channel: Channel) -> bool:
+    def can_publish(self, user: Any, channel: Channel) -> Verdict:
         """Whether the user may publish to the channel over HTTP: with Django's permission."""
         return bool(user.has_perm(PUBLISH))
 
