@@ -72,6 +72,7 @@ else:
 if any(entry["ENGINE"].endswith(".mysql") for entry in DATABASES.values()):
     databases.teach_mysql_driver()
 
+FORCE_SCRIPT_NAME = os.environ.get("ERIC_SSE_TEST_SCRIPT_NAME")
 if "ERIC_SSE_TEST_REDIS" in os.environ:
     _layer = {
         "BACKEND": "channels_redis.core.RedisChannelLayer",

@@ -28,8 +28,8 @@ _USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
 # by us, and counted as that.
 KERNEL_WAITS_S = 2.0
 
-# The servers, with what each lacks, that were logged in this process.
-_reported: set[tuple[str, ...]] = set()
+# The servers that were logged in this process.
+_reported: set[str] = set()
 
 
 class Response:
@@ -126,18 +126,15 @@ def _socket(transport: Any) -> Any:
 
 def _report(link: Link, limits_silence: bool) -> None:
     """Log, once for each server, which guards of a stream it has, and which it lacks."""
-    lacks = [*link.lacks]
-    if not limits_silence and DARK_LINKS not in lacks:
-        lacks.append(DARK_LINKS)
-    key = (link.server, *lacks)
-    if not link.server or key in _reported:
+    if not link.server or link.server in _reported:
         return
-    _reported.add(key)
-    guards = ", ".join(guard for guard in GUARDS if guard not in lacks)
-    logger.info("guards of streams found server=%r guards=%r", link.server, guards)
-    if lacks:
-        why = link.why if link.lacks else "its socket, or TCP_USER_TIMEOUT, was not found"
+    _reported.add(link.server)
+    missing = link.missing() if limits_silence else link.missing() | {DARK_LINKS}
+    found = ", ".join(guard for guard in GUARDS if guard not in missing)
+    logger.info("guards of streams found server=%r guards=%r", link.server, found)
+    if missing:
+        why = link.why if link.lacks else "an object of this server's was not found"
         logger.warning(
             "guards of streams missing server=%r missing=%r: %s (docs/deployment.md, Servers)",
-            *(link.server, ", ".join(lacks), why),
+            *(link.server, ", ".join(guard for guard in GUARDS if guard in missing), why),
         )

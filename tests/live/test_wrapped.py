@@ -16,12 +16,26 @@ MIB = 1024**2
 # Messages of 100 kB that wait for the client which reads nothing: Daphne would keep them all.
 BATCHES, BATCH = 6, 20
 
-WRAPPERS = ("closure", "wraps", "method", "object", "twice", "task", "opentelemetry", "sentry")
+WRAPPERS = (
+    "closure",
+    "wraps",
+    "method",
+    "object",
+    "twice",
+    "task",
+    "opentelemetry",
+    "sentry",
+    "starlette",
+)
 OPTIONS = {"hypercorn": ("-w", "0"), "gunicorn": ("-k", "asgi", "-w", "1")}
 CASES = [
     *(("daphne", wrapper) for wrapper in WRAPPERS),
     *((server, wrapper) for server in ("uvicorn", *OPTIONS) for wrapper in ("twice", "sentry")),
-    *((server, "task") for server in ("uvicorn", "gunicorn")),
+    *(
+        (server, wrapper)
+        for server in ("uvicorn", "gunicorn")
+        for wrapper in ("task", "starlette")
+    ),
 ]
 
 

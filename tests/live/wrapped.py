@@ -89,6 +89,15 @@ def opentelemetry(application: Any) -> Any:
     return OpenTelemetryMiddleware(application)
 
 
+def starlette(application: Any) -> Any:
+    from starlette.middleware.base import BaseHTTPMiddleware
+
+    async def dispatch(request: Any, call_next: Any) -> Any:
+        return await call_next(request)
+
+    return BaseHTTPMiddleware(application, dispatch)
+
+
 def sentry(application: Any) -> Any:
     import sentry_sdk
     from sentry_sdk.integrations.asgi import SentryAsgiMiddleware

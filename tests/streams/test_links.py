@@ -1,17 +1,20 @@
 """How the server's own objects are found below middleware, and what is said of them."""
 
 import logging
+import re
 import time
 from functools import partial, wraps
+from pathlib import Path
 
 import pytest
 import wrapt
 
 from eric_sse_django.streaming import Response, response
-from eric_sse_django.streaming.servers import link_of
+from eric_sse_django.streaming.servers import daphne, gunicorn, hypercorn, link_of, uvicorn
 from eric_sse_django.streaming.servers.search import MAX_OBJECTS
 from tests.streams.test_response import TwistedRequest, UvicornCycle, handle_reply
 
+ROOT = Path(__file__).parents[2]
 SCOPE = {"type": "http", "headers": [(b"host", b"a")], "client": ["127.0.0.1", 5]}
 
 
@@ -157,8 +160,51 @@ async def test_what_a_server_lacks_is_said_once(caplog):
         assert guard not in found.getMessage()
 
 
-async def test_a_server_whose_socket_is_not_found_lacks_that_alone(caplog):
+async def test_an_object_that_a_new_version_of_a_server_lacks_is_named(caplog):
+    """The fake has neither a transport that can be cut, nor a socket, nor a Server."""
     for _ in range(2):
         await Response(cycle().send).write(b"1", True)
     (missing,) = [one for one in caplog.records if one.levelno == logging.WARNING]
-    assert "missing='dark links'" in missing.getMessage()
+    assert "missing='cut, dark links, recycling'" in missing.getMessage()
+
+
+def test_a_server_whose_private_objects_are_gone_is_used_without_them():
+    """The names that hypercorn, Twisted and gunicorn may change with any version."""
+
+    class Gone:
+        def __init__(self, **found):
+            self.__dict__.update(found)
+
+    http2 = hypercorn.HTTP2Link(Gone(stream_id=1), Gone(stream_buffers={1: Gone()}))
+    assert http2.missing() == {"back-pressure", "cut", "recycling"}
+    assert http2.full() is None
+    assert http2.stopping() is None
+    request = TwistedRequest()
+    request.streamID, request._conn = 1, Gone()
+    twisted = daphne.HTTP2Link(request)
+    assert twisted.missing() == {"back-pressure", "cut"}
+    assert twisted.full() is None
+    worker = gunicorn.GunicornLink(Gone(transport=None), None)
+    assert worker.missing() == {"recycling"}
+    assert worker.stopping() is None
+
+
+def rows_of_private_objects():
+    page = (ROOT / "docs" / "deployment.md").read_text()
+    table = page.split("| object | of |")[1].split("\n\n")[0].splitlines()[2:]
+    return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in table]
+
+
+def test_each_private_object_is_used_and_has_a_test_that_notices():
+    sources = [one.read_text() for one in (ROOT / "eric_sse_django").rglob("*.py")]
+    for names, *_, test in rows_of_private_objects():
+        for name in re.findall(r"`(\w+)`", names):
+            assert any(name in source for source in sources), name
+        assert (ROOT / test.strip("` ")).exists(), test
+
+
+def test_each_module_of_a_server_names_its_private_objects_in_the_docs():
+    told = " ".join(names for names, *_ in rows_of_private_objects())
+    for module in (daphne, uvicorn, hypercorn, gunicorn):
+        for name in re.findall(r"`(\w+)`", module.__doc__.split("Private: ")[1]):
+            assert f"`{name}`" in told, (module.__name__, name)

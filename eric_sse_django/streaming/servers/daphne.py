@@ -3,7 +3,8 @@ Daphne, over HTTP/1.1 and HTTP/2: its send() never waits for the client.
 
 Private: daphne.server.Server's `handle_reply`, `connections`, the `clean_headers` and
 `client_addr` of daphne.http_protocol.WebRequest; of Twisted's HTTP/2 the H2Stream's `streamID`
-and `_conn`, the H2Connection's `_outboundStreamQueues`. The rest is Twisted's public interface.
+and `_conn`, the H2Connection's `_outboundStreamQueues`, `wrappedProtocol` and `getHandle` of
+transports.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Awaitable, Iterator
 from functools import partial
 from typing import Any
 
-from eric_sse_django.streaming.servers.link import Link, is_of
+from eric_sse_django.streaming.servers.link import BACK_PRESSURE, CUT, Link, is_of
 
 # Bytes of one HTTP/2 stream that may wait behind its connection: as much as a TCP transport of
 # Twisted's takes before it asks to pause.
@@ -106,6 +107,14 @@ class DaphneLink(Link):
         if transport is not None:
             transport.abortConnection()
 
+    def missing(self) -> set[str]:
+        channel = self._request.channel
+        found = {
+            BACK_PRESSURE: getattr(self._request, "producer", None) is self,
+            CUT: hasattr(getattr(channel, "transport", None), "abortConnection"),
+        }
+        return {guard for guard, is_found in found.items() if not is_found}
+
     def connection(self) -> Any:
         return _below_tls(getattr(self._request.channel, "transport", None))
 
@@ -150,8 +159,18 @@ class HTTP2Link(DaphneLink):
         channel = self._request.channel
         if channel is None:
             return 0
-        queue = channel._conn._outboundStreamQueues.get(channel.streamID, ())
+        queues = getattr(channel._conn, "_outboundStreamQueues", {})
+        queue = queues.get(channel.streamID, ())
         return sum(len(chunk) for chunk in queue if isinstance(chunk, bytes))
+
+    def missing(self) -> set[str]:
+        channel = self._request.channel
+        connection = getattr(channel, "_conn", None)
+        found = {
+            BACK_PRESSURE: hasattr(connection, "_outboundStreamQueues"),
+            CUT: hasattr(channel, "abortConnection"),
+        }
+        return {guard for guard, is_found in found.items() if not is_found}
 
     def _look(self) -> None:
         if self.shut is None:

@@ -2,8 +2,7 @@
 gunicorn's own ASGI worker, `-k asgi`, over HTTP/1.1 and HTTP/2.
 
 Private: the variables of send() and receive() in gunicorn.asgi.protocol.ASGIProtocol, which are
-functions within its methods: `self` with `transport` and `worker`, and `h2_conn`; the worker's
-`alive`.
+functions within its methods: the protocol with its `transport` and `worker`.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from collections.abc import Callable
 from types import FunctionType, MethodType
 from typing import Any
 
-from eric_sse_django.streaming.servers.link import Link, is_of
+from eric_sse_django.streaming.servers.link import RECYCLING, Link, is_of
 from eric_sse_django.streaming.servers.search import closure
 
 
@@ -53,10 +52,14 @@ class GunicornLink(Link):
     def connection(self) -> Any:
         return self._protocol.transport
 
-    def stopping(self) -> Callable[[], bool]:
+    def missing(self) -> set[str]:
+        worker = getattr(self._protocol, "worker", None)
+        return set() if hasattr(worker, "alive") else {RECYCLING}
+
+    def stopping(self) -> Callable[[], bool] | None:
         """After --max-requests it waits for its streams, as after a signal."""
-        worker = self._protocol.worker
-        return lambda: not worker.alive
+        worker: Any = getattr(self._protocol, "worker", None)
+        return (lambda: not worker.alive) if hasattr(worker, "alive") else None
 
     def belongs_to(self, scope: Any) -> bool:
         headers = getattr(self._request, "headers_bytes", None)

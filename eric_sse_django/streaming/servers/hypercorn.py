@@ -1,18 +1,28 @@
 """
 hypercorn, over HTTP/1.1, HTTP/2 and HTTP/3.
 
-Private: HTTPStream's `app_send`, `send`, `scope`, `stream_id` and `context`; H2Protocol's
+Private: HTTPStream's `send`, `scope`, `stream_id` and `context`; H2Protocol's
 `stream_buffers`, `connection`, `priority`, `has_data` and `_flush`; TCPServer's `writer`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from types import MethodType
 from typing import Any, ClassVar
 
-from eric_sse_django.streaming.servers.link import CUT, DARK_LINKS, Link, is_of
+from eric_sse_django.streaming.servers.link import (
+    BACK_PRESSURE,
+    CUT,
+    DARK_LINKS,
+    RECYCLING,
+    Link,
+    is_of,
+)
+
+logger = logging.getLogger(__name__)
 
 # INTERNAL_ERROR. Browsers take CANCEL and NO_ERROR otherwise.
 ERROR_CODE = 2
@@ -45,6 +55,11 @@ class HypercornLink(Link):
     def cut(self) -> None:
         self.connection().abort()
 
+    def missing(self) -> set[str]:
+        context = getattr(self._stream, "context", None)
+        knows = hasattr(context, "terminate") and hasattr(context, "terminated")
+        return {*self.lacks} if knows else {*self.lacks, RECYCLING}
+
     def connection(self) -> Any:
         return self._protocol.send.__self__.writer.transport
 
@@ -52,8 +67,10 @@ class HypercornLink(Link):
         mine = self._stream.scope
         return is_of(scope, mine["headers"], mine.get("client"))
 
-    def stopping(self) -> Callable[[], bool]:
+    def stopping(self) -> Callable[[], bool] | None:
         """After max_requests, and when its parent process has heard a signal."""
+        if RECYCLING in self.missing():
+            return None
         context = self._stream.context
         return lambda: bool(context.terminate.is_set() or context.terminated.is_set())
 
@@ -73,10 +90,18 @@ class HTTP2Link(HypercornLink):
 
     def full(self) -> Awaitable[None] | None:
         buffer = self._buffer()
-        if buffer is None or not buffer.buffer:
+        if not getattr(buffer, "buffer", None):
             return None
         drained: Awaitable[None] = buffer.drain()
         return drained
+
+    def missing(self) -> set[str]:
+        protocol, buffer = self._protocol, self._buffer()
+        found = {
+            BACK_PRESSURE: buffer is None or hasattr(buffer, "buffer"),
+            CUT: all(hasattr(protocol, name) for name in ("connection", "priority", "_flush")),
+        }
+        return super().missing() | {guard for guard, is_found in found.items() if not is_found}
 
     def _buffer(self) -> Any:
         return self._protocol.stream_buffers.get(self._stream.stream_id)
@@ -119,12 +144,12 @@ _resets: set[asyncio.Future[None]] = set()
 
 
 def _hold(reset: asyncio.Future[None]) -> None:
-    """Keep a task until it is done; what it raises is of a connection that is gone."""
+    """Keep a task until it is done. A connection may be gone before it could write."""
     _resets.add(reset)
 
     def done(reset: asyncio.Future[None]) -> None:
         _resets.discard(reset)
-        if not reset.cancelled():
-            reset.exception()
+        if not reset.cancelled() and (error := reset.exception()) is not None:
+            logger.info("a stream was not reset error=%r", error)
 
     reset.add_done_callback(done)

@@ -24,8 +24,8 @@ class Link:
 
     # The server and its protocol, for the log; "" where there is none to name.
     server: ClassVar[str] = "an unknown server"
-    # What is not done on it, of the four above.
-    lacks: ClassVar[tuple[str, ...]] = (BACK_PRESSURE, CUT, DARK_LINKS, RECYCLING)
+    # What is never done on it, of the four above.
+    lacks: ClassVar[tuple[str, ...]] = GUARDS
     # Why it is not done.
     why: ClassVar[str] = "its send() was not found below the middleware that wraps it"
     # Whether full() is to be asked after each chunk: send() does not wait for the client.
@@ -51,6 +51,14 @@ class Link:
 
     def release(self) -> None:
         """Let go of what begin() took. May be called twice."""
+
+    def missing(self) -> set[str]:
+        """
+        Return what is not done for it: also where an object is not found that was looked for.
+
+        To be called after begin(), once for each server: it may look at all tasks.
+        """
+        return set(self.lacks)
 
     def connection(self) -> Any:
         """Return the transport of its connection (asyncio's, Twisted's), None if unknown."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from types import MethodType
 from typing import Any
 
-from eric_sse_django.streaming.servers.link import Link, is_of
+from eric_sse_django.streaming.servers.link import CUT, RECYCLING, Link, is_of
 
 
 def recognize(one: Any) -> Link | None:
@@ -46,6 +46,13 @@ class UvicornLink(Link):
 
     def cut(self) -> None:
         self._cycle.transport.abort()
+
+    def missing(self) -> set[str]:
+        found = {
+            CUT: hasattr(self._cycle.transport, "abort"),
+            RECYCLING: self.stopping() is not None,
+        }
+        return {guard for guard, is_found in found.items() if not is_found}
 
     def connection(self) -> Any:
         return self._cycle.transport
