@@ -1,14 +1,18 @@
 """What `pip install` brings is the whole app, and it works away from the checkout."""
 
+import email
 import os
+import re
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from tests.faults.scale import LONG_S
+from tests.live.quick_start import command
 
 pytestmark = pytest.mark.timeout(LONG_S)
 
@@ -42,13 +46,36 @@ print(channel("orders").deliver_next("till-7").payload)
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(ROOT)]
+def built(tmp_path_factory):
+    """Return the folder with the two files of a release: the wheel is built from the sdist."""
+    folder = tmp_path_factory.mktemp("built")
+    command = [sys.executable, "-m", "build", "--outdir", str(folder), str(ROOT)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_PATIENCE_S)
     assert done.returncode == 0, done.stdout + done.stderr
-    [built] = folder.glob("*.whl")
-    return built
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(built):
+    [found] = built.glob("*.whl")
+    return found
+
+
+@pytest.fixture(scope="module")
+def unpacked(built, tmp_path_factory):
+    """Return the folder of the unpacked sdist."""
+    [sdist] = built.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder := tmp_path_factory.mktemp("sdist"), filter="data")
+    [found] = folder.iterdir()
+    return found
+
+
+@pytest.fixture(scope="module")
+def metadata(wheel):
+    archive = zipfile.ZipFile(wheel)
+    [name] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+    return email.message_from_bytes(archive.read(name))
 
 
 def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(wheel):
@@ -63,10 +90,76 @@ def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(wheel):
     assert "eric_sse_django/py.typed" in names
 
 
-def test_the_wheel_names_its_licence(wheel):
-    archive = zipfile.ZipFile(wheel)
-    [metadata] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
-    assert "License-Expression: MIT" in archive.read(metadata).decode()
+def test_it_names_its_licence_and_its_authors(metadata):
+    assert metadata["License-Expression"] == "MIT"
+    assert metadata["Author"] == "The eric_sse_django authors"
+
+
+def test_the_page_of_a_package_index_has_no_link_that_leads_nowhere(metadata):
+    assert metadata["Description-Content-Type"].startswith("text/markdown")
+    text = metadata.get_payload(decode=True).decode()
+    assert "with_streams(application)" in text
+    targets = re.findall(r"\]\(([^)]+)\)", text) + re.findall(r"(?:src|href)=.([^\"']+)", text)
+    assert [target for target in targets if not target.startswith("https://")] == []
+
+
+def test_with_an_address_of_the_source_its_links_lead_there():
+    environment = {"README": "[a](docs/a.md) ![p](docs/p.png) [b](https://b.org/)"}
+    script = "import os, setuptools; setuptools.setup = lambda **_: None\nimport setup\n"
+    script += "print(setup.away(os.environ['README'], 'https://c.org/d'))"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.split() == [
+        "[a](https://c.org/d/blob/main/docs/a.md)",
+        "![p](https://c.org/d/raw/main/docs/p.png)",
+        "[b](https://b.org/)",
+    ]
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="only a checkout says what its files are")
+def test_the_sdist_holds_every_file_but_the_hosts(unpacked):
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    expected = {name for name in listed.stdout.split() if not name.startswith(".")}
+    there = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if path.is_file()}
+    assert expected - there == set()
+    assert not [name for name in there if "__pycache__" in name or name.endswith(".sqlite3")]
+
+
+def test_the_tests_of_the_sdist_run(unpacked):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("DJANGO", "PYTEST"))}
+    some = ["tests/core/test_message.py", "tests/database/test_shortcuts.py", "-k", "not mariadb"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *some],
+        cwd=unpacked,
+        env=environment | {"PYTHONPATH": str(unpacked)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_readmes_line_installs_it(built, tmp_path):
+    """Word for word, from the files that were built."""
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": str(built),
+        "PIP_NO_DEPS": "1",
+        "PIP_TARGET": str(tmp_path),
+    }
+    line = command("pip install")
+    subprocess.run(line, shell=True, check=True, env=environment, timeout=BUILD_PATIENCE_S)
+    assert (tmp_path / "eric_sse_django" / "routing.py").exists()
 
 
 def test_the_installed_wheel_publishes_and_delivers(wheel, tmp_path):
