@@ -97,7 +97,7 @@ def _serve(choose: random.Random) -> None:
         row.cursor = head - choose.randint(1, MOST_BEHIND) if is_away else head
         row.last_seen = now - timedelta(seconds=choose.choice((40, 400, 4_000, 70_000)))
         row.running = is_shown or choose.random() > 0.15
-        row.save()
+        row.save(update_fields=["cursor", "last_seen", "running"])
 
 
 def who_listens(choose: random.Random) -> list[Listener]:

@@ -8,10 +8,13 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from eric_sse_django.models.identifier import IDENTIFIER_MAX_LENGTH, is_identifier
+from eric_sse_django.models.kept import Kept
 
 
-class Channel(models.Model):
+class Channel(Kept):
     """What messages are published to."""
+
+    KEPT = frozenset({"floor"})
 
     class Format(models.TextChoices):
         JSON = "json", _("JSON, on one line")

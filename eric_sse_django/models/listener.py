@@ -9,10 +9,13 @@ from django.utils.translation import gettext_lazy as _
 
 from eric_sse_django.models.channel import Channel
 from eric_sse_django.models.identifier import IDENTIFIER_MAX_LENGTH, is_identifier
+from eric_sse_django.models.kept import Kept
 
 
-class Listener(models.Model):
+class Listener(Kept):
     """One durable subscriber of a channel: a user's device, a worker."""
+
+    KEPT = frozenset({"start", "cursor", "floor", "last_seen", "replays"})
 
     class Acknowledgement(models.TextChoices):
         SENT = "sent", _("when it was sent")

@@ -13,6 +13,7 @@ from hypothesis.stateful import (
 )
 
 from tests.streams.promises.model import Listening, Published
+from tests.streams.promises.narrowing import Narrowing
 from tests.streams.promises.serving import Client, beat
 from tests.streams.promises.world import CHANNELS, Other, World
 from tests.streams.reading import Reader
@@ -25,7 +26,7 @@ owners = st.sampled_from([None, "ada", "bob"])
 acts = st.tuples(st.sampled_from(["all", "one", "owner"]), index, st.booleans())
 
 
-class Promises(RuleBasedStateMachine):
+class Promises(Narrowing, RuleBasedStateMachine):
     """One run of a world. `configure` is called with settings before it; see test_promises."""
 
     configure: Any = None

@@ -18,6 +18,8 @@ from tests.streams.promises.model import Listening, Model, View
 from tests.streams.reading import Reader
 
 TIMEOUT_S = 10.0
+# Clients are of these sessions, in turn.
+SESSIONS = 3
 
 
 class Page(Reader):
@@ -34,6 +36,7 @@ class Client:
 
     reader: Reader
     views: list[View]
+    session: int
     until: int | None = None  # the time at which it was told to end
     fell_back: bool = False
 
@@ -69,6 +72,7 @@ class Serving:
     owners: dict[str, Any]
     listeners: list[Listening]
     clients: list[Client]
+    session: int = 0  # of the client that came last
 
     def row(self, listener: Listening) -> Listener:
         raise NotImplementedError
@@ -113,8 +117,10 @@ class Serving:
         if meanwhile is not None:
             meanwhile()
         encode = encoder([self.channels[channel].row for channel, _ in places])
-        subjects = {"as_of": at}
-        reader = self.run(self._enter(parts, last_event_id, subjects, encode))
+        self.session = (self.session + 1) % SESSIONS
+        known_by = frozenset(f"{kind}:{self.session}" for kind in ("session", "login", "auth"))
+        options = {"as_of": at, "subjects": known_by}
+        reader = self.run(self._enter(parts, last_event_id, options, encode))
         views = []
         for part, (channel, listener) in zip(parts, places, strict=True):
             views.append(View(channel, listener, part.after))
@@ -127,7 +133,7 @@ class Serving:
                 self.note()  # what others got while it came is seen, too
                 self.learn()
                 self.model.check_start(listener, part.after)
-        client = Client(reader, views)
+        client = Client(reader, views, self.session)
         self.clients.append(client)
         return client
 
