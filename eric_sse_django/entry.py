@@ -95,6 +95,11 @@ class Entry:
         return None if self._time_of is None else self._time_of(self._created_at)
 
     @property
+    def stamp(self) -> Any:
+        """When it was published, as the driver gave it; to be compared."""
+        return self._created_at
+
+    @property
     def is_broadcast(self) -> bool:
         return self.listener is None and self.owner is None
 

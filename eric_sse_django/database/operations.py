@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet, Value
+from django.db.models.functions import Least
 from django.utils import timezone
 
 from eric_sse_django import log, notifier
@@ -74,17 +75,18 @@ def acknowledge(row: Listener, position: int) -> int:
     """
     Move the listener's cursor up to a position; return where it stands.
 
-    Never back, and never beyond the log's head. Two queries, three where it stands there
-    already or further. Raises InvalidListenerException when the listener was removed.
+    Never back, and not to a position that the log does not have: beyond its head, or of a
+    history that it no longer has. Two queries, three where it stands there already or further.
+    Raises InvalidListenerException when the listener was removed.
     """
-    head, _ = log.head()
-    to = min(position, head)
-    if _listeners([row]).filter(cursor__lt=to).update(cursor=to, last_seen=timezone.now()):
-        return to
+    if log.is_known(position):
+        ahead = _listeners([row]).filter(cursor__lt=position)
+        if ahead.update(cursor=position, last_seen=timezone.now()):
+            return position
     cursors = _listeners([row]).values_list("cursor", flat=True)
     if (cursor := cursors.first()) is None:
         raise InvalidListenerException(row.name, row.channel.name)
-    return max(cursor, to)
+    return cursor
 
 
 def discard(rows: Sequence[Listener]) -> int:
@@ -110,8 +112,12 @@ def replay(rows: Sequence[Listener], since: datetime) -> int:
     with transaction.atomic(using=log.database()):
         for row in rows:
             back = max(position, row.start)
-            _listeners([row]).filter(cursor__gt=back).update(cursor=back)
-            tell([row], REPLAY, str(back))
+            moved = _listeners([row])
+            # Counted also where it stands further back: what was reached is not written yet.
+            moved.update(cursor=Least("cursor", Value(back)), replays=F("replays") + 1)
+            for replays in moved.values_list("replays", flat=True):
+                log.append([log.control(row, REPLAY, str(back), str(replays))])
+                notifier.ring_on_commit()
     return len(rows)
 
 

@@ -29,6 +29,7 @@ class Counters:
         self.from_memory = 0  # the same, that were in the ring still
         self.resets = 0
         self.lagging = 0  # times that a stream's buffer overflowed, and it read the log again
+        self.histories = 0  # times that the log was found to have another history
         self.opened = 0
         self.ended: Counter[str] = Counter()  # streams, by the reason
         self.replaced: Counter[str] = Counter()  # threads that hung, by name
@@ -76,6 +77,7 @@ class Counters:
         self.from_memory += other.from_memory
         self.resets += other.resets
         self.lagging += other.lagging
+        self.histories += other.histories
         self.opened += other.opened
         self.ended.update(dict(other.ended))  # a copy: its loop may add a reason
         self.replaced.update(dict(other.replaced))

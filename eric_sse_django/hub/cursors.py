@@ -7,12 +7,12 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connections, transaction
 from django.utils import timezone
 
-from eric_sse_django.log import database, lock_free
+from eric_sse_django.log import Known, database, is_same, lock_free, see
 from eric_sse_django.models import Listener
 
 # Listeners written in one transaction: within every database's limit of parameters, and
@@ -24,17 +24,37 @@ WRITE_BATCH = 500
 # lowers a cursor.
 LOOKUP_S = 1.0
 
-Reached = tuple[int, int]  # a listener's key, and its position
+
+def _nothing_known() -> Known:
+    return Known(0)
+
+
+class Reached(NamedTuple):
+    """
+    How far a listener was served, by its key, and how often it had been moved back before.
+
+    What was reached before an operator's replay is void: the row has another count then.
+    """
+
+    listener: int
+    position: int
+    replays: int = 0
 
 
 class Cursors:
-    """Collects positions and writes them in batches: one UPDATE for each distinct one."""
+    """
+    Collects positions and writes them in batches: one UPDATE for each distinct one.
 
-    def __init__(self) -> None:
-        self._reached: dict[int, int] = {}
-        self._writing: dict[int, int] = {}
-        self._written: dict[int, int] = {}
+    `known` returns what the hub knows of the log: to another log nothing is written.
+    """
+
+    def __init__(self, known: Callable[[], Known] = _nothing_known) -> None:
+        self.known = known
+        self._reached: dict[int, Reached] = {}
+        self._writing: dict[int, Reached] = {}
+        self._written: dict[int, Reached] = {}
         self._written_at = 0.0
+        self._histories = 0
         self._one_at_a_time = asyncio.Lock()
 
     @property
@@ -47,68 +67,89 @@ class Cursors:
         """How many wait to be written."""
         return len(self._reached)
 
-    def reached(self, listener: int, position: int) -> None:
+    def reached(self, listener: int, position: int, replays: int = 0) -> None:
         """Note that a listener was served up to a position, and has been seen."""
-        if position >= self._reached.get(listener, 0):
-            self._reached[listener] = position
+        _keep_later(self._reached, Reached(listener, position, replays))
 
-    def unwritten(self, listener: int) -> int:
+    def unwritten(self, listener: int, replays: int = 0) -> int:
         """Return the position a listener has reached, 0 where the database knew it before."""
         if time.monotonic() - self._written_at > LOOKUP_S:
             self._written = {}
-        lately = self._reached, self._writing, self._written
-        return max(positions.get(listener, 0) for positions in lately)
+        lately = (self._reached, self._writing, self._written)
+        found = (known[listener] for known in lately if listener in known)
+        return max((each.position for each in found if each.replays == replays), default=0)
 
     def pending(self) -> list[Reached]:
         """Return what is not known to be written, by position."""
         merged = dict(self._writing)
-        for listener, position in self._reached.items():
-            merged[listener] = max(position, merged.get(listener, 0))
-        return sorted(merged.items(), key=_position)
+        for each in self._reached.values():
+            _keep_later(merged, each)
+        return sorted(merged.values(), key=_position)
+
+    def forget(self) -> None:
+        """Drop all that waits, also what is being written: it was reached in another history."""
+        self._histories += 1
+        self._reached, self._writing, self._written = {}, {}, {}
 
     def last_words(self) -> list[tuple[Any, ...]]:
         """Return the calls, as (function, *args), that write what waits without a loop."""
-        left = self.pending()
+        left, known = self.pending(), self.known()
         starts = range(0, len(left), WRITE_BATCH)
-        return [(write, left[first : first + WRITE_BATCH]) for first in starts]
+        return [(write, left[first : first + WRITE_BATCH], known) for first in starts]
 
     async def flush(self, run: Callable[..., Awaitable[Any]]) -> None:
         """Write what waits, on the thread that `run` calls on. What fails goes on waiting."""
         async with self._one_at_a_time:
-            left = self.pending()
-            self._writing, self._reached = dict(left), {}
+            left, histories = self.pending(), self._histories
+            self._writing, self._reached = {each.listener: each for each in left}, {}
             try:
-                while left:
-                    for pair in await run(write, left[:WRITE_BATCH]):
-                        self.reached(*pair)
+                while left and histories == self._histories:
+                    locked = await run(write, left[:WRITE_BATCH], self.known())
                     left = left[WRITE_BATCH:]
+                    self._keep(locked, histories)
             finally:
-                for pair in left:
-                    self.reached(*pair)
-                self._written, self._writing = self._writing, {}
+                self._keep(left, histories)
+                if histories == self._histories:
+                    self._written, self._writing = self._writing, {}
                 self._written_at = time.monotonic()
 
+    def _keep(self, left: Sequence[Reached], histories: int) -> None:
+        if histories == self._histories:
+            for each in left:
+                _keep_later(self._reached, each)
 
-def _position(pair: Reached) -> int:
-    return pair[1]
+
+def _keep_later(kept: dict[int, Reached], new: Reached) -> None:
+    """Keep the further position, of those since the listener was moved back last."""
+    old = kept.get(new.listener)
+    if old is None or (new.replays, new.position) >= (old.replays, old.position):
+        kept[new.listener] = new
 
 
-def write(positions: Sequence[Reached]) -> list[Reached]:
+def _position(each: Reached) -> tuple[int, int]:
+    return each.position, each.replays
+
+
+def write(positions: Sequence[Reached], known: Known) -> list[Reached]:
     """
     Raise the cursors of listeners in one transaction, never lowering one.
 
-    Returns those that others have locked: they are left for the next time.
+    Returns those that others have locked: they are left for the next time. Where the log is not
+    the one that is known, or a listener was moved back meanwhile, nothing is written.
     """
     using = database()
     connection = connections[using]
     with transaction.atomic(using=using), connection.cursor() as cursor:
-        locked = lock_free([listener for listener, _ in positions])
+        seen = see(known.position)
+        if known.position and (seen is None or not is_same(known, seen)):
+            return []
+        locked = lock_free([each.listener for each in positions])
         now = connection.ops.adapt_datetimefield_value(timezone.now())
-        for position, group in groupby(sorted(positions, key=_position), key=_position):
-            keys = [str(listener) for listener, _ in group if listener not in locked]
+        for (position, replays), group in groupby(sorted(positions, key=_position), key=_position):
+            keys = [str(each.listener) for each in group if each.listener not in locked]
             if keys:
-                cursor.execute(_raise(using).format(",".join(keys)), [position, now])
-    return [pair for pair in positions if pair[0] in locked]
+                cursor.execute(_raise(using).format(",".join(keys)), [position, now, replays])
+    return [each for each in positions if each.listener in locked]
 
 
 @lru_cache
@@ -120,5 +161,5 @@ def _raise(using: str) -> str:
     raised = f"{greatest}({connection.ops.quote_name('cursor')}, %s)"
     return (
         f"UPDATE {table} SET {connection.ops.quote_name('cursor')} = {raised}, last_seen = %s "
-        "WHERE id IN ({})"
+        "WHERE id IN ({}) AND replays = %s"
     )

@@ -76,6 +76,8 @@ class Hub:
         self.run = self._thread.run
         self.tail = Tail(self._reader.run, self.records.counters)
         self.tail.revoked.notify = self._on_revoked
+        self.tail.on_history = self._on_history
+        self.records.cursors.known = lambda: self.tail.known
         self.subjects = Subjects()
         self._used_at = time.monotonic()
         self._unsubscribe: Callable[[], None] | None = None
@@ -144,13 +146,13 @@ class Hub:
             feed.discard(stream)
         self._write_soon()
 
-    def reached(self, listener: int, position: int) -> None:
+    def reached(self, listener: int, position: int, replays: int = 0) -> None:
         """Have a listener's cursor written, with others', within TICK_S."""
-        self.records.cursors.reached(listener, position)
+        self.records.cursors.reached(listener, position, replays)
 
-    def unwritten(self, listener: int) -> int:
+    def unwritten(self, listener: int, replays: int = 0) -> int:
         """Return the position a listener has reached, 0 when the database knows it."""
-        return self.records.cursors.unwritten(listener)
+        return self.records.cursors.unwritten(listener, replays)
 
     async def write_records(self) -> None:
         """Write what streams have reached; on an error it waits for the next round."""
@@ -184,6 +186,13 @@ class Hub:
     def _on_revoked(self, subjects: frozenset[str]) -> None:
         for each in self.subjects.of(subjects):
             each.end("revoked")
+
+    def _on_history(self) -> None:
+        """Let go of all that was of the log's other history: rows may be others now, too."""
+        self.records.forget()
+        self._end_streams("history")
+        for each in self.subjects.all():
+            each.end("history")
 
     def _soon(self, function: Callable[..., None], *args: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has closed

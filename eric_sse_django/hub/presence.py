@@ -52,6 +52,11 @@ class Presence:
         else:
             self._ended.add(key)
 
+    def forget(self) -> None:
+        """Have the lease and what is open written anew: the database may not know of them."""
+        self._process, self._renew_at = None, 0.0
+        self._unwritten, self._ended = set(self._open), set()
+
     def due(self, now: float) -> bool:
         """Whether something waits to be written at time.monotonic() `now`."""
         return bool(self._unwritten or self._ended) or now >= self._renew_at

@@ -44,6 +44,11 @@ class Records:
         for key in self._keys.pop(stream, ()):
             self._presence.ended(key)
 
+    def forget(self) -> None:
+        """Drop the cursors, and write the lease anew: the log has another history."""
+        self.cursors.forget()
+        self._presence.forget()
+
     def due(self, now: float) -> bool:
         """Whether something is to be written at time.monotonic() `now`."""
         if now < self._rest_until:

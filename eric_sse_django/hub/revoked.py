@@ -23,6 +23,12 @@ class Revoked:
     def __init__(self) -> None:
         self.notify: Callable[[frozenset[str]], None] = lambda subjects: None
         self._lately: deque[tuple[float, int, frozenset[str]]] = deque()
+        self._begun = 0
+
+    def begin(self, position: int) -> None:
+        """Note that a history of the log began: what was looked up before may be others' now."""
+        self._begun = position
+        self._lately.clear()
 
     def note(self, position: int, subjects: frozenset[str]) -> None:
         """Notify what is open, and remember it for what is about to be."""
@@ -34,6 +40,9 @@ class Revoked:
 
     def catch_up(self, one: Endable, position: int) -> None:
         """End what a notice since a position would have ended, had it been open."""
+        if position < self._begun:
+            one.end("history")
+            return
         for _, at, subjects in reversed(self._lately):
             if at <= position:
                 return

@@ -53,6 +53,13 @@ class Subjects:
             if found is one or found == set():
                 del self._by_key[key]
 
+    def all(self) -> set[Endable]:
+        """Return all that a revocation could end."""
+        found: set[Endable] = set()
+        for each in self._by_key.values():
+            found |= each if isinstance(each, set) else {each}
+        return found
+
     def of(self, subjects: Iterable[str]) -> set[Endable]:
         """Return what the revocation of some subjects ends."""
         ended: set[Endable] = set()

@@ -17,6 +17,7 @@ from eric_sse_django.hub.feeds import Feeds
 from eric_sse_django.hub.lookout import Lookout
 from eric_sse_django.hub.read_limit import ReadLimit
 from eric_sse_django.hub.revoked import Revoked
+from eric_sse_django.log import Known
 from eric_sse_django.outage import Outage
 
 logger = logging.getLogger(__name__)
@@ -27,9 +28,6 @@ READ_ROWS = 1_000
 READ_BYTES = 1_048_576
 # Channels named in the query; beyond, all are read and the others passed over.
 CHANNELS_IN_QUERY = 100
-# Seconds without a look at the log after which its streams read it themselves: a trim
-# may have removed (after 60 s at the earliest) what was not read here.
-BLIND_S = 30.0
 # Seconds a look may take beyond the poll interval: longer, and the loop or the query hangs.
 STUCK_S = 10.0
 
@@ -42,8 +40,9 @@ class Tail:
     """
 
     def __init__(self, run: Callable[..., Awaitable[Any]], counters: Counters) -> None:
-        self.position = 0
+        self.known = Known(0)
         self._handed_out = 0  # the position up to which every feed has what is its own
+        self.on_history: Callable[[], None] = lambda: None
         self.feeds = Feeds()
         self.revoked = Revoked()
         self.lookout = Lookout()
@@ -54,6 +53,11 @@ class Tail:
         self._awaited: list[asyncio.Future[None]] = []
         self._outage = Outage(logger, "reading the log")
         self._looked_at = time.monotonic()
+
+    @property
+    def position(self) -> int:
+        """Up to where every entry has been handed out."""
+        return self.known.position
 
     @property
     def outage(self) -> Outage:
@@ -82,7 +86,7 @@ class Tail:
         """Find the head of the log, and begin there. Waits as long as the database is away."""
         while True:
             try:
-                head, _ = await self._run(log.head)
+                head = await self._run(log.first_look)
                 break
             except Exception:  # noqa: BLE001 - the loop that owns this task
                 await asyncio.sleep(self._outage.failed())
@@ -99,7 +103,7 @@ class Tail:
             except Exception:  # noqa: BLE001 - the loop that owns this task
                 if self._handed_out != self.position:
                     # Nobody knows which feeds have got it: no ring may have a hole.
-                    self._skip_to(self.position)
+                    self._skip_to(self.known)
                 await asyncio.sleep(self._outage.failed())
                 self.lookout.ring()
 
@@ -109,17 +113,11 @@ class Tail:
         awaited, self._awaited = self._awaited, []
         try:
             self.feeds.born.clear()
-            rows, channels = self._limit.rows, self._channels()
-            head, pending, found = await self._run(log.look, self.position, channels, rows)
-            if pending:
+            before, rows = self.position, self._limit.rows
+            look = await self._run(log.look, self.known, self._channels(), rows)
+            if look.waits:
                 notifier.ring()
-            await self._check(head)
-            before = self.position
-            if self.position < head:
-                self._take(found, head, rows)
-            while self.position < head:
-                await asyncio.sleep(0)  # the streams write before the next read
-                await self._read(head)
+            await self._take_look(look, rows)
             self._looked_at = time.monotonic()
         except BaseException:
             self._awaited += awaited
@@ -131,38 +129,63 @@ class Tail:
             for wake in tuple(self.wakers):
                 wake()
 
-    async def _check(self, head: int) -> None:
-        """Have the streams read the log themselves where the tail was not followed."""
-        if head < self.position:
-            logger.warning(
-                "the log's head went back from %d to %d: was the database restored?",
-                self.position,
-                head,
-            )
-        if head < self.position or time.monotonic() - self._looked_at > BLIND_S:
-            await self._read_notices(head)
+    async def _take_look(self, look: log.Look, rows: int) -> None:
+        """Go on from what is known to the log's head, in whichever way that is safe."""
+        head = look.head
+        if not look.is_same:
+            await self._change_history(head)
+        elif head.trimmed > self.position:
+            # Something may be gone that was not read here: the streams read the log, and
+            # are told by it.
+            await self._read_notices(head.position)
             self._skip_to(head)
+        elif self.position < head.position:
+            self._take(look.entries, head, rows)
+            while self.position < head.position:
+                await asyncio.sleep(0)  # the streams write before the next read
+                await self._read(head)
+        else:
+            self.known = head
 
-    async def _read(self, head: int) -> None:
+    async def _change_history(self, head: Known) -> None:
+        """Begin anew: the database went back, or others have noticed that it did."""
+        before = self.position
+        begun = await self._run(log.begin_history, before)
+        logger.warning(
+            "the log has another history: it is at %d, and this process was at %d. The database "
+            "was restored, emptied or replaced, or a replica took over. All streams end, their "
+            "clients reconnect and get an eric-reset; positions go on after %d.",
+            head.position,
+            before,
+            begun.position,
+        )
+        self._counters.histories += 1
+        self.revoked.begin(begun.position)
+        self.on_history()
+        self._skip_to(begun)
+
+    async def _read(self, head: Known) -> None:
         self.feeds.born.clear()
         rows = self._limit.rows
-        found = await self._run(log.tail, self.position, head, self._channels(), rows)
+        found = await self._run(log.tail, self.position, head.position, self._channels(), rows)
         self._take(found, head, rows)
 
-    def _take(self, found: list[Entry], head: int, rows: int) -> None:
+    def _take(self, found: list[Entry], head: Known, rows: int) -> None:
         """Hand out what was found up to `head`; of more than fits, the first."""
         entries = self._limit.fit(found)
         is_all = len(entries) == len(found) < rows
-        self._hand_out(entries, head if is_all else entries[-1].position)
+        last = None if is_all else entries[-1]
+        reached = head if last is None else Known(last.position, last.stamp, head.trimmed)
+        self._hand_out(entries, reached)
 
     def _channels(self) -> set[int] | None:
         """Return those to read, with what is told to all hubs; None for all there are."""
         channels = self.feeds.channels()
         return {NO_CHANNEL, *channels} if len(channels) <= CHANNELS_IN_QUERY else None
 
-    def _hand_out(self, entries: list[Entry], reached: int) -> None:
+    def _hand_out(self, entries: list[Entry], reached: Known) -> None:
         self._obey([entry for entry in entries if entry.channel == NO_CHANNEL])
-        self.position = reached
+        self.known = reached
         if entries:
             # The first has waited longest; one sample a read costs nothing.
             self._counters.handed_out(entries[0].age_s(time.time()))
@@ -171,10 +194,10 @@ class Tail:
                 feed.take(its_own)
             except Exception:
                 logger.exception("a feed failed, its streams read the log: %s", feed.channels)
-                feed.skip_to(reached)
+                feed.skip_to(reached.position)
         for feed in self.feeds.born:
-            feed.skip_to(reached)  # it came while the others' entries were read
-        self._handed_out = reached
+            feed.skip_to(reached.position)  # it came while the others' entries were read
+        self._handed_out = reached.position
 
     def _obey(self, notices: Sequence[Entry]) -> None:
         """Do what is told to all hubs: before what was published later goes out."""
@@ -199,8 +222,8 @@ class Tail:
             self._obey(notices)
             after = notices[-1].position if len(notices) == READ_ROWS else head
 
-    def _skip_to(self, head: int) -> None:
-        self.position = head
+    def _skip_to(self, head: Known) -> None:
+        self.known = head
         for feed in self.feeds:
-            feed.skip_to(head)
-        self._handed_out = head
+            feed.skip_to(head.position)
+        self._handed_out = head.position

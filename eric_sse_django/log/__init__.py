@@ -15,6 +15,17 @@ from eric_sse_django.log.depth import Depth, depths
 from eric_sse_django.log.flow import flow
 from eric_sse_django.log.forget import forget, forget_lapsed
 from eric_sse_django.log.glimpse import glimpse
+from eric_sse_django.log.history import (
+    Known,
+    base_of,
+    begin_history,
+    is_known,
+    is_same,
+    lower_what_is_beyond,
+    number_of,
+    see,
+)
+from eric_sse_django.log.identity import reconnect_if_replaced
 from eric_sse_django.log.insert import Draft
 from eric_sse_django.log.lagging import lagging
 from eric_sse_django.log.latest import Glance, latest
@@ -25,7 +36,7 @@ from eric_sse_django.log.page import Page
 from eric_sse_django.log.ranges import END
 from eric_sse_django.log.read import read, waiting
 from eric_sse_django.log.sequence import SEQUENCE_BATCH, head, pending, sequence
-from eric_sse_django.log.tail import look, tail
+from eric_sse_django.log.tail import Look, first_look, look, tail
 from eric_sse_django.log.traffic import Traffic, traffic
 from eric_sse_django.log.trim import trim
 
@@ -35,34 +46,45 @@ __all__ = [
     "Depth",
     "Draft",
     "Glance",
+    "Known",
+    "Look",
     "Page",
     "Place",
     "Traffic",
     "append",
     "append_to",
     "backlog",
+    "base_of",
+    "begin_history",
     "control",
     "count_listeners",
     "count_messages",
     "database",
     "depths",
+    "first_look",
     "flow",
     "forget",
     "forget_counts",
     "forget_lapsed",
     "glimpse",
     "head",
+    "is_known",
+    "is_same",
     "lagging",
     "latest",
     "lock_free",
     "look",
+    "lower_what_is_beyond",
     "moment_of",
     "notice",
+    "number_of",
     "pending",
     "position_at",
     "read",
     "read_all",
+    "reconnect_if_replaced",
     "row",
+    "see",
     "sequence",
     "tail",
     "too_old",

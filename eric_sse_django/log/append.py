@@ -67,9 +67,10 @@ def _identity(message: MessageContract) -> tuple[str | None, str | None]:
     return sender, uid
 
 
-def control(listener: Listener, type: str, payload: str = "null") -> Draft:
+def control(listener: Listener, type: str, payload: str = "null", uid: str | None = None) -> Draft:
     """Return the unsaved row of a message of the app's own to a listener's streams."""
-    return _row(listener.channel_id, conf.get("RETENTION_S"), False, type, payload, listener.pk)
+    kept_s = conf.get("RETENTION_S")
+    return _row(listener.channel_id, kept_s, False, type, payload, listener.pk, uid=uid)
 
 
 def notice(type: str, payload: Any) -> Draft:

@@ -6,6 +6,7 @@ from django.utils import timezone
 
 from eric_sse_django.entry import CONTROLS
 from eric_sse_django.log.alias import database
+from eric_sse_django.log.history import note_removed
 from eric_sse_django.log.trim import TRIM_BATCH
 from eric_sse_django.models import QueuedMessage, Revocation
 
@@ -20,8 +21,11 @@ def forget(channel: int) -> int:
     removed, found = 0, TRIM_BATCH
     while found == TRIM_BATCH:  # fewer: the rest is what stale publishers still add
         messages = rows.filter(channel_id=channel).exclude(type__in=CONTROLS)
-        keys = list(messages.values_list("pk", flat=True)[:TRIM_BATCH])
-        found = len(keys)
+        pairs = list(messages.values_list("pk", "position")[:TRIM_BATCH])
+        keys, found = [pk for pk, _ in pairs], len(pairs)
+        # Before they go: who holds rows here, and waits for the head, would be waited for by
+        # the sequencer, which holds that.
+        note_removed(position for _, position in pairs if position is not None)
         removed += rows.filter(pk__in=keys).delete()[0]
     return removed
 

@@ -12,6 +12,7 @@ from eric_sse_django.entry import CONTROLS, Entry
 from eric_sse_django.log.alias import database
 from eric_sse_django.log.bound import too_old
 from eric_sse_django.log.entries import ALIVE, page_of
+from eric_sse_django.log.history import base_of
 from eric_sse_django.log.page import Page, place
 from eric_sse_django.log.ranges import ranges_of
 from eric_sse_django.log.sequence import head
@@ -31,7 +32,8 @@ def read(
     At most `limit` entries, none that is expired, and fewer where they are large: the page
     says how far it reached. `upto` is a position that was given before, None for the log's
     head. Where retention removed some of it, one `eric-reset` entry stands at the highest
-    position removed. Where more waits than may, it begins with one that stands for the oldest.
+    position removed; so it does where a history begins, for the database had gone back then.
+    Where more waits than may, it begins with one that stands for the oldest.
     """
     # Never without a bound: one of the queries below might see what an earlier one did
     # not, and a reader that goes on after that would skip what the earlier one missed.
@@ -42,7 +44,7 @@ def read(
     ways = _ways(listener, owner)
     page = Page.merged([page_of(channel, *way, start, upto, limit) for way in ways], limit)
     # After the rows: a trim in between can only make this say too much, never too little.
-    floor = floor_of(channel, listener)
+    floor = max(floor_of(channel, listener), base_of(upto))
     if start < floor <= page.reached:
         # The message there was read, and then removed: two events are not to have one id.
         page[:] = [each for each in page if each.position != floor or each.type in CONTROLS]

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import connections, transaction
-from django.db.models import Max, QuerySet
+from django.db.models import QuerySet
 
 from eric_sse_django.log.alias import database
+from eric_sse_django.log.history import make_head
+from eric_sse_django.log.identity import reconnect_if_replaced
 from eric_sse_django.log.order import while_pending
 from eric_sse_django.log.statements import statements
-from eric_sse_django.models import LogHead, QueuedMessage
+from eric_sse_django.models import QueuedMessage
 
 # Rows that get their position in one transaction: long enough to cost little a row
 # (49,000 rows/s were measured), short enough that nobody waits for its lock.
@@ -34,6 +36,7 @@ def sequence() -> int:
     rows are read: one that committed meanwhile is then seen.
     """
     using = database()
+    reconnect_if_replaced()
     # In a transaction of the caller's `at_once` could not tell whether it locks the head.
     alone = connections[using].get_autocommit()
     in_one_call = alone and statements(using, SEQUENCE_BATCH).at_once
@@ -41,7 +44,7 @@ def sequence() -> int:
     with connections[using].cursor() as cursor:
         found = give(using, cursor)
         if found is None:
-            _make_head(using)
+            make_head(using)
             found = give(using, cursor)
     return found or 0
 
@@ -78,25 +81,17 @@ def _step_by_step(using: str, cursor: Any) -> int | None:
         offset = head[0] + 1 - ids[0]
         # Exact ids, not a range: MariaDB would wait for uncommitted rows inside one.
         cursor.execute(say.give.format(",".join(map(str, ids))), [offset])
-        cursor.execute(say.move, [ids[-1] + offset])
-    return len(ids)
+        given: int = cursor.rowcount
+        if given:
+            last = ids[-1] + offset
+            # Of rows that were placed before, the last may stand elsewhere: no mark then.
+            cursor.execute(say.move, [last, last if given == len(ids) else 0, ids[-1]])
+    return given
 
 
 def _waits(using: str, cursor: Any) -> bool:
     cursor.execute(statements(using, SEQUENCE_BATCH).waits)
     return cursor.fetchone() is not None
-
-
-def _make_head(using: str) -> None:
-    """
-    Make the row that a flushed database (TransactionTestCase) has lost.
-
-    Outside the transaction that locks it: on MariaDB two that insert it share its lock,
-    and deadlock when each then asks for it alone.
-    """
-    highest = QueuedMessage.objects.using(using).aggregate(Max("position"))["position__max"] or 0
-    head = LogHead(pk=LogHead.THE_ONE, position=highest)
-    LogHead.objects.using(using).bulk_create([head], ignore_conflicts=True)
 
 
 def head() -> tuple[int, bool]:

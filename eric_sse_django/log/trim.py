@@ -11,6 +11,8 @@ from django.utils import timezone
 from eric_sse_django.entry import RESERVED_PREFIX
 from eric_sse_django.log.alias import database
 from eric_sse_django.log.floors import Lost, raise_floors
+from eric_sse_django.log.history import note_removed
+from eric_sse_django.log.identity import reconnect_if_replaced
 from eric_sse_django.log.locks import impatient_transaction
 from eric_sse_django.models import QueuedMessage
 
@@ -37,6 +39,7 @@ def trim() -> int:
     has locked its channel, or a listener that is to be told. It waits LOCK_TIMEOUT_S for
     other locks, and raises OperationalError then (on SQLite as its settings say).
     """
+    reconnect_if_replaced()
     using = database()
     while rows := _oldest(using):
         with impatient_transaction(using, LOCK_TIMEOUT_S):
@@ -55,8 +58,10 @@ def _remove(using: str, rows: list[Any]) -> int:
         for *lost, type, perishable, _ in rows
         if not (perishable or type.startswith(RESERVED_PREFIX))
     )
-    ids = [row[0] for row in rows if row[0] not in stay]
+    gone = [row for row in rows if row[0] not in stay]
+    ids = [row[0] for row in gone]
     removed, _ = QueuedMessage.objects.using(using).filter(id__in=ids).delete()
+    note_removed(row[1] for row in gone)
     return removed
 
 

@@ -56,6 +56,8 @@ class EricSseCollector(Collector):
         yield self._counter("resets", resets, {"": sums.resets})
         lagging = "Times a client was so slow that its stream reads the log again."
         yield self._counter("lagging", lagging, {"": sums.lagging})
+        histories = "Times the log was found to have another history: all streams ended."
+        yield self._counter("histories", histories, {"": sums.histories})
         started = notifier.started()
         sequenced = {"": started.sequenced if started else 0}
         positions = "Messages that got their positions from this process."

@@ -14,6 +14,7 @@ from django.db import Error as DatabaseError
 from eric_sse_django import log
 from eric_sse_django.entry import CONTROLS, REPLAY, STOP, Entry
 from eric_sse_django.hub import Batch, Feed, Hub, ReadLimit, channels_of
+from eric_sse_django.models import Listener
 from eric_sse_django.streaming.buffer import Buffer
 from eric_sse_django.streaming.part import Part
 
@@ -43,10 +44,12 @@ class Follower:
         self._loop = hub.loop
         self._counters = hub.records.counters
         self._its_feed: Feed | None = None
+        self._histories = self._counters.histories  # of the log, when it began
         self._asked = last_event_id
         self._last: str | None = None  # the reason to end once the buffer is empty
         self._beat = False
         self._owes = 0  # the position of a reset that the log has for us
+        self._resets: list[Entry] = []  # what is told before all else
         self._buffer = Buffer()
         self._limit = ReadLimit(self._buffer.most_bytes, BACKLOG_ROWS)
         self._waiter: asyncio.Future[None] | None = None
@@ -59,18 +62,43 @@ class Follower:
 
     async def _find_start(self) -> None:
         """Have each part take its first place, once the hub has come as far."""
-        tail = self._hub.tail
+        tail, self._histories = self._hub.tail, self._counters.histories
         for part in self.parts:
             if part.listener is not None:
-                part.stored = max(part.stored, self._hub.unwritten(part.listener))
-        if max(self._asked or 0, *(part.stored for part in self.parts)) > tail.position:
+                unwritten = self._hub.unwritten(part.listener, part.replays)
+                part.stored = max(part.stored, unwritten)
+        has_looked = not self._is_beyond()
+        if not has_looked:
             # The client was served by a process that is ahead of us.
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(tail.look(), LOOK_TIMEOUT_S)
+                has_looked = True
+        lost = await self._lower_cursors() if has_looked and self._is_beyond() else set()
         for part in self.parts:
-            part.begin(self._asked, tail.position)
+            if not part.begin(self._asked, tail.position) and has_looked:
+                lost.add(part)
         self.cursor = min(part.after for part in self.parts)
         self._obeyed = tail.position
+        # At one place, before which nobody of them goes on.
+        self._resets = [
+            Entry.reset(part.channel, part.listener, self.cursor, self.cursor)
+            for part in self.parts
+            if part in lost
+        ]
+
+    def _is_beyond(self) -> bool:
+        """Whether a place that is asked for, or stored, is one that the hub does not know."""
+        places = (self._asked or 0, *(part.stored for part in self.parts))
+        return max(places) > self._hub.tail.position
+
+    async def _lower_cursors(self) -> set[Part]:
+        """Have listeners whose cursor nobody can have reached begin anew; return those."""
+        beyond = {part for part in self.parts if part.stored > self._hub.tail.position}
+        if beyond:
+            rows = await self._hub.run(_lowered, [part.listener for part in beyond])
+            for part in beyond:
+                part.start, part.stored = rows.get(part.listener, (0, 0))
+        return beyond
 
     def _feed(self) -> Feed:
         # It stays as long as we are attached.
@@ -117,7 +145,7 @@ class Follower:
             return
         self._obeyed = control.position
         if control.type == REPLAY:
-            self._go_back(control.listener, min(self.cursor, json.loads(control.payload)))
+            self._go_back(control, min(self.cursor, json.loads(control.payload)))
             return
         reason = "stopped" if control.type == STOP else "sent away"
         if self.behind:
@@ -125,11 +153,12 @@ class Follower:
         self._last = reason  # what came before it is in the buffer, and is sent
         self._wake()
 
-    def _go_back(self, listener: int | None, position: int) -> None:
+    def _go_back(self, control: Entry, position: int) -> None:
         """Have one listener get again what followed a position, and the others go on."""
         for part in self.parts:
-            if part.listener == listener:
+            if part.listener == control.listener:
                 part.after = part.stored = position
+                part.replays = max(part.replays, int(control.uid or 0))
             else:
                 part.after = max(part.after, self.cursor)
         self.cursor = position
@@ -170,6 +199,10 @@ class Follower:
     async def _catch_up(self) -> Batch | None:
         """Return what follows the cursor; go live where memory reaches back to it."""
         tail = self._hub.tail
+        if self._resets:
+            resets, self._resets = self._resets, []
+            self._counters.resets += len(resets)
+            return Batch(resets, named=len(self.parts) > 1)
         # A loss that the log tells of later is not told by what is in memory.
         in_log = self.cursor < self._owes <= tail.position
         entries = None if in_log else self._feed().since(self.cursor, self._gets)
@@ -244,3 +277,10 @@ class Follower:
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+def _lowered(listeners: Sequence[int]) -> dict[int | None, tuple[int, int]]:
+    """Lower what is beyond the log's head; return the listeners' starts and cursors."""
+    log.lower_what_is_beyond()
+    rows = Listener.objects.using(log.database()).filter(pk__in=listeners)
+    return {pk: (start, cursor) for pk, start, cursor in rows.values_list("pk", "start", "cursor")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from eric_sse_django.entry import Entry
+from eric_sse_django.log import number_of
 from eric_sse_django.models import Channel, Listener, subjects_of
 
 
@@ -17,7 +18,10 @@ class Part:
     has it, or is about to.
     """
 
-    __slots__ = ("after", "by_client", "channel", "listener", "owner", "runs", "start", "stored")
+    __slots__ = (
+        *("after", "by_client", "channel", "listener", "owner", "replays", "runs"),
+        *("start", "stored"),
+    )
 
     def __init__(self, channel: Channel, listener: Listener | None = None) -> None:
         self.channel: int = channel.pk
@@ -29,14 +33,23 @@ class Part:
         )
         self.start = listener.start if listener else 0
         self.stored = listener.cursor if listener else 0
+        self.replays = listener.replays if listener else 0
         self.after = 0
 
-    def begin(self, asked: int | None, head: int) -> None:
-        """Take its first place: the one asked for, else the listener's cursor, else the head."""
-        first = asked
-        if first is None:
-            first = head if self.listener is None else self.stored
+    def begin(self, asked: int | None, head: int) -> bool:
+        """
+        Take its first place: the one asked for, else the listener's cursor, else the head.
+
+        A place beyond the head is nobody's, and one of another history says little: a listener
+        never begins after its cursor then. Returns whether it has the place that was asked for.
+        """
+        first = head if self.listener is None else self.stored
+        is_known = asked is None or asked <= head
+        if asked is not None and is_known:
+            is_old = self.listener is not None and number_of(asked) != number_of(head)
+            first = min(asked, first) if is_old else asked
         self.after = min(max(first, self.start), head)
+        return is_known
 
     def gets(self, entry: Entry) -> bool:
         """Whether an entry of the channel is for it, and not from before it began."""

@@ -130,10 +130,12 @@ class Stream(Writer):
 
     def _note(self, acknowledged: bool) -> None:
         """Note that the listeners were seen, and what a client has told that it has."""
+        if self._histories != self._counters.histories:
+            return
         for part in self.parts:
             if part.listener is not None:
                 told = acknowledged and part.by_client
-                self._hub.reached(part.listener, part.after if told else 0)
+                self._hub.reached(part.listener, part.after if told else 0, part.replays)
 
 
 def _all_run(listeners: Sequence[int]) -> bool:

@@ -154,7 +154,7 @@ class Writer(Follower):
             retry_ms = int(max(retry_ms, self._rest_s * 1_000) * random.uniform(1, 1.5))
         elif self.reason == "database away":
             retry_ms = int(max(retry_ms, self._hub.away_rest_s() * 1_000) * random.uniform(1, 1.5))
-        elif self.reason in ("age", "stopped", "sent away", "revoked"):
+        elif self.reason in ("age", "stopped", "sent away", "revoked", "history"):
             retry_ms = int(retry_ms * random.uniform(0.1, 1))
         await write(wire.farewell(retry_ms), False)
 
@@ -213,10 +213,12 @@ class Writer(Follower):
         self._serve(self.cursor)
 
     def _serve(self, position: int) -> None:
+        if self._histories != self._counters.histories:
+            return  # what it has sent is not in the log that there is now
         for part in self.parts:
             if part.listener is not None and position > part.stored and not part.by_client:
                 part.stored = position
-                self._hub.reached(part.listener, position)
+                self._hub.reached(part.listener, position, part.replays)
 
 
 def _cancelled_by_others(task: asyncio.Task[Any] | None) -> bool:

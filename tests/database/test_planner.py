@@ -42,6 +42,7 @@ def filled(with_rows: set[str], database: str) -> Iterator[str]:
         empty(database)
         fill(database)
         with_rows.add(database)
+    log.first_look()  # asks a new connection where it leads to
     with atomic():
         yield database
         transaction.set_rollback(True, using=database)
@@ -143,11 +144,12 @@ def test_each_query_of_the_log_uses_its_index_and_sorts_nothing(filled):
             ("of one channel", log.tail, head - 50, head, [first], 1_000),
             ("of some", log.tail, head - 50, head, range(first, first + 5), 1_000),
             ("long behind", log.tail, head // 2, head, [first, first + 5], 1_000),
-            ("with the head", log.look, head - 50, [first], 1_000),
-            ("long behind, with the head", log.look, head // 2, None, 1_000),
+            ("with the head", log.look, log.Known(head - 50), [first], 1_000),
+            ("long behind, with the head", log.look, log.Known(head // 2), None, 1_000),
             ("what is pending", lambda: list(log.pending().values_list("id")[:20])),
             ("whether something is", lambda: log.pending().exists()),
             ("the head", log.head),
+            ("the head, and what stood at a past position", log.see, head - 50),
         ],
         "eric_log_read": [
             ("a watcher's backlog", log.read, first, None, None, 10, head, 1_000),
@@ -170,9 +172,10 @@ def test_each_query_of_the_log_uses_its_index_and_sorts_nothing(filled):
 
 def test_positions_are_written_by_primary_key(filled):
     # By any other way, rows that are not committed yet would be waited for.
-    *_, update = plans(filled, log.sequence)
-    assert update.text.startswith("UPDATE")
-    assert not update.scans
+    *_, update, head = plans(filled, log.sequence)
+    for plan in (update, head):
+        assert plan.text.startswith("UPDATE")
+        assert not plan.scans
     assert len(update.indexes) == 1
     [index] = update.indexes
     assert "pkey" in index or index == "PRIMARY", update.text

@@ -11,7 +11,7 @@ from asgiref.sync import sync_to_async
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.hub import Hub
 from eric_sse_django.message import Message
-from eric_sse_django.models import Channel, Listener
+from eric_sse_django.models import Channel, Listener, LogHead
 from eric_sse_django.streaming import Part, Stream
 from tests.sse import Event, SSEReader
 
@@ -146,6 +146,10 @@ class Site:
         await self.hub.ready()
         await self.hub.tail.look()
         return self.hub.tail.position
+
+    async def lose_sight(self) -> None:
+        """Have the hub find that something was removed which it had not read."""
+        await LogHead.objects.aupdate(trimmed=self.hub.tail.position + 1)
 
     async def close(self) -> None:
         """End readers and hub."""

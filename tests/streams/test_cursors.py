@@ -10,9 +10,17 @@ from django.test.utils import CaptureQueriesContext
 
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.hub import cursors
-from eric_sse_django.hub.cursors import Cursors, write
+from eric_sse_django.hub.cursors import Cursors, Reached
+from eric_sse_django.hub.cursors import write as write_known
+from eric_sse_django.log import Known
 from eric_sse_django.models import Listener
 from tests.databases import on, rolled_back
+
+
+def write(pairs, known=None):
+    """Write (key, position) pairs, or with the count of replays; return such pairs."""
+    left = write_known([Reached(*pair) for pair in pairs], known or Known(0))
+    return [each[:2] for each in left]
 
 
 def add(count):
@@ -69,8 +77,8 @@ def write_and_close(positions):
 async def test_positions_collect_until_they_are_written():
     written = []
 
-    async def run(function, pairs):
-        written.append(list(pairs))
+    async def run(function, pairs, known):
+        written.append([each[:2] for each in pairs])
         return []
 
     collected = Cursors()
@@ -95,15 +103,15 @@ async def test_what_could_not_be_written_is_kept(monkeypatch):
     collected.reached(2, 6)
     collected.reached(3, 7)
 
-    async def run(function, pairs):
-        if pairs == [(2, 6)]:
+    async def run(function, pairs, known):
+        if pairs == [(2, 6, 0)]:
             collected.reached(2, 8)
             raise OperationalError("gone")
-        return pairs if pairs == [(1, 5)] else []  # locked by somebody
+        return pairs if pairs == [(1, 5, 0)] else []  # locked by somebody
 
     with pytest.raises(OperationalError):
         await collected.flush(run)
-    assert collected.pending() == [(1, 5), (3, 7), (2, 8)]
+    assert collected.pending() == [(1, 5, 0), (3, 7, 0), (2, 8, 0)]
 
 
 async def test_a_cancelled_write_is_kept_and_known_meanwhile():
@@ -111,7 +119,7 @@ async def test_a_cancelled_write_is_kept_and_known_meanwhile():
     collected.reached(1, 5)
     began = asyncio.Event()
 
-    async def run(function, pairs):
+    async def run(*_):
         began.set()
         await asyncio.Event().wait()
 
@@ -120,7 +128,7 @@ async def test_a_cancelled_write_is_kept_and_known_meanwhile():
     assert collected.unwritten(1) == 5
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    assert collected.pending() == [(1, 5)]
+    assert collected.pending() == [(1, 5, 0)]
 
 
 @on("sqlite")
@@ -131,9 +139,9 @@ async def test_a_stream_of_many_listeners_is_written_in_few_statements(database)
         collected.reached(key, 3)
     runs = []
 
-    async def run(function, pairs):
+    async def run(function, pairs, known):
         runs.append(len(pairs))
-        return await sync_to_async(function)(pairs)
+        return await sync_to_async(function)(pairs, known)
 
     await collected.flush(run)
     assert runs == [20]

@@ -14,7 +14,8 @@ from eric_sse_django.models import Channel, LogHead
 from tests.databases import sqlite_only
 from tests.streams.reading import Site
 
-EXACT = 2**53  # the last whole number that JavaScript has with all before it
+# Past the last whole number that JavaScript has with all before it: of two, it has one.
+EXACT = 2**53 + 8
 
 
 def put_head(position):
@@ -25,14 +26,14 @@ def put_head(position):
 
 @pytest.fixture
 async def far_site(database):
-    """Return a Site on a log whose next positions are 2^53 - 1 and those that follow."""
+    """Return a Site on a log whose next positions are past 2^53."""
     await sync_to_async(put_head)(EXACT - 2)
     site = Site(await DatabaseChannel.acreate("orders"))
     yield site
     await site.close()
 
 
-async def test_messages_pass_the_border_in_order_live_and_from_the_log(far_site):
+async def test_messages_come_in_order_past_the_border_live_and_from_the_log(far_site):
     listener = await far_site.listener()
     live = await far_site.read(listener)
     for number in range(5):
@@ -40,7 +41,7 @@ async def test_messages_pass_the_border_in_order_live_and_from_the_log(far_site)
     expected = list(range(EXACT - 1, EXACT + 4))
     assert await live.count(5) == ["0", "1", "2", "3", "4"]
     assert [event.last_event_id for event in live.events] == [str(each) for each in expected]
-    # With an odd id past 2^53, and without the ring: as a browser that comes back.
+    # With an odd id, and without the ring: as a browser that comes back.
     await Hub.close_all()
     again = await far_site.read(listener, EXACT + 1)
     assert await again.count(2) == ["3", "4"]
@@ -73,7 +74,7 @@ async def test_a_reset_past_the_border_says_exactly_from_where_to_where(far_site
 
 
 @sqlite_only
-def test_a_queue_passes_the_border(database):
+def test_a_queue_goes_on_past_the_border(database):
     put_head(EXACT - 2)
     orders = DatabaseChannel.create("orders")
     listener = orders.add_listener()

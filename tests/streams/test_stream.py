@@ -1,6 +1,7 @@
 """One stream: where it starts, how it falls back and catches up, and how it ends."""
 
 import asyncio
+import json
 import threading
 import time
 
@@ -11,6 +12,7 @@ from django.utils import timezone
 
 from eric_sse_django import log, notifier, wire
 from eric_sse_django.database import operations
+from eric_sse_django.entry import RESET
 from eric_sse_django.hub import Hub
 from eric_sse_django.message import Message
 from eric_sse_django.models import Listener, QueuedMessage
@@ -73,13 +75,31 @@ async def test_an_id_from_before_the_listener_is_clamped_to_its_start(site, befo
 
 
 @pytest.mark.parametrize("beyond", [10_000, 2**63])
-async def test_an_id_beyond_the_head_is_clamped_to_the_head(site, beyond):
+async def test_an_id_that_nobody_was_given_is_told_and_passes_over_nothing(site, beyond):
     listener = await site.listener()
     await site.publish(1)
     await site.at_head()
     reader = await site.read(listener, last_event_id=beyond)
     await site.publish(2)
-    assert await reader.count(1) == ["2"]
+    await reader.count(3)
+    assert [event.type for event in reader.events] == [RESET, "n", "n"]
+    assert reader.data[1:] == ["1", "2"]
+    assert reader.ids[0] == listener.cursor
+    # With the ids that it has now, it is told nothing more.
+    again = await site.read(listener, last_event_id=reader.ids[0])
+    assert await again.count(2) == ["1", "2"]
+
+
+@pytest.mark.parametrize("beyond", [10_000, 2**63])
+async def test_a_watcher_with_an_id_that_nobody_was_given_is_told_and_begins_now(site, beyond):
+    await site.publish(1)
+    head = await site.at_head()
+    reader = await site.read(last_event_id=beyond)
+    await site.publish(2)
+    await reader.count(2)
+    assert [event.type for event in reader.events] == [RESET, "n"]
+    assert json.loads(reader.data[0]) == {"after": head, "floor": head}
+    assert reader.ids[0] == head
 
 
 async def test_a_hub_that_is_behind_its_client_looks_before_it_starts(site):
@@ -208,12 +228,12 @@ async def test_retention_leaves_word_once(site):
     assert await again.count(2) == ["3", "4"]
 
 
-async def test_a_blind_hub_sends_its_streams_to_the_log(site):
+async def test_a_hub_that_missed_something_sends_its_streams_to_the_log(site):
     listener = await site.listener()
     reader = await site.read(listener)
     await site.publish(1)
     await reader.count(1)
-    site.hub.tail._looked_at -= 1_000
+    await site.lose_sight()
     await site.publish(2)
     assert await reader.count(2) == ["1", "2"]
 

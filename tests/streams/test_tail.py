@@ -22,7 +22,8 @@ class FakeLog:
 
     def __init__(self):
         self.entries = []
-        self.head = 0
+        self.head = self.trimmed = 0
+        self.is_same = True
         self.pending = False
         self.reads = []
         self.before_answer = None
@@ -34,13 +35,22 @@ class FakeLog:
     async def run(self, function, *args):
         if isinstance(self.head, Exception):
             raise self.head
-        if function is log.head:
-            return self.head, self.pending
+        head = log.Known(self.head, None, self.trimmed)
+        if function is log.first_look:
+            return head
+        if function is log.begin_history:
+            self.begun = args
+            self.head, self.is_same = 2**40, True
+            return log.Known(self.head)
         if function is log.look:
-            after, channels, limit = args
-            head, pending = self.head, self.pending
-            found = await self.run(log.tail, after, head, channels, limit) if after < head else []
-            return head, pending, found
+            known, channels, limit = args
+            if not self.is_same:
+                return log.Look(head, self.pending, [], False)
+            after, pending = known.position, self.pending
+            found = []
+            if after < head.position:
+                found = await self.run(log.tail, after, head.position, channels, limit)
+            return log.Look(head, pending, found)
         assert function is log.tail
         after, upto, channels, limit = args
         self.reads.append(channels)
@@ -129,32 +139,49 @@ async def test_more_than_one_read_holds_comes_in_several(rows, tail, monkeypatch
     assert len(rows.reads) == 4
 
 
-async def test_after_being_blind_too_long_streams_read_the_log_themselves(rows, tail):
+async def test_where_something_was_removed_unread_streams_read_the_log_themselves(rows, tail):
     stream = Listening(tail.feed_of(1))
     rows.publish(1)
-    tail._looked_at -= tail_module.BLIND_S + 1
     await tail._look()
-    assert stream.positions == []
-    assert stream.falls == 1
-    assert tail.position == 1
+    rows.trimmed = 1  # this was read
     rows.publish(2)
     await tail._look()
-    assert stream.positions == [2]
+    assert (stream.positions, stream.falls) == ([1, 2], 0)
+    rows.publish(4)
+    rows.trimmed = 3
+    await tail._look()
+    assert (stream.positions, stream.falls) == ([1, 2], 1)
+    assert tail.position == 4
+    rows.publish(5)
+    await tail._look()
+    assert stream.positions == [1, 2, 5]
 
 
-async def test_a_restored_database_is_followed_from_its_own_head(rows, tail, caplog):
+async def test_standing_still_for_long_alone_sends_nobody_to_the_log(rows, tail):
+    stream = Listening(tail.feed_of(1))
+    rows.publish(1)
+    tail._looked_at -= 1_000_000
+    await tail._look()
+    assert (stream.positions, stream.falls) == ([1], 0)
+
+
+async def test_another_history_is_said_once_and_begun_above_what_was_seen(rows, tail, caplog):
     stream = Listening(tail.feed_of(1))
     rows.publish(500)
     await tail._look()
+    changes = []
+    tail.on_history = lambda: changes.append(tail.position)
     rows.entries.clear()
-    rows.head = 3
+    rows.head, rows.is_same = 3, False
     await tail._look()
-    assert tail.position == 3
+    assert rows.begun == (500,)
+    assert tail.position == 2**40
+    assert changes == [500]  # before anybody reads on from there
     assert stream.falls == 1
-    assert "went back from 500 to 3" in caplog.text
-    rows.publish(4)
+    assert caplog.text.count("the log has another history: it is at 3") == 1
+    rows.publish(2**40 + 1)
     await tail._look()
-    assert stream.positions[-1] == 4
+    assert stream.positions[-1] == 2**40 + 1
 
 
 async def test_who_awaits_a_look_gets_one_that_began_afterwards(rows, tail):
@@ -248,7 +275,7 @@ async def test_who_stood_still_for_long_is_told_of_revocations_all_the_same(
 ):
     told = []
     tail.revoked.notify = told.append
-    monkeypatch.setattr(tail_module, "BLIND_S", -1)
+    rows.trimmed = 1
     monkeypatch.setattr(tail_module, "READ_ROWS", 1)
     for position in (1, 2, 3):
         rows.publish(position, NO_CHANNEL, REVOKE, f'["user:{position}"]')

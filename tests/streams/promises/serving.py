@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.db.models.functions import Greatest
+
+from eric_sse_django import log
 from eric_sse_django.authorization import revoke
 from eric_sse_django.consumers.encoder import encoder
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.hub import Hub, hubs
-from eric_sse_django.models import Listener
+from eric_sse_django.models import Listener, LogHead
 from eric_sse_django.streaming import Part, Stream
 from tests.streams.promises.model import Listening, Model, View
 from tests.streams.reading import Reader
@@ -182,9 +185,9 @@ class Serving:
         client.reader.stream.fall_back()
 
     def go_blind(self) -> None:
-        """Let time go by in which the hub can not read the log."""
-        if self.hub is not None:
-            self.hub.tail._looked_at -= 1_000
+        """Have the hub find that something was removed which it had not read."""
+        heads = LogHead.objects.using(log.database())
+        heads.update(trimmed=Greatest("trimmed", "position"))
         for client in self.clients:
             client.fell_back = True
 

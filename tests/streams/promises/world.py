@@ -136,9 +136,9 @@ class World(Serving):
             pass
         for message in messages:
             message.removed = True
-        hub = self.hub
-        if hub and any(message.position > hub.tail.position for message in messages):
-            self.go_blind()  # retention is a minute at the least
+        # Streams whose hub had not read those fall back, between the word and their end.
+        for client in self.clients:
+            client.fell_back = True
 
     def pop(self, listener: Listening, rolls_back: bool) -> None:
         channel, payload = self.channels[listener.channel], None

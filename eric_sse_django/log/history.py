@@ -1,0 +1,224 @@
+"""
+The histories of positions: one goes on until the database goes back.
+
+The number of the history stands in the high bits of each position, so a position of another
+history is known as such, and all positions of a new one are above those given before.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from django.db import connections, transaction
+from django.db.models import BigIntegerField, Case, F, Max, Value, When
+from django.utils import timezone
+
+from eric_sse_django.log.alias import database
+from eric_sse_django.log.identity import identity, is_new
+from eric_sse_django.log.statements import see_statement
+from eric_sse_django.models import Channel, Listener, LogHead, QueuedMessage
+
+# Positions of one history: at 10,000 messages a second, those of 79 days. What comes then is
+# only taken for another history. The rest, up to the 2**53 that JavaScript reads exactly, is
+# the history's number.
+POSITION_BITS = 36
+MAX_NUMBER = 2 ** (53 - POSITION_BITS) - 1
+# The numbers follow the hours since then, until 2040: a backup that is restored twice
+# gets two numbers, though it does not know of the first time.
+FIRST_HOUR = 1_767_225_600 // 3_600  # 2026-01-01
+
+
+class Known(NamedTuple):
+    """
+    What a reader remembers of the log: how far it has read, and what stood there.
+
+    `stamp` is when the message at `position` was published, as the database gives it; None
+    where that is not known. `trimmed` is the highest position that was removed.
+    """
+
+    position: int
+    stamp: Any = None
+    trimmed: int = 0
+
+
+class Seen(NamedTuple):
+    """The log's head, whether rows wait for a position, and the stamp of a past position."""
+
+    head: Known
+    waits: bool
+    past: Any = None
+
+
+def number_of(position: int) -> int:
+    """Return the number of the history that a position is of."""
+    return position >> POSITION_BITS
+
+
+def base_of(position: int) -> int:
+    """Return where the history of a position began: there is no message at it."""
+    return number_of(position) << POSITION_BITS
+
+
+def is_same(known: Known, seen: Seen) -> bool:
+    """Whether the log that was seen is the one that a reader knows, gone on."""
+    head = seen.head
+    if head.position < known.position or number_of(head.position) != number_of(known.position):
+        return False
+    if head.trimmed < known.trimmed:
+        return False
+    if head.position == known.position:
+        return None in (known.stamp, head.stamp) or known.stamp == head.stamp
+    if known.stamp is None or known.position == base_of(known.position):
+        return True
+    if seen.past is None:
+        return head.trimmed >= known.position
+    return bool(seen.past == known.stamp)
+
+
+def see(after: int) -> Seen | None:
+    """Return the head, with the stamp at `after` if that is before it; None without a head."""
+    using = database()
+    with connections[using].cursor() as cursor:
+        cursor.execute(see_statement(using), [after, after])
+        row = cursor.fetchone()
+    return None if row is None else seen_of(row)
+
+
+def seen_of(row: Any) -> Seen:
+    """Return what a row of see_statement() says."""
+    position, waits, trimmed, marked, stamp, past = row
+    return Seen(Known(position, stamp if marked == position else None, trimmed), bool(waits), past)
+
+
+def is_known(position: int) -> bool:
+    """
+    Whether the log has, or had, a message at a position: none beyond the head.
+
+    Of an older history only what is there counts, for it may have gone further once.
+    """
+    using = database()
+    head = LogHead.objects.using(using).filter(pk=LogHead.THE_ONE)
+    last = head.values_list("position", flat=True).first() or 0
+    if position > last or number_of(position) == number_of(last):
+        return position <= last
+    return QueuedMessage.objects.using(using).filter(position=position).exists()
+
+
+def is_this_database() -> bool:
+    """
+    Whether the database is the one that the head names. Asks once for each new connection.
+
+    A head that names none, for the app was upgraded, takes this one's name.
+    """
+    using = database()
+    if not is_new(using):
+        return True
+    heads = LogHead.objects.using(using).filter(pk=LogHead.THE_ONE)
+    found = heads.values_list("identity", "position").first()
+    mine = identity(using)
+    if found is None or not mine or found[0] == mine:
+        return True
+    if found[0]:
+        return False
+    heads.filter(identity="").update(identity=mine)
+    return highest(using) <= found[1]
+
+
+def highest(using: str) -> int:
+    """Return the highest position that anything in the database names. Reads all listeners."""
+    found = [
+        *QueuedMessage.objects.using(using).aggregate(Max("position")).values(),
+        *Listener.objects.using(using)
+        .aggregate(Max("cursor"), Max("start"), Max("floor"))
+        .values(),
+        *Channel.objects.using(using).aggregate(Max("floor")).values(),
+        *LogHead.objects.using(using).aggregate(Max("position"), Max("trimmed")).values(),
+    ]
+    return max(value or 0 for value in found)
+
+
+def begin_history(seen: int | None = None, above: int = 0) -> Known:
+    """
+    Have all positions from now on be above every one that was ever given; return the head.
+
+    Nothing is done where another process did it: the head is of a later history than `seen`,
+    a position of the old one. Without `seen` it is done anyway; `above` is one more position
+    to go on above. Waits for the sequencer's lock.
+    """
+    using = database()
+    make_head(using)
+    lower_what_is_beyond()
+    top = max(highest(using), seen or 0, above)
+    heads = LogHead.objects.using(using).filter(pk=LogHead.THE_ONE)
+    with transaction.atomic(using=using):
+        heads.update(position=F("position"))  # locks it, on every database
+        position, name = heads.values_list("position", "identity").get()
+        mine = identity(using)
+        is_begun = seen is not None and number_of(position) > number_of(seen)
+        if not is_begun:
+            base = next_base(max(top, position))
+            now = timezone.now()
+            heads.update(position=base, marked=base, marked_at=now, identity=mine or name)
+    found = see(0)
+    assert found is not None
+    return found.head
+
+
+def next_base(top: int) -> int:
+    """Return where a history begins that comes after every position up to `top`."""
+    hours = int(time.time()) // 3_600 - FIRST_HOUR
+    number = number_of(top) + 1
+    return (max(number, hours) if hours < MAX_NUMBER else number) << POSITION_BITS
+
+
+def make_head(using: str) -> None:
+    """
+    Make the head where it was lost, by a flush; above all that the rows name.
+
+    Outside the transaction that locks it: on MariaDB two that insert it share its lock,
+    and deadlock when each then asks for it alone.
+    """
+    if LogHead.objects.using(using).filter(pk=LogHead.THE_ONE).exists():
+        return
+    top = highest(using)
+    position = next_base(top) if top else 0
+    head = LogHead(
+        pk=LogHead.THE_ONE,
+        position=position,
+        identity=identity(using),
+        marked=position,
+        marked_at=timezone.now(),
+    )
+    LogHead.objects.using(using).bulk_create([head], ignore_conflicts=True)
+
+
+def note_removed(positions: Iterable[int]) -> None:
+    """
+    Note the highest position that was removed, for readers that have not come as far.
+
+    They know then that something may be missing, and others that nobody went back. Locks the
+    head: so it comes last in the transaction that removes, or is committed before that.
+    """
+    heads = LogHead.objects.using(database()).filter(pk=LogHead.THE_ONE)
+    top = max(positions, default=0)
+    heads.filter(trimmed__lt=top).update(trimmed=top)
+
+
+def lower_what_is_beyond() -> int:
+    """
+    Take back the cursors, starts and floors that are beyond the head; return how many rows.
+
+    Nobody has served those: they were loaded from elsewhere, or written to a database that
+    went back. Such a listener begins where it was added, as far as that is known.
+    """
+    using = database()
+    head = LogHead.objects.using(using).filter(pk=LogHead.THE_ONE).values("position")[:1]
+    listeners = Listener.objects.using(using)
+    known = When(start__lte=head, then=F("start"))
+    start = Case(known, default=Value(0), output_field=BigIntegerField())
+    changed = listeners.filter(cursor__gt=head).update(cursor=start, start=start)
+    changed += listeners.filter(start__gt=head).update(start=0)
+    changed += listeners.filter(floor__gt=head).update(floor=0)
+    return changed + Channel.objects.using(using).filter(floor__gt=head).update(floor=0)
