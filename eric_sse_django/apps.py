@@ -20,7 +20,7 @@ class EricSseConfig(AppConfig):
         # Importing checks registers them. Here, for models are ready only now.
         from eric_sse_django import checks  # noqa: F401, PLC0415
         from eric_sse_django.authorization import events  # noqa: PLC0415
-        from eric_sse_django.database import configured, removal  # noqa: PLC0415
+        from eric_sse_django.database import configured, loading, removal  # noqa: PLC0415
         from eric_sse_django.models import Channel, Listener  # noqa: PLC0415
 
         post_migrate.connect(configured.make, sender=self)
@@ -34,12 +34,14 @@ class EricSseConfig(AppConfig):
         for model in _with_proxies(Channel):
             pre_save.connect(events.before_channel_saved, sender=model)
             post_save.connect(events.on_channel_saved, sender=model)
+            post_save.connect(loading.on_loaded, sender=model)
             pre_delete.connect(events.before_channel_deleted, sender=model)
             post_delete.connect(events.on_channel_deleted, sender=model)
             post_delete.connect(removal.on_channel_deleted, sender=model)
         for model in _with_proxies(Listener):
             pre_save.connect(events.before_listener_saved, sender=model)
             post_save.connect(events.on_listener_saved, sender=model)
+            post_save.connect(loading.on_loaded, sender=model)
             pre_delete.connect(removal.before_listener_deleted, sender=model)
             post_delete.connect(removal.on_listener_deleted, sender=model)
 

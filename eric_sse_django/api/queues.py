@@ -89,7 +89,7 @@ def acknowledge(
     request: HttpRequest, channel_id: ChannelId, listener_id: ListenerId, body: Acknowledgement
 ) -> Cursor:
     """
-    Move the listener's cursor to a position: never back, never beyond the log's head.
+    Move the listener's cursor to a position: never back. One that the log lacks moves nothing.
 
     Returns where it stands. Asks can_listen.
     """

@@ -128,7 +128,8 @@ class SyncDatabaseChannel(Publisher):
         """
         Count a listener's messages as served up to a position; return its cursor.
 
-        That never goes back, nor beyond the log's head. Raises InvalidListenerException.
+        That never goes back. A position that the log does not have, beyond its head or of
+        before a restore, moves nothing. Raises InvalidListenerException.
         """
         return operations.acknowledge(listener_row(self.row, listener_id), position)
 

@@ -152,9 +152,8 @@ class Tail:
         before = self.position
         begun = await self._run(log.begin_history, before)
         logger.warning(
-            "the log has another history: it is at %d, and this process was at %d. The database "
-            "was restored, emptied or replaced, or a replica took over. All streams end, their "
-            "clients reconnect and get an eric-reset; positions go on after %d.",
+            "the log has another history: it is at %d, this process was at %d, positions go on "
+            "after %d, all streams end: was the database restored?",
             head.position,
             before,
             begun.position,

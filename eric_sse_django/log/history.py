@@ -173,6 +173,15 @@ def next_base(top: int) -> int:
     return (max(number, hours) if hours < MAX_NUMBER else number) << POSITION_BITS
 
 
+def go_on_above_all() -> None:
+    """Begin a new history where a row names a position beyond the head. Reads all listeners."""
+    using = database()
+    make_head(using)
+    heads = LogHead.objects.using(using).filter(pk=LogHead.THE_ONE)
+    if highest(using) > heads.values_list("position", flat=True).get():
+        begin_history()
+
+
 def make_head(using: str) -> None:
     """
     Make the head where it was lost, by a flush; above all that the rows name.

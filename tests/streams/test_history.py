@@ -1,0 +1,340 @@
+"""A database that goes back: nothing that is published from then on is passed over in silence."""
+
+import json
+import os
+import shutil
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import User
+from django.core import serializers
+from django.core.management import call_command
+from django.db import connections
+
+from eric_sse_django import log, notifier
+from eric_sse_django.database import DatabaseChannel
+from eric_sse_django.entry import RESET
+from eric_sse_django.hub import Hub
+from eric_sse_django.message import Message
+from eric_sse_django.models import Channel, Listener, LogHead
+from tests.emptying import empty
+from tests.going_back import Backup
+from tests.streams.reading import Site
+
+pytestmark = pytest.mark.usefixtures("database")
+
+
+@pytest.fixture
+async def site(database):
+    """Return a Site with the channel "orders", on each of the databases."""
+    site = Site(await DatabaseChannel.acreate("orders"))
+    yield site
+    await site.close()
+
+
+@pytest.fixture(autouse=True)
+def unwatched(settings):
+    """Have the hub look at the log when a test says so, and not before."""
+    settings.ERIC_SSE = {"POLL_INTERVAL_S": 300, "SQLITE_LOOK_INTERVAL_S": 300}
+
+
+async def backup(database):
+    return await sync_to_async(Backup)(database)
+
+
+def place():
+    """Give positions without waking anybody: as other processes do."""
+    while log.sequence():
+        pass
+
+
+async def publish_unseen(site, *payloads):
+    """Publish and give positions, and have no hub look at it."""
+
+    def publish():
+        rows = [log.row(site.channel.row, Message("n", payload)) for payload in payloads]
+        log.append(rows)
+        place()
+
+    await sync_to_async(publish)()
+
+
+async def at_start(site, database, count=10):
+    """Return a listener that was sent messages 1 to `count`, its reader, and a backup of then."""
+    listener = await site.listener()
+    reader = await site.read(listener)
+    await site.publish(*range(1, count + 1))
+    await reader.count(count)
+    await site.hub.write_records()
+    await listener.arefresh_from_db()
+    return listener, reader, await backup(database)
+
+
+async def lose(site, reader, count=50):
+    """Deliver messages that the database is going to lose; return the client's last id."""
+    await site.publish(*(f"lost {number}" for number in range(count)))
+    await reader.until(lambda: len(reader.events) >= count)
+    return int(reader.reader.last_event_id)
+
+
+async def look(site):
+    await site.hub.tail.look()
+
+
+def payloads(reader):
+    return [json.loads(event.data) for event in reader.events if event.type == "n"]
+
+
+def resets(reader):
+    return [event for event in reader.events if event.type == RESET]
+
+
+@pytest.mark.parametrize("published", [5, 50, 55])
+@pytest.mark.parametrize("has_id", [True, False])
+async def test_what_is_published_after_a_restore_reaches_everybody(
+    site, database, published, has_id
+):
+    listener, reader, before = await at_start(site, database)
+    last = await lose(site, reader)
+    await sync_to_async(before.restore)()
+    new = [f"new {number}" for number in range(published)]
+    await publish_unseen(site, *new)
+    await look(site)
+    assert await reader.ended() == "history"
+    client = await site.read(listener, last if has_id else None)
+    await client.count(published + 1)
+    assert payloads(client) == new
+    assert len(resets(client)) == 1
+    # What it has now is of this history: nothing is told again, or sent again.
+    again = await site.read(listener, int(client.reader.last_event_id))
+    await site.publish("later")
+    await site.at_head()
+    assert await again.count(1) == ['"later"']
+
+
+@pytest.mark.parametrize("published", [5, 55])
+async def test_a_client_of_before_that_comes_to_another_process_misses_nothing(
+    site, database, published
+):
+    listener, reader, before = await at_start(site, database)
+    last = await lose(site, reader)
+    await Hub.close_all()  # nobody remembers
+    await sync_to_async(before.restore)()
+    await sync_to_async(call_command)("eric_restored", verbosity=0)
+    new = [f"new {number}" for number in range(published)]
+    await publish_unseen(site, *new)
+    client = await site.read(listener, last)
+    await client.count(published + 1)
+    assert payloads(client) == new
+    assert len(resets(client)) == 1
+    watcher = await site.read(None, last)
+    await watcher.count(published + 1)
+    assert payloads(watcher) == new
+    assert len(resets(watcher)) == 1
+
+
+async def test_an_unwritten_cursor_of_before_is_not_written(site, database):
+    listener, reader, before = await at_start(site, database)
+    await lose(site, reader)
+    assert site.hub.records.cursors.dirty
+    await sync_to_async(before.restore)()
+    words = site.hub.records.last_words()
+    await publish_unseen(site, *range(55))
+    await site.hub.write_records()
+    for function, *args in words:  # as a process that ends before it has looked
+        await sync_to_async(function)(*args)
+    await listener.arefresh_from_db()
+    assert listener.cursor <= 10
+
+
+async def test_a_stream_that_ends_with_its_history_leaves_no_cursor_of_it(site, database):
+    listener, reader, before = await at_start(site, database)
+    reader.open.clear()
+    await site.publish("on its way")
+    await site.at_head()
+    await sync_to_async(before.restore)()
+    await publish_unseen(site, "new")
+    await look(site)
+    reader.open.set()
+    assert await reader.ended() == "history"
+    await site.hub.write_records()
+    await listener.arefresh_from_db()
+    assert listener.cursor <= 10
+
+
+@pytest.mark.parametrize("is_watcher", [False, True])
+async def test_keys_that_are_given_again_open_nobody_elses_stream(site, database, is_watcher):
+    before = await backup(database)
+    other = await DatabaseChannel.acreate("hers")
+    hers = await other.aadd_listener(listener_id="hers")
+    await hers.astart()
+    stream_of = Site(other)
+    reader = await stream_of.read(None if is_watcher else hers.row)
+    await site.publish(1, 2, 3)
+    await site.at_head()
+    await sync_to_async(before.restore)()
+    his_channel = await DatabaseChannel.acreate("his")
+    his = await his_channel.aadd_listener(listener_id="his")
+    await his.astart()
+    assert (his_channel.row.pk, his.row.pk) == (other.row.pk, hers.row.pk)
+    await his_channel.abroadcast(Message("n", "for his channel"))
+    await his_channel.adispatch("his", Message("n", "for him"))
+    await sync_to_async(notifier.flush)()
+    await look(site)
+    assert await reader.ended() == "history"
+    assert "his" not in "".join(map(str, reader.events))
+    await stream_of._stack.aclose()
+
+
+async def test_a_database_that_is_emptied_ends_its_streams(site, database, caplog):
+    _, reader, _ = await at_start(site, database)
+    await sync_to_async(lambda: empty(connections[database]))()
+    again = Site(await DatabaseChannel.acreate("orders"))
+    anew = await again.listener()
+    await publish_unseen(again, "first")
+    await look(site)
+    assert await reader.ended() == "history"
+    client = await again.read(anew, int(reader.reader.last_event_id))
+    await client.count(2)
+    assert payloads(client) == ["first"]
+    assert len(resets(client)) == 1
+    assert caplog.text.count("the log has another history") == 1
+    await again._stack.aclose()
+
+
+async def test_each_process_ends_its_streams_though_another_has_begun_the_history(site, database):
+    _, reader, _ = await at_start(site, database)
+    begun = await sync_to_async(log.begin_history)(site.hub.tail.position)
+    await look(site)
+    assert await reader.ended() == "history"
+    assert site.hub.tail.position == begun.position
+    assert (await LogHead.objects.aget()).position == begun.position
+
+
+async def test_a_log_that_goes_on_and_is_trimmed_is_no_other_history(site, database):
+    _, reader, _ = await at_start(site, database)
+
+    def trim_all():
+        from eric_sse_django.models import QueuedMessage
+
+        rows = QueuedMessage.objects.all()
+        rows.update(expires_at=rows.order_by("created_at")[0].created_at)
+        assert log.trim() == 10
+
+    await sync_to_async(trim_all)()
+    await look(site)
+    await site.publish("goes on")
+    await reader.count(11)
+    assert reader.stream.reason is None
+
+
+async def test_a_removed_channels_messages_are_no_other_history(site, database):
+    _, reader, _ = await at_start(site, database)
+    other = await DatabaseChannel.acreate("short")
+    await other.abroadcast(Message("n", 1))
+    await site.at_head()
+    await sync_to_async(lambda: Channel.objects.get(name="short").delete())()
+    await site.publish("goes on")
+    await reader.count(11)
+    assert reader.stream.reason is None
+
+
+async def test_listeners_that_are_loaded_into_a_fresh_database_get_what_comes(site, database):
+    listener, _, _ = await at_start(site, database, count=30)
+
+    def move():
+        rows = [*Channel.objects.all(), *Listener.objects.all()]
+        text = serializers.serialize("json", rows)
+        empty(connections[database])
+        for loaded in serializers.deserialize("json", text, using=database):
+            loaded.save()
+
+    await site.close()
+    await sync_to_async(move)()
+    await publish_unseen(site, *range(5))
+    client = await site.read(listener)
+    await client.count(6)
+    assert payloads(client) == list(range(5))
+    assert len(resets(client)) == 1
+
+
+async def test_listeners_that_are_loaded_beside_a_log_that_is_behind_get_what_comes(
+    site, database
+):
+    await site.publish(1)
+    await site.at_head()
+
+    def load():
+        row = Listener(channel=site.channel.row, name="moved", running=True, start=20, cursor=30)
+        text = serializers.serialize("json", [row])
+        for loaded in serializers.deserialize("json", text, using=database):
+            loaded.save()
+        return Listener.objects.get(name="moved")
+
+    moved = await sync_to_async(load)()
+    await publish_unseen(site, *range(40))
+    await look(site)
+    client = await site.read(moved)
+    await client.until(lambda: len(payloads(client)) >= 40)
+    assert payloads(client)[-40:] == list(range(40))
+
+
+async def test_a_cursor_beyond_the_head_counts_as_unknown_and_is_told(site):
+    listener = await site.listener()
+    await site.publish(1)
+    head = await site.at_head()
+    await Listener.objects.aupdate(cursor=head + 20)  # by no way that is told
+    client = await site.read(listener)
+    await site.publish(2)
+    await client.count(3)
+    assert [event.type for event in client.events] == [RESET, "n", "n"]
+    assert payloads(client) == [1, 2]
+
+
+async def test_an_owner_who_was_lost_ends_with_the_rest(site, database):
+    before = await backup(database)
+    ada = await User.objects.acreate(username="ada")
+    reader = await site.read(await site.listener(ada))
+    await site.publish(1)
+    await reader.count(1)
+    await sync_to_async(before.restore)()
+    await look(site)
+    assert await reader.ended() == "history"
+
+
+class TestAFileThatIsReplaced:
+    @pytest.fixture(autouse=True)
+    def only_sqlite(self, database):
+        if connections[database].vendor != "sqlite":
+            pytest.skip("a SQLite file")
+
+    async def test_its_streams_end_and_what_is_published_there_is_delivered(
+        self, site, database, tmp_path
+    ):
+        listener, reader, _ = await at_start(site, database)
+        name = str(connections[database].settings_dict["NAME"])
+        copy = tmp_path / "copy"
+
+        def checkpoint(to):
+            with connections[database].cursor() as cursor:
+                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            shutil.copy(name, to)
+
+        await sync_to_async(checkpoint)(copy)
+        last = await lose(site, reader)
+
+        def replace():
+            connections.close_all()
+            for suffix in ("-wal", "-shm"):
+                if os.path.exists(name + suffix):
+                    os.remove(name + suffix)
+            os.replace(copy, name)
+
+        await sync_to_async(replace)()
+        await publish_unseen(site, *range(55))
+        await look(site)
+        assert await reader.ended() == "history"
+        client = await site.read(listener, last)
+        await client.count(56)
+        assert payloads(client) == list(range(55))
+        assert len(resets(client)) == 1
