@@ -307,6 +307,8 @@ class TestAFileThatIsReplaced:
     def only_sqlite(self, database):
         if connections[database].vendor != "sqlite":
             pytest.skip("a SQLite file")
+        yield
+        connections[database].close()  # it may be one to the file of before
 
     async def test_its_streams_end_and_what_is_published_there_is_delivered(
         self, site, database, tmp_path
