@@ -128,7 +128,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "AUTHORIZER",
         "eric_sse_django.authorization.Authorizer",
-        "The class whose methods say who may listen, watch and publish.",
+        "The class whose rules say which users may listen, watch and publish.",
         _dotted,
     ),
     Setting(
@@ -167,7 +167,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "MAX_STREAM_AGE_S",
         3_600.0,
-        "Seconds after which a stream ends, to be opened anew; up to a fifth less at random.",
+        "Seconds after which a stream ends and its client reconnects; up to a fifth less, at "
+        "random.",
         _seconds(1, 7 * DAY_S),
     ),
     Setting(
@@ -183,12 +184,15 @@ SETTINGS: tuple[Setting, ...] = (
         _seconds(0.05, 600),
     ),
     Setting(
-        "DRAIN_S", 5.0, "Seconds over which clients return after a server stops.", _seconds(0, 600)
+        "DRAIN_S",
+        5.0,
+        "Seconds over which clients reconnect after a server stops.",
+        _seconds(0, 600),
     ),
     Setting(
         "HANDLE_SIGNALS",
         True,
-        "Whether SIGTERM and SIGINT end the streams politely before the server's own handler.",
+        "Whether SIGTERM and SIGINT end the streams in order before the server's own handler.",
         _boolean,
     ),
     Setting(
@@ -200,7 +204,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "MAX_STREAMS",
         20_000,
-        "Streams that one server process serves; who comes later is asked to come back.",
+        "Streams that one server process serves; further clients are asked to retry later.",
         _whole(1, 10_000_000),
     ),
     Setting(
@@ -230,37 +234,39 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "MAX_WAITING_MESSAGES",
         100_000,
-        "Messages that may wait for one listener; beyond, the oldest go, and it is told.",
+        "Messages that may wait for one listener; when exceeded, the oldest are skipped and the "
+        "stream gets an `eric-reset`.",
         _whole_or_none(1, 1_000_000_000),
     ),
     Setting(
         "STREAM_BUFFER_MESSAGES",
         1_000,
-        "Messages that may wait in memory for one stream; beyond, it reads the log again.",
+        "Messages that may wait in memory for one stream; when exceeded, it reads the log again.",
         _whole(1, 1_000_000),
     ),
     Setting(
         "STREAM_BUFFER_BYTES",
         1_048_576,
-        "Bytes that may wait in memory for one stream; beyond, it reads the log again.",
+        "Bytes that may wait in memory for one stream; when exceeded, it reads the log again.",
         _whole(1_024, 1_073_741_824),
     ),
     Setting(
         "RING_MESSAGES",
         500,
-        "Latest messages kept in memory for each channel, so that who returns needs no query.",
+        "Latest messages of each channel in memory: a client that reconnects then needs no query.",
         _whole(0, 1_000_000),
     ),
     Setting(
         "RING_BYTES",
         67_108_864,
-        "Bytes they may take for all channels of a process; the quietest channel's go first.",
+        "Bytes they may take for all channels of a process; the quietest channel's are "
+        "dropped first.",
         _whole(0, 1_099_511_627_776),
     ),
     Setting(
         "GC_FREEZE",
         True,
-        "Whether garbage collections pass over what is in memory when the first stream opens.",
+        "Whether to call `gc.freeze()` when the first stream opens.",
         _boolean,
     ),
     Setting(

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import httpx
@@ -24,10 +24,21 @@ SECTION = README.split("## In your project, in five minutes\n")[1].split("\n## "
 # A line that names a file (from its beginning), and the block below it.
 BLOCK = re.compile(r"^`([\w./]+)`[^`\n]*:\n\n```\w+\n(.*?)^```", re.MULTILINE | re.DOTALL)
 BLOCKS = BLOCK.findall(SECTION)
-COMMANDS = re.findall(r"^    (\S.*)$", re.sub(r"```.*?```", "", SECTION, flags=re.S), re.M)
+
+
+def commands(text: str) -> list[str]:
+    """Return the lines of shell in a text of Markdown."""
+    return re.findall(r"^    (\S.*)$", re.sub(r"```.*?```", "", text, flags=re.S), re.M)
+
+
+COMMANDS = commands(SECTION)
+CODE = re.findall(r"^```\w+\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+[PUBLISHING] = [block for block in CODE if "order.customer" in block]
 
 NAME, PASSWORD = "ada", "tea at half past 4"
 PATIENCE_S = 60.0
+# Seconds until a server answers: the demo's line installs what it needs first.
+START_PATIENCE_S = 120.0
 
 
 def command(beginning: str) -> str:
@@ -41,15 +52,8 @@ class Project:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        scripts = Path(sys.executable).parent
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("DJANGO", "ERIC"))}
-        self.environment = {
-            **inherited,
-            "PATH": f"{scripts}:{os.environ['PATH']}",
-            "PYTHONPATH": str(ROOT),
-            "PYTHONUNBUFFERED": "1",
-            "PYTHONWARNINGS": "error",
-        }
+        self.environment = clean_environment() | {"PYTHONPATH": str(ROOT)}
+        self.environment["PYTHONWARNINGS"] = "error"
         self.run("django-admin startproject mysite .")
         for path, text in BLOCKS:
             file = folder / path
@@ -73,6 +77,10 @@ class Project:
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
         return done.stdout + done.stderr
 
+    def serve(self, line: str) -> AbstractContextManager[str]:
+        """Run a server's line while inside, see serving()."""
+        return serving(line, self.folder, self.environment, "/admin/login/")
+
     def converse(self, line: str, *answers: tuple[str, str]) -> None:
         """Run a line in a terminal; each of its questions gets its answer."""
         pid, terminal = pty.fork()
@@ -91,38 +99,51 @@ class Project:
         os.waitpid(pid, 0)
         os.close(terminal)
 
-    @contextmanager
-    def serve(self, line: str) -> Iterator[str]:
-        """Run a server's line while inside; `{port}` in it is a free one. Yields the URL."""
-        port = free_port()
-        url, log = f"http://127.0.0.1:{port}", self.folder / "server.log"
-        with log.open("ab") as out:
-            process = subprocess.Popen(
-                line.format(port=port),
-                shell=True,
-                cwd=self.folder,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                start_new_session=True,
-            )
-        try:
-            assert until(lambda: process.poll() is not None or _answers(url), PATIENCE_S)
-            assert process.poll() is None, log.read_text()
-            yield url
-        finally:
-            if process.poll() is None:
-                family = psutil.Process(process.pid)
-                for member in [*family.children(recursive=True), family]:
-                    member.kill()
-                process.wait(PATIENCE_S)
-            print(log.read_text(), file=sys.stderr)
+
+def clean_environment() -> dict[str, str]:
+    """Return the environment of a new user: this Python's commands, and no settings of ours."""
+    ours = ("DJANGO", "ERIC", "PYTEST", "PYTHONPATH")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return inherited | {"PATH": path, "PYTHONUNBUFFERED": "1"}
+
+
+@contextmanager
+def serving(line: str, folder: Path, environment: dict[str, str], path: str) -> Iterator[str]:
+    """
+    Run a server's line of shell while inside; `{port}` in it is a free one. Yields the URL.
+
+    Raises AssertionError when it does not answer at the path within two minutes.
+    """
+    port = free_port()
+    url, log = f"http://127.0.0.1:{port}", folder / "server.log"
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            line.format(port=port),
+            shell=True,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+    try:
+        until(lambda: process.poll() is not None or _answers(url + path), START_PATIENCE_S)
+        assert _answers(url + path), log.read_text()
+        yield url
+    finally:
+        if process.poll() is None:
+            family = psutil.Process(process.pid)
+            for member in [*family.children(recursive=True), family]:
+                member.kill()
+            process.wait(PATIENCE_S)
+        print(log.read_text(), file=sys.stderr)
 
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/admin/login/", timeout=5).status_code == 200
+        return httpx.get(url, timeout=5).status_code == 200
     except httpx.HTTPError:
         return False
 

@@ -5,12 +5,32 @@ from __future__ import annotations
 import html
 import os
 import re
+import shutil
 import time
+from types import SimpleNamespace
 
 import httpx
 import pytest
 
-from tests.live.quick_start import BLOCKS, COMMANDS, NAME, PASSWORD, SECTION, Project, log_in
+from eric_sse_django.models import QueuedMessage
+from eric_sse_django.shortcuts import channel
+from tests.databases import sqlite_only
+from tests.live.quick_start import (
+    BLOCKS,
+    CODE,
+    COMMANDS,
+    NAME,
+    PASSWORD,
+    PUBLISHING,
+    README,
+    ROOT,
+    SECTION,
+    Project,
+    clean_environment,
+    commands,
+    log_in,
+    serving,
+)
 from tests.live.quick_start import command as said
 
 LINES = {
@@ -53,6 +73,43 @@ def test_the_page_has_the_files_that_are_pasted():
     )
     assert SECTION.count("```") // 2 == len(BLOCKS) + 1  # and the block that only publishes
     assert len(COMMANDS) == 5  # install, migrate, createsuperuser, runserver, shell
+
+
+def test_no_line_of_readme_is_left_out():
+    python = [block for block in CODE if block not in [text for _, text in BLOCKS]]
+    assert python == [PUBLISHING]
+    checkout, demo, gate = (
+        "python3 -m venv .venv && .venv/bin/",
+        "manage.py demo",
+        ".venv/bin/pytest",
+    )
+    others = [line for line in commands(README) if line not in COMMANDS]
+    assert others == [
+        f'{checkout}pip install -e ".[demo]" && .venv/bin/python {demo}',
+        f'{checkout}pip install -e ".[test]" && {gate}',  # what CI does
+    ]
+
+
+@pytest.mark.parametrize("has_customer", [True, False])
+@sqlite_only
+def test_the_lines_that_publish_do_so(database, django_user_model, has_customer):
+    ana = django_user_model.objects.create(username="ana")
+    channel("orders")
+    exec(PUBLISHING, {"order": SimpleNamespace(customer=ana if has_customer else None)})
+    found = QueuedMessage.objects.order_by("id").values_list("payload", "owner")
+    assert list(found) == [('{"id":7}', None), ('{"id":7}', ana.pk)][: 1 + has_customer]
+
+
+def test_the_line_of_the_demo_starts_it_in_a_checkout(tmp_path):
+    """In a virtual environment of its own, with what it installs."""
+    checkout = tmp_path / "checkout"
+    ignored = shutil.ignore_patterns(".git", ".venv", "*.sqlite3*", ".*cache", "__pycache__")
+    shutil.copytree(ROOT, checkout, ignore=ignored)
+    [line] = [line for line in commands(README) if line.endswith("manage.py demo")]
+    with serving(f"{line} --port {{port}}", checkout, clean_environment(), "/") as url:
+        page = httpx.get(url, timeout=PATIENCE_S)
+    assert page.status_code == 200
+    assert "/events/" in page.text
 
 
 def test_the_checks_find_nothing(project):
