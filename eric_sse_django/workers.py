@@ -124,10 +124,17 @@ class Workers:
                 for worker in self._working
                 if worker.call is not None and now - worker.began_at > deadline_s
             ]
+            begins = bool(late) and not self._is_logged and now - self._hung_at > QUIET_S
+            self._is_logged = self._is_logged or begins
             for worker in late:
                 self._give_up(worker, now)
             if late:
                 self._refill()
+        if begins:  # without the lock: a handler of the log may wait
+            logger.error(
+                "a call hangs for %d s, another thread takes its place thread=%s at\n%s",
+                *(now - late[0].began_at, self.name, _where(late[0])),
+            )
 
     def close(self) -> None:
         """Give connections and threads back once the calls before are done. Returns at once."""
@@ -166,12 +173,6 @@ class Workers:
         worker.is_given_up = True
         if self._hung_since is None:
             self._hung_since = now - began_s
-        if not self._is_logged and now - self._hung_at > QUIET_S:
-            self._is_logged = True
-            logger.error(
-                "a call hangs for %d s, another thread takes its place thread=%s at\n%s",
-                *(began_s, self.name, _where(worker)),
-            )
         self._hung_at = now
         if worker.call is not None:
             worker.call.fail(Hung(f"{self.name}: no answer for {began_s:.0f} s"))
@@ -194,12 +195,10 @@ class Workers:
         if self._closed and not self._working and not self.ended.done():
             self.ended.set_result(None)
 
-    def _over(self) -> None:
-        """Note that a call came back in time, and that none hangs."""
-        self._hung_since = None
-        if self._is_logged:
-            self._is_logged = False
-            logger.warning("no call hangs any more thread=%s", self.name)
+    def _over(self) -> bool:
+        """Note that a call came back in time, and that none hangs; whether that is news."""
+        was_logged, self._is_logged, self._hung_since = self._is_logged, False, None
+        return was_logged
 
     # On the threads ---------------------------------------------------------------
 
@@ -208,18 +207,20 @@ class Workers:
         with self._lock:
             if worker.is_given_up:
                 return None
-            if worker.call is not None and not self._hung:
-                self._over()
+            ends = worker.call is not None and not self._hung and self._over()
             worker.call = None
             self._idle += 1
+        if ends:
+            logger.warning("no call hangs any more thread=%s", self.name)
         try:
             call = self._jobs.get(timeout=self._idle_s)[-1]
         except Empty:
             call = None
         with self._lock:
             self._idle -= 1
-            if call is None and not self._closed and self._jobs.qsize():
-                call = self._jobs.get()[-1]  # it came as the patience ended
+            if call is None and not self._closed:
+                with contextlib.suppress(Empty):
+                    call = self._jobs.get_nowait()[-1]  # it came as the patience ended
             if call is None:
                 self._working.discard(worker)
             else:
@@ -277,15 +278,20 @@ class _Worker(threading.Thread):
         self._databases: list[Any] = []
 
     def run(self) -> None:
-        # Django's objects of this thread, which another needs to cut their connections.
-        self._databases = [connections[alias] for alias in connections]
         try:
+            self._find_databases()
             while (call := self._workers._next(self)) is not None:
                 call.make()
                 del call
         finally:
             disconnect()
             self._workers._gone(self)
+
+    def _find_databases(self) -> None:
+        """Keep Django's objects of this thread, which another needs to cut their connections."""
+        for alias in connections:
+            with contextlib.suppress(Exception):  # one that cannot be used, and is not
+                self._databases.append(connections[alias])
 
     def cut(self) -> None:
         """Shut the sockets of its connections: what waits for a dead link fails at once."""

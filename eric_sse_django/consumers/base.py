@@ -35,9 +35,9 @@ HEADERS = [
 PLAIN = (b"content-type", b"text/plain; charset=utf-8")
 # Seconds after which a HEAD is to be asked again, when the database was away.
 AWAY_RETRY_S = 5
-# Seconds a request waits for the database, before it is asked to come back: shorter than a
+# Seconds until a stream is open, or its client is asked to try again: shorter than a
 # proxy's patience, whose 504 would end an EventSource for good.
-ADMIT_TIMEOUT_S = 5.0
+OPEN_TIMEOUT_S = 10.0
 
 
 class Served(Protocol):
@@ -119,11 +119,9 @@ class EventConsumer(AsyncHttpConsumer):
                 seat.take_any(self.scope)
             drain.install()
             hub = Hub.for_running_loop()
-            admitted = await asyncio.wait_for(self._admitted(hub), ADMIT_TIMEOUT_S)
-            if self.is_limited:
-                seat.take_of_user(self.user_key(admitted))
-            if self.request.method != "HEAD":
-                return await self.open(hub, admitted)
+            served = await asyncio.wait_for(self._admit_and_open(hub, seat), OPEN_TIMEOUT_S)
+            if served is not None:
+                return served
             await self.send_response(200, b"", headers=self._headers())
         except Refused as refused:
             await self._refuse(refused)
@@ -138,9 +136,13 @@ class EventConsumer(AsyncHttpConsumer):
             self.request.forget_query()  # it would be kept with the stream
         return None
 
-    async def _admitted(self, hub: Hub) -> Any:
+    async def _admit_and_open(self, hub: Hub, seat: limits.Seat) -> Any:
+        """Return what is to be served, open; None for a HEAD."""
         await hub.ready()
-        return await self.admit(hub)
+        admitted = await self.admit(hub)
+        if self.is_limited:
+            seat.take_of_user(self.user_key(admitted))
+        return None if self.request.method == "HEAD" else await self.open(hub, admitted)
 
     async def _write_out(self, served: Served) -> None:
         """Write until it ends or the client leaves; then clean_up(), once."""

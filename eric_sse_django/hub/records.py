@@ -9,6 +9,7 @@ from typing import Any
 
 from eric_sse_django.hub import cursors, presence
 from eric_sse_django.hub.counters import totals
+from eric_sse_django.outage import Outage
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ class Records:
         self._keys: dict[Any, list[int]] = {}
         self._delivered = 0
         self._rest_until = 0.0
+        self._outage = Outage(logger, "writing cursors and presence")
 
     def opened(self, stream: Any) -> None:
         """Note that a stream is open. A watcher's writes no row."""
@@ -70,9 +72,10 @@ class Records:
         try:
             await self.cursors.flush(run)
             await self._presence.flush(run, time.monotonic(), facts)
-        except Exception:
-            # The tail tells of a database that is away.
-            logger.debug("cursors or presence could not be written", exc_info=True)
+        except Exception:  # noqa: BLE001 - it goes on waiting, and is said once
+            rest_s = max(rest_s, self._outage.failed())
+        else:
+            self._outage.over()
         self._rest_until = time.monotonic() + rest_s
 
     async def leave(self, run: Run) -> None:

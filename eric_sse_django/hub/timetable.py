@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Protocol
+
+logger = logging.getLogger(__name__)
 
 
 class Timed(Protocol):
@@ -11,6 +14,8 @@ class Timed(Protocol):
     due_at: float
 
     def on_tick(self, now: float) -> float: ...
+
+    def end(self, reason: str) -> None: ...
 
 
 class Timetable:
@@ -47,7 +52,12 @@ class Timetable:
         """Tell those the time who are due at `now`; each says when it wants it next."""
         for second in [second for second in self._by_second if second <= now]:
             for stream in tuple(self._by_second[second]):
-                at = stream.on_tick(now)
+                try:
+                    at = stream.on_tick(now)
+                except Exception:
+                    logger.exception("a stream failed at its time")
+                    at = now
+                    stream.end("error")
                 if stream in self._by_second.get(second, ()):
                     self.discard(stream)
                     self.add(stream, at)

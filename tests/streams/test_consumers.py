@@ -384,7 +384,7 @@ async def test_with_the_database_away_clients_are_asked_to_come_back(
 async def test_a_database_that_hangs_is_waited_for_only_so_long(
     application, site, listener, monkeypatch
 ):
-    monkeypatch.setattr(base, "ADMIT_TIMEOUT_S", 0.02)
+    monkeypatch.setattr(base, "OPEN_TIMEOUT_S", 0.02)
     answered = threading.Event()
     monkeypatch.setattr(admission, "places", lambda name: answered.wait(30))
     response = await answer(application, path())

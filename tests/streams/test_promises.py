@@ -13,13 +13,15 @@ from hypothesis import settings as limits
 from hypothesis.stateful import run_state_machine_as_test
 
 from eric_sse_django import log, notifier
+from eric_sse_django.backoff import Backoff
 from eric_sse_django.database import operations
 from eric_sse_django.entry import RESET
-from eric_sse_django.hub.database_thread import FIRST, DatabaseThread
+from eric_sse_django.hub.database_thread import FIRST, DatabaseThread, Hung
 from eric_sse_django.message import Message
 from eric_sse_django.models import QueuedMessage
 from tests import databases
 from tests.database.tools import atomic
+from tests.streams.promises.faults import faults
 from tests.streams.promises.machine import Promises
 from tests.streams.promises.serving import TIMEOUT_S
 
@@ -52,6 +54,7 @@ def keep(database, settings, monkeypatch):
         if options["steps"]:
             # No thread runs beside another, so that a run can be repeated exactly.
             monkeypatch.setattr(notifier.Notifier, "start", lambda self: None)
+            monkeypatch.setattr(Backoff, "next_delay_s", lambda self: 0.0)
             for name in ("run", "run_first"):
                 monkeypatch.setattr(DatabaseThread, name, run_at_once)
         kind = type("Kept", (Promises,), {"configure": configure, **options})
@@ -74,8 +77,13 @@ async def run_at_once(self, function, *args):
     """Have the hub's thread run a function while this one waits; others come before and after."""
     for _ in range(2):
         await asyncio.sleep(0)
+    hangs = faults.hangs.pop() if faults.hangs else None
+    if hangs == "before":
+        raise Hung
     result = self.submit(FIRST, function, *args).result(TIMEOUT_S)
     await asyncio.sleep(0)
+    if hangs == "after":
+        raise Hung
     return result
 
 

@@ -46,3 +46,22 @@ async def test_a_rest_ends_in_time_for_the_lease(clock):
     found = await written(int(2 * MOST_REST_S * CURSORS_PER_S))
     assert found.due(clock.now + MOST_REST_S)
     assert MOST_REST_S < LEASE_S / 3
+
+
+async def test_records_that_cannot_be_written_are_said_once_and_wait(clock, caplog):
+    found = await written(1)
+
+    async def fail(function, *args):
+        raise OSError
+
+    for _ in range(3):
+        clock.now += 10
+        await found.write(fail, 1)
+    assert found.cursors.waiting == 1
+    assert caplog.text.count("writing cursors and presence failed") == 1
+
+    async def run(function, *args):
+        return ()
+
+    await found.write(run, 1)
+    assert "writing cursors and presence works again" in caplog.text

@@ -85,3 +85,22 @@ def test_one_that_leaves_when_told_does_not_come_back(timetable):
     timetable.add(sleeper)
     tick(timetable, 50, 60)
     assert sleeper.told == [50]
+
+
+class Failing(Sleeper):
+    def on_tick(self, now):
+        raise ZeroDivisionError
+
+    def end(self, reason):
+        self.reason = reason
+
+
+def test_one_that_fails_at_its_time_ends_and_others_are_told_it(caplog):
+    table = Timetable()
+    failing, others = Failing(1), [Sleeper(60) for _ in range(20)]
+    for each in (*others[:10], failing, *others[10:]):
+        table.add(each)
+    table.tick(5.0)
+    assert failing.reason == "error"
+    assert [each.told for each in others] == [[5.0]] * 20
+    assert "a stream failed at its time" in caplog.text

@@ -12,6 +12,7 @@ from hypothesis.stateful import (
     rule,
 )
 
+from tests.streams.promises.faults import faults
 from tests.streams.promises.model import Listening, Published
 from tests.streams.promises.narrowing import Narrowing
 from tests.streams.promises.serving import Client, beat
@@ -287,6 +288,24 @@ class Promises(Narrowing, RuleBasedStateMachine):
     @rule()
     def go_blind(self):
         self.world.go_blind()
+
+    # What goes wrong ------------------------------------------------------------------
+
+    @rule(acts=st.lists(acts, min_size=1, max_size=2))
+    def a_hook_fails(self, acts):
+        """While these are delivered no message can be encoded: streams end, and lose nothing."""
+        faults.hook = True
+        try:
+            self.publish_and_deliver(acts)
+        finally:
+            faults.hook = False
+
+    @precondition(lambda self: self.steps)
+    @rule(is_done=st.booleans(), act=acts)
+    def a_thread_hangs(self, is_done, act):
+        """The next call of one is given up; what it was to do may be done all the same."""
+        faults.hangs.append("after" if is_done else "before")
+        self.publish_and_deliver([act])
 
     @rule()
     def write_records(self):

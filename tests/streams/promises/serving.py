@@ -17,6 +17,7 @@ from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.hub import Hub, hubs
 from eric_sse_django.models import Listener, LogHead
 from eric_sse_django.streaming import Part, Stream
+from tests.streams.promises.faults import faults
 from tests.streams.promises.model import Listening, Model, View
 from tests.streams.reading import Reader
 
@@ -119,7 +120,7 @@ class Serving:
         ]
         if meanwhile is not None:
             meanwhile()
-        encode = encoder([self.channels[channel].row for channel, _ in places])
+        encode = faults.encode(encoder([self.channels[channel].row for channel, _ in places]))
         self.session = (self.session + 1) % SESSIONS
         known_by = frozenset(f"{kind}:{self.session}" for kind in ("session", "login", "auth"))
         options = {"as_of": at, "subjects": known_by}

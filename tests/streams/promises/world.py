@@ -22,6 +22,7 @@ from eric_sse_django.log.bound import forget_counts
 from eric_sse_django.message import Message
 from eric_sse_django.models import Listener, QueuedMessage
 from tests import emptying
+from tests.streams.promises.faults import faults
 from tests.streams.promises.model import Listening, Model, Published
 from tests.streams.promises.serving import TIMEOUT_S, Client, Serving
 
@@ -38,6 +39,7 @@ class World(Serving):
     """
 
     def __init__(self, steps: bool, cap: int | None) -> None:
+        faults.reset()
         self.steps = steps
         self.model = Model(cap)
         self.loop = asyncio.new_event_loop()
