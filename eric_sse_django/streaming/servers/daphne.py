@@ -91,7 +91,7 @@ class DaphneLink(Link):
 
     def write(self, chunk: bytes) -> bool:
         """What Daphne's send() does, without its checks."""
-        if self.full() is not None:
+        if self.shut is not None:
             return False
         self._request.write(chunk)  # may shut it
         return True
@@ -154,6 +154,9 @@ class HTTP2Link(DaphneLink):
             self.pauseProducing()
             asyncio.get_running_loop().call_later(LOOK_S, self._look)
         return self.shut
+
+    def write(self, chunk: bytes) -> bool:
+        return self.full() is None and super().write(chunk)
 
     def _queued(self) -> int:
         channel = self._request.channel
