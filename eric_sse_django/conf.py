@@ -288,6 +288,12 @@ SETTINGS: tuple[Setting, ...] = (
         _seconds(1, 365 * DAY_S),
     ),
     Setting(
+        "WATCH_REPLAY_S",
+        3_600.0,
+        "Seconds that a client may go back that watches a channel; a ticket has its own start.",
+        _seconds(0, 3_650 * DAY_S),
+    ),
+    Setting(
         "MAX_BATCH_MESSAGES",
         100,
         "Messages that one request may publish over HTTP.",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eric_sse_django import authorization
+from eric_sse_django import authorization, conf
 from eric_sse_django.authorization import NOBODY, Ticket, Visitor
 from eric_sse_django.consumers.refused import Refused
 from eric_sse_django.consumers.request import StreamRequest
@@ -22,6 +22,8 @@ class Admission:
     """What may be streamed; `ends_at` is the time.monotonic() when access ends, if it does."""
 
     places: Sequence[Place]
+    # The position after which each begins at the earliest, if its listener does not say.
+    since: Sequence[int]
     ends_at: float | None = None
     # The hub's position before the rows were read: what was revoked since may have been missed.
     as_of: int | None = None
@@ -66,8 +68,10 @@ async def admit(hub: Hub, request: StreamRequest) -> Admission:
         raise Refused(204, reason="the listener was stopped or removed")
     subjects = visitor.subjects.union(*(ticket.subjects for ticket in used.values()))
     user_key = _user_key(visitor.key, used.values(), served)
+    since = [await _since(hub, request, pair, used.get(pair)) for pair in ids]
     # Not an empty set of its own for each stream: 216 bytes.
-    return Admission(served, _ends_at(used.values()), as_of, user_key, subjects or frozenset())
+    subjects = subjects or frozenset()
+    return Admission(served, since, _ends_at(used.values()), as_of, user_key, subjects)
 
 
 async def _find(
@@ -140,6 +144,20 @@ async def _check_allowed(
     if not await authorization.ask(hub.hooks.call, rule, visitor.user, *rows):
         of = "a visitor without login" if visitor.key is None else f"the user {visitor.key!r}"
         raise Refused(403, FORBIDDEN, reason=f"{rule} refuses {of}{why}")
+
+
+async def _since(hub: Hub, request: StreamRequest, pair: Ids, ticket: Ticket | None) -> int:
+    """
+    Return from which position on a channel may be watched, 0 for what a listener's row says.
+
+    Looked up, once a minute for all, only for a client that goes back and has no such ticket.
+    """
+    asked = request.last_event_id()
+    if pair[1] is not None or asked is None or asked >= hub.tail.position:
+        return 0
+    if ticket is not None and ticket.since is not None:
+        return ticket.since
+    return await hub.past.position(conf.get("WATCH_REPLAY_S"))
 
 
 def _ids(request: StreamRequest) -> list[Ids]:

@@ -28,7 +28,10 @@ class StreamConsumer(EventConsumer):
     async def open(self, hub: Hub, admitted: Any) -> Stream:
         self._names = _names(admitted)
         self._encode = await encoder_of(hub, [channel for channel, _ in admitted.places])
-        parts = [Part(channel, listener) for channel, listener in admitted.places]
+        parts = [
+            Part(channel, listener, since)
+            for (channel, listener), since in zip(admitted.places, admitted.since, strict=True)
+        ]
         position = self.request.last_event_id()
         stream = Stream(hub, parts, position, admitted.ends_at, admitted.as_of, admitted.subjects)
         return await stream.open()

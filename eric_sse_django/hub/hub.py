@@ -18,6 +18,7 @@ from eric_sse_django.hub.database_thread import FIRST, DatabaseThread
 from eric_sse_django.hub.feed import Subscriber
 from eric_sse_django.hub.feeds import LINGER_S
 from eric_sse_django.hub.hooks import Hooks
+from eric_sse_django.hub.past import Past
 from eric_sse_django.hub.records import Records
 from eric_sse_django.hub.subjects import Endable, Subjects
 from eric_sse_django.hub.tail import Tail
@@ -79,6 +80,7 @@ class Hub:
         self.tail.on_history = self._on_history
         self.records.cursors.known = lambda: self.tail.known
         self.subjects = Subjects()
+        self.past = Past(self.run)
         self._used_at = time.monotonic()
         self._unsubscribe: Callable[[], None] | None = None
         self._closed = False

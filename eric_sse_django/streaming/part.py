@@ -15,7 +15,8 @@ class Part:
 
     What it gets comes after `after`, which may be beyond the stream's cursor: the parts of
     a stream begin at places of their own. `stored` is the listener's cursor as the database
-    has it, or is about to.
+    has it, or is about to. A listener begins after its `start` at the earliest, and who watches
+    after `since`.
     """
 
     __slots__ = (
@@ -23,7 +24,7 @@ class Part:
         *("start", "stored"),
     )
 
-    def __init__(self, channel: Channel, listener: Listener | None = None) -> None:
+    def __init__(self, channel: Channel, listener: Listener | None = None, since: int = 0) -> None:
         self.channel: int = channel.pk
         self.listener: int | None = listener.pk if listener else None
         self.owner: Any = listener.owner_id if listener else None
@@ -31,7 +32,7 @@ class Part:
         self.by_client = bool(
             listener and listener.acknowledgement == Listener.Acknowledgement.CLIENT.value
         )
-        self.start = listener.start if listener else 0
+        self.start = listener.start if listener else since
         self.stored = listener.cursor if listener else 0
         self.replays = listener.replays if listener else 0
         self.after = 0
@@ -41,7 +42,8 @@ class Part:
         Take its first place: the one asked for, else the listener's cursor, else the head.
 
         A place beyond the head is nobody's, and one of another history says little: a listener
-        never begins after its cursor then. Returns whether it has the place that was asked for.
+        never begins after its cursor then. One that watches begins after its `since` at the
+        earliest. Returns whether it has the place that was asked for.
         """
         first = head if self.listener is None else self.stored
         is_known = asked is None or asked <= head
@@ -49,7 +51,7 @@ class Part:
             is_old = self.listener is not None and number_of(asked) != number_of(head)
             first = min(asked, first) if is_old else asked
         self.after = min(max(first, self.start), head)
-        return is_known
+        return is_known and (self.listener is not None or asked is None or asked >= self.start)
 
     def gets(self, entry: Entry) -> bool:
         """Whether an entry of the channel is for it, and not from before it began."""
