@@ -8,12 +8,10 @@ the database has a twin for coroutines, with the prefix `a`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import wraps
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.core.exceptions import SynchronousOnlyOperation
 
 from eric_sse_django import address, conf, log
 from eric_sse_django.authorization import bound_to, make_ticket
@@ -30,28 +28,11 @@ from eric_sse_django.database.arguments import (
 )
 from eric_sse_django.database.known import known_channel
 from eric_sse_django.database.operations import seen
+from eric_sse_django.database.twins import has_twin
 from eric_sse_django.message import Message, Payload
 
-Function = TypeVar("Function", bound=Callable[..., Any])
 
-
-def _has_twin(function: Function) -> Function:
-    """Have the error of a call from a coroutine name the function to await instead."""
-
-    @wraps(function)
-    def call(*args: Any, **options: Any) -> Any:
-        try:
-            return function(*args, **options)
-        except SynchronousOnlyOperation as error:
-            name = function.__name__
-            raise SynchronousOnlyOperation(
-                f"{name}() queries the database: in a coroutine, `await a{name}(…)`."
-            ) from error
-
-    return call  # type: ignore[return-value]
-
-
-@_has_twin
+@has_twin
 def channel(channel_id: str, **options: Any) -> DatabaseChannel:
     """Return the channel with that id; made, with DatabaseChannel.create()'s options, if new."""
     return DatabaseChannel.get_or_create(channel_id, **options)
@@ -62,7 +43,7 @@ async def achannel(channel_id: str, **options: Any) -> DatabaseChannel:
     return await sync_to_async(channel)(channel_id, **options)
 
 
-@_has_twin
+@has_twin
 def publish(
     channel_id: Any,
     type: str,
@@ -105,7 +86,7 @@ async def apublish(
     await sync_to_async(publish)(channel_id, type, payload, **to, expires_in_s=expires_in_s)
 
 
-@_has_twin
+@has_twin
 def listen(
     channel_id: Any,
     owner: Any = None,
@@ -152,7 +133,7 @@ async def alisten(
     return await sync_to_async(listen)(channel_id, owner, listener_id, **options)
 
 
-@_has_twin
+@has_twin
 def cursor() -> int:
     """
     Return the log's head: from where a page should listen that is rendered now. One query.
@@ -170,7 +151,7 @@ async def acursor() -> int:
     return await sync_to_async(cursor)()
 
 
-@_has_twin
+@has_twin
 def stream_url(
     listener: Any,
     ticket: bool = False,
@@ -206,7 +187,7 @@ async def astream_url(
     return await sync_to_async(stream_url)(listener, ticket, request=request, cursor=cursor)
 
 
-@_has_twin
+@has_twin
 def watch_url(channel_id: Any, *, request: Any = None, cursor: int | str | None = None) -> str:
     """
     Return the path of a channel's stream without a listener, with a ticket for it.
@@ -232,7 +213,7 @@ async def awatch_url(
     return await sync_to_async(watch_url)(channel_id, request=request, cursor=cursor)
 
 
-@_has_twin
+@has_twin
 def streams_url(
     pairs: Sequence[tuple[Any, Any]],
     request: Any = None,

@@ -10,12 +10,14 @@ from asgiref.sync import sync_to_async
 from eric_sse_django.connection import Connection
 from eric_sse_django.database.listener import DatabaseListener
 from eric_sse_django.database.sync_channel import SyncDatabaseChannel
+from eric_sse_django.database.twins import methods_have_twins
 from eric_sse_django.listener import MessageQueueListener
 from eric_sse_django.message import MessageContract
 
 Self = TypeVar("Self", bound="DatabaseChannel")
 
 
+@methods_have_twins
 class DatabaseChannel(SyncDatabaseChannel):
     """
     A channel whose listeners and messages are in the database, for all processes.

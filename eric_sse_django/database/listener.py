@@ -5,11 +5,13 @@ from __future__ import annotations
 from asgiref.sync import sync_to_async
 
 from eric_sse_django.database import operations
+from eric_sse_django.database.twins import methods_have_twins
 from eric_sse_django.exception import InvalidListenerException
 from eric_sse_django.listener import MessageQueueListener
 from eric_sse_django.models import Listener
 
 
+@methods_have_twins
 class DatabaseListener(MessageQueueListener):
     """
     A listener with a row. Take it from a channel: add_listener() or get_listener().

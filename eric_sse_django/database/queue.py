@@ -14,6 +14,7 @@ from django.utils import timezone
 from eric_sse_django import log, notifier
 from eric_sse_django.alarm import Undo, Wake
 from eric_sse_django.database.messages import message_of
+from eric_sse_django.database.twins import methods_have_twins
 from eric_sse_django.entry import CONTROLS, Entry
 from eric_sse_django.exception import (
     InvalidListenerException,
@@ -31,6 +32,7 @@ from eric_sse_django.queues import Queue
 LOOKED_THROUGH = 1_000
 
 
+@methods_have_twins
 class DatabaseQueue(Queue):
     """
     What a listener has not been served: broadcasts and its own messages, oldest first.

@@ -67,19 +67,30 @@ def insert_if_unchanged(
 
     One statement, which looks the channel up by its key: nothing is published into a channel
     that was removed, renamed or given another retention since. With the id of a `listener`
-    the message is that listener's, and False also means that there is none. Takes no lock
-    (MariaDB: at READ COMMITTED, Django's default).
+    the message is that listener's, and False also means that there is none. Takes no lock: on
+    MariaDB above READ COMMITTED, Django's default, it is two statements for that.
     """
     connection = connections[using]
     [row] = _rows(connection, [draft])
     lives = channel.retention_s, channel.expires_in_s
-    text = _while(using, listener is not None, *(value is not None for value in lives))
-    named = () if listener is None else (listener,)
-    values = row[:1] + row[2:] if named else row
-    known: list[Any] = [channel.pk, channel.name, *(value for value in lives if value is not None)]
+    where = _unchanged(using, listener is not None, *(value is not None for value in lives))
+    named: list[Any] = [] if listener is None else [listener]
+    known = [*named, channel.pk, channel.name, *(value for value in lives if value is not None)]
     with transaction.mark_for_rollback_on_error(using), connection.cursor() as cursor:
-        cursor.execute(text, [*values, *named, *known])
+        if _locks_what_it_reads(connection):
+            cursor.execute(f"SELECT {'l.id' if named else 'NULL'} {where}", known)
+            if (found := cursor.fetchone()) is None:
+                return False
+            cursor.execute(_single(using), [row[0], *found, *row[2:]])
+            return True
+        values = row[:1] + row[2:] if named else row
+        cursor.execute(f"{_selected(using, bool(named))} {where}", [*values, *known])
         return bool(cursor.rowcount)
+
+
+def _locks_what_it_reads(connection: Any) -> bool:
+    """Whether INSERT … SELECT locks the rows that it reads until the transaction ends."""
+    return bool(connection.vendor == "mysql" and connection.isolation_level != "read committed")
 
 
 def _rows(connection: Any, drafts: Sequence[Draft]) -> list[tuple[Any, ...]]:
@@ -120,24 +131,28 @@ def _single(using: str) -> str:
 
 
 @lru_cache
-def _while(using: str, to_listener: bool, retention: bool, lifetime: bool) -> str:
+def _selected(using: str, to_listener: bool) -> str:
+    places = ["%s"] * len(_COLUMNS)
+    if to_listener:
+        places[1] = "l.id"
+    return f"{_into(using)} SELECT {', '.join(places)}"
+
+
+@lru_cache
+def _unchanged(using: str, to_listener: bool, retention: bool, lifetime: bool) -> str:
     connection = connections[using]
     quote = connection.ops.quote_name
     # MariaDB's usual collations find "orders" by "ORDERS".
     exact = "BINARY " if connection.vendor == "mysql" else ""
     channels, listeners = (quote(model._meta.db_table) for model in (Channel, Listener))
-    places = ["%s"] * len(_COLUMNS)
-    tables = f"{channels} c"
-    if to_listener:
-        places[1] = "l.id"
-        tables += f" JOIN {listeners} l ON l.channel_id = c.id AND {exact}l.name = %s"
+    join = f" JOIN {listeners} l ON l.channel_id = c.id AND {exact}l.name = %s"
     known = [
         "c.id = %s",
         f"{exact}c.name = %s",
         f"c.retention_s {'= %s' if retention else 'IS NULL'}",
         f"c.expires_in_s {'= %s' if lifetime else 'IS NULL'}",
     ]
-    return f"{_into(using)} SELECT {', '.join(places)} FROM {tables} WHERE {' AND '.join(known)}"
+    return f"FROM {channels} c{join if to_listener else ''} WHERE {' AND '.join(known)}"
 
 
 @lru_cache

@@ -136,8 +136,7 @@ def test_an_unknown_listener_is_an_error_and_a_new_one_is_found(warm, channel, l
     assert rows().count() == 1
 
 
-@databases.on("postgres", "mariadb")
-def test_it_locks_neither_the_channel_nor_the_listener(warm, channel, listener):
+def no_row_is_locked(channel, listener):
     def lock():
         with atomic():
             for row in (channel.row, listener.row):
@@ -149,6 +148,28 @@ def test_it_locks_neither_the_channel_nor_the_listener(warm, channel, listener):
         publish("orders", "n", listener_id=listener.id)
         with threads() as other:
             other.start(lock)
+    assert rows().count() == 2
+
+
+@databases.on("postgres", "mariadb")
+def test_it_locks_neither_the_channel_nor_the_listener(warm, channel, listener):
+    no_row_is_locked(channel, listener)
+
+
+@databases.mariadb_only
+def test_nor_at_repeatable_read(warm, channel, listener, statements, monkeypatch):
+    connection = connections[log.database()]
+    options = {**connection.settings_dict["OPTIONS"], "isolation_level": "repeatable read"}
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", options)
+    connection.close()
+    try:
+        no_row_is_locked(channel, listener)
+        assert statements(publish, "orders", "n") == 2
+        with pytest.raises(InvalidListenerException):
+            publish("orders", "n", listener_id="nobody")
+    finally:
+        monkeypatch.undo()
+        connection.close()
 
 
 @databases.sqlite_rolled_back

@@ -6,6 +6,7 @@ import pytest
 from django.core.exceptions import SynchronousOnlyOperation
 
 from eric_sse_django import shortcuts
+from eric_sse_django.message import Message
 from eric_sse_django.shortcuts import (
     achannel,
     acursor,
@@ -61,3 +62,26 @@ async def test_twins_do_what_they_say(database, django_user_model):
     )
     assert (await awatch_url(channel)).startswith("/events/orders/?ticket=")
     assert "listener=" in await astreams_url([(channel, listener)])
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        *(("load", ["x"]), ("create", []), ("get_or_create", ["x"])),
+        *(("broadcast", [Message("n")]), ("dispatch", ["x", Message("n")])),
+        *(("add_listener", []), ("get_listener", ["x"]), ("online", [])),
+    ],
+)
+@databases.sqlite_only
+async def test_so_does_that_of_a_channels_method(database, name, arguments):
+    channel = await achannel("orders")
+    with pytest.raises(SynchronousOnlyOperation, match=rf"await a{name}\("):
+        getattr(channel, name)(*arguments)
+
+
+@databases.sqlite_only
+async def test_so_does_that_of_a_listeners_and_a_queues(database):
+    listener = await alisten(await achannel("orders"))
+    for thing, name in ((listener, "stop"), (listener, "start"), (listener, "refresh")):
+        with pytest.raises(SynchronousOnlyOperation, match=rf"await a{name}\("):
+            getattr(thing, name)()
