@@ -304,7 +304,8 @@ def check_isolation(**_: Any) -> list[CheckMessage]:
             "other, fail with deadlocks or serialization errors, and a transaction's pop() does "
             "not find what was published since it began.",
             hint=f'Leave "isolation_level" out of DATABASES[{alias!r}]["OPTIONS"]: Django then '
-            "asks for READ COMMITTED. A transaction that needs more can say SET TRANSACTION.",
+            "asks for READ COMMITTED. A transaction that needs more can say SET TRANSACTION; it "
+            "then does not see, and does not pop, what others publish after its first query.",
             id="eric_sse_django.W003",
         )
     ]

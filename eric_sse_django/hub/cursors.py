@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from django.db import connections, transaction
 from django.utils import timezone
 
-from eric_sse_django.log import Known, database, is_same, lock_free, see
+from eric_sse_django.log import Known, database, is_as_known, lock_free
 from eric_sse_django.models import Listener
 
 # Listeners written in one transaction: within every database's limit of parameters, and
@@ -140,8 +140,7 @@ def write(positions: Sequence[Reached], known: Known) -> list[Reached]:
     using = database()
     connection = connections[using]
     with transaction.atomic(using=using), connection.cursor() as cursor:
-        seen = see(known.position)
-        if known.position and (seen is None or not is_same(known, seen)):
+        if known.position and not is_as_known(known):
             return []
         locked = lock_free([each.listener for each in positions])
         now = connection.ops.adapt_datetimefield_value(timezone.now())

@@ -20,11 +20,10 @@ from eric_sse_django.log.history import (
     base_of,
     begin_history,
     go_on_above_all,
+    is_as_known,
     is_known,
-    is_same,
     lower_what_is_beyond,
     number_of,
-    see,
 )
 from eric_sse_django.log.identity import reconnect_if_replaced
 from eric_sse_django.log.insert import Draft
@@ -70,8 +69,8 @@ __all__ = [
     "glimpse",
     "go_on_above_all",
     "head",
+    "is_as_known",
     "is_known",
-    "is_same",
     "lagging",
     "latest",
     "lock_free",
@@ -86,7 +85,6 @@ __all__ = [
     "read_all",
     "reconnect_if_replaced",
     "row",
-    "see",
     "sequence",
     "tail",
     "too_old",

@@ -27,7 +27,7 @@ _FIELDS = (
     *("sender", "uid", "created_at", "expires_at"),
 )
 _OWNER, _PAYLOAD = _FIELDS.index("owner"), _FIELDS.index("payload")
-_CREATED_AT, _EXPIRES_AT = _FIELDS.index("created_at"), _FIELDS.index("expires_at")
+CREATED_AT, _EXPIRES_AT = _FIELDS.index("created_at"), _FIELDS.index("expires_at")
 
 # Not expired at the time that is its parameter: what retention is to remove is alive till then.
 ALIVE = "(NOT perishable OR expires_at > %s)"
@@ -120,7 +120,7 @@ def columns(using: str, payload: str = "payload") -> str:
     """Return what to select for entries()."""
     names = [connections[using].ops.quote_name(_field(name).column) for name in _FIELDS]
     names[_PAYLOAD] = payload
-    for index in (_CREATED_AT, _EXPIRES_AT):
+    for index in (CREATED_AT, _EXPIRES_AT):
         names[index] = stamp(using, names[index])
     # Null for most: no time to parse a row.
     names[_EXPIRES_AT] = f"CASE WHEN perishable THEN {names[_EXPIRES_AT]} END"

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from eric_sse_django.log.alias import database
 from eric_sse_django.log.identity import identity, is_new
-from eric_sse_django.log.statements import see_statement
+from eric_sse_django.log.statements import see_statement, stamp
 from eric_sse_django.models import Channel, Listener, LogHead, QueuedMessage
 
 # Positions of one history: at 10,000 messages a second, those of 79 days. What comes then is
@@ -44,11 +44,10 @@ class Known(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """The log's head, whether rows wait for a position, and the stamp of a past position."""
+    """The log's head, and whether rows wait for a position."""
 
     head: Known
     waits: bool
-    past: Any = None
 
 
 def number_of(position: int) -> int:
@@ -61,9 +60,12 @@ def base_of(position: int) -> int:
     return number_of(position) << POSITION_BITS
 
 
-def is_same(known: Known, seen: Seen) -> bool:
-    """Whether the log that was seen is the one that a reader knows, gone on."""
-    head = seen.head
+def is_same(known: Known, head: Known, past: Any) -> bool:
+    """
+    Whether a log with this head is the one that a reader knows, gone on.
+
+    `past` is the stamp of the message that it has at the known position, None for none.
+    """
     if head.position < known.position or number_of(head.position) != number_of(known.position):
         return False
     if head.trimmed < known.trimmed:
@@ -72,24 +74,43 @@ def is_same(known: Known, seen: Seen) -> bool:
         return None in (known.stamp, head.stamp) or known.stamp == head.stamp
     if known.stamp is None or known.position == base_of(known.position):
         return True
-    if seen.past is None:
+    if past is None:
         return head.trimmed >= known.position
-    return bool(seen.past == known.stamp)
+    return bool(past == known.stamp)
 
 
-def see(after: int) -> Seen | None:
-    """Return the head, with the stamp at `after` if that is before it; None without a head."""
-    using = database()
+def see(using: str) -> Seen | None:
+    """Return the head, None where there is none."""
     with connections[using].cursor() as cursor:
-        cursor.execute(see_statement(using), [after, after])
+        cursor.execute(see_statement(using))
         row = cursor.fetchone()
     return None if row is None else seen_of(row)
 
 
 def seen_of(row: Any) -> Seen:
     """Return what a row of see_statement() says."""
-    position, waits, trimmed, marked, stamp, past = row
-    return Seen(Known(position, stamp if marked == position else None, trimmed), bool(waits), past)
+    position, waits, trimmed, marked, mark = row
+    return Seen(Known(position, mark if marked == position else None, trimmed), bool(waits))
+
+
+def is_as_known(known: Known) -> bool:
+    """Whether the log is the one that a reader knows. Two queries; one where it stands there."""
+    using = database()
+    seen = see(using)
+    if seen is None:
+        return not known.position
+    past = _stamp_at(using, known.position) if seen.head.position > known.position else None
+    return is_same(known, seen.head, past)
+
+
+def _stamp_at(using: str, position: int) -> Any:
+    table = connections[using].ops.quote_name(QueuedMessage._meta.db_table)
+    with connections[using].cursor() as cursor:
+        cursor.execute(
+            f"SELECT {stamp(using, 'created_at')} FROM {table} WHERE position = %s", [position]
+        )
+        row = cursor.fetchone()
+    return None if row is None else row[0]
 
 
 def is_known(position: int) -> bool:
@@ -106,13 +127,12 @@ def is_known(position: int) -> bool:
     return QueuedMessage.objects.using(using).filter(position=position).exists()
 
 
-def is_this_database() -> bool:
+def is_this_database(using: str) -> bool:
     """
     Whether the database is the one that the head names. Asks once for each new connection.
 
     A head that names none, for the app was upgraded, takes this one's name.
     """
-    using = database()
     if not is_new(using):
         return True
     heads = LogHead.objects.using(using).filter(pk=LogHead.THE_ONE)
@@ -161,7 +181,7 @@ def begin_history(seen: int | None = None, above: int = 0) -> Known:
             base = next_base(max(top, position))
             now = timezone.now()
             heads.update(position=base, marked=base, marked_at=now, identity=mine or name)
-    found = see(0)
+    found = see(using)
     assert found is not None
     return found.head
 

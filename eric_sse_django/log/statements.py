@@ -64,18 +64,15 @@ def statements(using: str, most: int) -> Statements:
 @lru_cache
 def see_statement(using: str) -> str:
     """
-    Return the SELECT of the head, of whether rows wait, and of the stamp at a past position.
+    Return the SELECT of the head, of whether rows wait, and of what tells its history.
 
-    That is its parameter, twice: where it is the head's the log is not read for it. Stamps are
-    numbers on PostgreSQL, as those of entries.
+    Stamps are numbers on PostgreSQL, as those of entries.
     """
-    connection = connections[using]
-    log, heads = (connection.ops.quote_name(m._meta.db_table) for m in (QueuedMessage, LogHead))
+    quote = connections[using].ops.quote_name
+    log, heads = (quote(model._meta.db_table) for model in (QueuedMessage, LogHead))
     return (
-        f"SELECT {heads}.position, EXISTS({_waits(log)}), trimmed, marked, "
-        f"{stamp(using, 'marked_at')}, (SELECT {stamp(using, 'created_at')} FROM {log} "
-        f"WHERE {log}.position = %s AND {heads}.position > %s LIMIT 1) "
-        f"FROM {heads} WHERE {heads}.id = {LogHead.THE_ONE}"
+        f"SELECT position, EXISTS({_waits(log)}), trimmed, marked, {stamp(using, 'marked_at')} "
+        f"FROM {heads} WHERE id = {LogHead.THE_ONE}"
     )
 
 

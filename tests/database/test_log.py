@@ -276,3 +276,23 @@ class TestConcurrency:
             others.start(publish, channels[::-1])
         notifier.flush()
         assert sorted(payloads()) == sorted([*range(5)] * 4)
+
+
+class TestAnOldSnapshot:
+    @databases.mariadb_only
+    def test_gives_no_message_a_second_position(self, database, channel, no_notifier):
+        channel.broadcast_many([count(1), count(2)])
+        with connections[database].cursor() as cursor:
+            cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        try:
+            with atomic():
+                assert log.pending().count() == 2  # the snapshot is of now
+                with threads() as others:
+                    assert others.start(log.sequence).result(PATIENCE_S) == 2
+                before = LogHead.objects.using(database).select_for_update().get().position
+                assert log.sequence() == 0
+            connections[database].close()
+            assert [entry.position for entry in entries()] == [before - 1, before]
+            assert log.head() == (before, False)
+        finally:
+            connections[database].close()

@@ -149,7 +149,7 @@ def test_each_query_of_the_log_uses_its_index_and_sorts_nothing(filled):
             ("what is pending", lambda: list(log.pending().values_list("id")[:20])),
             ("whether something is", lambda: log.pending().exists()),
             ("the head", log.head),
-            ("the head, and what stood at a past position", log.see, head - 50),
+            ("whether it is as known", log.is_as_known, log.Known(head - 50, 1.0)),
         ],
         "eric_log_read": [
             ("a watcher's backlog", log.read, first, None, None, 10, head, 1_000),

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from datetime import timedelta
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -10,13 +11,14 @@ from django.contrib.auth.models import User
 from django.core import serializers
 from django.core.management import call_command
 from django.db import connections
+from django.utils import timezone
 
 from eric_sse_django import log, notifier
-from eric_sse_django.database import DatabaseChannel
+from eric_sse_django.database import DatabaseChannel, operations
 from eric_sse_django.entry import RESET
 from eric_sse_django.hub import Hub
 from eric_sse_django.message import Message
-from eric_sse_django.models import Channel, Listener, LogHead
+from eric_sse_django.models import Channel, Listener, LogHead, QueuedMessage
 from tests.emptying import empty
 from tests.going_back import Backup
 from tests.streams.reading import Site
@@ -215,8 +217,6 @@ async def test_a_log_that_goes_on_and_is_trimmed_is_no_other_history(site, datab
     _, reader, _ = await at_start(site, database)
 
     def trim_all():
-        from eric_sse_django.models import QueuedMessage
-
         rows = QueuedMessage.objects.all()
         rows.update(expires_at=rows.order_by("created_at")[0].created_at)
         assert log.trim() == 10
@@ -300,6 +300,83 @@ async def test_an_owner_who_was_lost_ends_with_the_rest(site, database):
     await sync_to_async(before.restore)()
     await look(site)
     assert await reader.ended() == "history"
+
+
+async def test_what_a_clock_behind_has_removed_unread_is_told_to_an_open_stream(site, database):
+    """As by a publisher whose clock is more than the retention behind, or after a long pause."""
+    _, reader, _ = await at_start(site, database)
+    await publish_unseen(site, *range(100))
+
+    def trim_some():
+        rows = QueuedMessage.objects.filter(payload__in=map(str, range(60, 80)))
+        rows.update(expires_at=timezone.now() - timedelta(seconds=1))
+        assert log.trim() == 20
+
+    await sync_to_async(trim_some)()
+    await look(site)
+    await reader.count(10 + 80 + 1)
+    assert payloads(reader)[10:] == [*range(60), *range(80, 100)]
+    [reset] = resets(reader)
+    assert reader.events.index(reset) == 10 + 60
+    assert reader.stream.reason is None
+
+
+class TestAnOperatorsReplay:
+    @pytest.fixture
+    async def since(self, site, database):
+        """Return a listener that was sent ten messages, its reader, and the time before those."""
+        since = timezone.now() - timedelta(hours=1)
+        listener = await site.listener()
+        await site.publish(*range(1, 11))
+        reader = await site.read(listener)
+        await reader.count(10)
+        return listener, reader, since
+
+    async def test_is_not_undone_by_a_cursor_that_was_not_written_yet(self, site, since):
+        listener, reader, since = since
+        site.hub.records.due = lambda now: False  # the timer's round is yet to come
+        await reader.__aexit__()
+        assert site.hub.records.cursors.dirty
+        await sync_to_async(operations.replay)([listener], since)
+        again = await site.read(listener)
+        assert await again.count(10) == list(map(str, range(1, 11)))
+        await again.__aexit__()
+        await site.hub.write_records()
+        await listener.arefresh_from_db()
+        assert listener.cursor >= again.ids[-1]
+
+    async def test_is_not_undone_by_what_another_process_is_about_to_write(self, site, since):
+        listener, reader, since = since
+        words = site.hub.records.last_words()
+        await site.hub.write_records()
+        await sync_to_async(operations.replay)([listener], since)
+        await listener.arefresh_from_db()
+        back = listener.cursor
+        assert back < reader.ids[0]
+        for function, *args in words:
+            await sync_to_async(function)(*args)
+        await listener.arefresh_from_db()
+        assert listener.cursor == back
+
+    async def test_voids_what_was_reached_also_where_the_stored_cursor_was_further_back(
+        self, site, since
+    ):
+        listener, reader, _ = since
+        words = site.hub.records.last_words()  # nothing of it is stored
+        await sync_to_async(operations.replay)([listener], timezone.now() - timedelta(hours=1))
+        for function, *args in words:
+            await sync_to_async(function)(*args)
+        await listener.arefresh_from_db()
+        assert listener.cursor < reader.ids[0]
+
+    async def test_is_obeyed_by_open_streams_whose_cursor_is_then_written_again(self, site, since):
+        listener, reader, since = since
+        await sync_to_async(operations.replay)([listener], since)
+        await site.at_head()
+        await reader.count(20)
+        await site.hub.write_records()
+        await listener.arefresh_from_db()
+        assert (listener.cursor >= reader.ids[-1], listener.replays) == (True, 1)
 
 
 class TestAFileThatIsReplaced:
