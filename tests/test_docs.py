@@ -1,5 +1,7 @@
 """What the documents say is what the code does."""
 
+import ast
+import importlib
 import re
 from pathlib import Path
 
@@ -39,3 +41,16 @@ def test_tests_that_the_pages_name_are_there(page):
         text = (ROOT / path).read_text()
         for each in names:
             assert re.search(rf"(def|class) {each}\b", text), f"{page.name} names {name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_python_of_the_pages_can_be_read_and_its_imports_are_there(page):
+    for block in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+        tree = compile(
+            block, page.name, "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        )
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("eric_sse"):
+                module = importlib.import_module(node.module)
+                missing = [each.name for each in node.names if not hasattr(module, each.name)]
+                assert missing == [], f"{page.name}: {node.module}"

@@ -122,3 +122,10 @@ def test_an_option_that_a_channel_has_otherwise_is_logged_once(database, caplog,
     assert record.message.startswith(
         "the channel 'orders' has format='json', and 'text' was asked for"
     )
+
+
+@databases.sqlite_only
+def test_a_database_that_was_emptied_has_them_again(database, settings):
+    settings.ERIC_SSE = {"CHANNELS": ["orders"]}
+    call_command("flush", database=database, interactive=False, verbosity=0)
+    assert [row.name for row in channels()] == ["orders"]
