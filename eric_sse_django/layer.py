@@ -14,7 +14,7 @@ from typing import Any
 
 from channels.layers import BaseChannelLayer, InMemoryChannelLayer, channel_layers
 
-from eric_sse_django import conf
+from eric_sse_django import conf, native
 from eric_sse_django.cancelling import cancel, within
 
 logger = logging.getLogger(__name__)
@@ -77,19 +77,20 @@ async def close_with_tasks(layer: BaseChannelLayer) -> None:
 
 def probe() -> bool:
     """
-    Send to nobody through the layer; False where none crosses processes.
+    Send to nobody through the layer; False where none crosses processes, or is used.
 
     Waits three times SEND_TIMEOUT_S at most; raises what the layer raises. Not on a running loop.
     """
     layer = make_layer()
-    if layer is not None:
-        # Not asyncio.run(), which waits without a bound for tasks that ignore their cancel.
-        loop = asyncio.new_event_loop()
-        try:
-            loop.run_until_complete(_send_to_nobody(layer))
-        finally:
-            loop.close()
-    return layer is not None
+    # Not asyncio.run(), which waits without a bound for tasks that ignore their cancel.
+    runner = None if layer is None else native.runner()
+    if layer is None or runner is None:
+        return False
+    try:
+        runner.run(_send_to_nobody(layer))
+    finally:
+        runner.close()
+    return True
 
 
 async def _send_to_nobody(layer: BaseChannelLayer) -> None:

@@ -7,10 +7,10 @@ A wake may be lost: capacity, expiry, a dead Redis; the hubs' polls are the net 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -18,8 +18,10 @@ from uuid import uuid4
 
 from channels.layers import BaseChannelLayer
 
+from eric_sse_django import native
 from eric_sse_django.cancelling import cancel, within
 from eric_sse_django.layer import SEND_TIMEOUT_S, close, close_with_tasks, make_layer
+from eric_sse_django.native import Runner
 from eric_sse_django.outage import Outage
 
 logger = logging.getLogger(__name__)
@@ -32,6 +34,11 @@ REJOIN_S = 60.0
 JOIN_S = 5.0
 # Seconds of receiving without an error after which an outage counts as over.
 HEALTHY_S = 5.0
+
+# Seconds that a layer may keep the sending thread beyond its timeout, by blocking calls.
+HUNG_S = 10.0
+# Threads at most that are left alone with a layer that keeps them.
+MOST_REPLACED = 3
 
 WAKE, ECHO = "eric.wake", "eric.echo"
 
@@ -48,6 +55,8 @@ class Sender:
         self._idle = threading.Event()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
+        self._sends_since: float | None = None
+        self._replaced = 0
         self._outage = Outage(logger, "sending wakes through the channel layer")
         self._lock = threading.Lock()
 
@@ -55,22 +64,42 @@ class Sender:
         """Have a wake sent soon. Returns at once."""
         self._idle.clear()
         self._wanted.set()
-        if self._thread is None:
-            self.start()
+        self.start()
 
     def start(self) -> None:
         """Start the thread, if the interpreter does not end already: 3.12 starts none then."""
-        with self._lock, contextlib.suppress(RuntimeError):
-            if self._thread is None:
-                thread = threading.Thread(target=self._run, name="eric-sse-wakes", daemon=True)
+        if self._thread is not None:
+            return
+        with self._lock:
+            if self._thread is not None:
+                return
+            thread = threading.Thread(target=self._run, name="eric-sse-wakes", daemon=True)
+            self._thread = thread  # before it begins: it ends where it is not this one
+            try:
                 thread.start()
-                self._thread = thread
+            except RuntimeError:
+                self._thread = None
+            else:
                 _senders.add(self)
 
     def flush(self, timeout_s: float = SEND_TIMEOUT_S) -> bool:
         """Wait until the wakes are sent; False when it took longer."""
         thread = self._thread
         return thread is None or not thread.is_alive() or self._idle.wait(timeout_s)
+
+    def check(self, now: float) -> None:
+        """Replace the thread where the layer keeps it, at time.monotonic() `now`."""
+        since = self._sends_since
+        if since is None or now - since < HUNG_S or self._replaced >= MOST_REPLACED:
+            return
+        try:
+            raise TimeoutError(f"a layer keeps its thread for {now - since:.0f} s")
+        except TimeoutError:
+            self._outage.failed()
+        self._sends_since, self._thread = None, None
+        self._replaced += 1
+        self._wanted.set()
+        self.start()
 
     def close(self) -> None:
         """Stop the thread; waits twice SEND_TIMEOUT_S at most."""
@@ -82,30 +111,42 @@ class Sender:
     def _run(self) -> None:
         _outages.add(self._outage)
         try:
-            while not self._closing.is_set():
+            while self._goes_on():
                 try:
                     layer = make_layer()
-                    if layer is None:
+                    runner = None if layer is None else native.runner()
+                    if layer is None or runner is None:
                         return
-                    self._send_through(layer)
+                    self._send_through(layer, runner)
                 except Exception:  # noqa: BLE001 - the loop that owns this thread
+                    if not self._goes_on():
+                        return
+                    self._sends_since = None
                     self._idle.set()
                     self._wanted.set()  # what failed is to be sent again
                     self._closing.wait(self._outage.failed())
         finally:
-            _outages.discard(self._outage)
-            self._idle.set()
+            if self._thread is threading.current_thread():
+                _outages.discard(self._outage)
+                self._idle.set()
 
-    def _send_through(self, layer: BaseChannelLayer) -> None:
+    def _goes_on(self) -> bool:
+        """Whether this thread is to go on: not when closed, or replaced by another."""
+        return self._thread is threading.current_thread() and not self._closing.is_set()
+
+    def _send_through(self, layer: BaseChannelLayer, runner: Runner) -> None:
         """Send a wake for each ring until closed; raises what the layer raises."""
-        loop = asyncio.new_event_loop()
         try:
             while self._rung():
-                loop.run_until_complete(_send(layer))
+                self._sends_since = time.monotonic()
+                runner.run(_send(layer))
+                if self._thread is not threading.current_thread():
+                    return  # it took so long that another has its place
+                self._sends_since = None
                 self._outage.over()
         finally:
-            loop.run_until_complete(close_with_tasks(layer))
-            loop.close()
+            runner.run(close_with_tasks(layer))
+            runner.close()
 
     def _rung(self) -> bool:
         """Wait for a ring; False when closed. Outside the loop, which stands still meanwhile."""

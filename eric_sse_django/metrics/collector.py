@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
 
@@ -33,8 +34,10 @@ class EricSseCollector(Collector):
         yield from self._streams(sums, refused)
         yield from self._messages(sums)
         yield from self._delays(sums)
-        replaced = "Threads whose call hung, and that others took the place of."
-        yield self._counter("threads_replaced", replaced, sums.replaced, "thread")
+        started = notifier.started()
+        replaced = sums.replaced + (started.replaced if started else Counter())
+        text = "Threads whose call hung, and that others took the place of."
+        yield self._counter("threads_replaced", text, replaced, "thread")
         yield from self._works()
 
     def _streams(self, sums: Counters, refused: Mapping[str, int]) -> Iterator[Metric]:

@@ -1,88 +1,88 @@
-"""The thread that sequences, wakes and trims."""
+"""What sequences, wakes and trims, on threads of its own."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
 
-from django.db import Error as DatabaseError
-from django.db import connections
-
-from eric_sse_django import conf, log, wakes
+from eric_sse_django import log, wakes
 from eric_sse_django.delays import Delays
+from eric_sse_django.notifier.trimmer import Trimmer
+from eric_sse_django.notifier.watch import Watch
 from eric_sse_django.outage import Outage
+from eric_sse_django.workers import NEXT, Hung, Workers, disconnect, is_given_up
 
 logger = logging.getLogger(__name__)
 
-# Seconds without work after which the thread gives its database connection back.
+# Seconds without work after which the thread ends, and gives its database connection back.
 IDLE_S = 10.0
-# Seconds between two batches of a trim, so that who rings meanwhile comes first.
-TRIM_GAP_S = 0.05
 # Seconds at most between two passes while it is rung during each. The rests grow from as long
 # as a pass takes: a few messages at once need not wait, and those of a publisher that goes on
 # share a commit. Without rests PostgreSQL synced one for each of the publisher's own, which
 # took a third longer.
 MOST_REST_S = 0.01
-# Seconds a ring may go unanswered: longer, and the thread hangs in a query. A batch takes 20 ms.
+# Seconds a pass may take before its thread is replaced, and a ring go unanswered: longer, and
+# it hangs in a query. A batch takes 20 ms.
 STUCK_S = 10.0
+# Seconds between two looks at whether a pass hangs.
+WATCH_S = 5.0
 # Seconds a process that ends waits for what it has just published to be sequenced.
 EXIT_FLUSH_S = 2.0
 
 
 class Notifier:
     """
-    One daemon thread with its own database connection; started by the first ring.
+    A daemon thread with its own database connection gives positions; the first ring starts it.
 
-    Rings coalesce. It carries on by itself after any failure: what was not
-    sequenced has no position, and the next pass finds it.
+    Rings coalesce. It carries on by itself after any failure: what was not sequenced has no
+    position, and the next pass finds it. A pass that hangs is left alone, and another thread
+    with another connection does its work.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._asked = 0
         self._answered = 0  # of the rings asked: what they were for is sequenced
-        self._thread: threading.Thread | None = None
+        self._is_planned = False  # a pass that has not begun is for the rings so far
+        self._call: Future[None] | None = None  # that is planned, or runs
         self._closing = False
         self._wakers: frozenset[Callable[[], None]] = frozenset()
+        self.replaced: Counter[str] = Counter()  # threads that hung, by name
+        self._workers = Workers("eric-sse-notifier", lambda: STUCK_S, self.replaced, idle_s=IDLE_S)
+        self._watch = Watch(self._tick)
+        self._trimmer = Trimmer(self.replaced, self._watch.soon)
         self._layer = wakes.Sender()
-        self._trim_at = 0.0
         self._rest_s = 0.0
         self._rung_at: float | None = None  # the first ring that no pass has begun for
         self._serves: float | None = None  # the first ring that the present pass is for
+        self._is_kept = False  # the connection is of an earlier pass
+        self._owes_wake = False  # to other processes, at the end of the batches
         self.delays = Delays()  # from a ring, at the commit, to the positions
         self.sequenced = 0  # messages
         self._outage = Outage(logger, "sequencing")
-        self._trim_outage = Outage(logger, "removing old messages")
 
     def ring(self) -> None:
         """Have the committed messages sequenced and their streams woken. Returns at once."""
         with self._changed:
             self._asked += 1
             self._rung_at = self._rung_at or time.monotonic()
-            self._changed.notify_all()
+        self._plan()
         self.start()
 
     def start(self) -> None:
-        """
-        Start the thread, which also removes old messages now and then; and the layer's.
-
-        Not while the interpreter ends: 3.12 starts no threads then, and what is published so
-        late is found by others' polls.
-        """
-        with self._changed, contextlib.suppress(RuntimeError):
-            if self._thread is None and not self._closing:
-                self._trim_at = time.monotonic() + (_trim_pause() or IDLE_S)
-                thread = threading.Thread(target=self._run, name="eric-sse-notifier", daemon=True)
-                thread.start()
-                self._thread = thread
-                self._layer.start()
+        """Have old messages removed now and then, and be ready to send wakes. Returns at once."""
+        if not self._closing:
+            self._watch.start()
+            self._layer.start()
 
     def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
-        """Have wake() called on this thread after each sequencing; return what ends that."""
+        """Have wake() called on a thread after each sequencing; return what ends that."""
         with self._changed:
             self._wakers |= {wake}
 
@@ -100,25 +100,21 @@ class Notifier:
             return self._answered >= asked
 
     def close(self) -> None:
-        """Stop the threads and close the connection; waits two seconds each at most."""
+        """Stop the threads and close the connections; waits two seconds for each at most."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(EXIT_FLUSH_S)
+        self._workers.close()
+        self._trimmer.close()
+        self._watch.close(EXIT_FLUSH_S)
+        self._workers.join(EXIT_FLUSH_S)
+        self._trimmer.join(EXIT_FLUSH_S)
         self._layer.close()
-
-    @property
-    def outages(self) -> tuple[Outage, Outage]:
-        """What it does that may fail: sequencing, and removing old messages."""
-        return self._outage, self._trim_outage
 
     def trouble(self) -> str | None:
         """Return why it does not sequence, None while it does or has nothing to do."""
         if self._closing:
             return None
-        if self._thread is not None and not self._thread.is_alive():
-            return "its thread has ended"
         since = self._serves or self._rung_at
         waits_s = 0.0 if since is None else time.monotonic() - since
         stuck = f"nothing is sequenced for {waits_s:.0f} s" if waits_s > STUCK_S else None
@@ -135,38 +131,74 @@ class Notifier:
             self.sequenced += count
             self.wake()
 
-    def _run(self) -> None:
-        try:
-            while (asked := self._next()) is not None:
-                rung, late = asked > self._answered, time.monotonic() >= self._trim_at
-                if rung:
-                    self._answer(asked)
-                if late:
-                    self._trim()
-                if not rung and not late:
-                    _disconnect()
-        finally:
-            _disconnect()
+    # Planning -----------------------------------------------------------------------
 
-    def _next(self) -> int | None:
-        """Return the rings so far, when there is something to do; None at the end."""
+    def _plan(self) -> None:
+        """Have a pass begin, unless one that has not begun is planned."""
         with self._changed:
-            pause = max(0.0, min(IDLE_S, self._trim_at - time.monotonic()))
-            self._changed.wait_for(lambda: self._closing or self._asked > self._answered, pause)
-            return None if self._closing else self._asked
+            if self._is_planned and not (self._call is not None and self._call.done()):
+                return
+            self._is_planned, self._call = True, None
+        self._submit(self._pass)
 
-    def _answer(self, asked: int) -> None:
-        """Sequence what the rings were for; on a failure wait, and leave it to the next pass."""
-        began = time.monotonic()
+    def _submit(self, function: Callable[..., None], *args: Any) -> None:
         try:
-            self._sequence()
-        except Exception:  # noqa: BLE001 - the loop that owns this thread
-            _disconnect()
-            delay_s = self._outage.failed()
-            with self._changed:
-                self._changed.wait_for(lambda: self._closing, delay_s)
+            self._call = self._workers.submit(NEXT, function, *args)
+        except (Hung, RuntimeError):
+            # So much hangs, or the interpreter ends: for the next ring, or others' polls.
+            self._is_planned = False
+
+    def _tick(self) -> float:
+        """Replace what hangs, remove what is old; return the seconds to the next look."""
+        now = time.monotonic()
+        replaced = self.replaced[self._workers.name]
+        self._workers.check(now)
+        if self.replaced[self._workers.name] != replaced:
+            self._begin_anew()
+        self._layer.check(now)
+        return min(WATCH_S, self._trimmer.tick(now))
+
+    def _begin_anew(self) -> None:
+        """Have another pass do what one that hangs was for."""
+        with self._changed:
+            self._rung_at, self._serves = self._serves or self._rung_at, None
+            self._is_kept, self._owes_wake = False, True
+        self._plan()
+
+    # On the thread ------------------------------------------------------------------
+
+    def _pass(self) -> None:
+        """Sequence a batch of what the rings were for; on a failure have it tried again."""
+        with self._changed:
+            asked, self._is_planned = self._asked, False
+            self._serves, self._rung_at = self._serves or self._rung_at, None
+        try:
+            self._sequence(asked)
+        except Exception:  # noqa: BLE001 - the loop that owns these calls
+            self._failed()
+
+    def _sequence(self, asked: int) -> None:
+        began = time.monotonic()
+        count = log.sequence()
+        self.sequenced += count
+        if is_given_up():
+            self.wake()
             return
+        since, self._serves = self._serves, None
+        if since is not None:
+            self.delays.note(time.monotonic() - since)
+        # Also when there was none: another process did it before us, and may have no way to
+        # wake our hubs.
+        self._wake_hubs()
+        self._is_kept = True
         self._outage.over()
+        self._owes_wake |= count > 0
+        if count == log.SEQUENCE_BATCH and not self._closing:
+            self._plan()
+            return
+        owes, self._owes_wake = self._owes_wake, False
+        if owes:
+            self._layer.ring()
         with self._changed:
             self._answered = asked
             self._changed.notify_all()
@@ -174,60 +206,34 @@ class Notifier:
 
     def _rest(self, pass_s: float, goes_on: bool) -> None:
         self._rest_s = min(max(pass_s, 2 * self._rest_s), MOST_REST_S) if goes_on else 0.0
-        # Not on the condition, which each ring would wake.
-        time.sleep(self._rest_s)
+        if self._rest_s:
+            time.sleep(self._rest_s)
 
-    def _sequence(self) -> None:
-        found, count = 0, log.SEQUENCE_BATCH
-        while count == log.SEQUENCE_BATCH and not self._closing:
-            count = self._sequence_batch()
-            found += count
-            # Also when there was none: another process did it before us, and may have no way
-            # to wake our hubs.
-            self._wake_hubs()
-        if found:
-            self._layer.ring()
-
-    def _sequence_batch(self) -> int:
-        """Return how many got a position; note how long the first ring for them has waited."""
+    def _failed(self) -> None:
+        """Have it tried again: at once on a new connection, else after a while."""
+        disconnect()
+        if is_given_up():
+            return
+        kept, self._is_kept = self._is_kept, False
+        # It may have been committed, and the answer lost: whoever serves it is to look.
+        self._owes_wake = True
+        if kept:
+            # Servers and poolers close what was idle for a while: no reason to say anything.
+            logger.debug("sequencing failed on a kept connection, connecting anew", exc_info=True)  # noqa: LOG014
+            self._plan()
+            return
         with self._changed:
-            self._serves, self._rung_at = self._serves or self._rung_at, None
-        count = log.sequence()
-        self.sequenced += count
-        since, self._serves = self._serves, None
-        if since is not None:
-            self.delays.note(time.monotonic() - since)
-        return count
+            self._is_planned = True
+        self._submit(self._later, self._outage.failed())
+
+    def _later(self, delay_s: float) -> None:
+        """Wait, then pass; a call of its own, so that no deadline holds both."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing, delay_s)
+        if not self._closing:
+            self._submit(self._pass)
 
     def _wake_hubs(self) -> None:
         for wake in self._wakers:
-            wake()
-
-    def _trim(self) -> None:
-        pause = _trim_pause()
-        # Set before: one that fails is tried again at its next time, not at once.
-        self._trim_at = time.monotonic() + (pause or IDLE_S)
-        if not pause:
-            _disconnect()
-            return
-        try:
-            if log.trim():
-                self._trim_at = time.monotonic() + TRIM_GAP_S
-            else:
-                log.forget_lapsed()
-        except Exception:  # noqa: BLE001 - the loop that owns this thread
-            _disconnect()
-            self._trim_outage.failed()
-        else:
-            self._trim_outage.over()
-
-
-def _disconnect() -> None:
-    with contextlib.suppress(DatabaseError):  # a dead connection may fail to close
-        connections.close_all()
-
-
-def _trim_pause() -> float:
-    """Return the seconds to the next trim, jittered so that processes take turns; 0: never."""
-    pause: float = conf.get("TRIM_INTERVAL_S")
-    return pause * random.uniform(0.75, 1.25)
+            with contextlib.suppress(Exception):  # a hub's own trouble
+                wake()

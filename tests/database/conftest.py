@@ -49,3 +49,4 @@ def listener(channel):
 def no_notifier(monkeypatch):
     """Leave the sequencing to the test."""
     monkeypatch.setattr(notifier.Notifier, "start", lambda self: None)
+    monkeypatch.setattr(notifier.Notifier, "_plan", lambda self: None)

@@ -1,19 +1,21 @@
 """After the commit: positions and wakes, whatever fails."""
 
 import json
+import sys
 import threading
+import time
 
 import pytest
 from django.db import OperationalError, connections
 
-from eric_sse_django import log, notifier
+from eric_sse_django import log, notifier, workers
 from eric_sse_django.backoff import Backoff
 from eric_sse_django.notifier import Notifier
-from eric_sse_django.notifier.notifier import MOST_REST_S
+from eric_sse_django.notifier.notifier import EXIT_FLUSH_S, MOST_REST_S
 from tests import databases
 from tests.contract import count
 from tests.database.process import run
-from tests.servers import free_port
+from tests.servers import free_port, until
 
 PATIENCE_S = 5.0
 
@@ -29,6 +31,9 @@ class FakeLog:
         self.free = threading.Event()
         self.free.set()
         self.begun = threading.Event()
+        self.trimmed = threading.Event()
+        self.may_trim = threading.Event()
+        self.may_trim.set()
 
     def sequence(self):
         self.passes += 1
@@ -42,6 +47,8 @@ class FakeLog:
 
     def trim(self):
         self.trims += 1
+        self.trimmed.set()
+        self.may_trim.wait(PATIENCE_S)
         raise OperationalError("no permission to delete")
 
 
@@ -125,7 +132,7 @@ class TestRests:
                 return 1
 
             monkeypatch.setattr(log, "sequence", sequence)
-            lone._answer(lone._asked)
+            lone._pass()
             found.append(lone._rest_s)
         return found
 
@@ -147,8 +154,9 @@ class TestRests:
         counts, rings = [log.SEQUENCE_BATCH, log.SEQUENCE_BATCH, 0], []
         monkeypatch.setattr(log, "sequence", lambda: counts.pop(0))
         monkeypatch.setattr(lone._layer, "ring", lambda: rings.append(True))
-        lone._answer(1)
-        assert (counts, rings) == ([], [True])  # other processes are told once
+        lone.ring()
+        assert lone.flush(PATIENCE_S)
+        assert (counts, rings) == ([], [True])  # other processes are woken once
 
 
 class TestFailures:
@@ -168,22 +176,70 @@ class TestFailures:
         fake_log.failures = 1
         lone.ring()
         assert failed.wait(PATIENCE_S)
+        began = time.monotonic()
         lone.close()
-        assert not lone._thread.is_alive()
+        assert time.monotonic() - began < EXIT_FLUSH_S
 
     def test_removing_that_fails_is_tried_at_its_next_time_and_stops_nothing(
         self, lone, fake_log, caplog
     ):
-        lone.ring()
-        lone._trim_at = 0  # as after TRIM_INTERVAL_S
+        lone._trimmer._at = 0  # as after TRIM_INTERVAL_S
+        lone.start()
+        assert fake_log.trimmed.wait(PATIENCE_S)
         for _ in range(50):
             fake_log.pending = 1
             lone.ring()
             assert lone.flush(PATIENCE_S)
-        # Under load too: 50 rings in a row, and it had its turn.
         assert fake_log.trims == 1
         assert fake_log.pending == 0
         assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+    def test_removing_that_takes_long_keeps_nobody_waiting(self, lone, fake_log):
+        fake_log.may_trim.clear()
+        lone._trimmer._at = 0
+        lone.start()
+        assert fake_log.trimmed.wait(PATIENCE_S)
+        fake_log.pending = 1
+        lone.ring()
+        assert lone.flush(PATIENCE_S)
+        assert fake_log.pending == 0
+        fake_log.may_trim.set()
+
+    def test_a_kept_connection_that_failed_is_replaced_without_a_word(
+        self, lone, fake_log, monkeypatch, caplog
+    ):
+        # Servers and poolers close what was idle for a while.
+        caplog.set_level("INFO")
+        lone.ring()
+        assert lone.flush(PATIENCE_S)
+        woken = []
+        monkeypatch.setattr(lone._layer, "ring", lambda: woken.append(True))
+        fake_log.failures, fake_log.pending = 1, 0
+        lone.ring()
+        assert lone.flush(PATIENCE_S)
+        assert caplog.records == []
+        # What failed may have been committed: others are woken though nothing was found.
+        assert woken == [True]
+
+    @pytest.mark.parametrize("error", [ValueError("a bug"), OperationalError("away")])
+    def test_no_exception_ends_it(self, lone, fake_log, no_delay, monkeypatch, error):
+        asked = [error, error, error]
+
+        def sequence():
+            if asked:
+                raise asked.pop()
+            return fake_log.sequence()
+
+        monkeypatch.setattr(log, "sequence", sequence)
+
+        def fail():
+            raise RuntimeError("a hub that is broken")
+
+        lone.subscribe(fail)
+        fake_log.pending = 1
+        lone.ring()
+        assert lone.flush(PATIENCE_S)
+        assert fake_log.pending == 0
 
     @databases.on("postgres", "mariadb")
     def test_it_carries_on_when_its_connection_is_killed(self, database, channel, caplog):
@@ -193,7 +249,7 @@ class TestFailures:
         channel.broadcast(count(2))
         assert notifier.flush(PATIENCE_S)
         assert not log.pending().exists()
-        assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+        assert caplog.records == []
 
     @databases.on("postgres", "mariadb")
     def test_it_carries_on_when_the_server_comes_back(
@@ -307,7 +363,7 @@ def test_a_notifier_at_rest_or_at_work_is_in_no_trouble(lone, fake_log):
 
 
 def test_a_ring_that_waits_in_a_query_is_trouble_until_it_is_answered(lone, fake_log, monkeypatch):
-    monkeypatch.setattr(notifier.notifier, "STUCK_S", 0.0)
+    monkeypatch.setattr(sys.modules["eric_sse_django.notifier.notifier"], "STUCK_S", 0.0)
     fake_log.free.clear()
     lone.ring()
     assert fake_log.begun.wait(PATIENCE_S)
@@ -333,15 +389,63 @@ def test_failing_to_sequence_is_trouble_until_it_works(lone, fake_log, no_delay,
     assert lone.trouble() is None
 
 
-def test_a_thread_that_died_is_trouble(lone, fake_log, monkeypatch):
-    class Death(BaseException):
-        """What no loop catches."""
+class TestHanging:
+    """A pass that does not return is left alone, and another does its work."""
 
-    def die():
-        raise Death
+    @pytest.fixture(autouse=True)
+    def soon(self, monkeypatch):
+        monkeypatch.setattr(sys.modules["eric_sse_django.notifier.notifier"], "STUCK_S", 0.05)
+        monkeypatch.setattr(sys.modules["eric_sse_django.notifier.notifier"], "WATCH_S", 0.01)
 
-    monkeypatch.setattr(log, "sequence", die)
-    monkeypatch.setattr(threading, "excepthook", lambda _: None)
-    lone.ring()
-    lone._thread.join(PATIENCE_S)
-    assert lone.trouble() == "its thread has ended"
+    @pytest.fixture
+    def hanging(self, fake_log, monkeypatch):
+        """Have the first pass hang until the event is set; others pass."""
+        released, hung = threading.Event(), []
+
+        def sequence():
+            if not hung:
+                hung.append(threading.current_thread())
+                assert released.wait(PATIENCE_S)
+                return 7
+            return fake_log.sequence()
+
+        monkeypatch.setattr(log, "sequence", sequence)
+        released.thread = lambda: hung[0]
+        yield released
+        released.set()
+
+    def test_another_pass_does_its_work_unasked(self, lone, fake_log, hanging, caplog):
+        fake_log.pending = 1
+        lone.ring()
+        assert lone.flush(PATIENCE_S)
+        assert fake_log.pending == 0
+        assert lone.replaced == {"eric-sse-notifier": 1}
+        assert [record.levelname for record in caplog.records] == ["ERROR"]
+        assert "a call hangs" in caplog.text
+        assert lone.trouble() is None
+
+    def test_what_comes_back_late_wakes_and_ends_with_its_connection(
+        self, lone, fake_log, hanging, monkeypatch
+    ):
+        lone.ring()
+        assert lone.flush(PATIENCE_S)
+        closed, woken = [], threading.Event()
+        monkeypatch.setattr(
+            workers, "disconnect", lambda: closed.append(threading.current_thread())
+        )
+        undo = lone.subscribe(woken.set)
+        hanging.set()
+        assert woken.wait(PATIENCE_S)
+        hanging.thread().join(PATIENCE_S)
+        assert hanging.thread() in closed
+        assert lone.sequenced == 7
+        undo()
+
+    def test_while_all_hang_it_is_in_trouble(self, lone, fake_log, monkeypatch):
+        fake_log.free.clear()
+        lone.ring()
+        assert until(lambda: lone.replaced["eric-sse-notifier"] >= 2, PATIENCE_S)
+        assert lone.trouble().startswith("nothing is sequenced")
+        fake_log.free.set()
+        assert lone.flush(PATIENCE_S)
+        assert lone.trouble() is None

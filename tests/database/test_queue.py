@@ -255,7 +255,7 @@ class TestLocks:
     def test_it_waits_for_the_notifier_but_not_long(
         self, database, channel, listener, monkeypatch
     ):
-        monkeypatch.setattr(notifier.Notifier, "start", lambda self: None)
+        monkeypatch.setattr(notifier.Notifier, "_plan", lambda self: None)
         channel.broadcast(count(1))
         begin = time.monotonic()
         with atomic(), pytest.raises(NoMessagesException):

@@ -55,6 +55,7 @@ def keep(database, settings, monkeypatch):
             # No thread runs beside another, so that a run can be repeated exactly.
             monkeypatch.setattr(notifier.Notifier, "start", lambda self: None)
             monkeypatch.setattr(Backoff, "next_delay_s", lambda self: 0.0)
+            monkeypatch.setattr(notifier.Notifier, "_plan", lambda self: None)
             for name in ("run", "run_first"):
                 monkeypatch.setattr(DatabaseThread, name, run_at_once)
         kind = type("Kept", (Promises,), {"configure": configure, **options})

@@ -1,0 +1,83 @@
+"""Removing old messages now and then, on a thread of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from eric_sse_django import conf, log
+from eric_sse_django.outage import Outage
+from eric_sse_django.workers import NEXT, Hung, Workers, disconnect
+
+logger = logging.getLogger(__name__)
+
+# Seconds between two batches of a trim: others may write meanwhile.
+GAP_S = 0.05
+# Seconds a batch may take before its thread is replaced. They take some milliseconds, and wait
+# a few seconds for locks.
+DEADLINE_S = 60.0
+# Seconds after its last batch when the thread ends, and gives its connection back.
+IDLE_S = 1.0
+# Seconds between two looks at whether the setting asks for trims.
+OFF_S = 10.0
+
+
+class Trimmer:
+    """
+    Removes what is past its retention each TRIM_INTERVAL_S, in batches.
+
+    On no thread that others wait for. `tick` is called by a Watch; `soon` has it called.
+    """
+
+    def __init__(self, replaced: Counter[str], soon: Callable[[], None]) -> None:
+        self.outage = Outage(logger, "removing old messages")
+        self._workers = Workers("eric-sse-trimmer", lambda: DEADLINE_S, replaced, idle_s=IDLE_S)
+        self._soon = soon
+        self._at: float | None = None  # when the next batch is due
+        self._batch: Future[None] | None = None
+
+    def tick(self, now: float) -> float:
+        """Begin a batch if one is due; return the seconds to the next."""
+        self._workers.check(now)
+        if self._at is None:
+            self._at = now + (_pause_s() or OFF_S)
+        elif now >= self._at and (self._batch is None or self._batch.done()):
+            # Set before: one that fails is tried again at its next time, not at once.
+            pause_s = _pause_s()
+            self._at = now + (pause_s or OFF_S)
+            with contextlib.suppress(Hung, RuntimeError):
+                self._batch = self._workers.submit(NEXT, self._trim) if pause_s else None
+        return max(GAP_S, self._at - now)
+
+    def close(self) -> None:
+        """Begin no more batches. Returns at once."""
+        self._workers.close()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait until a closed one has ended, `timeout_s` at most."""
+        self._workers.join(timeout_s)
+
+    def _trim(self) -> None:
+        try:
+            removed = log.trim()
+            if not removed:
+                log.forget_lapsed()
+        except Exception:  # noqa: BLE001 - the loop that owns these calls
+            disconnect()
+            self.outage.failed()
+            return
+        self.outage.over()
+        if removed:
+            self._at = time.monotonic() + GAP_S
+            self._soon()
+
+
+def _pause_s() -> float:
+    """Return the seconds to the next trim, jittered so that processes take turns; 0: never."""
+    pause_s: float = conf.get("TRIM_INTERVAL_S")
+    return pause_s * random.uniform(0.75, 1.25)

@@ -1,0 +1,61 @@
+"""The thread that looks at the clock for the others."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+
+
+class Watch:
+    """
+    Calls tick() at the times that it asks for, on one daemon thread; from start() to close().
+
+    tick() returns the seconds to the next one. It must not wait for anything, such as a database:
+    it has calls replaced that hang, so it must not hang itself.
+    """
+
+    def __init__(self, tick: Callable[[], float]) -> None:
+        self._tick = tick
+        self._changed = threading.Condition()
+        self._is_due = False
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """
+        Start the thread, unless it runs.
+
+        Not while the interpreter ends: Python 3.12 starts no threads then.
+        """
+        if self._thread is not None:
+            return
+        with self._changed, contextlib.suppress(RuntimeError):
+            if self._thread is None and not self._closed:
+                thread = threading.Thread(target=self._run, name="eric-sse-watch", daemon=True)
+                thread.start()
+                self._thread = thread
+
+    def soon(self) -> None:
+        """Have tick() called now. Returns at once."""
+        with self._changed:
+            self._is_due = True
+            self._changed.notify_all()
+
+    def close(self, timeout_s: float) -> None:
+        """End the thread; waits `timeout_s` at most."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        if self._thread not in (None, threading.current_thread()):
+            self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        pause_s = 0.0
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed or self._is_due, pause_s)
+                self._is_due = False
+                if self._closed:
+                    return
+            pause_s = self._tick()

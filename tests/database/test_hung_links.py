@@ -1,0 +1,83 @@
+"""A link to the database that swallows everything, without a FIN: the notifier goes on."""
+
+import asyncio
+import sys
+import threading
+
+import pytest
+from django.db import connections
+
+from eric_sse_django import log, notifier
+from tests.contract import count
+from tests.database.tools import PATIENCE_S
+from tests.databases import on
+from tests.faults.proxy import Proxy
+
+
+class Link:
+    """A proxy before the database's server, on a loop of its own. A context manager."""
+
+    def __init__(self, port: int) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self.proxy = Proxy(port)
+
+    def __enter__(self) -> "Link":
+        self._thread.start()
+        self._run(self.proxy.__aenter__())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._run(self.proxy.__aexit__(None, None, None))
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(PATIENCE_S)
+        self._loop.close()
+
+    def hold(self) -> None:
+        async def hold() -> None:
+            self.proxy.hold()
+
+        self._run(hold())
+
+    def _run(self, coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(PATIENCE_S)
+
+
+@pytest.fixture
+def link(database, monkeypatch):
+    """Have new connections go through a link, until it is held."""
+    settings = connections.settings[database]
+    direct = settings["PORT"]
+    with Link(int(direct)) as link:
+        monkeypatch.setitem(settings, "PORT", str(link.proxy.port))
+        link.end = lambda: (link.hold(), monkeypatch.setitem(settings, "PORT", direct))
+        yield link
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch):
+    module = sys.modules["eric_sse_django.notifier.notifier"]
+    monkeypatch.setattr(module, "STUCK_S", 0.5)
+    monkeypatch.setattr(module, "WATCH_S", 0.1)
+
+
+@on("postgres", "mariadb")
+def test_what_is_published_while_its_link_hangs_gets_its_position(database, channel, link, caplog):
+    channel.broadcast(count(1))  # of this thread the connection is direct
+    assert notifier.flush(PATIENCE_S)
+    link.end()
+    before = threading.active_count()
+    channel.broadcast(count(2))
+    channel.broadcast(count(3))
+    assert notifier.flush(PATIENCE_S)
+    assert not log.pending().exists()
+    assert [entry.payload for entry in log.tail(0, log.END, None, 9)] == ["1", "2", "3"]
+    errors = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert len(errors) == 1  # said once
+    assert notifier.current().trouble() is None
+    assert notifier.current().replaced["eric-sse-notifier"] == 1
+    # Its connection was cut, so the thread that hung has come back, and ended.
+    for thread in threading.enumerate():
+        if thread.name == "eric-sse-notifier" and thread.is_given_up:
+            thread.join(PATIENCE_S)
+    assert threading.active_count() <= before
