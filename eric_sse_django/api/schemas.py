@@ -180,7 +180,7 @@ class TicketOut(Schema):
 
 
 class Revoked(Given):
-    user: Username = Field(description="The name of the user whose leave is taken back.")
+    user: Username = Field(description="The name of the user whose access is revoked.")
 
 
 class NamedError(Schema):

@@ -129,18 +129,24 @@ def on_user_saved(instance: Any, using: Any = None, **_: object) -> None:
     """
     Close the streams of a user who was deactivated, or of the sessions of an old password.
 
-    Connected to post_save.
+    One who is no longer of the staff, or no superuser, is asked anew. Connected to post_save.
     """
     before = instance.__dict__.pop(BEFORE, None)
     if before is None:
         return
     kept: dict[str, float] = {}
-    if getattr(before, "is_active", True) and not getattr(instance, "is_active", True):
+    if _has_lost("is_active", before, instance):
         kept[subject_of_user(instance)] = KEPT_S
+    is_less = any(_has_lost(flag, before, instance) for flag in ("is_staff", "is_superuser"))
     old, new = _auth_hashes(before), _auth_hashes(instance)
     if old[:1] != new[:1]:
         kept |= session_kept(map(subject_of_auth, old))
-    _end(using, kept)
+    _end(using, kept, [subject_of_user(instance)] * is_less)
+
+
+def _has_lost(flag: str, before: Any, now: Any) -> bool:
+    """Whether a user had something that they have no more; False where users have no such."""
+    return bool(getattr(before, flag, True)) and not getattr(now, flag, True)
 
 
 def _auth_hashes(user: Any) -> list[str]:

@@ -106,6 +106,7 @@ def make_ticket(
     return signing.dumps(
         [channel_id, listener_id, round(now + age, 3), round(now, 6), user, names, key, since],
         salt=SALT,
+        compress=True,  # a stream of several channels has many of them in its URL
     )
 
 

@@ -31,6 +31,6 @@ def forget(channel: int) -> int:
 
 
 def forget_lapsed() -> int:
-    """Remove the revocations of leave that has ended by itself meanwhile; return how many."""
+    """Remove the revocations of what has expired by itself meanwhile; return how many."""
     rows = Revocation.objects.using(database()).filter(expires_at__lt=timezone.now())
     return rows.delete()[0]
