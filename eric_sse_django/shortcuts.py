@@ -15,7 +15,7 @@ from asgiref.sync import sync_to_async
 
 from eric_sse_django import address, conf, log
 from eric_sse_django.authorization import bound_to, make_ticket
-from eric_sse_django.database import DatabaseChannel, DatabaseListener
+from eric_sse_django.database import DatabaseChannel, DatabaseListener, online
 from eric_sse_django.database import publisher as durable
 from eric_sse_django.database.arguments import (
     TO_ALL,
@@ -253,3 +253,19 @@ async def astreams_url(
 ) -> str:
     """As streams_url(), for a coroutine."""
     return await sync_to_async(streams_url)(pairs, request, cursor=cursor)
+
+
+@_has_twin
+def users_online(channel_id: Any) -> list[Any]:
+    """
+    Return the users who have a stream of a channel's listeners open now, on whatever server.
+
+    Each once, by their keys; watchers have no listener, so no user. Three queries, one more
+    for each 200 users beyond the first. Raises InvalidChannelException.
+    """
+    return online.users_online(DatabaseChannel.load(channel_id_of(channel_id)).row)
+
+
+async def ausers_online(channel_id: Any) -> list[Any]:
+    """As users_online(), for a coroutine."""
+    return await sync_to_async(users_online)(channel_id)

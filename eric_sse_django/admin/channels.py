@@ -8,7 +8,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import Count, QuerySet, Subquery
+from django.db.models import Count, QuerySet, Subquery, Sum, Value
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import URLPattern, path
@@ -26,7 +26,7 @@ from eric_sse_django.admin.words import MOST, at_least, bounded, duration, pill
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.log.counts import count_listeners
 from eric_sse_django.message import Message
-from eric_sse_django.models import Channel, Listener, LogHead, OpenStream, QueuedMessage
+from eric_sse_django.models import Channel, Listener, LogHead, OpenStream, QueuedMessage, Watchers
 
 
 @dataclass
@@ -35,6 +35,7 @@ class Facts:
 
     online: int
     listeners: int
+    watchers: int
     hour: str
     day: str
 
@@ -42,22 +43,33 @@ class Facts:
 def facts_of(channels: Iterable[Channel], head: int | None = None) -> dict[int, Facts]:
     """Return the facts of the channels, by primary key. Three queries, one more for the head."""
     keys = [channel.pk for channel in channels]
-    streams = OpenStream.objects.using(log.database()).online()
-    online = dict(
-        streams.filter(listener__channel__in=keys)
-        .values_list("listener__channel")
-        .annotate(listeners=Count("listener", distinct=True))
-    )
+    online, watchers = _open_now(keys)
     listeners, lately = count_listeners(keys, MOST), log.traffic(head)
     return {
         key: Facts(
             online.get(key, 0),
             listeners.get(key, 0),
+            watchers.get(key, 0),
             at_least(lately.hour.get(key, 0), lately.hour_stops),
             at_least(lately.day.get(key, 0), lately.day_stops),
         )
         for key in keys
     }
+
+
+def _open_now(keys: list[int]) -> tuple[dict[int, int], dict[int, int]]:
+    """Return how many listeners are online, and how many streams watch, by channel. One query."""
+    using = log.database()
+    streams = OpenStream.objects.using(using).online().filter(listener__channel__in=keys)
+    online = streams.values_list("listener__channel").annotate(
+        number=Count("listener", distinct=True), kind=Value("online")
+    )
+    rows = Watchers.objects.using(using).online().filter(channel__in=keys)
+    watching = rows.values_list("channel").annotate(number=Sum("streams"), kind=Value("watching"))
+    found: dict[str, dict[int, int]] = {"online": {}, "watching": {}}
+    for channel, number, kind in online.union(watching, all=True):
+        found[kind][channel] = number
+    return found["online"], found["watching"]
 
 
 class ChannelList(FactList):
@@ -81,12 +93,21 @@ SETTINGS = ["name", "access", "format", "retention_s", "expires_in_s"]
 class ChannelAdmin(DeletesChannels, SendsMessages):
     """Creates, shows, broadcasts to and deletes channels; their ids stay as they are."""
 
-    list_display = ("name", "listeners", "hour", "day", "access", "retention", "format")
+    list_display = (
+        "name",
+        "listeners",
+        "watchers",
+        "hour",
+        "day",
+        "access",
+        "retention",
+        "format",
+    )
     search_fields = ("name__startswith",)
     search_help_text = gettext_lazy("The first characters of a channel's id.")
     ordering = ("name",)
     sortable_by = ("name",)
-    readonly_fields = ("listeners", "hour", "day", "created_at")
+    readonly_fields = ("listeners", "watchers", "hour", "day", "created_at")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return ChannelList
@@ -104,7 +125,7 @@ class ChannelAdmin(DeletesChannels, SendsMessages):
         settings = (None, {"fields": SETTINGS})
         if obj is None:
             return [settings]
-        facts = ["listeners", "hour", "day", "created_at"]
+        facts = ["listeners", "watchers", "hour", "day", "created_at"]
         return [settings, (gettext_lazy("Traffic"), {"fields": facts})]
 
     def render_change_form(
@@ -156,6 +177,10 @@ class ChannelAdmin(DeletesChannels, SendsMessages):
         url = self.url(Listener)
         query = urlencode({"channel": row.name})
         return format_html('<a href="{}?{}">{}</a>', url, query, shown) if url else shown
+
+    @admin.display(description=gettext_lazy("watchers online"))
+    def watchers(self, row: Channel) -> str:
+        return at_least(self.facts(row).watchers, stops=False)
 
     @admin.display(description=gettext_lazy("messages, last hour"))
     def hour(self, row: Channel) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from eric_sse_django import notifier, wakes
 from eric_sse_django.cancelling import cancel, within
 from eric_sse_django.hub import hubs
+from eric_sse_django.hub.announcer import Announcer
 from eric_sse_django.hub.database_thread import FIRST, DatabaseThread
 from eric_sse_django.hub.feed import Subscriber
 from eric_sse_django.hub.feeds import LINGER_S
@@ -74,6 +75,8 @@ class Hub:
         self._reader = DatabaseThread("eric-sse-hub", lambda: READ_DEADLINE_S, replaced)
         self._thread = DatabaseThread("eric-sse-records", lambda: CALL_DEADLINE_S, replaced)
         self.hooks = Hooks(replaced)
+        self._announcer = Announcer(replaced)
+        self._announcing: asyncio.Task[None] | None = None
         self.run = self._thread.run
         self.tail = Tail(self._reader.run, self.records.counters)
         self.tail.revoked.notify = self._on_revoked
@@ -159,6 +162,9 @@ class Hub:
     async def write_records(self) -> None:
         """Write what streams have reached; on an error it waits for the next round."""
         await self.records.write(self.run, len(self.streams))
+        idle = self._announcing is None or self._announcing.done()
+        if self._announcer.add(self.records.changes()) and idle:
+            self._announcing = self._spawn(self._announcer.run())
 
     def add_waker(self, wake: Callable[[], None]) -> Callable[[], None]:
         """Have wake() called here after each look that found something; return the undo."""
@@ -238,7 +244,7 @@ class Hub:
             self._spawn(self._finish())
 
     def _threads(self) -> tuple[Workers, ...]:
-        return self._reader, self._thread, self.hooks
+        return self._reader, self._thread, self.hooks, self._announcer
 
     def _write_soon(self) -> None:
         idle = self._writing is None or self._writing.done()
@@ -246,7 +252,7 @@ class Hub:
             self._writing = self._spawn(self.write_records())
 
     def _is_idle(self, now: float) -> bool:
-        busy = self.streams or self.tail.wakers or self.records.cursors.dirty
+        busy = self.streams or self.tail.wakers or self.records.waits
         idle = not busy and self._started.done()
         return idle and now - self._used_at > LINGER_S
 

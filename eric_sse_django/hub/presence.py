@@ -5,52 +5,116 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import time
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from django.utils import timezone
+from django.conf import settings
+from django.utils.timezone import make_naive, now
 
+from eric_sse_django import signals
+from eric_sse_django.hub import arrivals
 from eric_sse_django.log import database
-from eric_sse_django.models import OpenStream, ServerProcess
+from eric_sse_django.models import OpenStream, ServerProcess, Watchers
 from eric_sse_django.models.presence import LEASE_S
 
 # Seconds between two renewals: two may fail before the lease is over.
 RENEW_S = LEASE_S / 3
 # Rows in one statement: within every database's limit of parameters.
 BATCH = 200
+# Listeners of which one round notes that they joined, 0.4 ms each: others wait for the next.
+MOST_ARRIVING = 1_000
+# Seconds after GRACE_S at which it is looked whether a listener has left.
+LATE_S = 0.5
 
 
+class _Born:
+    """When this process began, to the second that it takes to import this; a fork's own."""
+
+    at = time.time()
+
+    @classmethod
+    def again(cls) -> None:
+        cls.at = time.time()
+
+
+os.register_at_fork(after_in_child=_Born.again)
+
+
+@dataclass
+class _Round:
+    """What one write is about."""
+
+    streams: dict[int, tuple[int, datetime]]
+    watched: dict[int, int]
+    new: set[int]
+    ended: dict[int, int]
+    changed: set[int]
+    sweeps: bool
+    leaves: bool
+    arriving: list[int] = field(default_factory=list)
+
+
+@dataclass(eq=False)
 class Presence:
     """
     Collects the streams that open and end, and writes them in batches with the renewal.
 
-    A stream that opens and ends between two writes is never written.
+    A stream that opens and ends between two writes is never written. Of those that watch,
+    their number is. `changes` are the signals of listeners that joined or left, to be sent.
     """
 
-    def __init__(self) -> None:
-        self._process: int | None = None
-        self._started_at = timezone.now()
-        self._open: dict[int, tuple[int, datetime]] = {}
-        self._unwritten: set[int] = set()
-        self._ended: set[int] = set()
-        self._renew_at = 0.0
+    changes: list[arrivals.Change] = field(default_factory=list)
+    _process: int | None = None
+    _open: dict[int, tuple[int, datetime]] = field(default_factory=dict)
+    _watched: Counter[int] = field(default_factory=Counter)  # streams, by channel
+    _unwritten: set[int] = field(default_factory=set)
+    _ended: dict[int, int] = field(default_factory=dict)
+    _changed: set[int] = field(default_factory=set)
+    _arriving: deque[int] = field(default_factory=deque)
+    _renew_at: float = 0.0
+    _sweep_at: float = 0.0
+    _leave_at: float | None = None
+    _last_leave_at: float = 0.0
+
+    @property
+    def parts(self) -> int:
+        """How many listeners and channels its streams are of."""
+        return len(self._open) + self._watched.total()
+
+    @property
+    def waits(self) -> bool:
+        """Whether a listener may have left: to be looked at when GRACE_S is over."""
+        return self._leave_at is not None
 
     def opened(self, listener: int) -> int:
         """Note that a stream of a listener is open; return the key to end it with."""
         key = secrets.randbits(62)
-        self._open[key] = listener, timezone.now()
+        self._open[key] = listener, now()
         self._unwritten.add(key)
+        if signals.are_wanted():
+            self._arriving.append(listener)
         return key
 
     def ended(self, key: int) -> None:
         """Note that a stream has ended; calling it twice changes nothing."""
-        if self._open.pop(key, None) is None:
+        listener, _ = self._open.pop(key, (None, None))
+        if listener is None:
             return
         if key in self._unwritten:
             self._unwritten.discard(key)
         else:
-            self._ended.add(key)
+            self._ended[key] = listener
+
+    def watched(self, channel: int, more: int) -> None:
+        """Note that so many more streams watch a channel; fewer, if it is negative."""
+        self._watched[channel] += more
+        if not self._watched[channel]:
+            del self._watched[channel]
+        self._changed.add(channel)
 
     def forget(self) -> None:
         """Have the lease and what is open written anew: the database may not know of them."""
@@ -59,22 +123,51 @@ class Presence:
 
     def due(self, now: float) -> bool:
         """Whether something waits to be written at time.monotonic() `now`."""
-        return bool(self._unwritten or self._ended) or now >= self._renew_at
+        waits = self._unwritten or self._ended or self._changed or self._arriving
+        leaving = self._leave_at is not None and now >= self._leave_at
+        return bool(waits) or leaving or now >= self._renew_at
 
     async def flush(
         self, run: Callable[..., Awaitable[Any]], now: float, facts: dict[str, Any]
     ) -> None:
         """Renew the lease with `facts` (fields of ServerProcess), and write what waits."""
-        new, ended = self._unwritten, self._ended
-        self._unwritten, self._ended = set(), set()
+        streams, watched = dict(self._open), dict(self._watched)
+        due = self._unwritten, self._ended, self._changed, *self._looks(now)
+        todo = _Round(streams, watched, *due, self._arrivals())
+        self._unwritten, self._ended, self._changed = set(), {}, set()
         self._renew_at = now + RENEW_S
         try:
-            self._process = await run(self._write, dict(self._open), new, ended, facts)
+            self._process = await run(self._write, todo, {**facts, "parts": self.parts})
         except BaseException:
-            self._unwritten |= new & self._open.keys()
-            self._ended |= ended | (new - self._open.keys())
+            self._unwritten |= todo.new & self._open.keys()
+            self._ended |= todo.ended
+            self._ended |= {key: streams[key][0] for key in todo.new - self._open.keys()}
+            self._changed |= todo.changed
+            self._arriving.extendleft(reversed(todo.arriving))
             self._renew_at = now
             raise
+
+    def _arrivals(self) -> list[int]:
+        """Take the next of those that came, without those that are gone already."""
+        some = [self._arriving.popleft() for _ in range(min(MOST_ARRIVING, len(self._arriving)))]
+        still = {listener for listener, _ in self._open.values()} if some else set()
+        return [listener for listener in some if listener in still]
+
+    def _looks(self, now: float) -> tuple[bool, bool]:
+        """Return whether to look for listeners of dead processes, and for those that leave."""
+        if not signals.are_wanted():
+            return False, False
+        sweeps = now >= self._sweep_at
+        if sweeps:
+            self._sweep_at = now + RENEW_S
+        if self._ended:
+            self._last_leave_at = now + signals.GRACE_S + LATE_S
+            if self._leave_at is None:
+                self._leave_at = self._last_leave_at
+        leaves = self._leave_at is not None and now >= self._leave_at
+        if leaves:
+            self._leave_at = None if now >= self._last_leave_at else now + 1.0
+        return sweeps, leaves or sweeps
 
     def last_words(self) -> list[tuple[Any, ...]]:
         """Return the calls, as (function, *args), that give the lease back without a loop."""
@@ -86,28 +179,41 @@ class Presence:
         if process is not None:
             await run(_forget, process)
 
-    def _write(
-        self,
-        streams: dict[int, tuple[int, datetime]],
-        new: set[int],
-        ended: set[int],
-        facts: dict[str, Any],
-    ) -> int:
+    def _write(self, todo: _Round, facts: dict[str, Any]) -> int:
         """Write on the hub's thread; return the key of the hub's row."""
-        using, now = database(), timezone.now()
+        using, at = database(), now()
         processes = ServerProcess.objects.using(using)
         process = self._process
-        if not (process and processes.filter(pk=process).update(renewed_at=now, **facts)):
+        if not (process and processes.filter(pk=process).update(renewed_at=at, **facts)):
             # The first time, or others took us for dead: we stood still for long.
             name = f"{socket.gethostname()}:{os.getpid()}"
-            row = processes.create(name=name, started_at=self._started_at, renewed_at=now, **facts)
-            process, new = row.pk, set(streams)
-        _insert(process, [(key, *streams[key]) for key in new if key in streams])
-        for keys in _batches(sorted(ended)):
+            Watchers.objects.using(using).exclude(process__in=processes.values("pk")).delete()
+            row = processes.create(name=name, started_at=_born(), renewed_at=at, **facts)
+            process, todo.new, todo.changed = row.pk, set(todo.streams), set(todo.watched)
+        new = [key for key in todo.new if key in todo.streams]
+        _insert(process, [(key, *todo.streams[key]) for key in new])
+        for keys in _batches(sorted(todo.ended)):
             OpenStream.objects.using(using).filter(pk__in=keys).delete()
-        dead = now - timedelta(seconds=2 * LEASE_S)
+        _count(process, {channel: todo.watched.get(channel, 0) for channel in todo.changed})
+        dead = at - timedelta(seconds=2 * LEASE_S)
         processes.filter(renewed_at__lt=dead).delete()
+        if signals.are_wanted():
+            self._note(process, todo)
         return process
+
+    def _note(self, process: int, todo: _Round) -> None:
+        """Note which listeners join and leave. Their signals are kept if it fails midway."""
+        self.changes.extend(arrivals.joined(process, todo.arriving))
+        arrivals.note_missing(todo.ended.values())
+        if todo.sweeps:
+            arrivals.note_missing()  # of processes that died
+        if todo.leaves:
+            self.changes.extend(arrivals.left())
+
+
+def _born() -> datetime:
+    at = datetime.fromtimestamp(_Born.at, timezone.utc)
+    return at if settings.USE_TZ else make_naive(at)
 
 
 def _insert(process: int, streams: list[tuple[int, int, datetime]]) -> None:
@@ -116,6 +222,18 @@ def _insert(process: int, streams: list[tuple[int, int, datetime]]) -> None:
         for key, listener, opened_at in streams
     ]
     OpenStream.objects.using(database()).bulk_create(rows, BATCH, ignore_conflicts=True)
+
+
+def _count(process: int, watched: dict[int, int]) -> None:
+    """Write how many streams of the process watch each of these channels."""
+    rows = Watchers.objects.using(database())
+    for channels in _batches(sorted(watched)):
+        rows.filter(process=process, channel__in=channels).delete()
+        rows.bulk_create(
+            Watchers(process_id=process, channel_id=channel, streams=watched[channel])
+            for channel in channels
+            if watched[channel]
+        )
 
 
 def _forget(process: int) -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from eric_sse_django.hub import cursors, presence
+from eric_sse_django.hub import arrivals, cursors, presence
 from eric_sse_django.hub.counters import totals
 from eric_sse_django.outage import Outage
 
@@ -34,17 +34,34 @@ class Records:
         self._outage = Outage(logger, "writing cursors and presence")
 
     def opened(self, stream: Any) -> None:
-        """Note that a stream is open. A watcher's writes no row."""
+        """Note that a stream is open. A watcher's writes no row of its own."""
         self.counters.opened += 1
         listeners = [part.listener for part in stream.parts if part.listener is not None]
         if listeners:
             self._keys[stream] = [self._presence.opened(listener) for listener in listeners]
+        self._watch(stream, 1)
 
     def ended(self, stream: Any) -> None:
         """Note that a stream has ended."""
         self.counters.ended[stream.reason] += 1
         for key in self._keys.pop(stream, ()):
             self._presence.ended(key)
+        self._watch(stream, -1)
+
+    def _watch(self, stream: Any, more: int) -> None:
+        for part in stream.parts:
+            if part.listener is None:
+                self._presence.watched(part.channel, more)
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is something to write soon, though no stream be open."""
+        return self.cursors.dirty or self._presence.waits
+
+    def changes(self) -> list[arrivals.Change]:
+        """Return the signals of listeners that joined or left since the last call."""
+        found, self._presence.changes = self._presence.changes, []
+        return found
 
     def forget(self) -> None:
         """Drop the cursors, and write the lease anew: the log has another history."""

@@ -13,7 +13,7 @@ from eric_sse_django.models.listener import Listener
 from eric_sse_django.models.log_head import LogHead
 from eric_sse_django.models.message import TYPE_MAX_LENGTH, QueuedMessage
 from eric_sse_django.models.monitor import Monitor
-from eric_sse_django.models.presence import OpenStream, ServerProcess
+from eric_sse_django.models.presence import OpenStream, PresentListener, ServerProcess, Watchers
 from eric_sse_django.models.publish_receipt import PublishReceipt
 from eric_sse_django.models.revocation import (
     Revocation,
@@ -39,10 +39,12 @@ __all__ = [
     "LogHead",
     "Monitor",
     "OpenStream",
+    "PresentListener",
     "PublishReceipt",
     "QueuedMessage",
     "Revocation",
     "ServerProcess",
+    "Watchers",
     "could_be_id",
     "deleted_with",
     "is_identifier",

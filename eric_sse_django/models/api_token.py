@@ -47,9 +47,7 @@ class ApiToken(models.Model):
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.CASCADE, related_name="+", verbose_name=_("user")
     )
-    name = models.CharField(
-        _("name"), max_length=100, help_text=_("What it is for: who reads the list should know.")
-    )
+    name = models.CharField(_("name"), max_length=100, help_text=_("What the token is for."))
     digest = models.CharField(_("digest"), max_length=64, unique=True, editable=False)
     active = models.BooleanField(_("active"), default=True)
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)

@@ -21,7 +21,7 @@ class Channel(Kept):
         TEXT = "text", _("text, as it is (for htmx)")
 
     class Access(models.TextChoices):
-        TICKET = "ticket", _("who has a ticket")
+        TICKET = "ticket", _("holders of a ticket")
         USERS = "users", _("users who are logged in")
         EVERYONE = "everyone", _("everyone")
 
@@ -50,7 +50,7 @@ class Channel(Kept):
         null=True,
         blank=True,
         validators=[MinValueValidator(1)],
-        help_text=_("After it a message is delivered to nobody any more. Empty: never too late."),
+        help_text=_("Seconds after which a message is not delivered any more. Empty: no limit."),
     )
     floor = models.BigIntegerField(
         _("floor"),

@@ -19,7 +19,7 @@ class Listener(Kept):
 
     class Acknowledgement(models.TextChoices):
         SENT = "sent", _("when it was sent")
-        CLIENT = "client", _("when the client says so")
+        CLIENT = "client", _("when the client acknowledges it")
 
     channel = models.ForeignKey(
         Channel,
@@ -45,7 +45,7 @@ class Listener(Kept):
         default=Acknowledgement.SENT,
         db_default=Acknowledgement.SENT,  # servers of the version before write rows meanwhile
         help_text=_(
-            "When a message counts as served. One that does not comes again, with the same id."
+            "When a message counts as served. Until then it is sent again, with the same id."
         ),
     )
     start = models.BigIntegerField(

@@ -64,7 +64,7 @@ class QueuedMessage(models.Model):
         default=False,
         db_default=False,  # servers of the version before write rows meanwhile
         editable=False,
-        help_text=_("It expires by its own lifetime: nobody misses it then."),
+        help_text=_("It expires by its own lifetime, and does not count as missed then."),
     )
 
     class Meta:

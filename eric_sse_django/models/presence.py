@@ -1,13 +1,15 @@
-"""Who serves which streams now."""
+"""Which server processes serve which streams now."""
 
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from eric_sse_django.models.channel import Channel
 from eric_sse_django.models.listener import Listener
 
 # Seconds after its last renewal for which a process and its streams count as alive.
@@ -22,9 +24,13 @@ class ServerProcess(models.Model):
     """
 
     name = models.CharField(_("name"), max_length=255, help_text=_("Host and process id."))
-    started_at = models.DateTimeField(_("started"))
+    started_at = models.DateTimeField(
+        _("started"), help_text=_("When the operating system's process was started.")
+    )
     renewed_at = models.DateTimeField(_("renewed"), db_index=True)
     streams = models.IntegerField(_("open streams"), default=0)
+    # A stream of several channels is several of these.
+    parts = models.IntegerField(_("subscriptions"), default=0, db_default=0)
     delivered = models.BigIntegerField(_("delivered"), default=0)
     delay_p50_ms = models.FloatField(_("delay, median (ms)"), default=0)
     delay_p99_ms = models.FloatField(_("delay, 99th percentile (ms)"), default=0)
@@ -37,10 +43,10 @@ class ServerProcess(models.Model):
         return self.name
 
 
-class OpenStreamQuerySet(models.QuerySet["OpenStream"]):
-    """Open streams, also those of processes that died without a word."""
+class OnlineQuerySet(models.QuerySet[Any]):
+    """Open streams or watchers, also those of processes that died without a word."""
 
-    def online(self) -> OpenStreamQuerySet:
+    def online(self) -> OnlineQuerySet:
         """Return those whose process has renewed its lease within LEASE_S seconds."""
         return self.filter(process__renewed_at__gt=timezone.now() - timedelta(seconds=LEASE_S))
 
@@ -65,7 +71,7 @@ class OpenStream(models.Model):
     )
     opened_at = models.DateTimeField(_("opened"))
 
-    objects = OpenStreamQuerySet.as_manager()
+    objects = OnlineQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("open stream")
@@ -73,3 +79,82 @@ class OpenStream(models.Model):
 
     def __str__(self) -> str:
         return f"{self.listener_id} on {self.process_id}"
+
+
+class Watchers(models.Model):
+    """
+    How many streams of a process watch a channel, without a listener: one row for all of them.
+
+    No constraints in the database, as for OpenStream; and the version before, which knows no
+    such rows, must be able to remove a process.
+    """
+
+    process = models.ForeignKey(
+        ServerProcess,
+        models.CASCADE,
+        related_name="watchers",
+        verbose_name=_("server"),
+        db_constraint=False,
+    )
+    channel = models.ForeignKey(
+        Channel,
+        models.DO_NOTHING,
+        related_name="watchers",
+        verbose_name=_("channel"),
+        db_constraint=False,
+    )
+    streams = models.IntegerField(_("open streams"))
+
+    objects = OnlineQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("watchers")
+        verbose_name_plural = _("watchers")
+
+    def __str__(self) -> str:
+        return f"{self.streams} of {self.channel_id} on {self.process_id}"
+
+
+class PresentQuerySet(models.QuerySet["PresentListener"]):
+    """Listeners that have joined."""
+
+    def without_stream(self) -> PresentQuerySet:
+        """Return those that have no stream open now, on any server."""
+        return self.exclude(self._is_online())
+
+    def with_stream(self) -> PresentQuerySet:
+        """Return the others."""
+        return self.filter(self._is_online())
+
+    def _is_online(self) -> models.Exists:
+        streams = OpenStream.objects.using(self.db).online()
+        return models.Exists(streams.filter(listener=models.OuterRef("pk")))
+
+
+class PresentListener(models.Model):
+    """
+    A listener that has joined and not left: kept only where signals of that are received.
+
+    Who inserts the row sends `listener_joined`, who deletes it `listener_left`.
+    """
+
+    listener = models.OneToOneField(
+        Listener,
+        models.DO_NOTHING,
+        primary_key=True,
+        related_name="+",
+        verbose_name=_("listener"),
+        db_constraint=False,
+    )
+    process = models.BigIntegerField(_("server"))
+    since = models.DateTimeField(_("since"))
+    missing_since = models.DateTimeField(_("missing since"), null=True, db_index=True)
+
+    objects = PresentQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("present listener")
+        verbose_name_plural = _("present listeners")
+
+    def __str__(self) -> str:
+        return str(self.listener_id)

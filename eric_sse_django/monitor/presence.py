@@ -11,13 +11,14 @@ from django.contrib.auth import get_user_model
 from django.utils import timezone
 
 from eric_sse_django.log import Place, database
-from eric_sse_django.models import OpenStream, ServerProcess
+from eric_sse_django.models import OpenStream, ServerProcess, Watchers
 from eric_sse_django.models.presence import LEASE_S
 from eric_sse_django.monitor.rates import Count, Rates
 
 # Rows read for one snapshot at most.
 MOST_PROCESSES = 200
 MOST_STREAMS = 500
+MOST_WATCHED = 100
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Process:
     name: str
     started_at: datetime
     streams: int
+    parts: int
     per_s: float
     delay_p50_ms: float
     delay_p99_ms: float
@@ -79,6 +81,7 @@ def processes(rates: Rates, now: float) -> list[Process]:
             row.name,
             row.started_at,
             row.streams,
+            row.parts,
             rates.update(row.pk, Count(row.started_at, row.renewed_at, row.delivered), now),
             row.delay_p50_ms,
             row.delay_p99_ms,
@@ -108,3 +111,28 @@ def streams(live: Iterable[Process]) -> list[Stream]:
         if row[7] in names  # the others died without a word
     ]
     return sorted(found, key=lambda stream: stream.opened_at, reverse=True)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A channel, and how many streams of a process watch it."""
+
+    channel: str
+    process: str
+    streams: int
+
+    def facts(self) -> dict[str, Any]:
+        return {"channel": self.channel, "process": self.process, "streams": self.streams}
+
+
+def watched(live: Iterable[Process]) -> list[Watched]:
+    """Return MOST_WATCHED of the channels that are watched, the most first. One query."""
+    names = {process.key: process.name for process in live}
+    rows = (
+        Watchers.objects.using(database())
+        .filter(process__in=names)
+        .order_by("-streams", "pk")
+        .values_list("channel__name", "process_id", "streams")[:MOST_WATCHED]
+    )
+    # A channel that was removed has no name, and no stream for long.
+    return [Watched(name, names[key], streams) for name, key, streams in rows if name]

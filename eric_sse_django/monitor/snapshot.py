@@ -41,7 +41,7 @@ class Observer:
         self._pending = 0
 
     def take(self) -> Facts:
-        """Return a snapshot, ready for JSON. Six queries at most, each of them bounded."""
+        """Return a snapshot, ready for JSON. Seven queries at most, each of them bounded."""
         now, (head, _) = time.monotonic(), log.head()
         processes = presence.processes(self._rates, now)
         streams = presence.streams(processes)
@@ -52,6 +52,8 @@ class Observer:
             **self._waiting(streams, now),
             "processes": [process.facts() for process in processes],
             "open_streams": [stream.facts() for stream in streams[:MOST_STREAMS]],
+            "watched": [watched.facts() for watched in presence.watched(processes)],
+            "parts": sum(process.parts for process in processes),
         }
         self._remember(head, now)
         return facts

@@ -10,7 +10,7 @@ from eric_sse_django import log
 from eric_sse_django.admin.words import MOST, age, at_least, bounded, duration
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.message import Message
-from eric_sse_django.models import Channel, Listener, QueuedMessage
+from eric_sse_django.models import Channel, Listener, QueuedMessage, ServerProcess, Watchers
 from tests.admin.conftest import settle
 from tests.admin.pages import text, url
 
@@ -275,3 +275,15 @@ def test_a_preview_cut_within_an_escape_is_still_text(channel):
         assert set(shown(stored[:length], 80, is_cut=True)[0]) <= {'"', "ü"}
     assert shown("\\ud83d\\ude00\\ud800\\u0000", 80) == ("😀\\ud800\\u0000", False)
     assert shown(stored, 80) == ('"' + "ü" * 79, True)
+
+
+def test_channels_show_how_many_watch_them(staff, channel, listener, open_stream):
+    open_stream(listener, "web-1:7")
+    open_stream(listener, "web-2:7")
+    open_stream(listener, "dead:7", age_s=50)
+    for server in ServerProcess.objects.all():
+        Watchers.objects.create(process=server, channel=channel.row, streams=3)
+    row = staff().get(url("channel")).context["cl"].result_list[0]
+    assert (row._facts.online, row._facts.watchers) == (1, 6)
+    page = text(staff().get(url("channel", "change", channel.row.pk)))
+    assert "Watchers online" in page

@@ -76,7 +76,7 @@ def test_a_listener_added_by_hand_may_be_served_when_its_client_says_so(staff, c
     client.post(url("listener", "add"), data)
     row = Listener.objects.get()
     assert row.acknowledgement == "client"
-    assert "when the client says so" in text(client.get(url("listener", "change", row.pk)))
+    assert "when the client acknowledges it" in text(client.get(url("listener", "change", row.pk)))
 
 
 def test_a_listener_too_many_is_refused_in_words(staff, channel, listener, settings):

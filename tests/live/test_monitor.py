@@ -15,6 +15,7 @@ from eric_sse_django import conf
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.message import Message
 from eric_sse_django.monitor import PATH
+from eric_sse_django.shortcuts import watch_url
 from tests.client import StreamClient
 from tests.databases import on, sqlite_only
 from tests.live import site
@@ -142,6 +143,27 @@ async def test_it_moves_while_messages_flow(database, serve, browser):
         assert "open streams" in await page.locator("#eric-summary").inner_text()
         await publishing.wait()
     await expect(page.locator("#eric-now-streams")).to_have_text("0")
+    assert page.problems == []
+
+
+@sqlite_only
+async def test_watchers_are_shown_and_counted(database, serve, browser):
+    channel = await DatabaseChannel.acreate("orders")
+    server = serve("daphne", application=SITE, environment=STRICT)
+    ticket = await sync_to_async(watch_url)("orders")
+    async with (
+        await StreamClient.open(server.url + await site.new_listener(channel)),
+        await StreamClient.open(server.url + ticket),
+        await StreamClient.open(server.url + ticket),
+    ):
+        page = await monitor(browser, server)
+        await expect(page.locator("#eric-now-streams")).to_have_text("3")
+        rows = page.locator("#eric-streams tr")
+        await expect(rows).to_have_count(2)
+        await expect(rows.first).to_contain_text("2 watchers")
+        await expect(rows.first).to_contain_text("orders")
+        await expect(page.locator("#eric-streams-some")).to_have_text("")
+    await expect(page.locator("#eric-streams-empty")).to_have_text("No stream is open.")
     assert page.problems == []
 
 

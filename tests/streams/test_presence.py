@@ -1,5 +1,8 @@
 """Presence: an open stream is a lease in the database."""
 
+from contextlib import AsyncExitStack
+
+import psutil
 import pytest
 from asgiref.sync import sync_to_async
 from django.utils import timezone
@@ -8,7 +11,7 @@ from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.hub import Hub
 from eric_sse_django.hub.counters import Counters
 from eric_sse_django.hub.presence import Presence
-from eric_sse_django.models import OpenStream, ServerProcess
+from eric_sse_django.models import OpenStream, ServerProcess, Watchers
 from eric_sse_django.models.presence import LEASE_S
 from eric_sse_django.streaming import Part, Stream
 
@@ -122,3 +125,47 @@ def test_delays_are_percentiles_of_the_latest():
     for number in range(101):
         counters.handed_out(number / 1_000)
     assert counters.delay_ms(0.5, 0.99) == [50.0, 99.0]
+
+
+@sync_to_async
+def watchers():
+    rows = Watchers.objects.online().order_by("channel", "process")
+    return list(rows.values_list("channel_id", "streams"))
+
+
+async def test_streams_that_watch_are_counted_in_one_row_for_all_of_them(hub):
+    orders, bills = [(await DatabaseChannel.acreate(name)).row for name in ("orders", "bills")]
+    async with AsyncExitStack() as stack:
+        for _ in range(3):
+            await stack.enter_async_context(Stream(hub, [Part(orders)]))
+        await stack.enter_async_context(Stream(hub, [Part(orders), Part(bills)]))
+        await hub.write_records()
+        assert await watchers() == [(orders.pk, 4), (bills.pk, 1)]
+        process = await sync_to_async(ServerProcess.objects.get)()
+        assert (process.streams, process.parts) == (4, 5)
+    await hub.write_records()
+    assert await watchers() == []
+
+
+async def test_watchers_of_a_process_that_was_taken_for_dead_are_written_again(transactional_db):
+    presence = Presence()
+    presence.watched(7, 2)
+    await presence.flush(run, 0, FACTS)
+    await sync_to_async(ServerProcess.objects.all().delete)()
+    assert await watchers() == []
+    await presence.flush(run, 0, FACTS)
+    assert await watchers() == [(7, 2)]
+
+
+async def test_watchers_whose_process_is_unknown_are_removed(transactional_db):
+    await sync_to_async(Watchers.objects.create)(process_id=77, channel_id=7, streams=1)
+    await Presence().flush(run, 0, FACTS)
+    assert await sync_to_async(Watchers.objects.count)() == 0
+
+
+async def test_a_process_says_when_it_was_started_not_its_hub(hub):
+    await hub.write_records()
+    process = await sync_to_async(ServerProcess.objects.get)()
+    started_at = psutil.Process().create_time()
+    assert abs(process.started_at.timestamp() - started_at) < 60
+    assert process.started_at < process.renewed_at

@@ -576,17 +576,32 @@ class Page {
     }
   }
 
-  #showStreams({ open_streams: streams, streams: all }) {
+  // Those that watch a channel are one row for each server process.
+  #showStreams({ open_streams: streams, watched, parts: all }) {
     const url = this.#root.dataset.listener;
-    fillRows(this.#find("streams"), this.#find("streams-empty"), streams, (stream) => [
-      { text: stream.listener, href: url && pageOf(url, stream.id), className: "eric-name" },
-      { text: stream.channel, className: "eric-channel" },
-      { text: stream.owner ?? "–", className: "eric-owner" },
-      { text: stream.process, className: "eric-where" },
-      { text: this.#since(stream.opened_at), title: stream.opened_at, className: "eric-time" },
-    ]);
-    const some = fill(this.#texts.some_streams, { n: whole(streams.length), all: whole(all) });
-    this.#find("streams-some").textContent = streams.length < all ? some : "";
+    fillRows(this.#find("streams"), this.#find("streams-empty"), [...watched, ...streams], (row) =>
+      "streams" in row ? this.#watchers(row) : [
+        { text: row.listener, href: url && pageOf(url, row.id), className: "eric-name" },
+        { text: row.channel, className: "eric-channel" },
+        { text: row.owner ?? "–", className: "eric-owner" },
+        { text: row.process, className: "eric-where" },
+        { text: this.#since(row.opened_at), title: row.opened_at, className: "eric-time" },
+      ],
+    );
+    const shown = watched.reduce((sum, row) => sum + row.streams, streams.length);
+    const some = fill(this.#texts.some_streams, { n: whole(shown), all: whole(all) });
+    this.#find("streams-some").textContent = shown < all ? some : "";
+  }
+
+  #watchers({ channel, process, streams }) {
+    const text = streams === 1 ? this.#texts.watcher : this.#texts.watchers;
+    return [
+      { text: fill(text, { n: whole(streams) }), className: "eric-name eric-all" },
+      { text: channel, className: "eric-channel" },
+      { text: "–", className: "eric-owner" },
+      { text: process, className: "eric-where" },
+      { text: "", className: "eric-time" },
+    ];
   }
 
   #showProcesses(processes) {
