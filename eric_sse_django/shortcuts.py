@@ -255,7 +255,7 @@ async def astreams_url(
     return await sync_to_async(streams_url)(pairs, request, cursor=cursor)
 
 
-@_has_twin
+@has_twin
 def users_online(channel_id: Any) -> list[Any]:
     """
     Return the users who have a stream of a channel's listeners open now, on whatever server.
