@@ -119,7 +119,8 @@ class Presence:
     def forget(self) -> None:
         """Have the lease and what is open written anew: the database may not know of them."""
         self._process, self._renew_at = None, 0.0
-        self._unwritten, self._ended = set(self._open), set()
+        self._unwritten, self._ended = set(self._open), {}
+        self._changed = set(self._watched)
 
     def due(self, now: float) -> bool:
         """Whether something waits to be written at time.monotonic() `now`."""
