@@ -116,6 +116,24 @@ def test_the_checks_find_nothing(project):
     project.run("python manage.py check --fail-level INFO")
 
 
+@pytest.mark.parametrize(
+    ("path", "line", "check"),
+    [
+        ("mysite/asgi.py", "application = with_streams(application)\n", "W020"),
+        ("mysite/settings.py", '"daphne", ', "W021"),
+    ],
+)
+def test_what_was_forgotten_is_named_by_a_check(project, path, line, check):
+    file = project.folder / path
+    whole = file.read_text()
+    assert line in whole
+    file.write_text(whole.replace(line, ""))
+    try:
+        assert f"(eric_sse_django.{check})" in project.run("python manage.py check")
+    finally:
+        file.write_text(whole)
+
+
 def test_asgi_py_is_imported_by_a_bare_interpreter(project):
     project.run("python -c 'import mysite.asgi; print(mysite.asgi.application)'")
 
