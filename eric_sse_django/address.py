@@ -6,14 +6,21 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from django.conf import settings
 from django.urls import get_script_prefix
 
 from eric_sse_django import conf, mounted
 
 
 def root() -> str:
-    """Return the path below which all streams are."""
-    return f"{get_script_prefix()}{conf.get('URL_PREFIX')}"
+    """
+    Return the path below which all streams are.
+
+    In threads of its own Django forgets FORCE_SCRIPT_NAME, which holds for each request.
+    """
+    forced = settings.FORCE_SCRIPT_NAME
+    prefix = get_script_prefix() if forced is None else f"{forced.rstrip('/')}/"
+    return f"{prefix}{conf.get('URL_PREFIX')}"
 
 
 def of(channel_id: str, listener_id: str | None = None) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from abc import abstractmethod
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from typing import Any, ClassVar, Protocol
 
 from channels.generic.http import AsyncHttpConsumer
@@ -122,7 +123,7 @@ class EventConsumer(AsyncHttpConsumer):
             served = await asyncio.wait_for(self._admit_and_open(hub, seat), OPEN_TIMEOUT_S)
             if served is not None:
                 return served
-            await self.send_response(200, b"", headers=self._headers())
+            await self._answer(200, b"", self._headers())
         except Refused as refused:
             await self._refuse(refused)
         except limits.Full as full:
@@ -149,7 +150,9 @@ class EventConsumer(AsyncHttpConsumer):
         response = Response(self.base_send, self._receive, self.scope)
         gone = asyncio.ensure_future(self._watch(served))
         try:
-            await self.send_headers(headers=self._headers())
+            if not await self._in_time(self.send_headers(headers=self._headers())):
+                served.end("send timeout")
+                return
             drain.watch(response.stopping)
             await self.write(served, response)
             if served.was_cut and served.reason != "client left":
@@ -186,7 +189,7 @@ class EventConsumer(AsyncHttpConsumer):
         totals.refused(str(refused.status))
         refused.log(self.request)
         headers = [PLAIN, origin.VARY, *self._cors, *refused.headers]
-        await self.send_response(refused.status, refused.text.encode(), headers=headers)
+        await self._answer(refused.status, refused.text.encode(), headers)
 
     def _log(self, what: str, error: Exception) -> None:
         """Log an error of others' code or stores, with its traceback: once while it goes on."""
@@ -203,13 +206,31 @@ class EventConsumer(AsyncHttpConsumer):
         if self.request.method == "HEAD":
             retry_after = b"%d" % (after_s or AWAY_RETRY_S)
             headers = [PLAIN, origin.VARY, *self._cors, (b"retry-after", retry_after)]
-            await self.send_response(503, b"", headers=headers)
+            await self._answer(503, b"", headers)
             return
         if after_s is None:
             usual_s = conf.get("RETRY_MS") / 1_000 * random.uniform(1, 2)
             after_s = max(usual_s, Hub.for_running_loop().away_rest_s())
         farewell = wire.farewell(int(after_s * 1_000))
-        await self.send_response(200, farewell, headers=self._headers())
+        await self._answer(200, farewell, self._headers())
+
+    async def _answer(self, status: int, body: bytes, headers: origin.Headers) -> None:
+        """Send a whole answer, also to a client that leaves meanwhile."""
+        with contextlib.suppress(OSError):  # ASGI 2.4
+            await self._in_time(self.send_response(status, body, headers=headers))
+
+    async def _in_time(self, sending: Coroutine[Any, Any, None]) -> bool:
+        """
+        Return whether something was sent before the deadline of a write; else cut the client.
+
+        One that sends requests, and reads no answer, has filled what its connection takes.
+        """
+        try:
+            await within(conf.get("SEND_TIMEOUT_S"), sending)
+        except asyncio.TimeoutError:
+            Response(self.base_send, self._receive, self.scope).cut()
+            return False
+        return True
 
     def _headers(self) -> origin.Headers:
         return [*HEADERS, origin.VARY, *self._cors]

@@ -1,6 +1,8 @@
 """What is read of a request before it is known who asks: little, once, in bounded time."""
 
+import asyncio
 import logging
+import threading
 import time
 
 import httpx
@@ -10,9 +12,9 @@ from asgiref.sync import sync_to_async
 from django.conf import settings as project_settings
 from sseclient import SSEClient
 
-from eric_sse_django import wire
+from eric_sse_django import address, wire
 from eric_sse_django.authorization import make_ticket
-from eric_sse_django.consumers import admission, base
+from eric_sse_django.consumers import admission, base, limits
 from eric_sse_django.consumers.request import StreamRequest
 from eric_sse_django.routing import with_streams
 from tests.sse import SSEReader
@@ -243,3 +245,66 @@ async def test_an_event_source_has_its_first_id_at_once(application, site, liste
 async def test_a_stream_is_not_to_be_compressed_by_a_proxy(application, site, listener):
     async with Response(application, path()) as response:
         assert response.headers["content-encoding"] == "identity"
+
+
+# Whom nobody reads -------------------------------------------------------------------------
+
+
+class Deaf:
+    """A send() whose client has taken all it will, and what became of it."""
+
+    transport = None
+
+    def __init__(self, scope, takes):
+        self.scope, self.takes, self.aborted = scope, takes, False
+        self.transport = self
+
+    def abort(self):
+        self.aborted = True
+
+    def get_extra_info(self, name):
+        return None
+
+    async def send(self, message):
+        if self.takes == 0:
+            await asyncio.Event().wait()
+        self.takes -= 1
+
+
+Deaf.__module__ = "uvicorn.protocols.http.httptools_impl"
+
+
+@pytest.mark.parametrize(
+    ("method", "ticket"), [("GET", True), ("GET", False), ("HEAD", True), ("OPTIONS", False)]
+)
+@pytest.mark.parametrize("takes", [0, 1])
+async def test_a_client_that_reads_no_answer_is_cut_at_the_deadline(
+    application, site, listener, settings, method, ticket, takes, fast_ticks
+):
+    settings.ERIC_SSE = {"SEND_TIMEOUT_S": 0.05}
+    at, _, query = path().partition("?")
+    scope = Response(application, at, method).scope
+    scope["query_string"] = query.encode() if ticket else b""
+    client = Deaf(scope, takes)
+    await asyncio.wait_for(application(scope, asyncio.Event().wait, client.send), 5)
+    assert client.aborted
+    assert site.hub.streams == set()
+    assert limits.seats.taken("MAX_STREAMS") == 0
+
+
+async def test_a_client_that_leaves_before_its_answer_is_no_error(application, site, caplog):
+    async def gone(message):
+        raise OSError("ASGI 2.4")
+
+    scope = Response(application, "/events/orders/l/").scope
+    await asyncio.wait_for(application(scope, asyncio.Event().wait, gone), 5)
+    assert not [one for one in caplog.records if one.levelno >= logging.ERROR]
+
+
+def test_the_address_of_streams_is_below_the_script_name_in_every_thread(settings):
+    settings.FORCE_SCRIPT_NAME = "/shop"
+    found = []
+    thread = threading.Thread(target=lambda: found.append(address.of("orders")))
+    thread.start()
+    thread.join(5)
+    assert found == [address.of("orders")] == ["/shop/events/orders/"]
