@@ -290,7 +290,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "WATCH_REPLAY_S",
         3_600.0,
-        "Seconds that a client may go back that watches a channel; a ticket has its own start.",
+        "Seconds that a client may go back that watches a channel; a ticket also to its start.",
         _seconds(0, 3_650 * DAY_S),
     ),
     Setting(

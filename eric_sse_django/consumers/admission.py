@@ -150,14 +150,17 @@ async def _since(hub: Hub, request: StreamRequest, pair: Ids, ticket: Ticket | N
     """
     Return from which position on a channel may be watched, 0 for what a listener's row says.
 
-    Looked up, once a minute for all, only for a client that goes back and has no such ticket.
+    A ticket goes back to its start, and any client WATCH_REPLAY_S: one that reconnects with a
+    fresh ticket misses nothing. Looked up, once a minute for all, only where that counts.
     """
-    asked = request.last_event_id()
-    if pair[1] is not None or asked is None or asked >= hub.tail.position:
+    asked, head = request.last_event_id(), hub.tail.position
+    if pair[1] is not None or asked is None or asked >= head:
         return 0
-    if ticket is not None and ticket.since is not None:
-        return ticket.since
-    return await hub.past.position(conf.get("WATCH_REPLAY_S"))
+    start = head if ticket is None or ticket.since is None else ticket.since
+    back_s = conf.get("WATCH_REPLAY_S")
+    if asked >= start or not back_s:
+        return start
+    return min(start, await hub.past.position(back_s))
 
 
 def _ids(request: StreamRequest) -> list[Ids]:

@@ -1,4 +1,4 @@
-"""How far back a client may go that watches: to its ticket's start, else WATCH_REPLAY_S."""
+"""How far back a client may go that watches: WATCH_REPLAY_S, or to its ticket's start."""
 
 import asyncio
 import itertools
@@ -54,12 +54,26 @@ def named(found):
     return [type if type == RESET else data for type, data in found]
 
 
-async def test_a_fresh_ticket_shows_nothing_of_what_was_before(application, site, old):
+async def test_a_fresh_ticket_shows_no_more_than_a_client_needs_that_reconnects(
+    application, site, old, settings
+):
     url = f"{WATCH}?last_event_id=0&ticket={await amake_ticket('orders')}"
+    assert named(await begins(application, site, url)) == [RESET, "3", "4"]
+    settings.ERIC_SSE = {"WATCH_REPLAY_S": 0}
     assert named(await begins(application, site, url)) == [RESET]
 
 
-async def test_a_ticket_shows_what_came_since_its_start(application, site, old):
+async def test_a_client_that_reconnects_with_a_fresh_ticket_misses_nothing(application, site, old):
+    ticket = await amake_ticket("orders")  # as a page gets it whose own has expired
+    url = f"{WATCH}?last_event_id={old[3]}&ticket={ticket}"
+    assert named(await begins(application, site, url)) == ["4"]
+
+
+async def test_a_ticket_goes_back_to_its_start_and_no_further(application, site, old, settings):
+    early = await amake_ticket("orders", since=old[0])
+    url = f"{WATCH}?last_event_id={old[1]}&ticket={early}"  # a page that slept for two hours
+    assert named(await begins(application, site, url)) == ["2", "3", "4"]
+    settings.ERIC_SSE = {"WATCH_REPLAY_S": 0}
     ticket = await amake_ticket("orders", since=old[3])
     for asked, shown in ((old[3], ["4"]), (old[4], []), (0, [RESET, "4"])):
         url = f"{WATCH}?last_event_id={asked}&ticket={ticket}"
