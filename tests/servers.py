@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.server import Server, ServerError, free_port, until
 
-__all__ = ["MariaDB", "Postgres", "Redis", "Server", "ServerError", "free_port", "until"]
+__all__ = ["MariaDB", "PgBouncer", "Postgres", "Redis", "Server", "ServerError", "free_port", "until"]
 
 
 class Postgres(Server):
@@ -96,6 +96,49 @@ def _postgres_home() -> Path | None:
     if wheel is None or wheel.origin is None:
         return None
     return Path(wheel.origin).parent / "pginstall"
+
+
+class PgBouncer(Server):
+    """PgBouncer from the machine, before a PostgreSQL, with one of its pooling modes."""
+
+    name = "PgBouncer"
+    users = ("postgres",)
+
+    def __init__(self, target: int, mode: str) -> None:
+        super().__init__()
+        self._target = target
+        self._mode = mode
+
+    @classmethod
+    def absence(cls) -> str | None:
+        if _pgbouncer() is not None:
+            return None
+        return "PgBouncer is not installed (on Debian: apt-get install pgbouncer)"
+
+    def prepare(self) -> None:
+        (self.directory / "pgbouncer.ini").write_text(
+            "[databases]\n"
+            f"* = host=127.0.0.1 port={self._target} user=postgres\n"
+            "[pgbouncer]\n"
+            f"listen_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\n"
+            "auth_type = any\n"
+            # Few, so that one client's statements go to several sessions of the server's.
+            f"pool_mode = {self._mode}\ndefault_pool_size = 3\n"
+        )
+
+    def command(self) -> list[str]:
+        return [_pgbouncer() or "pgbouncer", str(self.directory / "pgbouncer.ini")]
+
+    def is_ready(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+
+def _pgbouncer() -> str | None:
+    return shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin")
 
 
 class MariaDB(Server):

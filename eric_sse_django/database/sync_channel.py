@@ -31,6 +31,9 @@ from eric_sse_django.streaming import Part, Stream
 
 Self = TypeVar("Self", bound="SyncDatabaseChannel")
 
+# Listeners that one query reads.
+PAGE_ROWS = 1_000
+
 
 class SyncDatabaseChannel(Publisher):
     """What DatabaseChannel is; use that."""
@@ -134,10 +137,15 @@ class SyncDatabaseChannel(Publisher):
         return operations.acknowledge(listener_row(self.row, listener_id), position)
 
     def get_connections(self) -> Iterator[Connection]:
-        """Yield the connections of all the channel's listeners, read as you go."""
-        for row in Listener.objects.using(log.database()).filter(channel=self.row).iterator():
-            row.channel = self.row
-            yield connect(row, self._registered.get(row.name))
+        """Yield the connections of all the channel's listeners, by id, read as you go."""
+        rows = Listener.objects.using(log.database()).filter(channel=self.row).order_by("name")
+        # By pages: a cursor of the server's does not outlive a transaction behind PgBouncer.
+        page = list(rows[:PAGE_ROWS])
+        while page:
+            for row in page:
+                row.channel = self.row
+                yield connect(row, self._registered.get(row.name))
+            page = list(rows.filter(name__gt=page[-1].name)[:PAGE_ROWS])
 
     def online(self) -> list[DatabaseListener]:
         """Return the listeners that have a stream open now, on whatever server. One query."""
