@@ -19,6 +19,7 @@ from eric_sse_django import conf, mounted
 from eric_sse_django.authorization import Authorizer
 from eric_sse_django.database import DatabaseChannel, configured
 from eric_sse_django.encoding import encoder
+from eric_sse_django.hub.hooks import THREADS as HOOK_THREADS
 from eric_sse_django.log import database
 
 IN_MEMORY_LAYER = "channels.layers.InMemoryChannelLayer"
@@ -284,6 +285,33 @@ def check_timeouts(**_: Any) -> list[CheckMessage]:
         )
     ]
 
+
+@register()
+def check_pool(**_: Any) -> list[CheckMessage]:
+    """Django's pool of connections to PostgreSQL, with too few for this app's threads."""
+    alias = database()
+    pool = connections[alias].settings_dict.get("OPTIONS", {}).get("pool")
+    if not pool:
+        return []
+    options = pool if isinstance(pool, dict) else {}
+    # As psycopg_pool has it: 4, and no more than it begins with.
+    most = options.get("max_size") or options.get("min_size", 4)
+    if most > POOLED_CONNECTIONS:
+        return []
+    return [
+        Warning(
+            f"The pool of the database {alias!r} has {most} connections, and threads of this app "
+            f"take up to {POOLED_CONNECTIONS} in a process that streams: requests wait for one, "
+            "and fail.",
+            hint=f'Set "max_size" in DATABASES[{alias!r}]["OPTIONS"]["pool"] to '
+            f"{POOLED_CONNECTIONS} and as many more as requests run at once.",
+            id="eric_sse_django.W040",
+        )
+    ]
+
+
+# To read the log, for records, notifier and trims one each; for sessions and rules.
+POOLED_CONNECTIONS = 4 + HOOK_THREADS
 
 TIMEOUTS = {
     "postgresql": ("connect_timeout", "keepalives_idle", "tcp_user_timeout"),

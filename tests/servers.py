@@ -11,7 +11,16 @@ from pathlib import Path
 
 from tests.server import Server, ServerError, free_port, until
 
-__all__ = ["MariaDB", "PgBouncer", "Postgres", "Redis", "Server", "ServerError", "free_port", "until"]
+__all__ = [
+    "MariaDB",
+    "PgBouncer",
+    "Postgres",
+    "Redis",
+    "Server",
+    "ServerError",
+    "free_port",
+    "until",
+]
 
 
 class Postgres(Server):

@@ -277,6 +277,23 @@ def test_each_missing_bound_of_the_database_is_named(monkeypatch, vendor):
         assert name in warning.msg
 
 
+@pytest.mark.parametrize(
+    ("pool", "is_enough"),
+    [
+        (None, True),
+        (False, True),
+        (True, False),
+        ({"max_size": 2}, False),
+        ({"min_size": 8}, False),
+        ({"min_size": 2, "max_size": 20}, True),
+        ({"min_size": 20}, True),
+    ],
+)
+def test_a_pool_with_too_few_connections_for_our_threads_is_named(monkeypatch, pool, is_enough):
+    monkeypatch.setitem(connections["default"].settings_dict, "OPTIONS", {"pool": pool})
+    assert ids(checks.check_pool()) == ([] if is_enough else ["W040"])
+
+
 @pytest.fixture
 def not_mounted(monkeypatch):
     monkeypatch.setattr(mounted, "_is_mounted", False)

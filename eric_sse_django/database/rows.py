@@ -138,7 +138,7 @@ def create_listener(
         check_room(channel, name)
         acknowledged = acknowledgement or Listener.Acknowledgement.SENT.value
         options = {"running": running, "acknowledgement": acknowledged, **_owned_by(owner, key)}
-        row = _begin(Listener(channel=channel, name=name, **options))
+        row = _begin(channel, name, **options)
     _check_case(name, row)
     if key is not None and row.owner_id != key:
         raise InvalidIdentifier(name, "It is the id of a listener that this owner does not own.")
@@ -153,17 +153,18 @@ def _rows(channel: Channel, name: str) -> QuerySet[Listener]:
     return Listener.objects.using(log.database()).filter(channel=channel, name=name)
 
 
-def _begin(row: Listener) -> Listener:
+def _begin(channel: Channel, name: str, **options: Any) -> Listener:
     """Insert a listener at the log's head; return it, or the one that was faster."""
     notifier.settle()
-    row.start = row.cursor = log.head()[0]
+    position, _ = log.head()
+    row = Listener(channel=channel, name=name, start=position, cursor=position, **options)
     using = log.database()
     try:
         # A savepoint, so that the caller's transaction survives.
         with transaction.atomic(using=using):
             row.save(using=using, force_insert=True)
     except IntegrityError:
-        found = _rows(row.channel, row.name).first()
+        found = _rows(channel, name).first()
         if found is None:
             raise
         return found

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.conf import settings
-from django.db import models
+from django.db import models, router
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from eric_sse_django.models.channel import Channel
 from eric_sse_django.models.identifier import IDENTIFIER_MAX_LENGTH, is_identifier
 from eric_sse_django.models.kept import Kept
+from eric_sse_django.models.log_head import LogHead
 
 
 class Listener(Kept):
@@ -83,8 +86,23 @@ class Listener(Kept):
             ("sign_listener", _("Can make signed stream URLs of listeners")),
         ]
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Rows that are read come with `args`.
+        if not args and kwargs.keys().isdisjoint({"start", "cursor"}):
+            self._begins_at_head = True
+
     def __str__(self) -> str:
         return self.name
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """As Django's; a new row without a place in the log gets its head. One query more."""
+        is_unplaced = self.__dict__.pop("_begins_at_head", False)
+        if is_unplaced and self._state.adding and self.start == self.cursor == 0:
+            using = kwargs.get("using") or router.db_for_write(Listener, instance=self)
+            heads = LogHead.objects.using(using).filter(pk=LogHead.THE_ONE)
+            self.start = self.cursor = heads.values_list("position", flat=True).first() or 0
+        super().save(*args, **kwargs)
 
     @property
     def is_online(self) -> bool:
