@@ -45,7 +45,7 @@ def guarded(view: Callable[..., Any]) -> Callable[..., HttpResponseBase]:
 def unexpected(request: HttpRequest, error: Exception) -> HttpResponse:
     """Return what a caller learns of an error of ours: nothing. The log has it."""
     logger.error(
-        "an API request failed method=%s path=%s", request.method, request.path, exc_info=error
+        "an API request failed method=%s path=%.200r", request.method, request.path, exc_info=error
     )
     # For who listens to Django's signal, as error trackers and its test client do.
     got_request_exception.send(sender=None, request=request)

@@ -140,7 +140,6 @@ class _Request(HttpRequest):
             # As Django: X_Forwarded_Host is not what a proxy has set.
             if b"_" not in key and (name := key.decode("latin-1").upper()) in asked:
                 found.setdefault(name, []).append(value.decode("latin-1"))
-        # Joined once: a thousand of one name would be copied a thousand times.
         for name, values in found.items():
             self.META[f"HTTP_{name.replace('-', '_')}"] = ",".join(values)
 

@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import re
 import threading
 import time
+from pathlib import Path
 
 import httpx
 import httpx_sse
@@ -15,6 +17,7 @@ from sseclient import SSEClient
 from eric_sse_django import address, wire
 from eric_sse_django.authorization import make_ticket
 from eric_sse_django.consumers import admission, base, limits
+from eric_sse_django.consumers.origin import check_origin
 from eric_sse_django.consumers.request import StreamRequest
 from eric_sse_django.routing import with_streams
 from tests.sse import SSEReader
@@ -50,11 +53,11 @@ def request(query=b"", headers=()):
 
 def read_all(asked):
     """Read all that admission reads; return the seconds that it took."""
-    began = time.perf_counter()
+    began = time.thread_time()
     for field in ("channel", "listener", "ticket", "last_event_id"):
         asked.query(field)
     _ = asked.last_event_id(), asked.session_key, asked.cookies
-    return time.perf_counter() - began
+    return time.thread_time() - began
 
 
 # The query ------------------------------------------------------------------------------
@@ -138,14 +141,15 @@ def test_the_sessions_cookie_is_found_as_django_finds_it(cookie, key):
     assert asked.cookies == ({} if key is None else {SESSION: key})
 
 
-def test_a_thousand_headers_of_one_name_are_read_in_linear_time():
-    from eric_sse_django.consumers.origin import check_origin
-
+def test_a_thousand_headers_of_one_name_are_joined_once():
     headers = [(b"host", b"testserver"), *[(b"sec-fetch-site", b"x")] * 13_000]
-    began = time.perf_counter()
-    with pytest.raises(base.Refused):
-        check_origin({"path": "/", "method": "GET", "headers": headers})
-    assert time.perf_counter() - began < READ_S
+    costs = []
+    for _ in range(5):
+        began = time.thread_time()
+        with pytest.raises(base.Refused):
+            check_origin({"path": "/", "method": "GET", "headers": headers})
+        costs.append(time.thread_time() - began)
+    assert min(costs) < READ_S
 
 
 # The prefix -----------------------------------------------------------------------------
@@ -308,3 +312,10 @@ def test_the_address_of_streams_is_below_the_script_name_in_every_thread(setting
     thread.start()
     thread.join(5)
     assert found == [address.of("orders")] == ["/shop/events/orders/"]
+
+
+def test_no_path_is_logged_as_it_comes():
+    """Also in the HTTP API: a path is decoded, and may hold the end of a line."""
+    package = Path(wire.__file__).parent
+    sources = [one.read_text() for one in package.rglob("*.py")]
+    assert not [one for one in sources if re.search(r"\bpath=%s", one)]
