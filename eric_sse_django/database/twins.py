@@ -23,7 +23,7 @@ def has_twin(function: Function) -> Function:
         except SynchronousOnlyOperation as error:
             name = function.__name__
             raise SynchronousOnlyOperation(
-                f"{name}() queries the database: in a coroutine, `await a{name}(…)`."
+                f"{name}() cannot query the database in an async context: `await a{name}(…)`."
             ) from error
 
     return call  # type: ignore[return-value]
