@@ -108,6 +108,20 @@ class RepositoryError(EricError):
         return f"The store failed: {self.reason}. Try again when it answers."
 
 
+class StreamEnded(EricError):
+    """A stream that is read in Python ended though its listener runs: it can be begun again."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"The stream ended ({self.reason}), though its listener was not stopped: "
+            "what was not yielded waits for the next message_stream()."
+        )
+
+
 class ItemNotFound(EricError):
     """Nothing is stored under that key."""
 

@@ -1,45 +1,118 @@
-"""A stream's entries as the events that message_stream() yields."""
+"""What message_stream() and watch() read: one stream after another, while the listener runs."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
+from django.db import Error as DatabaseError
+
+from eric_sse_django.alarm import Alarm
+from eric_sse_django.backoff import Backoff
 from eric_sse_django.entry import Entry
+from eric_sse_django.exception import StreamEnded
+from eric_sse_django.hub import Hub
 from eric_sse_django.listener import MessageQueueListener
-from eric_sse_django.streaming import Stream
+from eric_sse_django.models import Channel, Listener
+from eric_sse_django.outage import LAST_DELAY_S
+from eric_sse_django.streaming import Part, Stream
+
+# Why a stream ends that another one takes the place of, where it was. A client over HTTP
+# reconnects by itself; who reads in Python has nobody to do that.
+GOES_ON = frozenset({"database away", "hub closed", "sent away", "history"})
+
+# Returns the rows to read by, None when the listener does not run; raises
+# InvalidChannelException or InvalidListenerException for what is not there. It queries.
+Find = Callable[[], "tuple[Channel, Listener | None] | None"]
 
 
-async def events(
-    stream: Stream, deliver: Callable[[Entry], Any], delay_s: float
-) -> AsyncGenerator[Any, None]:
-    """Yield deliver(entry), with the position as its `id`, at least `delay_s` apart."""
-    async for entry in stream.entries():
-        event = deliver(entry)
-        if isinstance(event, dict):
-            event.setdefault("id", entry.position)
-        yield event
-        if delay_s:
-            await asyncio.sleep(delay_s)
+class Reading(Stream):
+    """A stream that is read in Python: it has no age, and where it begins acknowledges nothing."""
+
+    def __init__(self, hub: Hub, part: Part, position: int | None) -> None:
+        super().__init__(hub, [part], position)
+        self._clock.never_ends()
+
+    def _note(self, acknowledged: bool) -> None:
+        super()._note(acknowledged=False)
+
+
+async def entries(
+    find: Find, listener: MessageQueueListener, position: int | None = None
+) -> AsyncGenerator[Entry, None]:
+    """
+    Yield a listener's entries, or a channel's, after `position` (None: after its cursor).
+
+    Goes on through outages of the database, after it the first try succeeded. Ends when the
+    listener is stopped; raises what `find` does where it was removed, and StreamEnded.
+    """
+    replays, backoff = None, Backoff(LAST_DELAY_S)
+    with Alarm(listener.watch) as stopped:
+        while True:
+            hub = Hub.for_running_loop()
+            rows, reason = None, "database away"
+            try:
+                rows = await hub.run(find)
+            except (DatabaseError, RuntimeError):  # the second: the hub closed meanwhile
+                if replays is None:
+                    raise
+            else:
+                if rows is None:
+                    return
+                again = 0 if rows[1] is None else rows[1].replays
+                # An operator who had it go back has changed the cursor.
+                at = position if replays in (None, again) else None
+                replays = again
+                async with _reading(hub, Part(*rows), at, listener) as stream:
+                    async for entry in stream.entries():
+                        backoff.reset()
+                        position = entry.position
+                        yield entry
+                reason = str(stream.reason)
+            if not _goes_on(reason, rows):
+                await _raise_if_removed(hub, find)
+                if reason == "stopped":
+                    return
+                raise StreamEnded(reason)
+            await stopped.sleep(backoff.next_delay_s(), listener.is_running)
 
 
 @asynccontextmanager
-async def ending(stream: Stream, listener: MessageQueueListener) -> AsyncIterator[None]:
-    """Have the stream end when the listener object is stopped, from any thread."""
+async def _reading(
+    hub: Hub, part: Part, position: int | None, listener: MessageQueueListener
+) -> AsyncIterator[Stream]:
+    """Open a stream that ends when the listener object is stopped, from any thread."""
     loop = asyncio.get_running_loop()
+
+    def wake() -> None:
+        loop.call_soon_threadsafe(end)
 
     def end() -> None:
         if not listener.is_running():
             stream.end("stopped")
 
-    def wake() -> None:
-        loop.call_soon_threadsafe(end)
-
-    undo = listener.watch(wake)
     try:
-        yield
+        async with Reading(hub, part, position) as stream:
+            undo = listener.watch(wake)
+            try:
+                yield stream
+            finally:
+                stream.end("closed")
+                if undo is not None:
+                    undo()
     finally:
-        if undo is not None:
-            undo()
+        await hub.write_records()  # who reads the listener next goes on from here
+
+
+def _goes_on(reason: str, rows: tuple[Channel, Listener | None] | None) -> bool:
+    watches = rows is not None and rows[1] is None
+    # What was revoked of a watcher's is to be asked anew over HTTP; or the channel is removed.
+    return reason in GOES_ON or (watches and reason == "revoked")
+
+
+async def _raise_if_removed(hub: Hub, find: Find) -> None:
+    try:
+        await hub.run(find)
+    except (DatabaseError, RuntimeError):
+        return  # then it ends for the reason that there was

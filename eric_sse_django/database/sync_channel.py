@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 from eric_sse_django import conf, log, notifier, wire
 from eric_sse_django.connection import Connection
 from eric_sse_django.database import operations
 from eric_sse_django.database.adapted import adapted
-from eric_sse_django.database.events import ending, events
+from eric_sse_django.database.events import entries
 from eric_sse_django.database.factory import connect, register
 from eric_sse_django.database.listener import DatabaseListener
 from eric_sse_django.database.messages import message_of
@@ -22,12 +24,11 @@ from eric_sse_django.database.rows import (
     listener_row,
 )
 from eric_sse_django.entry import Entry
-from eric_sse_django.exception import InvalidListenerException
+from eric_sse_django.exception import InvalidChannelException, InvalidListenerException
 from eric_sse_django.hub import Hub
 from eric_sse_django.listener import MessageQueueListener
 from eric_sse_django.message import MessageContract
 from eric_sse_django.models import Channel, Listener, OpenStream
-from eric_sse_django.streaming import Part, Stream
 
 Self = TypeVar("Self", bound="SyncDatabaseChannel")
 
@@ -138,7 +139,7 @@ class SyncDatabaseChannel(Publisher):
 
     def get_connections(self) -> Iterator[Connection]:
         """Yield the connections of all the channel's listeners, by id, read as you go."""
-        rows = Listener.objects.using(log.database()).filter(channel=self.row).order_by("name")
+        rows = Listener.objects.filter(channel=self.row).order_by("name")
         # By pages: a cursor of the server's does not outlive a transaction behind PgBouncer.
         page = list(rows[:PAGE_ROWS])
         while page:
@@ -149,8 +150,8 @@ class SyncDatabaseChannel(Publisher):
 
     def online(self) -> list[DatabaseListener]:
         """Return the listeners that have a stream open now, on whatever server. One query."""
-        streams = OpenStream.objects.using(log.database()).online().values("listener")
-        rows = Listener.objects.using(log.database()).filter(channel=self.row, pk__in=streams)
+        streams = OpenStream.objects.online().values("listener")
+        rows = Listener.objects.filter(channel=self.row, pk__in=streams)
         found = [DatabaseListener(row) for row in rows.order_by("name")]
         for listener in found:
             listener.row.channel = self.row
@@ -192,44 +193,58 @@ class SyncDatabaseChannel(Publisher):
         """As encode(entry, named=True)."""
         return self.encode(entry, named=True)
 
-    async def message_stream(self, listener: MessageQueueListener) -> AsyncGenerator[Any, None]:
+    def message_stream(self, listener: MessageQueueListener) -> AsyncGenerator[Any, None]:
         """
         Yield adapt(message), with its `id`, for what waits and what comes while it is running.
 
-        Waits for as long as nothing comes, at no cost; ends soon after stop(). Messages
-        count as served when they are yielded. An unknown listener yields one message of
-        type 'error', and ends.
+        Waits for as long as nothing comes, at no cost, and has no age; ends soon after stop().
+        Goes on where it was when the database was away, or an operator disconnected it.
+        Messages count as served when they are yielded. An unknown or removed listener yields
+        one message of type 'error', and ends. Raises StreamEnded when access was revoked or the
+        process shuts down, and Django's DatabaseError where the database is away at first.
         """
-        hub = Hub.for_running_loop()
-        try:
-            row = await hub.run(listener_row, self.row, listener.id)
-        except InvalidListenerException as unknown:
-            yield self._error(str(unknown))
-            return
-        is_own = not isinstance(listener, DatabaseListener)
-        if not (listener.is_running() if is_own else row.running):
-            return
-        try:
-            async with Stream(hub, [Part(self.row, row)]) as stream, ending(stream, listener):
-                async for event in self._events(stream, listener):
-                    yield event
-        finally:
-            await hub.write_records()  # who reads the listener next goes on from here
+        channel = self._finder()
+
+        def find() -> tuple[Channel, Listener] | None:
+            row = listener_row(channel(), listener.id)
+            is_own = not isinstance(listener, DatabaseListener)
+            runs = listener.is_running() if is_own else row.running
+            return (row.channel, row) if runs else None
+
+        return self._events(entries(find, listener), listener)
 
     async def watch(self) -> AsyncGenerator[Any, None]:
-        """Return a stream of what is published from now on. No row is written for it."""
+        """
+        Return a stream of what is published from now on. No row is written for it.
+
+        It goes on and ends as message_stream() does.
+        """
         hub = Hub.for_running_loop()
         await hub.run(notifier.settle)
         head, _ = await hub.run(log.head)
-        return self._watch_after(hub, head)
+        watcher = MessageQueueListener()
+        watcher.start()
+        channel = self._finder()
+        found = entries(lambda: (channel(), None), watcher, head)
+        return self._events(found, watcher)
 
-    async def _watch_after(self, hub: Hub, position: int) -> AsyncGenerator[Any, None]:
-        async with Stream(hub, [Part(self.row)], position) as stream:
-            async for event in self._events(stream, MessageQueueListener()):
-                yield event
+    def _finder(self) -> Callable[[], Channel]:
+        """Return what returns the channel's row; it is looked up at each call but the first."""
+        known = [self.row]
+        return lambda: known.pop() if known else channel_row(self.id)
 
-    def _events(self, stream: Stream, listener: MessageQueueListener) -> AsyncGenerator[Any, None]:
-        def deliver(entry: Entry) -> Any:
-            return self._deliver(listener, message_of(entry))
-
-        return events(stream, deliver, self.stream_delay_seconds)
+    async def _events(
+        self, found: AsyncGenerator[Entry, None], listener: MessageQueueListener
+    ) -> AsyncGenerator[Any, None]:
+        """Yield the entries as adapt() has them, at least `stream_delay_seconds` apart."""
+        async with aclosing(found):
+            try:
+                async for entry in found:
+                    event = self._deliver(listener, message_of(entry))
+                    if isinstance(event, dict):
+                        event.setdefault("id", entry.position)
+                    yield event
+                    if self.stream_delay_seconds:
+                        await asyncio.sleep(self.stream_delay_seconds)
+            except (InvalidChannelException, InvalidListenerException) as removed:
+                yield self._error(str(removed))

@@ -25,6 +25,10 @@ class Clock:
         self._send_timeout_s: float = conf.get("SEND_TIMEOUT_S")
         self.is_writing = False
 
+    def never_ends(self) -> None:
+        """Have it never be old."""
+        self._ends_at = float("inf")
+
     def writes(self) -> None:
         """Note that a write has begun."""
         self.is_writing, self._since = True, time.monotonic()
