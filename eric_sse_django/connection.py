@@ -61,9 +61,9 @@ class ConnectionsFactory(ABC):
         """
         Give up what was made for a connection that has left its channel; does nothing here.
 
-        A channel calls it when a listener is removed, or gets another queue: also for a
-        connection that this factory did not make. What it raises, remove_listener() raises,
-        and the listener stays registered.
+        A channel calls it when a listener is removed, with the connection that it has then:
+        that may be one that this factory did not make. What it raises, remove_listener()
+        raises, and the listener stays registered.
         """
 
     async def arelease(self, connection: Connection) -> None:

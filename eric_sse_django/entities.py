@@ -78,18 +78,12 @@ class AbstractChannel(ABC):
         self.register_connection(connection)
 
     def register_connection(self, connection: Connection) -> None:
-        """
-        Register a listener with its queue, in place of what its id had before.
-
-        A queue that its id had before is given back to the factory.
-        """
+        """Register a listener with its queue, in place of what its id had before."""
         with self._connections_lock:
             replaced = self._connections.get(connection.listener.id)
             self._connections[connection.listener.id] = connection
         if replaced is not None:
             replaced.listener.wake()
-            if replaced.queue != connection.queue:
-                self._connections_factory.release(replaced)
 
     def get_listener(self, listener_id: str) -> MessageQueueListener:
         """Return the listener with that id; raises InvalidListenerException if there is none."""

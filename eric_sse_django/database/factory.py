@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from asgiref.sync import sync_to_async
 
-from eric_sse_django import log
 from eric_sse_django.connection import Connection, ConnectionsFactory
 from eric_sse_django.database.listener import DatabaseListener
 from eric_sse_django.database.queue import DatabaseQueue
-from eric_sse_django.database.rows import create_listener, get_or_create_channel
+from eric_sse_django.database.rows import create_listener, get_or_create_channel, listener_row
+from eric_sse_django.exception import InvalidListenerException
 from eric_sse_django.listener import MessageQueueListener
 from eric_sse_django.models import Channel, Listener
 
@@ -40,10 +42,9 @@ class DatabaseConnectionsFactory(ConnectionsFactory):
         return await sync_to_async(self.create)(listener)
 
     def release(self, connection: Connection) -> None:
-        """Remove the connection's row and queue, where they are of this factory's channel."""
-        queue = connection.queue
-        if isinstance(queue, DatabaseQueue) and queue.row.channel_id == self.channel.pk:
-            Listener.objects.using(log.database()).filter(pk=queue.row.pk).delete()
+        """Remove the listener's row and queue, whatever queue the connection has."""
+        with suppress(InvalidListenerException):
+            listener_row(self.channel, connection.listener.id).delete()
 
     async def arelease(self, connection: Connection) -> None:
         """As release()."""

@@ -272,16 +272,15 @@ class TestConnectionsAreGivenBack:
         channel.remove_listener(listener.id)
         assert factory.released == [connection]
 
-    def test_a_replaced_queue_is_given_back(self, channel, factory):
+    def test_a_replaced_connection_is_not_given_back_for_its_listener_goes_on(
+        self, channel, factory
+    ):
         listener = channel.add_listener()
-        [before] = channel.get_connections()
-        channel.register_connection(Connection(listener, InMemoryQueue()))
-        assert factory.released == [before]
-
-    def test_a_queue_that_stays_is_not_given_back(self, channel, factory):
-        channel.register_listener(MessageQueueListener("till-7"))
-        channel.register_listener(MessageQueueListener("till-7"))
+        other = Connection(listener, InMemoryQueue())
+        channel.register_connection(other)
         assert factory.released == []
+        channel.remove_listener(listener.id)
+        assert factory.released == [other]
 
     def test_what_a_factory_does_not_take_stays_registered(self, channel, factory):
         listener = channel.add_listener()

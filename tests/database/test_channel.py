@@ -153,6 +153,14 @@ class TestListeners:
         with pytest.raises(Listener.DoesNotExist):
             listener.refresh()
 
+    @pytest.mark.parametrize("number", [0, 1, 2, 3, 4, 5])
+    def test_connections_are_read_page_by_page_each_once(self, channel, monkeypatch, number):
+        monkeypatch.setattr("eric_sse_django.database.sync_channel.PAGE", 2)
+        ids = {channel.add_listener().id for _ in range(number)}
+        found = [connection.listener.id for connection in channel.get_connections()]
+        assert len(found) == number
+        assert set(found) == ids
+
     def test_an_object_of_ones_own_is_called_in_its_process_only(self, channel):
         class Own(MessageQueueListener):
             pass
@@ -269,9 +277,13 @@ class TestMemoryChannelsGiveListenersBack:
         with pytest.raises(NoMessagesException):
             channel.deliver_next("till-7")
 
-    def test_a_replaced_queue_leaves_no_row(self, channel):
+    def test_a_listener_that_got_another_queue_leaves_no_row(self, channel):
         listener = channel.add_listener()
         channel.register_connection(Connection(listener, InMemoryQueue()))
+        listener.start()
+        channel.dispatch(listener.id, count(1))
+        assert channel.deliver_next(listener.id).payload == 1
+        channel.remove_listener(listener.id)
         assert not Listener.objects.using(log.database()).exists()
 
     def test_the_same_queue_registered_again_keeps_its_row(self, channel):

@@ -1,0 +1,1 @@
+"""eric-sse beside this package: the same random calls on both."""
