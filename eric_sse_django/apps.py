@@ -20,7 +20,7 @@ class EricSseConfig(AppConfig):
         # Importing checks registers them. Here, for models are ready only now.
         from eric_sse_django import checks  # noqa: F401, PLC0415
         from eric_sse_django.authorization import events  # noqa: PLC0415
-        from eric_sse_django.database import configured, loading, removal  # noqa: PLC0415
+        from eric_sse_django.database import configured, loading, orphans, removal  # noqa: PLC0415
         from eric_sse_django.models import Channel, Listener  # noqa: PLC0415
 
         post_migrate.connect(configured.make, sender=self)
@@ -31,6 +31,7 @@ class EricSseConfig(AppConfig):
             post_save.connect(events.on_user_saved, sender=model)
             pre_delete.connect(events.before_user_deleted, sender=model)
             post_delete.connect(events.on_user_deleted, sender=model)
+            post_delete.connect(orphans.on_user_deleted, sender=model)
         for model in _with_proxies(Channel):
             pre_save.connect(events.before_channel_saved, sender=model)
             post_save.connect(events.on_channel_saved, sender=model)

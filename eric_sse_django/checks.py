@@ -8,11 +8,12 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import get_commands
-from django.db import connections
+from django.db import connections, router
 from django.utils.module_loading import import_string
 
 from eric_sse_django import conf, mounted
@@ -21,6 +22,7 @@ from eric_sse_django.database import DatabaseChannel, configured
 from eric_sse_django.encoding import encoder
 from eric_sse_django.hub.hooks import THREADS as HOOK_THREADS
 from eric_sse_django.log import database
+from eric_sse_django.models import QueuedMessage
 
 IN_MEMORY_LAYER = "channels.layers.InMemoryChannelLayer"
 # Seconds a SQLite writer waits for another: Python's own default is 5.
@@ -234,6 +236,28 @@ def _no_wakes(reason: str) -> CheckMessage:
         hint="Set CHANNEL_LAYERS to channels_redis (pip install 'eric-sse-django[redis]').",
         id="eric_sse_django.W001",
     )
+
+
+@register()
+def check_tables_are_together(**_: Any) -> list[CheckMessage]:
+    """Routers that spread the app's tables, or keep them out of the database they name."""
+    alias = database()
+    hint = (
+        "Have db_for_write() return one alias for all models of the app eric_sse_django, and "
+        "allow_migrate() its tables there. Users, sessions and the admin's history may be in "
+        "another database."
+    )
+    found: list[CheckMessage] = []
+    models = apps.get_app_config("eric_sse_django").get_models()
+    apart = {model.__name__: router.db_for_write(model) for model in models}
+    if any(other != alias for other in apart.values()):
+        places = ", ".join(f"{name} in {other!r}" for name, other in sorted(apart.items()))
+        message = f"The app's tables are not in one database: {places}."
+        found.append(Error(message, hint=hint, id="eric_sse_django.E008"))
+    if not router.allow_migrate_model(alias, QueuedMessage):
+        message = f"Routers write the log to the database {alias!r}, but do not migrate it there."
+        found.append(Error(message, hint=hint, id="eric_sse_django.E009"))
+    return found
 
 
 @register()

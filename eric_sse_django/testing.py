@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from eric_sse_django import log, notifier
 from eric_sse_django.authorization import later
+from eric_sse_django.database import orphans
 from eric_sse_django.hub import Hub, abandon_all
 
 
@@ -15,6 +16,7 @@ def close_all() -> None:
     In a coroutine, `await Hub.close_all()` first.
     """
     later.later.close()
+    orphans.close()
     notifier.close()
     abandon_all()
     log.forget_counts()

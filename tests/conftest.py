@@ -87,7 +87,7 @@ def database_servers(request: pytest.FixtureRequest) -> Iterator[dict[str, serve
 
     Starts, side by side, those that a selected test needs; takes about 2 s when one does.
     """
-    wanted = {database_of(item) for item in request.session.items}
+    wanted = {databases.USERS, *map(database_of, request.session.items)}
     kinds = {"postgres": servers.Postgres, "mariadb": servers.MariaDB}
     running: dict[str, servers.Server] = {
         name: kind() for name, kind in kinds.items() if name in wanted and not kind.absence()
@@ -112,6 +112,10 @@ def django_db_modify_db_settings(
     connections.settings["default"]["TEST"]["NAME"] = str(file)
     for name, server in database_servers.items():
         connections.settings[databases.ALIASES[name]]["PORT"] = str(server.port)
+    if databases.USERS == "sqlite":
+        connections.settings["users"]["TEST"]["NAME"] = str(file.with_name("users.sqlite3"))
+    elif databases.USERS is not None:
+        connections.settings["users"]["PORT"] = str(database_servers[databases.USERS].port)
 
 
 @pytest.fixture(scope="session", autouse=True)

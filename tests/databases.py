@@ -12,6 +12,9 @@ from tests import servers
 # The name in a test's id, and the alias in settings.DATABASES.
 ALIASES = {"sqlite": "default", "postgres": "postgres", "mariadb": "mariadb"}
 
+# Where users are, when that is another database than the test's: "sqlite" or "postgres".
+USERS = os.environ.get("ERIC_SSE_TEST_USERS") or None
+
 
 def absence(name: str) -> str | None:
     """Return why the database `name` can not be had on this machine, None if it can."""
@@ -68,12 +71,17 @@ def all_entries() -> dict[str, dict[str, Any]]:
 
     The ports of PostgreSQL and MariaDB are empty until the session needs their servers.
     """
-    found = {alias: name for name, alias in ALIASES.items() if absence(name) is None}
-    entries = {alias: entry(name, "eric_sse") for alias, name in found.items()}
+    present = {alias: name for name, alias in ALIASES.items() if absence(name) is None}
+    entries = {alias: entry(name, "eric_sse") for alias, name in present.items()}
     # Only for a command run by hand with these settings; the suffix is in .gitignore.
     entries["default"]["NAME"] = "tests.sqlite3"
-    if "postgres" in entries:
-        entries["postgres"]["ENGINE"] = "tests.postgres_backend"
+    if USERS is not None:
+        entries["users"] = entry(USERS, "eric_sse_users")
+        entries["users"].setdefault("TEST", {})["DEPENDENCIES"] = []
+    for found in entries.values():
+        if found["ENGINE"].endswith(".postgresql"):
+            found["ENGINE"] = "tests.postgres_backend"
+    entries["replica"] = {"ENGINE": "django.db.backends.dummy"}  # which raises at each query
     return entries
 
 
@@ -107,7 +115,8 @@ def teach_mysql_driver() -> None:
 
 def param(name: str, transaction: bool) -> Any:
     """Return the pytest.param that lets a test use just the database `name`."""
-    mark = pytest.mark.django_db(transaction=transaction, databases=[ALIASES[name]])
+    aliases = [ALIASES[name]] if USERS is None else [ALIASES[name], "users"]
+    mark = pytest.mark.django_db(transaction=transaction, databases=aliases)
     return pytest.param(name, marks=[mark], id=name)
 
 

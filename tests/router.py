@@ -1,23 +1,43 @@
-"""The database router of the test site: every model lives where the running test says."""
+"""The database routers of the test site: every model lives where the running test says."""
 
 from typing import Any
+
+APP = "eric_sse_django"
 
 
 class SelectedDatabaseRouter:
     """
-    Send every read and write to one alias, `SelectedDatabaseRouter.alias`.
+    Send every write to one alias, `SelectedDatabaseRouter.alias`, and reads of others' models.
 
-    The `database` fixture sets it before a test and puts "default" back after it. It is one
-    value for the process, so a background thread follows the test it works for.
+    The app's reads are sent to a replica that answers none of them: it is to ask the log's
+    database for all. The `database` fixture sets the alias before a test and puts "default" back
+    after it. It is one value for the process, so a background thread follows the test it works
+    for.
     """
 
     alias = "default"
 
-    def db_for_read(self, model: type, **hints: Any) -> str:
+    def db_for_read(self, model: type[Any], **hints: Any) -> str:
+        return "replica" if model._meta.app_label == APP else self.alias
+
+    def db_for_write(self, model: type[Any], **hints: Any) -> str:
         return self.alias
 
-    def db_for_write(self, model: type, **hints: Any) -> str:
-        return self.alias
-
-    def allow_relation(self, one: Any, other: Any, **hints: Any) -> bool:
+    def allow_relation(self, one: Any, other: Any, **hints: Any) -> bool | None:
         return True
+
+
+class UsersElsewhereRouter(SelectedDatabaseRouter):
+    """Keep the app's tables in the alias that the test says, and all others in "users"."""
+
+    def db_for_read(self, model: type[Any], **hints: Any) -> str:
+        return "replica" if model._meta.app_label == APP else "users"
+
+    def db_for_write(self, model: type[Any], **hints: Any) -> str:
+        return self.alias if model._meta.app_label == APP else "users"
+
+    def allow_relation(self, one: Any, other: Any, **hints: Any) -> bool | None:
+        return None
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool:
+        return (db == "users") != (app_label == APP)

@@ -8,6 +8,7 @@ A server process is told by environment variables to use what the running test u
     ERIC_SSE_TEST_REDIS     port of a Redis for channels_redis' RedisChannelLayer
     ERIC_SSE_TEST_LAYER     JSON object, CHANNEL_LAYERS["default"] as it is
     ERIC_SSE_TEST_SQLITE_TIMEOUT_S  seconds a writer waits for another, 20 without
+    ERIC_SSE_TEST_USERS     "sqlite" or "postgres": pytest keeps users in another database
     ERIC_SSE_TEST_MIDDLEWARE  JSON list of middleware, put before the others
 """
 
@@ -68,7 +69,8 @@ if "ERIC_SSE_TEST_DB" in os.environ:
     DATABASES = {"default": databases.entry_from_address(os.environ["ERIC_SSE_TEST_DB"])}
 else:
     DATABASES = databases.all_entries()
-    DATABASE_ROUTERS = ["tests.router.SelectedDatabaseRouter"]
+    _router = "SelectedDatabaseRouter" if databases.USERS is None else "UsersElsewhereRouter"
+    DATABASE_ROUTERS = [f"tests.router.{_router}"]
 if any(entry["ENGINE"].endswith(".mysql") for entry in DATABASES.values()):
     databases.teach_mysql_driver()
 

@@ -370,3 +370,31 @@ def test_a_url_that_nothing_here_serves_is_logged_once_in_debug(settings, not_mo
     mounted._is_said = False
     address.with_query("events/")
     assert len(caplog.records) == 1
+
+
+class Spread:
+    """Routes one of the app's tables elsewhere."""
+
+    def db_for_write(self, model, **_):
+        return "other" if model._meta.object_name == "ApiToken" else "default"
+
+
+class Unmigrated:
+    """Writes to a database that it does not migrate."""
+
+    def allow_migrate(self, db, app_label, **_):
+        return False
+
+
+@pytest.mark.parametrize(("router", "found"), [(Spread, ["E008"]), (Unmigrated, ["E009"])])
+def test_routers_that_part_the_apps_tables_are_an_error_that_says_what_belongs_together(
+    settings, router, found
+):
+    settings.DATABASE_ROUTERS = [router()]
+    errors = checks.check_tables_are_together()
+    assert ids(errors) == found
+    assert "eric_sse_django" in errors[0].hint
+
+
+def test_the_routers_of_the_test_site_are_fine():
+    assert checks.check_tables_are_together() == []

@@ -14,20 +14,19 @@ from django.utils.cache import add_never_cache_headers
 from django.utils.translation import gettext_lazy as _
 
 from eric_sse_django.admin.base import EricAdmin
-from eric_sse_django.models import ApiToken
+from eric_sse_django.models import ApiToken, with_user
 
 
 class ApiTokenAdmin(EricAdmin):
     """Users who are not superusers make, see and change tokens of their own only."""
 
     list_display = ("name", "user", "active", "created_at", "expires_at", "last_used_at")
-    list_select_related = ("user",)
     ordering = ("-pk",)
     raw_id_fields = ("user",)  # a choice of 20,000 users takes 7 s
     fields = ("user", "name", "expires_at", "active", "created_at", "last_used_at")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        rows = super().get_queryset(request)
+        rows = with_user(super().get_queryset(request), "user")
         return rows if request.user.is_superuser else rows.filter(user=request.user.pk)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:

@@ -32,8 +32,7 @@ def facts_of(listeners: Sequence[Listener]) -> dict[int, Facts]:
     """Return the facts of the listeners, by primary key."""
     facts = {pk: Facts(depth) for pk, depth in log.depths(listeners, MOST).items()}
     counted = (
-        OpenStream.objects.using(log.database())
-        .online()
+        OpenStream.objects.online()
         .filter(listener__in=list(facts))
         .values_list("listener_id", "process__name")
         .annotate(streams=Count("pk"))

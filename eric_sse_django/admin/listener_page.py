@@ -20,7 +20,7 @@ from eric_sse_django.admin.operations import BY_NAME, OPERATIONS, Operation
 from eric_sse_django.admin.sending import SendsMessages
 from eric_sse_django.admin.words import age, preview, since
 from eric_sse_django.database import DatabaseListener
-from eric_sse_django.models import Listener, OpenStream, QueuedMessage
+from eric_sse_django.models import Listener, OpenStream, QueuedMessage, with_user
 from eric_sse_django.shortcuts import stream_url
 
 # Messages of each kind, and streams, that the page shows.
@@ -76,7 +76,7 @@ class ListenerPage(SendsMessages):
         ]
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        return super().get_queryset(request).select_related("channel", "owner")
+        return with_user(super().get_queryset(request).select_related("channel"), "owner")
 
     @admin.display(description=gettext_lazy("owner"), empty_value="-")
     def owner_link(self, row: Listener) -> Any:
@@ -97,7 +97,7 @@ class ListenerPage(SendsMessages):
         """Return what stands around the fields: buttons, messages and streams."""
         may_read = self.allowed(request, "view_queuedmessage")
         waiting, served = log.glimpse(row, MOST_SHOWN) if may_read else ([], [])
-        online = OpenStream.objects.using(log.database()).online().filter(listener=row)
+        online = OpenStream.objects.online().filter(listener=row)
         online = online.select_related("process").order_by("-opened_at")
         streams = list(online[: MOST_SHOWN + 1])
         if len(streams) <= MOST_SHOWN:  # then they need not be counted

@@ -26,7 +26,7 @@ from eric_sse_django.admin.listener_page import ListenerPage
 from eric_sse_django.admin.lists import FactList
 from eric_sse_django.admin.operations import OPERATIONS, Operation
 from eric_sse_django.database.rows import create_listener
-from eric_sse_django.models import Listener
+from eric_sse_django.models import Listener, users_are_here, users_named
 
 
 class ListenerList(FactList):
@@ -70,7 +70,6 @@ class ListenerAdmin(FactColumns, ListenerPage):
         "state",
     )
     list_filter = (OnlineFilter, StateFilter, ChannelFilter, AcknowledgementFilter, LaggingFilter)
-    list_select_related = ("channel", "owner")
     ordering = ("channel", "name")
     sortable_by = ("seen",)  # the others by their index: channel, then id
     search_help_text = _(
@@ -83,7 +82,18 @@ class ListenerAdmin(FactColumns, ListenerPage):
 
     def get_search_fields(self, request: HttpRequest) -> list[str]:
         owner = f"owner__{get_user_model().USERNAME_FIELD}__exact"
-        return ["name__exact", "channel__name__exact", owner]
+        return ["name__exact", "channel__name__exact", *([owner] if users_are_here() else [])]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Find also by the owner: in two steps where users are in another database."""
+        found, may_repeat = super().get_search_results(request, queryset, search_term)
+        term = search_term.strip()
+        # PostgreSQL raises ValueError for a NUL in a query's parameter.
+        if not users_are_here() and term and term.isprintable():
+            found |= queryset.filter(owner__in=users_named([term]).values())
+        return found, may_repeat
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return ListenerList

@@ -23,7 +23,7 @@ from eric_sse_django.admin.paginator import know
 from eric_sse_django.admin.reach import Reach, reach_of_one, reach_of_page
 from eric_sse_django.admin.words import MOST, PREVIEW, age, bounded, pill, pretty, preview
 from eric_sse_django.entry import NO_CHANNEL
-from eric_sse_django.models import Channel, Listener, QueuedMessage
+from eric_sse_django.models import Channel, Listener, QueuedMessage, with_user
 from eric_sse_django.monitor import payload
 
 # Characters of a payload that are read for its preview in the list.
@@ -73,7 +73,6 @@ class MessageAdmin(EricAdmin):
     list_display = ("place", "channel", "to", "kind", "beginning", "published", "delivered")
     list_display_links = ("place",)
     list_filter = (ChannelFilter, TypeFilter)
-    list_select_related = ("listener", "owner")
     ordering = ("-position", "-id")
     sortable_by = ()
     search_fields = ("position",)
@@ -90,6 +89,10 @@ class MessageAdmin(EricAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return MessageList
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows: QuerySet[Any] = super().get_queryset(request).select_related("listener")
+        return with_user(rows, "owner")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False  # published from a channel's page, which checks and wakes
@@ -111,11 +114,11 @@ class MessageAdmin(EricAdmin):
         term = search_term.strip()
         if not term:
             return queryset, False
-        rows = QueuedMessage.objects.using(log.database())
+        rows = QueuedMessage.objects
         keys: list[int] = []
         if term.isascii() and term.isdigit() and len(term) <= MOST_DIGITS:
             keys += rows.filter(position=int(term)).values_list("pk", flat=True)
-        for listener in Listener.objects.using(log.database()).filter(name=term)[:10]:
+        for listener in Listener.objects.filter(name=term)[:10]:
             own = rows.filter(channel=listener.channel_id, listener=listener, owner=None)
             latest = own.order_by("-listener_id", "-owner_id", "-position")
             keys += latest.values_list("pk", flat=True)[:MOST_FOUND]

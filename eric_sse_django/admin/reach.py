@@ -9,7 +9,6 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from eric_sse_django import log
 from eric_sse_django.admin.words import MOST
 from eric_sse_django.models import Listener, QueuedMessage
 
@@ -30,7 +29,7 @@ def reach_of_one(message: QueuedMessage) -> Reach | None:
     """Return a message's reach, counted to MOST + 1; None while it has no position."""
     if message.position is None:
         return None
-    rows = Listener.objects.using(log.database()).filter(channel=message.channel_id)
+    rows = Listener.objects.filter(channel=message.channel_id)
     rows = rows.filter(start__lt=message.position)
     if message.listener_id is not None:
         rows = rows.filter(pk=message.listener_id)
@@ -46,7 +45,7 @@ def _count(rows: QuerySet[Listener]) -> int:
 def reach_of_page(messages: Sequence[QueuedMessage]) -> dict[int, Reach]:
     """Return the reach of each message, by primary key; {} where that is too much to read."""
     channels = {message.channel_id for message in messages}
-    rows = Listener.objects.using(log.database()).filter(channel__in=channels)
+    rows = Listener.objects.filter(channel__in=channels)
     columns = rows.values_list("channel_id", "pk", "owner_id", "start", "cursor")
     found = list(columns[: MOST_READ + 1])
     if len(found) > MOST_READ:

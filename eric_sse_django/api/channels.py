@@ -6,7 +6,6 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from ninja import Router, Status
 
-from eric_sse_django import log
 from eric_sse_django.api.access import known_channel, require
 from eric_sse_django.api.documented import errors, example
 from eric_sse_django.api.pages import After, Limit, page
@@ -35,7 +34,7 @@ def shown(row: Channel) -> ChannelOut:
 def list_channels(request: HttpRequest, limit: Limit = 100, after: After = None) -> ChannelPage:
     """In the order of their ids. Needs the permission view_channel."""
     require(request, "view_channel")
-    rows, following = page(Channel.objects.using(log.database()), limit, after)
+    rows, following = page(Channel.objects.all(), limit, after)
     return ChannelPage(channels=[shown(row) for row in rows], next=following)
 
 

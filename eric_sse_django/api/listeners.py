@@ -27,7 +27,7 @@ from eric_sse_django.api.schemas import (
 )
 from eric_sse_django.database import operations
 from eric_sse_django.database.rows import create_listener
-from eric_sse_django.models import Listener
+from eric_sse_django.models import Listener, with_user
 
 router = Router(tags=["listeners"])
 LISTENERS = "/channels/{channel_id}/listeners"
@@ -60,8 +60,8 @@ def list_listeners(
     """In the order of their ids. Needs the permission view_listener."""
     require(request, "view_listener")
     channel = known_channel(channel_id)
-    listeners = Listener.objects.using(log.database()).filter(channel=channel)
-    rows, following = page(listeners.select_related("owner", "channel"), limit, after)
+    listeners = Listener.objects.filter(channel=channel)
+    rows, following = page(with_user(listeners.select_related("channel"), "owner"), limit, after)
     return ListenerPage(listeners=[shown(row) for row in rows], next=following)
 
 

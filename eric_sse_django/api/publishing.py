@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from django.contrib.auth import get_user_model
 from django.http import HttpRequest, HttpResponse
 from ninja import Header, Router
 
@@ -28,7 +27,7 @@ from eric_sse_django.api.schemas import (
 from eric_sse_django.database.rows import listener_row
 from eric_sse_django.exception import InvalidMessageFormat
 from eric_sse_django.message import Message
-from eric_sse_django.models import Channel, Listener
+from eric_sse_django.models import Channel, Listener, users_named
 
 router = Router(tags=["publishing"])
 ERRORS = errors(404, 409, 429)
@@ -177,7 +176,7 @@ def _listeners(channel: Channel, messages: Sequence[AddressedMessage]) -> dict[s
     names = {name for name in names if name.isascii() and name.isprintable()}
     if not names:
         return {}
-    rows = Listener.objects.using(log.database()).filter(channel=channel, name__in=names)
+    rows = Listener.objects.filter(channel=channel, name__in=names)
     return dict(rows.values_list("name", "pk"))
 
 
@@ -187,8 +186,7 @@ def _owners(channel: Channel, messages: Sequence[AddressedMessage]) -> dict[str,
     names = {name for name in names if name.isprintable()}
     if not names:
         return {}
-    field = f"owner__{get_user_model().USERNAME_FIELD}"
-    rows = Listener.objects.using(log.database()).filter(
-        channel=channel, **{f"{field}__in": names}
-    )
-    return dict(rows.values_list(field, "owner"))
+    keys = users_named(names)
+    owners = Listener.objects.filter(channel=channel, owner__in=keys.values())
+    known = set(owners.values_list("owner_id", flat=True))
+    return {name: key for name, key in keys.items() if key in known}

@@ -59,7 +59,7 @@ def once(request: HttpRequest, publish: Callable[[], dict[str, Any]]) -> tuple[A
 
 def trim() -> int:
     """Remove up to TRIM_BATCH receipts past their time, oldest first; return how many."""
-    rows = PublishReceipt.objects.using(log.database())
+    rows = PublishReceipt.objects
     before = timezone.now() - timedelta(seconds=conf.get("IDEMPOTENCY_S"))
     old = rows.filter(created_at__lt=before).order_by("created_at")
     keys = list(old.values_list("pk", flat=True)[:TRIM_BATCH])

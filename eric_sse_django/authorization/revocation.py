@@ -123,5 +123,5 @@ def _write(using: str, kept: Mapping[str, float]) -> None:
 def any_remembered(subjects: Iterable[str]) -> bool:
     """Whether the revocation of one of some subjects is remembered. One query, none for none."""
     wanted = sorted(subjects)
-    rows = Revocation.objects.using(log.database()).filter(subject__in=wanted)
+    rows = Revocation.objects.filter(subject__in=wanted)
     return bool(wanted) and rows.exists()

@@ -158,7 +158,7 @@ def _key(rows: Any, name: str) -> int | None:
     except ValidationError:
         return None
     # By the exact name: MariaDB's usual collations find "orders" by "ORDERS".
-    found = rows.using(log.database()).filter(name=name).values_list("pk", "name").first()
+    found = rows.filter(name=name).values_list("pk", "name").first()
     return found[0] if found and found[1] == name else None
 
 

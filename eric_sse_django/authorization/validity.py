@@ -37,7 +37,7 @@ def flaws(uses: Sequence[Use], visitor: Visitor | None = None) -> list[str | Non
 
 def _revoked(uses: Sequence[Use]) -> Mapping[str, datetime]:
     wanted = {each for ticket, place in uses for each in ticket.subjects | _of(place)}
-    rows = Revocation.objects.using(log.database()).filter(subject__in=sorted(wanted))
+    rows = Revocation.objects.filter(subject__in=sorted(wanted))
     return dict(rows.values_list("subject", "revoked_at"))
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 
-from eric_sse_django import log
 from eric_sse_django.models import Channel, OpenStream
 
 # Users in one statement.
@@ -15,7 +14,7 @@ BATCH = 200
 
 def users_online(channel: Channel) -> list[Any]:
     """Return the owners of the channel's listeners that have a stream open, by their keys."""
-    streams = OpenStream.objects.using(log.database()).online()
+    streams = OpenStream.objects.online()
     owned = streams.filter(listener__channel=channel, listener__owner__isnull=False)
     keys = sorted(set(owned.values_list("listener__owner", flat=True)))
     users: Any = get_user_model()._default_manager

@@ -122,7 +122,7 @@ def replay(rows: Sequence[Listener], since: datetime) -> int:
 
 
 def _listeners(rows: Sequence[Listener]) -> QuerySet[Listener]:
-    return Listener.objects.using(log.database()).filter(pk__in=[row.pk for row in rows])
+    return Listener.objects.filter(pk__in=[row.pk for row in rows])
 
 
 def tell(rows: Sequence[Listener], control: str, payload: str = "null") -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 from django.db.models import Exists, Q, QuerySet
 
-from eric_sse_django import log
 from eric_sse_django.models import Channel, Listener, Revocation, could_be_id
 
 # The ids of a channel and of a listener of it, or None for the channel alone.
@@ -47,7 +46,6 @@ def places(
 
 def _watched(rows: QuerySet[Any], subjects: Collection[str]) -> QuerySet[Any]:
     """Return the rows, each with whether the revocation of a subject is remembered."""
-    rows = rows.using(log.database())
     if not subjects:
         return rows
     found: QuerySet[Any] = rows.annotate(

@@ -100,7 +100,7 @@ class DatabaseQueue(Queue):
         return log.waiting(self.row)
 
     def _take(self) -> Entry:
-        listeners = Listener.objects.using(log.database()).filter(pk=self.row.pk)
+        listeners = Listener.objects.filter(pk=self.row.pk)
         settled = False
         while True:
             found = listeners.values_list("channel_id", "owner_id", "cursor").first()

@@ -24,7 +24,7 @@ def remove_channel(row: Channel) -> None:
     """
     using = log.database()
     with transaction.atomic(using=using):
-        _remove(Listener.objects.using(using).filter(channel=row))
+        remove_listeners(Listener.objects.filter(channel=row))
         row.delete(using=using)
 
 
@@ -35,24 +35,24 @@ def away(since: datetime, channel_id: str | None = None) -> QuerySet[Listener]:
     Away is a listener that was made before that time, and to which nothing was delivered, and
     for which nobody called listen(), since.
     """
-    using = log.database()
-    online = OpenStream.objects.using(using).online().exclude(listener=None).values("listener")
-    rows = Listener.objects.using(using).filter(created_at__lt=since)
+    online = OpenStream.objects.online().exclude(listener=None).values("listener")
+    rows = Listener.objects.filter(created_at__lt=since)
     rows = rows.filter(Q(last_seen=None) | Q(last_seen__lt=since)).exclude(pk__in=online)
     return rows if channel_id is None else rows.filter(channel__name=channel_id)
 
 
 def remove_away(since: datetime, channel_id: str | None = None) -> int:
     """Remove the listeners that were away(), BATCH in one transaction; return how many."""
-    return _remove(away(since, channel_id))
+    return remove_listeners(away(since, channel_id))
 
 
-def _remove(rows: QuerySet[Listener]) -> int:
+def remove_listeners(rows: QuerySet[Listener]) -> int:
+    """Remove listeners, BATCH in one transaction; their streams end. Return how many."""
     using, count = log.database(), 0
     ordered = rows.order_by("pk").values_list("pk", flat=True)
     while keys := list(ordered[:BATCH]):
         with transaction.atomic(using=using):
-            Listener.objects.using(using).filter(pk__in=keys).delete()
+            Listener.objects.filter(pk__in=keys).delete()
         count += len(keys)
     return count
 

@@ -42,7 +42,7 @@ def channel_row(channel_id: str) -> Channel:
     """Return the channel's row; raises InvalidChannelException if there is none."""
     if not could_be_id(channel_id):  # a NUL would be an error of the database
         raise unknown_channel(channel_id)
-    row = Channel.objects.using(log.database()).filter(name=channel_id).first()
+    row = Channel.objects.filter(name=channel_id).first()
     # The second look: MariaDB's usual collations find "orders" by "ORDERS".
     if row is None or row.name != channel_id:
         raise unknown_channel(channel_id)
@@ -150,7 +150,7 @@ def create_listener(
 
 
 def _rows(channel: Channel, name: str) -> QuerySet[Listener]:
-    return Listener.objects.using(log.database()).filter(channel=channel, name=name)
+    return Listener.objects.filter(channel=channel, name=name)
 
 
 def _begin(channel: Channel, name: str, **options: Any) -> Listener:
@@ -196,6 +196,6 @@ def check_room(channel: Channel, name: str) -> None:
     most = conf.get("MAX_LISTENERS_PER_CHANNEL")
     if most is None:
         return
-    listeners = Listener.objects.using(log.database()).filter(channel=channel)
+    listeners = Listener.objects.filter(channel=channel)
     if listeners[:most].count() >= most and not listeners.filter(name=name).exists():
         raise TooManyListeners(channel.name, listeners.count(), most)

@@ -11,7 +11,7 @@ from django.dispatch import Signal
 from django.utils import timezone
 
 from eric_sse_django.log import database
-from eric_sse_django.models import Listener, PresentListener
+from eric_sse_django.models import Listener, PresentListener, with_user
 from eric_sse_django.signals import GRACE_S, listener_joined, listener_left
 
 # Rows in one statement, and that leave in one round: the others do so in the next.
@@ -72,10 +72,10 @@ def left() -> Iterator[Change]:
 
 
 def _rows() -> Any:
-    return PresentListener.objects.using(database())
+    return PresentListener.objects
 
 
 def _changes(signal: Signal, keys: Iterable[int]) -> Iterator[Change]:
-    found = Listener.objects.using(database()).filter(pk__in=list(keys))
-    for listener in found.select_related("channel", "owner"):
+    found = Listener.objects.filter(pk__in=list(keys))
+    for listener in with_user(found.select_related("channel"), "owner"):
         yield signal, listener

@@ -222,12 +222,12 @@ def _insert(process: int, streams: list[tuple[int, int, datetime]]) -> None:
         OpenStream(pk=key, process_id=process, listener_id=listener, opened_at=opened_at)
         for key, listener, opened_at in streams
     ]
-    OpenStream.objects.using(database()).bulk_create(rows, BATCH, ignore_conflicts=True)
+    OpenStream.objects.bulk_create(rows, BATCH, ignore_conflicts=True)
 
 
 def _count(process: int, watched: dict[int, int]) -> None:
     """Write how many streams of the process watch each of these channels."""
-    rows = Watchers.objects.using(database())
+    rows = Watchers.objects
     for channels in _batches(sorted(watched)):
         rows.filter(process=process, channel__in=channels).delete()
         rows.bulk_create(
@@ -238,7 +238,7 @@ def _count(process: int, watched: dict[int, int]) -> None:
 
 
 def _forget(process: int) -> None:
-    ServerProcess.objects.using(database()).filter(pk=process).delete()
+    ServerProcess.objects.filter(pk=process).delete()
 
 
 def _batches(keys: list[int]) -> Iterable[list[int]]:

@@ -74,9 +74,7 @@ def _listeners_of(places: set[tuple[int, Any]]) -> Mapping[tuple[int, Any], list
     found: dict[tuple[int, Any], list[int]] = defaultdict(list)
     if places:
         channels, owners = zip(*places, strict=True)
-        rows = Listener.objects.using(database()).filter(
-            channel__in=set(channels), owner__in=set(owners)
-        )
+        rows = Listener.objects.filter(channel__in=set(channels), owner__in=set(owners))
         for pk, channel, owner in rows.values_list("pk", "channel", "owner"):
             found[channel, owner].append(pk)
     return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 from django.utils import timezone
 
 from eric_sse_django.entry import CONTROLS
-from eric_sse_django.log.alias import database
 from eric_sse_django.log.history import note_removed
 from eric_sse_django.log.trim import TRIM_BATCH
 from eric_sse_django.models import QueuedMessage, Revocation
@@ -17,7 +16,7 @@ def forget(channel: int) -> int:
 
     What it tells to its open streams stays for them to read, and goes with retention.
     """
-    rows = QueuedMessage.objects.using(database())
+    rows = QueuedMessage.objects
     removed, found = 0, TRIM_BATCH
     while found == TRIM_BATCH:  # fewer: the rest is what stale publishers still add
         messages = rows.filter(channel_id=channel).exclude(type__in=CONTROLS)
@@ -32,5 +31,5 @@ def forget(channel: int) -> int:
 
 def forget_lapsed() -> int:
     """Remove the revocations of what has expired by itself meanwhile; return how many."""
-    rows = Revocation.objects.using(database()).filter(expires_at__lt=timezone.now())
+    rows = Revocation.objects.filter(expires_at__lt=timezone.now())
     return rows.delete()[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from eric_sse_django.log.alias import database
 from eric_sse_django.log.ranges import in_order, ranges_of
 from eric_sse_django.log.union import union_all
 from eric_sse_django.models import Listener, QueuedMessage
@@ -22,7 +21,7 @@ def glimpse(listener: Listener, most: int = 20) -> tuple[list[QueuedMessage], li
         for part, direction in sought
     ]
     keys = [key for (key,) in union_all(branches, [part.params() for part, _ in sought])]
-    rows = QueuedMessage.objects.using(database()).filter(pk__in=keys).order_by("position")
+    rows = QueuedMessage.objects.filter(pk__in=keys).order_by("position")
     waiting: list[QueuedMessage] = []
     served: list[QueuedMessage] = []
     for row in rows:

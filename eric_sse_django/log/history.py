@@ -230,7 +230,7 @@ def note_removed(positions: Iterable[int]) -> None:
     They know then that something may be missing, and others that nobody went back. Locks the
     head: so it comes last in the transaction that removes, or is committed before that.
     """
-    heads = LogHead.objects.using(database()).filter(pk=LogHead.THE_ONE)
+    heads = LogHead.objects.filter(pk=LogHead.THE_ONE)
     top = max(positions, default=0)
     heads.filter(trimmed__lt=top).update(trimmed=top)
 

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.db.models.functions import Left
 
 from eric_sse_django.entry import CONTROLS
-from eric_sse_django.log.alias import database
-from eric_sse_django.models import QueuedMessage
+from eric_sse_django.models import QueuedMessage, usernames
+
+# Where latest() has the owner's key in a row.
+OWNER = 5
 
 
 @dataclass(frozen=True)
@@ -37,25 +38,27 @@ def latest(after: int, upto: int, most: int, characters: int) -> list[Glance]:
     """
     Return the last `most` messages in (after, upto], oldest first.
 
-    One query by the index eric_log_tail; it brings `characters` of each payload.
+    One query by the index eric_log_tail, which brings `characters` of each payload, and one
+    for the names of owners.
     """
     columns = (
         *("pk", "position", "created_at", "channel__name", "listener__name"),
-        *(f"owner__{get_user_model().USERNAME_FIELD}", "type", "beginning"),
+        *("owner_id", "type", "beginning"),
     )
     rows = (
-        QueuedMessage.objects.using(database())
-        .filter(position__gt=after, position__lte=upto)
+        QueuedMessage.objects.filter(position__gt=after, position__lte=upto)
         .exclude(type__in=CONTROLS)
         .annotate(beginning=Left("payload", characters + 1))
         .order_by("-position", "-id")
         .values_list(*columns)[:most]
     )
-    return [_glance(row, characters) for row in reversed(rows)]
+    found = list(reversed(rows))
+    owners = usernames(row[OWNER] for row in found)
+    return [_glance(row, owners, characters) for row in found]
 
 
-def _glance(row: tuple[Any, ...], characters: int) -> Glance:
+def _glance(row: tuple[Any, ...], owners: dict[Any, str], characters: int) -> Glance:
     key, position, at, channel, listener, owner, type, text = row
     is_cut = len(text) > characters
     text = text[:characters]
-    return Glance(key, position, at, channel, listener, owner, type, text, is_cut)
+    return Glance(key, position, at, channel, listener, owners.get(owner), type, text, is_cut)

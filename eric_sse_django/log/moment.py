@@ -7,7 +7,6 @@ from datetime import datetime, timezone
 from django.conf import settings
 from django.db.models import Min
 
-from eric_sse_django.log.alias import database
 from eric_sse_django.log.sequence import head
 from eric_sse_django.models import QueuedMessage
 
@@ -25,7 +24,7 @@ def position_at(moment: datetime) -> int:
     began before and ended after the moment may come before it. About 25 queries by index
     on a log of 10,000,000 rows, for there is no index on time.
     """
-    rows = QueuedMessage.objects.using(database()).filter(position__isnull=False)
+    rows = QueuedMessage.objects.filter(position__isnull=False)
     latest, _ = head()
     first = rows.aggregate(Min("position"))["position__min"]
     if first is None:

@@ -60,7 +60,7 @@ def read(
 
 def _told(channel: int, listener: int | None, after: int, upto: int) -> list[Entry]:
     """Return what a listener's streams were told in (after, upto]: that is not to be missed."""
-    rows = QueuedMessage.objects.using(database()).filter(
+    rows = QueuedMessage.objects.filter(
         *(Q(channel=channel), Q(listener=listener), Q(owner__isnull=True)),
         *(Q(position__gt=after), Q(position__lte=upto), Q(type__in=CONTROLS)),
     )

@@ -21,11 +21,7 @@ SEQUENCE_BATCH = 1_000
 
 def pending() -> QuerySet[QueuedMessage]:
     """Return the committed rows without a position, in the order of publishing."""
-    return (
-        QueuedMessage.objects.using(database())
-        .filter(position__isnull=True)
-        .order_by(*while_pending())
-    )
+    return QueuedMessage.objects.filter(position__isnull=True).order_by(*while_pending())
 
 
 def sequence() -> int:

@@ -27,6 +27,7 @@ from eric_sse_django.models.revocation import (
     subjects_of,
 )
 from eric_sse_django.models.together import deleted_with, note_deletion
+from eric_sse_django.models.users import usernames, users_are_here, users_named, with_user
 
 __all__ = [
     "IDENTIFIER",
@@ -57,4 +58,8 @@ __all__ = [
     "subject_of_user",
     "subject_of_watchers",
     "subjects_of",
+    "usernames",
+    "users_are_here",
+    "users_named",
+    "with_user",
 ]

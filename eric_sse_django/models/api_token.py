@@ -7,11 +7,13 @@ import secrets
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+
+from eric_sse_django.models.alias import LogManager
+from eric_sse_django.models.users import UserKey, with_user
 
 SECRET_PREFIX = "eric_"  # so that scanners for leaked secrets can know one
 SECRET_BYTES = 32
@@ -24,7 +26,7 @@ def digest_of(secret: str) -> str:
     return hashlib.sha256(secret.encode(errors="replace")).hexdigest()
 
 
-class ApiTokenManager(models.Manager["ApiToken"]):
+class ApiTokenManager(LogManager["ApiToken"]):
     """Makes tokens, and finds them by their secret."""
 
     def issue(self, user: Any, name: str, expires_at: datetime | None = None) -> tuple[Any, str]:
@@ -35,18 +37,16 @@ class ApiTokenManager(models.Manager["ApiToken"]):
         return token, secret
 
     def of_secret(self, secret: str) -> ApiToken | None:
-        """Return the token that is good now, with its user; None for any other. One query."""
+        """Return the token that is good now, with its user; None for any other. 1 or 2 queries."""
         good = Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now())
         found = self.filter(good, digest=digest_of(secret), active=True)
-        return found.select_related("user").first()
+        return with_user(found, "user").first()
 
 
 class ApiToken(models.Model):
     """Leave to use the HTTP API as its user. Only a digest of the secret is kept."""
 
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.CASCADE, related_name="+", verbose_name=_("user")
-    )
+    user = UserKey(verbose_name=_("user"))
     name = models.CharField(_("name"), max_length=100, help_text=_("What the token is for."))
     digest = models.CharField(_("digest"), max_length=64, unique=True, editable=False)
     active = models.BooleanField(_("active"), default=True)
@@ -59,6 +59,7 @@ class ApiToken(models.Model):
     objects = ApiTokenManager()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("API token")
         verbose_name_plural = _("API tokens")
 

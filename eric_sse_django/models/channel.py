@@ -7,6 +7,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from eric_sse_django.models.alias import LogManager
 from eric_sse_django.models.identifier import IDENTIFIER_MAX_LENGTH, is_identifier
 from eric_sse_django.models.kept import Kept
 
@@ -60,7 +61,10 @@ class Channel(Kept):
     )
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
 
+    objects = LogManager["Channel"]()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("channel")
         verbose_name_plural = _("channels")
         permissions = [("publish_channel", _("Can publish to channels and their listeners"))]

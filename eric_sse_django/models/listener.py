@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.db import models, router
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from eric_sse_django.models.alias import LogKey, LogManager
 from eric_sse_django.models.channel import Channel
 from eric_sse_django.models.identifier import IDENTIFIER_MAX_LENGTH, is_identifier
 from eric_sse_django.models.kept import Kept
 from eric_sse_django.models.log_head import LogHead
+from eric_sse_django.models.users import UserKey
 
 
 class Listener(Kept):
@@ -24,7 +25,7 @@ class Listener(Kept):
         SENT = "sent", _("when it was sent")
         CLIENT = "client", _("when the client acknowledges it")
 
-    channel = models.ForeignKey(
+    channel = LogKey(
         Channel,
         models.CASCADE,
         related_name="listeners",
@@ -32,14 +33,7 @@ class Listener(Kept):
         db_index=False,  # the unique constraint below begins with it
     )
     name = models.CharField(_("id"), max_length=IDENTIFIER_MAX_LENGTH, validators=[is_identifier])
-    owner = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        models.CASCADE,
-        null=True,
-        blank=True,
-        related_name="+",
-        verbose_name=_("owner"),
-    )
+    owner = UserKey(null=True, blank=True, verbose_name=_("owner"))
     running = models.BooleanField(_("running"), default=False)
     acknowledgement = models.CharField(
         _("served"),
@@ -74,7 +68,10 @@ class Listener(Kept):
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
     last_seen = models.DateTimeField(_("last seen"), null=True, editable=False)
 
+    objects = LogManager["Listener"]()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("listener")
         verbose_name_plural = _("listeners")
         constraints = [

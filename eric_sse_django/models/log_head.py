@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from eric_sse_django.models.alias import LogManager
+
 
 class LogHead(models.Model):
     """
@@ -26,7 +28,10 @@ class LogHead(models.Model):
     marked = models.BigIntegerField(default=0, db_default=0)
     marked_at = models.DateTimeField(null=True)
 
+    objects = LogManager["LogHead"]()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("head of the log")
         verbose_name_plural = _("head of the log")
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from django.conf import settings
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from eric_sse_django.models.alias import LogManager
 from eric_sse_django.models.channel import Channel
 from eric_sse_django.models.listener import Listener
+from eric_sse_django.models.users import UserKey
 
 TYPE_MAX_LENGTH = 255
 
@@ -40,14 +41,8 @@ class QueuedMessage(models.Model):
         db_constraint=False,
         db_index=False,
     )
-    owner = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        models.DO_NOTHING,
-        null=True,
-        related_name="+",
-        verbose_name=_("owner"),
-        db_constraint=False,
-        db_index=False,
+    owner = UserKey(
+        null=True, on_delete=models.DO_NOTHING, verbose_name=_("owner"), db_index=False
     )
     type = models.CharField(_("type"), max_length=TYPE_MAX_LENGTH)
     payload = models.TextField(_("payload"), help_text=_("JSON text."))
@@ -67,7 +62,10 @@ class QueuedMessage(models.Model):
         help_text=_("It expires by its own lifetime, and does not count as missed then."),
     )
 
+    objects = LogManager["QueuedMessage"]()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("message")
         verbose_name_plural = _("messages")
         indexes = [

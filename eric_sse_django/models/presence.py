@@ -9,6 +9,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from eric_sse_django.models.alias import LogManager, LogQuerySet
 from eric_sse_django.models.channel import Channel
 from eric_sse_django.models.listener import Listener
 
@@ -35,7 +36,10 @@ class ServerProcess(models.Model):
     delay_p50_ms = models.FloatField(_("delay, median (ms)"), default=0)
     delay_p99_ms = models.FloatField(_("delay, 99th percentile (ms)"), default=0)
 
+    objects = LogManager["ServerProcess"]()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("server process")
         verbose_name_plural = _("server processes")
 
@@ -43,7 +47,7 @@ class ServerProcess(models.Model):
         return self.name
 
 
-class OnlineQuerySet(models.QuerySet[Any]):
+class OnlineQuerySet(LogQuerySet[Any]):
     """Open streams or watchers, also those of processes that died without a word."""
 
     def online(self) -> OnlineQuerySet:
@@ -74,6 +78,7 @@ class OpenStream(models.Model):
     objects = OnlineQuerySet.as_manager()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("open stream")
         verbose_name_plural = _("open streams")
 
@@ -108,6 +113,7 @@ class Watchers(models.Model):
     objects = OnlineQuerySet.as_manager()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("watchers")
         verbose_name_plural = _("watchers")
 
@@ -115,7 +121,7 @@ class Watchers(models.Model):
         return f"{self.streams} of {self.channel_id} on {self.process_id}"
 
 
-class PresentQuerySet(models.QuerySet["PresentListener"]):
+class PresentQuerySet(LogQuerySet["PresentListener"]):
     """Listeners that have joined."""
 
     def without_stream(self) -> PresentQuerySet:
@@ -153,6 +159,7 @@ class PresentListener(models.Model):
     objects = PresentQuerySet.as_manager()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("present listener")
         verbose_name_plural = _("present listeners")
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from django.conf import settings
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+
+from eric_sse_django.models.alias import LogManager
+from eric_sse_django.models.users import UserKey
 
 
 class PublishReceipt(models.Model):
@@ -16,19 +18,16 @@ class PublishReceipt(models.Model):
     has no constraint in the database: MariaDB would lock the user's row.
     """
 
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        models.CASCADE,
-        related_name="+",
-        db_constraint=False,
-        db_index=False,  # the unique constraint below begins with it
-    )
+    user = UserKey(db_index=False)  # the unique constraint below begins with it
     key = models.CharField(max_length=64)
     request = models.CharField(max_length=64, help_text="Digest of method, path and body.")
     answer = models.TextField(help_text="JSON text.")
     created_at = models.DateTimeField(default=timezone.now)
 
+    objects = LogManager["PublishReceipt"]()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("publish receipt")
         verbose_name_plural = _("publish receipts")
         default_permissions = ()

@@ -9,6 +9,8 @@ from typing import Any
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from eric_sse_django.models.alias import LogManager
+
 
 class Revocation(models.Model):
     """
@@ -23,7 +25,10 @@ class Revocation(models.Model):
     revoked_at = models.DateTimeField(_("revoked"))
     expires_at = models.DateTimeField(_("expires"), db_index=True)
 
+    objects = LogManager["Revocation"]()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("revocation")
         verbose_name_plural = _("revocations")
 

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.utils import timezone
 
-from eric_sse_django.log import Place, database
-from eric_sse_django.models import OpenStream, ServerProcess, Watchers
+from eric_sse_django.log import Place
+from eric_sse_django.models import OpenStream, ServerProcess, Watchers, usernames
 from eric_sse_django.models.presence import LEASE_S
 from eric_sse_django.monitor.rates import Count, Rates
 
@@ -70,11 +69,9 @@ class Stream:
 def processes(rates: Rates, now: float) -> list[Process]:
     """Return those whose lease holds, by name. One query."""
     since = timezone.now() - timedelta(seconds=LEASE_S)
-    rows = (
-        ServerProcess.objects.using(database())
-        .filter(renewed_at__gt=since)
-        .order_by("-renewed_at")[:MOST_PROCESSES]
-    )
+    rows = ServerProcess.objects.filter(renewed_at__gt=since).order_by("-renewed_at")[
+        :MOST_PROCESSES
+    ]
     found = [
         Process(
             row.pk,
@@ -95,22 +92,27 @@ def streams(live: Iterable[Process]) -> list[Stream]:
     """
     Return MOST_STREAMS of the streams of live processes, the latest of them first.
 
-    One query. Where there are more, it is the same ones each time: by key, which was drawn
-    at random. (Processes are not joined: MariaDB would then sort all streams first.)
+    One query, and one for the names of owners. Where there are more, it is the same ones each
+    time: by key, which was drawn at random. (Processes are not joined: MariaDB would then sort
+    all streams first.)
     """
-    owner = f"listener__owner__{get_user_model().USERNAME_FIELD}"
     columns = (
         *("listener_id", "listener__channel_id", "listener__owner_id", "listener__cursor"),
-        *("listener__name", "listener__channel__name", owner, "process_id", "opened_at"),
+        *("listener__name", "listener__channel__name", "process_id", "opened_at"),
     )
     names = {process.key: process.name for process in live}
-    rows = OpenStream.objects.using(database()).order_by("pk")
+    rows = OpenStream.objects.order_by("pk")
     found = [
-        Stream(Place(*row[:4]), row[4], row[5], row[6], names[row[7]], row[8])
+        (Place(*row[:4]), *row[4:])
         for row in rows.values_list(*columns)[:MOST_STREAMS]
-        if row[7] in names  # the others died without a word
+        if row[6] in names  # the others died without a word
     ]
-    return sorted(found, key=lambda stream: stream.opened_at, reverse=True)
+    owners = usernames(place.owner for place, *_ in found)
+    shown = [
+        Stream(place, listener, channel, owners.get(place.owner), names[process], opened_at)
+        for place, listener, channel, process, opened_at in found
+    ]
+    return sorted(shown, key=lambda stream: stream.opened_at, reverse=True)
 
 
 @dataclass(frozen=True)
@@ -129,8 +131,7 @@ def watched(live: Iterable[Process]) -> list[Watched]:
     """Return MOST_WATCHED of the channels that are watched, the most first. One query."""
     names = {process.key: process.name for process in live}
     rows = (
-        Watchers.objects.using(database())
-        .filter(process__in=names)
+        Watchers.objects.filter(process__in=names)
         .order_by("-streams", "pk")
         .values_list("channel__name", "process_id", "streams")[:MOST_WATCHED]
     )

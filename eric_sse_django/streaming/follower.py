@@ -282,5 +282,5 @@ class Follower:
 def _lowered(listeners: Sequence[int]) -> dict[int | None, tuple[int, int]]:
     """Lower what is beyond the log's head; return the listeners' starts and cursors."""
     log.lower_what_is_beyond()
-    rows = Listener.objects.using(log.database()).filter(pk__in=listeners)
+    rows = Listener.objects.filter(pk__in=listeners)
     return {pk: (start, cursor) for pk, start, cursor in rows.values_list("pk", "start", "cursor")}

@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, Sequence
 
 from django.db import Error as DatabaseError
 
-from eric_sse_django import log
 from eric_sse_django.entry import Entry
 from eric_sse_django.hub import Hub, keys_of
 from eric_sse_django.models import Listener
@@ -139,5 +138,5 @@ class Stream(Writer):
 
 
 def _all_run(listeners: Sequence[int]) -> bool:
-    rows = Listener.objects.using(log.database()).filter(pk__in=listeners, running=True)
+    rows = Listener.objects.filter(pk__in=listeners, running=True)
     return rows.count() == len(listeners)

@@ -153,14 +153,6 @@ class TestListeners:
         with pytest.raises(Listener.DoesNotExist):
             listener.refresh()
 
-    @pytest.mark.parametrize("number", [0, 1, 2, 3, 4, 5])
-    def test_connections_are_read_page_by_page_each_once(self, channel, monkeypatch, number):
-        monkeypatch.setattr("eric_sse_django.database.sync_channel.PAGE", 2)
-        ids = {channel.add_listener().id for _ in range(number)}
-        found = [connection.listener.id for connection in channel.get_connections()]
-        assert len(found) == number
-        assert set(found) == ids
-
     def test_an_object_of_ones_own_is_called_in_its_process_only(self, channel):
         class Own(MessageQueueListener):
             pass

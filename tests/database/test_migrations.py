@@ -1,5 +1,6 @@
 """Migrations with rows in the tables, there and back; two versions on one schema."""
 
+import copy
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -42,7 +43,7 @@ class Schema:
     def models_of(self, name: str) -> Any:
         """Return the models as they were at a migration: `models_of(…).Channel`."""
         state = MigrationLoader(self.connection).project_state([(APP, name)])
-        return Models(state.apps)
+        return Models(state.apps, self.connection.alias)
 
     def tables(self) -> set[str]:
         names = self.connection.introspection.table_names()
@@ -50,15 +51,17 @@ class Schema:
 
 
 class Models:
-    def __init__(self, apps: Any) -> None:
-        self.apps = apps
+    """The managers of the models; with managers of Django's own, which ask routers."""
+
+    def __init__(self, apps: Any, alias: str) -> None:
+        self.apps, self.alias = apps, alias
 
     def __getattr__(self, name: str) -> Any:
-        return self.apps.get_model(APP, name)
+        return self.apps.get_model(APP, name).objects.using(self.alias)
 
     def rows(self) -> dict[str, list[dict[str, Any]]]:
         """Return all rows, with the columns that these models know."""
-        return {name: list(getattr(self, name).objects.order_by("pk").values()) for name in MODELS}
+        return {name: list(getattr(self, name).order_by("pk").values()) for name in MODELS}
 
 
 @pytest.fixture
@@ -73,15 +76,15 @@ def fill(models: Models) -> None:
     """Write rows of every kind as the code of the first version does, by its models."""
     now = timezone.now()
     ada = User.objects.create(username="ada")
-    orders = models.Channel.objects.create(name="orders", retention_s=3_600)
-    first = models.Listener.objects.create(channel=orders, name="till-7", running=True, start=0)
-    second = models.Listener.objects.create(
+    orders = models.Channel.create(name="orders", retention_s=3_600)
+    first = models.Listener.create(channel=orders, name="till-7", running=True, start=0)
+    second = models.Listener.create(
         channel=orders, name="ada-1", owner_id=ada.pk, running=True, cursor=2, last_seen=now
     )
     for number, (position, listener, owner) in enumerate(
         [(1, None, None), (2, first, None), (3, None, ada), (None, None, None)]
     ):
-        models.QueuedMessage.objects.create(
+        models.QueuedMessage.create(
             position=position,
             channel=orders,
             listener=listener,
@@ -91,11 +94,11 @@ def fill(models: Models) -> None:
             sender="s" if number else None,
             expires_at=now + timedelta(hours=1),
         )
-    models.LogHead.objects.create(pk=1, position=3)
-    server = models.ServerProcess.objects.create(name="web", started_at=now, renewed_at=now)
-    models.OpenStream.objects.create(pk=1, process=server, listener=second, opened_at=now)
-    models.ApiToken.objects.create(user_id=ada.pk, name="till", digest="d" * 64)
-    models.PublishReceipt.objects.create(user_id=ada.pk, key="k", request="r", answer="{}")
+    models.LogHead.create(pk=1, position=3)
+    server = models.ServerProcess.create(name="web", started_at=now, renewed_at=now)
+    models.OpenStream.create(pk=1, process=server, listener=second, opened_at=now)
+    models.ApiToken.create(user_id=ada.pk, name="till", digest="d" * 64)
+    models.PublishReceipt.create(user_id=ada.pk, key="k", request="r", answer="{}")
 
 
 def take_all(channel: DatabaseChannel, listener_id: str) -> list[Any]:
@@ -146,8 +149,54 @@ def test_what_this_version_wrote_is_left_to_the_first(schema):
     for name in reversed(NAMES):
         schema.to(name)
         assert models.rows() == before, name
-    payloads = models.QueuedMessage.objects.filter(channel__name="orders").values_list("payload")
+    payloads = models.QueuedMessage.filter(channel__name="orders").values_list("payload")
     assert [text for (text,) in payloads.order_by("position")] == ["0", "1"]
+
+
+def foreign_keys_to_users(schema):
+    """Return the tables of the app with a constraint on users, and all of their indexes."""
+    found, indexes = set(), {}
+    with schema.connection.cursor() as cursor:
+        for table in schema.tables():
+            constraints = schema.connection.introspection.get_constraints(cursor, table)
+            for one in constraints.values():
+                if one["foreign_key"] and one["foreign_key"][0] == User._meta.db_table:
+                    found.add(table)
+                elif one["index"] or one["unique"]:
+                    indexes.setdefault(table, set()).add(tuple(one["columns"]))
+    return found, indexes
+
+
+def test_no_table_has_a_constraint_on_users_who_may_be_elsewhere(schema):
+    assert foreign_keys_to_users(schema)[0] == set()
+
+
+def test_the_constraints_that_the_first_versions_made_are_dropped(schema):
+    _, indexes = foreign_keys_to_users(schema)
+    before = NAMES[NAMES.index(next(name for name in NAMES if "users_elsewhere" in name)) - 1]
+    schema.to(FIRST)
+    models = schema.models_of(FIRST)
+    fill(models)
+    for name, key in (("Listener", "owner"), ("ApiToken", "user")):
+        constrain(schema, getattr(models, name).model, key)
+    assert len(foreign_keys_to_users(schema)[0]) == 2
+    schema.to(before)
+    rows = models.rows()
+    schema.to(NAMES[-1])
+    assert foreign_keys_to_users(schema) == (set(), indexes)
+    assert models.rows() == rows
+    ada = User.objects.get(username="ada")
+    ada.delete()
+    assert not Listener.objects.filter(name="ada-1").exists()
+
+
+def constrain(schema, model, key):
+    """Make the constraint of a foreign key, as the first versions' first migration did."""
+    field = model._meta.get_field(key)
+    constrained = copy.copy(field)
+    constrained.db_constraint = True
+    with schema.connection.schema_editor() as editor:
+        editor.alter_field(model, field, constrained)
 
 
 def test_what_the_first_versions_models_write_this_one_serves(schema):

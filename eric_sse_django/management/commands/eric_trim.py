@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from eric_sse_django import log
+from eric_sse_django.database import orphans
 
 
 class Command(BaseCommand):
@@ -20,4 +21,5 @@ class Command(BaseCommand):
             if options["verbosity"] > 1:
                 self.stdout.write(f"{removed} messages removed so far")
         log.forget_lapsed()
+        orphans.remove_orphans()
         self.stdout.write(self.style.SUCCESS(f"{removed} messages removed."))

@@ -1,0 +1,130 @@
+"""What removed users leave behind where they are in another database than the app's tables."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db import Error as DatabaseError
+from django.db import connections, transaction
+
+from eric_sse_django import log
+from eric_sse_django.database.removal import BATCH, remove_listeners
+from eric_sse_django.models import ApiToken, Listener, PublishReceipt, users_are_here
+from eric_sse_django.outage import Outage
+
+logger = logging.getLogger(__name__)
+
+# Seconds that a process tries again for, when the log's database is away as users are deleted.
+# What is left then goes with the next `manage.py eric_trim`.
+TRIES_S = 600.0
+
+_closing = threading.Event()
+_OWNED = ((Listener, "owner_id"), (ApiToken, "user_id"), (PublishReceipt, "user_id"))
+
+
+class _Removal:
+    """Called after the commit that deletes users, with the keys of all of them."""
+
+    def __init__(self, key: Any) -> None:
+        self.keys = [key]
+
+    def __call__(self) -> None:
+        remove_soon(self.keys)
+
+
+def on_user_deleted(instance: Any, using: str, **signal: object) -> None:
+    """
+    Remove the listeners, tokens and receipts of a deleted user. Connected to post_delete.
+
+    After the commit, for they are in another database; in one database they go in the same
+    transaction, by remove_with_user(). Once for all users of the transaction. Never raises
+    what the log's database does.
+    """
+    if using == log.database():
+        return
+    for _, hook, *_ in connections[using].run_on_commit:
+        if isinstance(hook, _Removal):
+            hook.keys.append(instance.pk)
+            return
+    transaction.on_commit(_Removal(instance.pk), using=using, robust=True)
+
+
+def remove_soon(keys: Sequence[Any]) -> None:
+    """Remove what deleted users owned; now, or in a thread once the log's database is back."""
+    try:
+        remove_left_by(keys)
+    except DatabaseError:
+        thread = threading.Thread(
+            target=_try_again, args=(keys, _closing), name="eric-sse-orphans", daemon=True
+        )
+        thread.start()
+
+
+def close() -> None:
+    """Have no thread of remove_soon() try again."""
+    global _closing
+    _closing.set()
+    _closing = threading.Event()
+
+
+def _try_again(keys: Sequence[Any], closing: threading.Event) -> None:
+    outage = Outage(logger, "removing what deleted users owned")
+    ends_at = time.monotonic() + TRIES_S
+    while not closing.is_set():
+        try:
+            remove_left_by(keys)
+        except Exception:  # noqa: BLE001 - the loop that owns this thread
+            connections.close_all()
+            closing.wait(outage.failed())
+        else:
+            outage.over()
+            break
+        if time.monotonic() > ends_at:
+            logger.error("gave up: run manage.py eric_trim when the database is back")
+            break
+    connections.close_all()
+
+
+def remove_left_by(keys: Iterable[Any]) -> int:
+    """
+    Remove what users of these keys owned, for those that are deleted; return how many rows.
+
+    The streams of the listeners end. BATCH users at a time, four statements or more each.
+    """
+    users, removed, left = get_user_model()._base_manager, 0, list(keys)
+    while left:
+        batch, left = left[:BATCH], left[BATCH:]
+        # A rollback to a savepoint may have brought some back.
+        gone = set(batch) - set(users.filter(pk__in=batch).values_list("pk", flat=True))
+        removed += remove_listeners(Listener.objects.filter(owner_id__in=gone))
+        removed += ApiToken.objects.filter(user_id__in=gone).delete()[0]
+        removed += PublishReceipt.objects.filter(user_id__in=gone).delete()[0]
+    return removed
+
+
+def remove_orphans() -> int:
+    """
+    Remove what users owned that are deleted, however they were; return how many rows.
+
+    For `manage.py eric_trim`: looks at all owners, in batches. Nothing to do in one database.
+    """
+    return 0 if users_are_here() else sum(map(remove_left_by, _owners()))
+
+
+def _owners() -> Iterable[list[Any]]:
+    """Yield the keys of users that own something, BATCH at a time."""
+    for model, column in _OWNED:
+        rows = model.objects.filter(**{f"{column}__isnull": False}).order_by(column)
+        keys = list(rows.values_list(column, flat=True).distinct()[:BATCH])
+        while keys:
+            yield keys
+            keys = list(
+                rows.filter(**{f"{column}__gt": keys[-1]})
+                .values_list(column, flat=True)
+                .distinct()[:BATCH]
+            )

@@ -1,0 +1,50 @@
+"""Which database holds the app's tables."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from django.apps import apps
+from django.core.exceptions import ValidationError
+from django.db import models, router
+
+M = TypeVar("M", bound=models.Model)
+Set = TypeVar("Set")
+Get = TypeVar("Get")
+
+
+def database() -> str:
+    """Return the alias of the database that holds the log (by the project's routers)."""
+    return router.db_for_write(apps.get_model("eric_sse_django", "QueuedMessage"))
+
+
+class LogQuerySet(models.QuerySet[M]):
+    """Reads and writes in the log's database, whatever the routers say of reading: no replica."""
+
+    @property
+    def db(self) -> str:
+        """The alias that using() named, else the log's."""
+        named: str | None = self._db  # type: ignore[attr-defined]
+        return named or database()
+
+
+class LogManager(models.Manager[M]):
+    """The manager of all models of the app: also that of what is related, and of refreshing."""
+
+    _queryset_class = LogQuerySet
+
+
+class LogKey(models.ForeignKey[Set, Get]):
+    """A foreign key between tables of the app: a form finds the other row where it is."""
+
+    def deconstruct(self) -> Any:
+        """Return a plain foreign key: all that a migration need know."""
+        name, _, args, options = super().deconstruct()
+        return name, "django.db.models.ForeignKey", args, options
+
+    def validate(self, value: Any, model_instance: Any) -> None:
+        """As a foreign key, but Django's asks the database that routers give for reading."""
+        models.Field.validate(self, value, model_instance)
+        rows = self.related_model._base_manager.filter(pk=value)
+        if value is not None and not rows.exists():
+            raise ValidationError(self.error_messages["invalid"], "invalid", {"value": value})

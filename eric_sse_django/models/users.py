@@ -1,0 +1,97 @@
+"""Users: they may be in another database than the app's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.db import models, router
+from django.db.models.fields.related_descriptors import ForwardManyToOneDescriptor
+
+from eric_sse_django.models.alias import M, database
+
+
+def remove_with_user(collector: Any, field: Any, sub_objs: Any, using: str) -> None:
+    """Remove with the user what is in the user's database, as CASCADE does. An on_delete."""
+    if using == database():
+        # Not nullable: then rows go before their users, also where constraints cannot wait.
+        collector.collect(
+            sub_objs, source=field.remote_field.model, source_attr=field.name, nullable=False
+        )
+
+
+remove_with_user.lazy_sub_objs = True  # type: ignore[attr-defined]  # no query elsewhere
+
+
+class _User(ForwardManyToOneDescriptor):  # type: ignore[type-arg]
+    """Reads a user where users are, and takes one from there."""
+
+    def get_queryset(self, **hints: Any) -> Any:
+        # Said: else Django looks in the database of the row that refers to the user.
+        return super().get_queryset(**hints).using(router.db_for_read(get_user_model()))
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        if not isinstance(value, get_user_model()):
+            super().__set__(instance, value)
+            return
+        # Django's own refuses a relation between databases, unless a router allows it.
+        setattr(instance, self.field.attname, value.pk)
+        self.field.set_cached_value(instance, value)
+
+
+class UserKey(models.ForeignKey):  # type: ignore[type-arg]
+    """
+    A user's key, with no constraint in the database: users may be in another one.
+
+    Unless `on_delete` says otherwise the row goes with the user: by remove_with_user() in one
+    database, by database.orphans.on_user_deleted() in two.
+    """
+
+    forward_related_accessor_class = _User
+
+    def __init__(self, *, on_delete: Any = remove_with_user, **options: Any) -> None:
+        options |= {"to": settings.AUTH_USER_MODEL, "related_name": "+", "db_constraint": False}
+        super().__init__(on_delete=on_delete, **options)
+
+    def deconstruct(self) -> Any:
+        """Return a plain foreign key: all that a migration need know."""
+        name, _, args, options = super().deconstruct()
+        return (
+            name,
+            "django.db.models.ForeignKey",
+            args,
+            options | {"on_delete": models.DO_NOTHING},
+        )
+
+    def validate(self, value: Any, model_instance: Any) -> None:
+        """As a foreign key, in the users' database: not in that of the row."""
+        super().validate(value, type(model_instance)())
+
+
+def users_are_here() -> bool:
+    """Whether users are in the log's database, so that queries may join them."""
+    return router.db_for_write(get_user_model()) == database()
+
+
+def with_user(rows: models.QuerySet[M], name: str) -> models.QuerySet[M]:
+    """Return the rows with their users, in one query, or in two where it takes two databases."""
+    return rows.select_related(name) if users_are_here() else rows.prefetch_related(name)
+
+
+def usernames(keys: Iterable[Any]) -> dict[Any, str]:
+    """Return the names of users by their keys, without removed ones. One query, none for none."""
+    users = get_user_model()
+    wanted = {key for key in keys if key is not None}
+    if not wanted:
+        return {}
+    rows = users._base_manager.filter(pk__in=wanted)
+    return dict(rows.values_list("pk", users.USERNAME_FIELD))
+
+
+def users_named(names: Iterable[str]) -> dict[str, Any]:
+    """Return the keys of the users of these names, by name. One query."""
+    users = get_user_model()
+    rows = users._base_manager.filter(**{f"{users.USERNAME_FIELD}__in": list(names)})
+    return dict(rows.values_list(users.USERNAME_FIELD, "pk"))
