@@ -193,8 +193,8 @@ def watch_url(channel_id: Any, *, request: Any = None, cursor: int | str | None 
     Return the path of a channel's stream without a listener, with a ticket for it.
 
     Bound to the user and session of a `request`, and from a `cursor` on, where they are given.
-    The ticket shows what is published from the cursor on, without one from now on. Two queries
-    at most.
+    A client may go back with it to the cursor, or to now, however long it sleeps meanwhile. Two
+    queries at most.
     """
     name = channel_id_of(channel_id)
     tickets = [make_ticket(name, since=_since(cursor), **bound_to(request))]

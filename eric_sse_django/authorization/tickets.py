@@ -41,8 +41,8 @@ class Ticket:
 
     `expires_at` and `issued_at` are in seconds since the epoch. `user` is the key of the user
     it is bound to, as text; `session` are the subjects of the session it is bound to. `key` is
-    the row's that it opens, None where only its ids are known. `since` is the position from
-    which it may watch, None for as far back as any watcher.
+    the row's that it opens, None where only its ids are known. `since` is the position to
+    which a client may go back that watches with it, None for no further than any.
     """
 
     channel: str
@@ -86,8 +86,9 @@ def make_ticket(
     """
     Return a signed string for a URL's `?ticket=`; good for TICKET_MAX_AGE_S by default.
 
-    It opens the stream of a listener, or without one that of watching a channel from the
-    position `since` on (default: the log's head). Both are ids, or what the shortcuts return.
+    It opens the stream of a listener, or without one that of watching a channel, where a client
+    may go back to the position `since` (default: the log's head; any may go back
+    WATCH_REPLAY_S). Both are ids, or what the shortcuts return.
     Two queries at most, none for a listener that is given itself. A coroutine uses
     amake_ticket(): there this one cannot query, and the ticket is for what has those ids.
 

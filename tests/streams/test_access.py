@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model, login, logout, update_session_auth_hash
+from django.contrib.sessions.backends.db import SessionStore
 from django.db import connections
 from django.db.models.signals import post_save, pre_save
 from django.test import RequestFactory
@@ -200,6 +201,29 @@ async def test_a_session_of_an_old_secret_key_is_left_as_it_is(
     assert await here.status(application, MINE) == 200
     assert await here.status(application, MINE) == 200  # the session has the same key still
     assert await sync_to_async(here.does)(lambda request: request.user) == ada
+
+
+async def test_a_session_that_a_middleware_has_found_is_known_by_its_login(
+    application, site, ada, mine, browser
+):
+    """As Channels' AuthMiddlewareStack puts user and session into the scope."""
+    here = await sync_to_async(browser().log_in)(ada)
+    session = SessionStore(here.key)
+    async with Response(application, MINE, user=ada, session=session) as response:
+        assert response.status == 200
+        await sync_to_async(here.does)(lambda request: request.session.cycle_key())
+        await sync_to_async(here.does)(logout)
+        await ends(site, response)
+
+
+async def test_revoking_a_session_ends_it_for_streams(application, site, ada, mine, browser):
+    here = await sync_to_async(browser().log_in)(ada)
+    there = await sync_to_async(browser().log_in)(ada)
+    for each, named in ((here, here.key), (there, SessionStore(there.key))):
+        async with each.open(application, MINE) as response:
+            await arevoke(session=named)
+            await ends(site, response)
+        assert await each.status(application, MINE) == 403
 
 
 async def test_a_user_who_stays_inactive_writes_nothing(site, ada):
