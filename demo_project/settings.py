@@ -5,7 +5,7 @@ Settings of the demo site. What a project of your own needs is marked with "eric
     DEMO_SECRET_KEY  instead of the key that this checkout generates for itself
     DEMO_HOSTS       more host names to answer to, with commas
     DEMO_DEBUG       1 for Django's error pages
-    DEMO_TICKET_S    seconds a stream's ticket is good for, to see the page get a new one
+    DEMO_TICKET_S    seconds a ticket is good for that is bound to no session
 """
 
 import os

@@ -1,11 +1,18 @@
-"""The page, the addresses of its streams, and the two forms."""
+"""The page, the address of its stream, and the two forms."""
 
 from __future__ import annotations
 
+import json
+import os
+import shlex
+import sys
 from typing import Any
 
+from django.conf import settings
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.templatetags.static import static
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import ensure_csrf_cookie
@@ -15,11 +22,14 @@ from demo_project.channels import INBOX, VITALS, overview, visitor_name
 from demo_project.forms import BroadcastForm, DispatchForm
 from eric_sse_django.database import DatabaseListener
 from eric_sse_django.exception import InvalidListenerException
-from eric_sse_django.models import LogHead, QueuedMessage
-from eric_sse_django.shortcuts import listen, publish, stream_url, watch_url
+from eric_sse_django.models import QueuedMessage
+from eric_sse_django.shortcuts import cursor, listen, publish, streams_url, watch_url
 
 # Messages of the past that a fresh chart starts with: one a second, and some to spare.
 VITALS_HISTORY = 100
+# Messages of the past that the inbox shows.
+INBOX_HISTORY = 200
+HELLO = 'from eric_sse_django.shortcuts import publish; publish("inbox", "note", {"text": "%s"})'
 
 
 @require_safe
@@ -28,17 +38,21 @@ VITALS_HISTORY = 100
 def page(request: HttpRequest) -> HttpResponse:
     """The whole page. Its state is in it as JSON; what changes comes by SSE."""
     listener = my_listener(request)
-    # The overview after the head: what changes in between comes as an event after it.
-    state = {**addresses(listener), "listeners": overview()}
-    context = {"listener": listener.id, "state": state}
+    # The cursor first: what is published while the rest is read comes as an event after it.
+    state = addresses(request, listener)
+    state["notes"] = notes(listener, state["head"])
+    state["loads"] = loads(state["head"])
+    state["listeners"] = overview()
+    state["client"] = static("eric_sse_django/shared-stream.js")
+    context = {"listener": listener.id, "state": state, "command": command()}
     return render(request, "demo_project/page.html", context)
 
 
 @require_safe
 @never_cache
 def streams(request: HttpRequest) -> JsonResponse:
-    """The streams' addresses with fresh tickets, for a page whose own are past their time."""
-    return JsonResponse(addresses(my_listener(request)))
+    """The addresses with fresh tickets, for a page whose own have expired."""
+    return JsonResponse(addresses(request, my_listener(request)))
 
 
 @require_POST
@@ -78,24 +92,58 @@ def my_listener(request: HttpRequest) -> DatabaseListener:
     return listen(INBOX, owner=owner, listener_id=name)
 
 
-def addresses(listener: DatabaseListener) -> dict[str, Any]:
-    """Return what the page opens; `head` tells it later what is a replay and what is live."""
-    heads = LogHead.objects.filter(pk=LogHead.THE_ONE).values_list("position", flat=True)
+def addresses(request: HttpRequest, listener: DatabaseListener) -> dict[str, Any]:
+    """
+    Return what the page opens: one stream of both channels, or of the vitals alone.
+
+    `head` is from where it goes on: what was published until then is in the page.
+    """
     return {
         "me": listener.id,
-        "inbox": stream_url(listener, ticket=True),
-        "vitals": watch_url(VITALS),
-        "vitals_from": vitals_from(),
-        "head": heads.first() or 0,
+        "head": cursor(),
+        "online": streams_url([(VITALS, None), (INBOX, listener)], request),
+        "offline": watch_url(VITALS, request=request),
     }
 
 
-def vitals_from() -> int:
-    """Return the position after which the chart's history begins."""
-    positions = QueuedMessage.objects.filter(
-        channel__name=VITALS, listener=None, owner=None, position__isnull=False
+def notes(listener: DatabaseListener, head: int) -> list[dict[str, Any]]:
+    """Return the inbox as it is at this head, oldest first; `missed` while nobody listened."""
+    row = listener.row
+    to_all = Q(listener=None, owner=None)
+    mine = Q(listener=row) | (Q(owner=row.owner_id) if row.owner_id else Q())
+    found = QueuedMessage.objects.filter(
+        to_all | mine,
+        channel=row.channel_id,
+        type="note",
+        position__gt=row.start,
+        position__lte=head,
+    ).order_by("-position")[:INBOX_HISTORY]
+    return [
+        {
+            "position": message.position,
+            "payload": json.loads(message.payload),
+            "missed": message.position > row.cursor,
+        }
+        for message in reversed(found)
+    ]
+
+
+def loads(head: int) -> list[Any]:
+    """Return the samples that a chart begins with, oldest first."""
+    found = QueuedMessage.objects.filter(
+        channel__name=VITALS, type="load", position__lte=head
     ).order_by("-position")
-    return positions.values_list("position", flat=True)[VITALS_HISTORY:].first() or 0
+    return [json.loads(text) for text in found.values_list("payload", flat=True)[:VITALS_HISTORY]][
+        ::-1
+    ]
+
+
+def command() -> str:
+    """Return a line for a terminal that publishes, as it is to be pasted."""
+    words = [sys.executable, str(settings.BASE_DIR / "manage.py"), "shell", "-c"]
+    line = shlex.join([*words, HELLO % "Hello from a shell"])
+    chosen = os.environ.get("DEMO_DATABASE")
+    return f"DEMO_DATABASE={shlex.quote(os.path.abspath(chosen))} {line}" if chosen else line
 
 
 def make_note(request: HttpRequest, text: str, to: str | None) -> dict[str, Any]:

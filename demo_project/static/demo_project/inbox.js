@@ -21,6 +21,17 @@ export class Inbox {
     this.#me = me;
   }
 
+  // What the page came with; those after `seen` came while nobody listened.
+  begin(notes, seen) {
+    for (const { position, payload, missed } of notes) {
+      const replayed = missed && position > seen;
+      if (replayed) this.#countReplay(position);
+      this.#place(this.#note(payload, position, replayed), position);
+    }
+    this.#scroll.scrollTop = this.#scroll.scrollHeight;
+    this.endReplay();
+  }
+
   add(type, payload, { position, replayed }) {
     if (type === "eric-reset") {
       this.#place(divider("Older messages were removed before you saw them."), position);

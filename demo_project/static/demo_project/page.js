@@ -1,4 +1,4 @@
-// Puts the page together: two streams, one for each thing that happens by itself.
+// Puts the page together: one stream, shared by all tabs of this browser.
 
 import { wire } from "./forms.js";
 import { Inbox } from "./inbox.js";
@@ -8,6 +8,7 @@ import { Vitals } from "./vitals.js";
 
 const find = (id) => document.getElementById(id);
 const state = JSON.parse(find("state").textContent);
+const { SharedStream } = await import(state.client);
 
 async function addresses() {
   const response = await fetch("/streams/", { headers: { Accept: "application/json" } });
@@ -18,17 +19,16 @@ async function addresses() {
   return found;
 }
 
-function showState(place) {
-  return (words) => {
-    place.dataset.state = words;
-    place.textContent = words;
-  };
+function showState(place, words) {
+  place.dataset.state = words;
+  place.textContent = words;
 }
 
 // The listeners -------------------------------------------------------------------
 
 const select = find("dispatch-listener");
 const listeners = new Listeners(find("listeners"), select, state.me);
+let listedAt = state.head;
 select.addEventListener("change", () => {
   find("dispatch-code").textContent = select.value;
 });
@@ -37,44 +37,46 @@ listeners.show(state.listeners);
 // The machine ---------------------------------------------------------------------
 
 const vitals = new Vitals(document);
-const receive = {
-  load: (load) => vitals.add(load),
-  queues: (queues, { position }) => {
-    if (position <= state.head) return; // older than what the page came with
-    listeners.show(queues);
-    showAway();
-  },
-  "eric-reset": () => {}, // what was removed is older than the chart
-};
-const machine = new Stream(
-  addresses,
-  "vitals",
-  ["load", "queues"],
-  (type, payload, about) => receive[type](payload, about),
-  showState(find("vitals-state")),
-  state.vitals_from,
-);
-machine.open(state);
+for (const load of state.loads) vitals.add(load);
 
 // The inbox -----------------------------------------------------------------------
 
 const inbox = new Inbox(document, state.me);
-const mine = new Stream(
+// A reload is no absence, though the server may not know yet what the page had.
+const [who, seen] = (sessionStorage.seen ?? "").split(" ");
+inbox.begin(state.notes, who === state.me ? Number(seen) : 0);
+addEventListener("pagehide", () => (sessionStorage.seen = `${state.me} ${stream.last}`));
+
+// The stream ----------------------------------------------------------------------
+
+const receive = {
+  load: (load) => vitals.add(load),
+  queues: (queues, { position }) => {
+    if (position <= listedAt) return; // older than what is shown
+    listedAt = position;
+    listeners.show(queues);
+    showAway();
+  },
+  note: (payload, about) => inbox.add("note", payload, about),
+  "eric-reset": (reset, about) => inbox.add("eric-reset", reset, about),
+};
+const stream = new Stream(SharedStream, {
   addresses,
-  "inbox",
-  ["note"],
-  (...message) => inbox.add(...message),
-  showState(find("inbox-state")),
-);
-mine.open(state);
+  last: state.head,
+  onMessage: (type, payload, about) => receive[type](payload, about),
+  onState: (words, kind) => {
+    showState(find("vitals-state"), words);
+    showState(find("inbox-state"), kind === "online" ? words : "offline");
+  },
+});
+stream.open("online", state);
 
 const online = find("online");
 online.addEventListener("click", () => {
   const on = online.getAttribute("aria-checked") !== "true";
   online.setAttribute("aria-checked", on);
   inbox.endReplay();
-  if (on) mine.open();
-  else mine.close();
+  stream.open(on ? "online" : "offline");
   showAway();
 });
 

@@ -1,109 +1,93 @@
-// A stream that lasts as long as the page wants it.
-//
-// After a broken connection the browser comes back by itself, with the id of the last
-// event it got. After any answer that is no stream it gives up for good: 403 for a
-// ticket past its time, 502 of a proxy. Then we ask for a fresh address and go on from
-// that id. What comes twice, for delivery is at least once, carries the same id.
+// The page's stream: one at a time, and one for all tabs that show the same. See the app's
+// shared-stream.js, which asks for a fresh address when a ticket has expired, and goes on from
+// the last event. What comes twice, for delivery is at least once, carries the same id.
 
-const LONGEST_PAUSE_MS = 30_000;
+// A stream of several channels says the channel before each type.
+const TYPES = {
+  online: ["vitals/load", "vitals/queues", "inbox/note", "inbox/eric-reset"],
+  offline: ["load", "queues"],
+};
 
 export class Stream {
+  #SharedStream;
   #addresses;
-  #name;
-  #types;
   #onMessage;
   #onState;
-  #source = null;
-  #timer = null;
-  #failures = 0;
-  #last; // position of the last event; null before the first: from the listener's cursor
-  #head = Promise.resolve(0); // of the log when the connection was opened
+  #shared = null;
+  #kind = null;
+  #left = null; // the last position while online: from there we come back
+  #head; // of the log when we (re)connected: what is not after it is a replay
   #turn = Promise.resolve(); // messages are shown in their order
 
-  // `addresses` is a function that fetches; `name` says which of its addresses is ours.
-  constructor(addresses, name, types, onMessage, onState, last = null) {
+  // `addresses` is a function that fetches; `last` the position up to which the page has all.
+  constructor(SharedStream, { addresses, last, onMessage, onState }) {
+    this.#SharedStream = SharedStream;
     this.#addresses = addresses;
-    this.#name = name;
-    this.#types = types;
     this.#onMessage = onMessage;
     this.#onState = onState;
-    this.#last = last;
+    this.last = last;
+    this.#head = Promise.resolve(last);
   }
 
-  // Opens it, at an address in `known` or else at a fresh one.
-  async open(known = null) {
-    this.close();
-    this.#onState("connecting");
-    const attempt = (this.#timer = Symbol("attempt"));
-    let found = known;
-    if (found === null) {
-      try {
-        found = await this.#addresses();
-      } catch {
-        if (this.#timer === attempt) this.#retry();
-        return;
-      }
-    }
-    if (this.#timer !== attempt) return; // closed or opened again meanwhile
-    this.#timer = null;
+  // Has the stream of this kind ("online": with the inbox) instead of the one before, at an
+  // address in `known` or else at a fresh one.
+  async open(kind, known = null) {
+    this.#shared?.close();
+    this.#shared = null;
+    if (kind === "offline" && this.#kind === "online") this.#left = this.last;
+    this.#kind = kind;
+    this.#onState("connecting", kind);
+    const found = known ?? (await this.#fetch());
+    if (this.#kind !== kind || this.#shared) return; // switched again meanwhile
     this.#head = Promise.resolve(found.head);
-    this.#connect(found[this.#name]);
+    if (kind === "online" && this.#left !== null) [this.last, this.#left] = [this.#left, null];
+    this.#connect(kind, found[kind]);
   }
 
-  close() {
-    clearTimeout(this.#timer);
-    this.#timer = null;
-    this.#source?.close();
-    this.#source = null;
-    this.#onState("offline");
-  }
-
-  #connect(address) {
+  #connect(kind, address) {
     const url = new URL(address, location.href);
-    if (this.#last !== null) url.searchParams.set("last_event_id", this.#last);
-    const source = (this.#source = new EventSource(url));
-    let opened = false;
-    source.onopen = () => {
-      // The browser came back by itself: what was published until now is a replay.
-      if (opened) this.#head = this.#fetchHead();
-      opened = true;
-      this.#failures = 0;
-      this.#onState("live");
-    };
-    source.onerror = () => {
-      if (source !== this.#source) return;
-      if (source.readyState === EventSource.CLOSED) this.#retry();
-      else this.#onState("reconnecting");
-    };
-    for (const type of [...this.#types, "eric-reset"]) {
-      source.addEventListener(type, (event) => this.#receive(event));
+    url.searchParams.set("last_event_id", this.last);
+    const refresh = async () => (await this.#addresses())[kind];
+    const options = { types: TYPES[kind], refresh, name: `demo ${url.pathname}${names(url)}` };
+    const shared = (this.#shared = new this.#SharedStream(url.href, options));
+    let wasLive = false;
+    shared.addEventListener("state", ({ detail: words }) => {
+      if (shared !== this.#shared) return;
+      // It was away: what was published until now is a replay.
+      if (words === "live" && wasLive) this.#head = this.#fetch().then(({ head }) => head);
+      wasLive ||= words === "live";
+      this.#onState(words, kind);
+    });
+    for (const type of TYPES[kind]) {
+      shared.addEventListener(type, (event) => this.#receive(event));
     }
   }
 
   #receive(event) {
     const position = Number(event.lastEventId);
-    this.#last = position;
+    this.last = position;
     const head = this.#head;
     this.#turn = this.#turn.then(async () => {
       const replayed = position <= (await head);
-      this.#onMessage(event.type, JSON.parse(event.data), { position, replayed });
+      this.#onMessage(event.type.split("/").at(-1), JSON.parse(event.data), { position, replayed });
     });
     this.#turn = this.#turn.catch((error) => console.error(error));
   }
 
-  async #fetchHead() {
-    try {
-      return (await this.#addresses()).head;
-    } catch {
-      return 0;
+  // Until it can be had.
+  async #fetch() {
+    for (let pause = 500; ; pause = Math.min(2 * pause, 30_000)) {
+      try {
+        return await this.#addresses();
+      } catch {
+        this.#onState("reconnecting", this.#kind);
+        await new Promise((resolve) => setTimeout(resolve, pause * (0.5 + Math.random() / 2)));
+      }
     }
   }
+}
 
-  #retry() {
-    this.#source?.close();
-    this.#source = null;
-    this.#onState("reconnecting");
-    const most = Math.min(LONGEST_PAUSE_MS, 500 * 2 ** this.#failures++);
-    this.#timer = setTimeout(() => this.open(), most * (0.5 + Math.random() / 2));
-  }
+// Whom a stream is for, without what differs from page to page.
+function names(url) {
+  return ["channel", "listener"].map((name) => url.searchParams.getAll(name).join()).join(" ");
 }
