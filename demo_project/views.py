@@ -122,7 +122,7 @@ def notes(listener: DatabaseListener, head: int) -> list[dict[str, Any]]:
         {
             "position": message.position,
             "payload": json.loads(message.payload),
-            "missed": message.position > row.cursor,
+            "missed": (message.position or 0) > row.cursor,
         }
         for message in reversed(found)
     ]
