@@ -34,7 +34,7 @@ async def encoder_of(hub: Hub, channels: Sequence[Channel]) -> Encode:
     """As encoder(), but that a project's class is imported and made where it may hang alone."""
     if conf.get("CHANNEL_CLASS") == conf.DEFAULTS["CHANNEL_CLASS"]:
         return encoder(channels)
-    return await hub.hooks.call(encoder, channels)
+    return await hub.adapters.call(encoder, channels)
 
 
 def encoder(channels: Sequence[Channel]) -> Encode:

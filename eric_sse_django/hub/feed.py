@@ -67,9 +67,10 @@ class Batch:
         known = self._chunk is not None or self._failed is not None
         return known and self._encode == encode
 
-    def fail(self, encode: Encode, error: Exception) -> None:
-        """Have chunk() raise EncodingFailed for the first entry that `encode` made no frame of."""
-        at = next((entry for entry in self.entries if not entry.is_framed), self.entries[0])
+    def fail(self, encode: Encode, error: Exception, at: Entry | None = None) -> None:
+        """Have chunk() raise EncodingFailed for an entry: the first that has no frame, or `at`."""
+        if at is None:
+            at = next((entry for entry in self.entries if not entry.is_framed), self.entries[0])
         self._encode, self._chunk = encode, None
         self._failed = EncodingFailed(at.channel, at.position)
         self._failed.__cause__ = error

@@ -42,9 +42,9 @@ class Hooks(Workers):
     the other calls.
     """
 
-    def __init__(self, replaced: Counter[str]) -> None:
+    def __init__(self, name: str, replaced: Counter[str]) -> None:
         super().__init__(
-            "eric-sse-hooks",
+            name,
             lambda: float(conf.get("HOOK_TIMEOUT_S")),
             replaced,
             most=THREADS,

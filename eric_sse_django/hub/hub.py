@@ -59,9 +59,9 @@ class Hub:
     Entries to streams, on one event loop. Get it with `Hub.for_running_loop()`.
 
     It has two threads with a database connection each, whatever the number of streams: one
-    reads the log's tail and nothing else, the other does what may take longer. `hooks` are for
-    code that is not ours. Its timer replaces what hangs. It stops by itself LINGER_S after its
-    last stream, and logs and retries all failures.
+    reads the log's tail and nothing else, the other does what may take longer. `hooks` call a
+    project's rules and sessions, `adapters` what it makes of messages. Its timer replaces what
+    hangs. It stops by itself LINGER_S after its last stream, and logs and retries all failures.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -74,7 +74,8 @@ class Hub:
         replaced = self.records.counters.replaced
         self._reader = DatabaseThread("eric-sse-hub", lambda: READ_DEADLINE_S, replaced)
         self._thread = DatabaseThread("eric-sse-records", lambda: CALL_DEADLINE_S, replaced)
-        self.hooks = Hooks(replaced)
+        self.hooks = Hooks("eric-sse-hooks", replaced)
+        self.adapters = Hooks("eric-sse-adapt", replaced)
         self._announcer = Announcer(replaced)
         self._announcing: asyncio.Task[None] | None = None
         self.run = self._thread.run
@@ -244,7 +245,7 @@ class Hub:
             self._spawn(self._finish())
 
     def _threads(self) -> tuple[Workers, ...]:
-        return self._reader, self._thread, self.hooks, self._announcer
+        return self._reader, self._thread, self.hooks, self.adapters, self._announcer
 
     def _write_soon(self) -> None:
         idle = self._writing is None or self._writing.done()

@@ -15,6 +15,7 @@ from eric_sse_django.hub import Apart, Batch, Hub
 from eric_sse_django.streaming.clock import Clock
 from eric_sse_django.streaming.follower import Follower
 from eric_sse_django.streaming.part import Part
+from eric_sse_django.workers import Hung
 
 Write = Callable[[bytes, bool], Awaitable[None]]
 # Returns whether it did; None where it never can.
@@ -172,9 +173,15 @@ class Writer(Follower):
 
     async def _make_apart(self, batches: list[Batch], encode: Encode) -> None:
         """Have a project's own code make the bytes, where it may hang alone."""
+        known = self._hub.unsendable
         for batch in batches:
-            if not batch.is_tried(encode):
-                await self._hub.hooks.encode(batch, encode)
+            if batch.is_tried(encode):
+                continue
+            hangs = next(filter(known.hangs, batch.entries), None) if known.hanging else None
+            if hangs is not None:
+                batch.fail(encode, Hung("it took too long a while ago"), hangs)
+            else:
+                await self._hub.adapters.encode(batch, encode)
 
     async def _fail(self, batches: list[Batch], failed: EncodingFailed, encode: Encode) -> bytes:
         """End at a message that has no event; return what can be sent of those before it."""

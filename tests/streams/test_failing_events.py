@@ -294,3 +294,23 @@ async def test_a_notice_that_nobody_understands_ends_all_streams(rows, tail, cap
     assert one.reason == "error"
     assert tail.position == 2
     assert "cannot be obeyed" in caplog.text
+
+
+def test_a_message_that_took_too_long_is_not_tried_by_each_client_that_reconnects(monkeypatch):
+    now = 1_000.0
+    monkeypatch.setattr(unsendable.time, "monotonic", lambda: now)
+    known, tried = unsendable.Unsendable(), entry(5)
+    hung, other = unsendable.EncodingFailed(1, 5), unsendable.EncodingFailed(1, 6)
+    hung.__cause__ = unsendable.Hung()
+    known.note(hung)
+    known.note(other)
+    assert known.hangs(tried)
+    assert not known.hangs(entry(6))  # what raised costs no thread
+    now += unsendable.LEAST_REST_S
+    assert not known.hangs(tried)  # one may try
+    now += 25
+    known.note(hung)
+    now += 29
+    assert known.hangs(tried)  # as long again as it has failed
+    now += 2
+    assert not known.hangs(tried)

@@ -158,5 +158,6 @@ async def test_a_request_in_the_turn_in_which_an_idle_hub_closes_gets_a_new_one(
 async def test_no_thread_is_kept_for_hooks_that_nobody_calls(site):
     await site.read()
     assert not site.hub.hooks._working
+    assert not site.hub.adapters._working
     assert await site.hub.hooks.call(int) == 0
     assert len(site.hub.hooks._working) == 1
