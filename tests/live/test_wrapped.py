@@ -46,7 +46,7 @@ async def test_who_reads_nothing_is_bounded_and_cut_below_a_middleware(
 ):
     channel = await DatabaseChannel.acreate("orders")
     path = await site.new_listener(channel)
-    settings = {"SEND_TIMEOUT_S": 1, "SQLITE_LOOK_INTERVAL_S": 0.02, "RING_MESSAGES": 10}
+    settings = {"SEND_TIMEOUT_S": 2, "SQLITE_LOOK_INTERVAL_S": 0.02, "RING_MESSAGES": 10}
     process = serve(
         server,
         options=OPTIONS.get(server, ()),
@@ -64,7 +64,7 @@ async def test_who_reads_nothing_is_bounded_and_cut_below_a_middleware(
             await client.events(BATCH)
             client.body = b""
         grown = (await site.counters(process))["memory"] - memory
-        await site.until(lambda: closed(process), 5)
+        await site.until(lambda: closed(process), 15)
     log = process.log.read_text()
     assert "reason=send timeout" in log
     assert grown < 32 * MIB
