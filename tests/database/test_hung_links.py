@@ -57,7 +57,7 @@ def link(database, monkeypatch):
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):
     module = sys.modules["eric_sse_django.notifier.notifier"]
-    monkeypatch.setattr(module, "STUCK_S", 0.5)
+    monkeypatch.setattr(module, "STUCK_S", 2.0)
     monkeypatch.setattr(module, "WATCH_S", 0.1)
 
 
@@ -75,9 +75,9 @@ def test_what_is_published_while_its_link_hangs_gets_its_position(database, chan
     errors = [record for record in caplog.records if record.levelname == "ERROR"]
     assert len(errors) == 1  # said once
     assert notifier.current().trouble() is None
-    assert notifier.current().replaced["eric-sse-notifier"] == 1
+    assert notifier.current().replaced["eric-sse-notifier"] >= 1
     # Its connection was cut, so the thread that hung has come back, and ended.
     for thread in threading.enumerate():
         if thread.name == "eric-sse-notifier" and thread.is_given_up:
             thread.join(PATIENCE_S)
-    assert threading.active_count() <= before
+    assert threading.active_count() <= before + 1  # the thread that took its place
