@@ -1,0 +1,47 @@
+"""What users leave behind that another program deletes: nothing in the database holds it."""
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import call_command
+
+from eric_sse_django.database import orphans
+from eric_sse_django.models import ApiToken, Listener, PublishReceipt
+from eric_sse_django.shortcuts import channel as get_channel
+from eric_sse_django.shortcuts import listen
+
+
+@pytest.fixture
+def users(database, monkeypatch):
+    monkeypatch.setattr(orphans, "BATCH", 2)
+    users = [User.objects.create(username=f"u{number}") for number in range(5)]
+    for user in users:
+        listen(get_channel("orders"), owner=user)
+        ApiToken.objects.issue(user, "till")
+        PublishReceipt.objects.create(user=user, key=f"k{user.pk}", request="r", answer="{}")
+    get_channel("orders").add_listener()
+    return users
+
+
+def owners():
+    return [
+        set(model.objects.exclude(**{column: None}).values_list(column, flat=True))
+        for model, column in ((Listener, "owner"), (ApiToken, "user"), (PublishReceipt, "user"))
+    ]
+
+
+def test_a_trim_removes_what_is_of_deleted_users_and_nothing_else(users, database):
+    gone = User.objects.filter(pk__in=[user.pk for user in users[1:4]])
+    gone._raw_delete(gone.db)  # as a program does that knows no signals
+    call_command("eric_trim", verbosity=0)
+    assert owners() == [{users[0].pk, users[4].pk}] * 3
+    assert Listener.objects.filter(owner=None).count() == 1
+
+
+def test_with_a_user_goes_what_the_user_owned(users):
+    users[2].delete()
+    assert owners() == [{user.pk for user in users if user.pk}] * 3
+
+
+def test_users_deleted_together_take_along_what_they_owned(users):
+    User.objects.filter(username__in=["u1", "u2", "u3"]).delete()
+    assert owners() == [{users[0].pk, users[4].pk}] * 3
