@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from django.contrib.auth import SESSION_KEY
 from django.db import connections, transaction
 
 from eric_sse_django import log
@@ -95,9 +96,13 @@ def _try(using: str, kept: Mapping[str, float], also: Sequence[str]) -> None:
 
 @harmless
 def on_logged_in(request: Any = None, **_: object) -> None:
-    """Name the login, in the session. Connected to user_logged_in."""
+    """
+    Name the login, in its session. Connected to user_logged_in.
+
+    That is sent by logins with tokens, too, which are to get no session by us.
+    """
     session = getattr(request, "session", None)
-    if session is not None:
+    if session is not None and SESSION_KEY in session:
         name_login(session)
 
 

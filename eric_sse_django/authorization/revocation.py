@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.db import connections, transaction
 from django.utils.timezone import now
 
@@ -45,9 +46,9 @@ def revoke(
     Everywhere, within a second of the caller's commit, and no message published later goes out
     on them. Tickets that were made before for the listener, the channel or its listeners, for
     a user's listeners, or bound to the user or session, are no longer valid. A session opens no
-    stream again. Any other client that reconnects is asked by the rules anew: take away first
-    what they go by. Returns at once, whatever the number of streams. Raises TypeError for what
-    is none of these, ValueError for nothing.
+    stream for SESSION_COOKIE_AGE. Any other client that reconnects is asked anew: take away first
+    what the rules go by. Returns at once, whatever the number of streams. Raises TypeError for
+    what is none of these, ValueError for nothing.
     """
     kept: dict[str, float] = {}
     if user is not None:
@@ -55,7 +56,7 @@ def revoke(
     if listener is not None:
         kept |= {subject_of_listener(row): KEPT_S for row in _listeners(listener)}
     if session is not None:
-        kept |= session_kept(ending_of_session(session))
+        kept |= session_kept(ending_of_session(session), settings.SESSION_COOKIE_AGE)
     if channel is not None:
         kept[subject_of_channel(_row(channel, Channel))] = KEPT_S
     if user is listener is session is channel is None:
@@ -80,9 +81,9 @@ def _row(given: Any, model: type[Any]) -> Any:
     return row
 
 
-def session_kept(subjects: Iterable[str]) -> dict[str, float]:
+def session_kept(subjects: Iterable[str], least_s: float = SESSION_KEPT_S) -> dict[str, float]:
     """Return the subjects of a session, each with the seconds its revocation is remembered."""
-    kept_s = max(SESSION_KEPT_S, conf.get("TICKET_MAX_AGE_S"))
+    kept_s = max(SESSION_KEPT_S, least_s, conf.get("TICKET_MAX_AGE_S"))
     return dict.fromkeys(subjects, kept_s)
 
 

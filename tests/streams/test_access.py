@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model, login, logout, update_session_auth_hash
+from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.contrib.sessions.backends.db import SessionStore
 from django.db import connections
 from django.db.models.signals import post_save, pre_save
@@ -214,6 +215,16 @@ async def test_a_session_that_a_middleware_has_found_is_known_by_its_login(
         await sync_to_async(here.does)(lambda request: request.session.cycle_key())
         await sync_to_async(here.does)(logout)
         await ends(site, response)
+
+
+def test_a_login_with_a_token_gets_no_session(db):
+    request = RequestFactory().get("/")
+    request.session = SessionStore()
+    ada = get_user_model().objects.create_user("ada")
+    user_logged_in.send(sender=type(ada), request=request, user=ada)
+    user_logged_out.send(sender=type(ada), request=request, user=ada)
+    assert not request.session.modified
+    assert not Revocation.objects.exists()
 
 
 async def test_revoking_a_session_ends_it_for_streams(application, site, ada, mine, browser):
