@@ -480,6 +480,7 @@ async def test_a_ticket_that_opens_nothing_falls_back_to_the_session(
     )
     if flaw == "revoked":
         await arevoke(listener=mine)
+        await site.at_head()  # else the notice ends also the stream that is opened now
     url = f"{MINE}?ticket={ticket}{'x' if flaw == 'forged' else ''}"
     assert (await answer(application, url)).status == 403
     async with here.open(application, url) as response:
