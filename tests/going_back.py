@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from django.apps import apps
+from django.contrib.auth import get_user_model
 from django.db import connections, transaction
+
+_sequences: dict[str, list[str]] = {}  # of PostgreSQL databases
 
 
 class Backup:
@@ -13,11 +16,10 @@ class Backup:
 
     def __init__(self, alias: str) -> None:
         self._alias = alias
-        models = [*apps.get_app_config("eric_sse_django").get_models()]
-        models += [*apps.get_app_config("auth").get_models(include_auto_created=True)]
+        models = [*apps.get_app_config("eric_sse_django").get_models(), get_user_model()]
         self._tables = [model._meta.db_table for model in models]
         self._rows = {table: self._read(table) for table in self._tables}
-        self._numbers = {table: self._next_number(table) for table in self._tables}
+        self._numbers = self._next_numbers()
 
     @property
     def _connection(self) -> Any:
@@ -33,22 +35,29 @@ class Backup:
             cursor.execute(f"SELECT * FROM {table}")
             return [column[0] for column in cursor.description], list(cursor.fetchall())
 
-    def _next_number(self, table: str) -> Any:
+    def _next_numbers(self) -> dict[str, Any]:
+        """Return what says which keys come next, by table; on PostgreSQL by sequence."""
         vendor = self._connection.vendor
         if vendor == "sqlite":
-            found = self._ask("SELECT seq FROM sqlite_sequence WHERE name = %s", table)
-            return found[0][0] if found else 0
+            known = dict(self._ask("SELECT name, seq FROM sqlite_sequence"))
+            return {table: known.get(table, 0) for table in self._tables}
         if vendor == "mysql":
             # Not information_schema, whose statistics are old.
-            text = self._ask(f"SHOW CREATE TABLE {table}")[0][1]
-            _, _, number = text.partition("AUTO_INCREMENT=")
-            return int(number.split()[0]) if number else 1
-        sequence = self._sequence(table)
-        return sequence and self._ask(f"SELECT last_value, is_called FROM {sequence}")[0]
-
-    def _sequence(self, table: str) -> str | None:
-        column = "id" if "id" in self._rows[table][0] else None
-        return column and self._ask("SELECT pg_get_serial_sequence(%s, %s)", table, column)[0][0]
+            made = {t: self._ask(f"SHOW CREATE TABLE {t}")[0][1] for t in self._tables}
+            numbers = {t: text.partition("AUTO_INCREMENT=")[2] for t, text in made.items()}
+            return {table: int((text or "1").split()[0]) for table, text in numbers.items()}
+        if self._alias not in _sequences:
+            names = ", ".join(
+                f"pg_get_serial_sequence('{table}', 'id')"
+                for table, (columns, _) in self._rows.items()
+                if "id" in columns
+            )
+            _sequences[self._alias] = list(filter(None, self._ask(f"SELECT {names}")[0]))
+        each = " UNION ALL ".join(
+            f"SELECT '{name}', last_value, is_called FROM {name}"
+            for name in _sequences[self._alias]
+        )
+        return {name: state for name, *state in self._ask(each)}
 
     def restore(self) -> None:
         """Put all back, also which keys are given next."""
@@ -61,14 +70,19 @@ class Backup:
                 with self._connection.cursor() as cursor:
                     for row in rows:
                         cursor.execute(f"INSERT INTO {table} ({names}) VALUES ({places})", row)
-        for table, number in self._numbers.items():
-            self._set_number(table, number)
+        self._set_numbers()
 
-    def _set_number(self, table: str, number: Any) -> None:
+    def _set_numbers(self) -> None:
         vendor = self._connection.vendor
-        if vendor == "sqlite":
-            self._ask("UPDATE sqlite_sequence SET seq = %s WHERE name = %s", number, table)
-        elif vendor == "mysql":
-            self._ask(f"ALTER TABLE {table} AUTO_INCREMENT = {number}")
-        elif (sequence := self._sequence(table)) is not None:
-            self._ask("SELECT setval(%s, %s, %s)", sequence, *number)
+        if vendor == "postgresql":
+            calls = [
+                f"setval('{name}', {last}, {called})"
+                for name, (last, called) in self._numbers.items()
+            ]
+            self._ask(f"SELECT {', '.join(calls)}")
+            return
+        for table, number in self._numbers.items():
+            if vendor == "sqlite":
+                self._ask("UPDATE sqlite_sequence SET seq = %s WHERE name = %s", number, table)
+            else:
+                self._ask(f"ALTER TABLE {table} AUTO_INCREMENT = {number}")

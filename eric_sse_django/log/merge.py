@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from eric_sse_django.log.page import Page
@@ -12,14 +12,15 @@ from eric_sse_django.log.read import read
 Address = tuple[int, "int | None", Any, int]
 
 
-def read_all(addresses: Iterable[Address], upto: int, limit: int) -> Page:
+def read_all(addresses: Sequence[Address], upto: int, limit: int) -> Page:
     """
     Return what read() gives for each address, up to a position, in the log's one order.
 
     At most `limit` entries, the first; as many queries as read() makes, for each address.
     """
+    # No two events are to have one id: where a history begins, each address has a reset.
     pages = [
-        read(channel, listener, owner, after, upto, limit)
-        for channel, listener, owner, after in addresses
+        read(*address, upto, limit, len(addresses) - number)
+        for number, address in enumerate(addresses, start=1)
     ]
     return Page.merged(pages, limit)

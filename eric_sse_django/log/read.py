@@ -24,7 +24,13 @@ MOST_TOLD = 10
 
 
 def read(
-    channel: int, listener: int | None, owner: Any, after: int, upto: int | None, limit: int
+    channel: int,
+    listener: int | None,
+    owner: Any,
+    after: int,
+    upto: int | None,
+    limit: int,
+    before_base: int = 0,
 ) -> Page:
     """
     Return what is addressed to a listener (None: broadcasts only) in (after, upto], in order.
@@ -33,7 +39,9 @@ def read(
     says how far it reached. `upto` is a position that was given before, None for the log's
     head. Where retention removed some of it, one `eric-reset` entry stands at the highest
     position removed; so it does where a history begins, for the database had gone back then.
-    Where more waits than may, it begins with one that stands for the oldest.
+    That is told `before_base` positions earlier, where no message is either: those who read
+    several addresses give each its own. Where more waits than may, it begins with one that
+    stands for the oldest.
     """
     # Never without a bound: one of the queries below might see what an earlier one did
     # not, and a reader that goes on after that would skip what the earlier one missed.
@@ -44,7 +52,7 @@ def read(
     ways = _ways(listener, owner)
     page = Page.merged([page_of(channel, *way, start, upto, limit) for way in ways], limit)
     # After the rows: a trim in between can only make this say too much, never too little.
-    floor = max(floor_of(channel, listener), base_of(upto))
+    floor = max(floor_of(channel, listener), base_of(upto) - before_base)
     if start < floor <= page.reached:
         # The message there was read, and then removed: two events are not to have one id.
         page[:] = [each for each in page if each.position != floor or each.type in CONTROLS]

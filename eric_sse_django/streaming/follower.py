@@ -79,11 +79,11 @@ class Follower:
                 lost.add(part)
         self.cursor = min(part.after for part in self.parts)
         self._obeyed = tail.position
-        # At one place, before which nobody of them goes on.
+        # Before all that any part goes on with, and no two with one id.
+        told = [part for part in self.parts if part in lost]
         self._resets = [
-            Entry.reset(part.channel, part.listener, self.cursor, self.cursor)
-            for part in self.parts
-            if part in lost
+            Entry.reset(part.channel, part.listener, self.cursor - behind, self.cursor - behind)
+            for part, behind in zip(told, reversed(range(len(told))), strict=True)
         ]
 
     def _is_beyond(self) -> bool:

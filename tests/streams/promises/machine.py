@@ -12,6 +12,8 @@ from hypothesis.stateful import (
     rule,
 )
 
+from eric_sse_django import log
+from tests.streams.promises import going_back
 from tests.streams.promises.faults import faults
 from tests.streams.promises.model import Listening, Published
 from tests.streams.promises.narrowing import Narrowing
@@ -50,6 +52,7 @@ class Promises(Narrowing, RuleBasedStateMachine):
         self.world = World(self.steps, cap)
         for listener in listeners:
             self.world.add_listener(*listener)
+        self.before = going_back.back_up(self.world)
 
     def teardown(self):
         Reader.writes_at_once = True
@@ -163,6 +166,40 @@ class Promises(Narrowing, RuleBasedStateMachine):
         living = [m for m in committed if m.has_lifetime and not m.over]
         if living:
             self.world.end([living[at % len(living)]])
+
+    # A database that goes back --------------------------------------------------------
+
+    @precondition(lambda self: self.steps and not self.world.others)
+    @rule()
+    def back_up(self):
+        self.before = going_back.back_up(self.world)
+
+    @precondition(lambda self: self.steps and not self.world.others)
+    @rule(acts=st.lists(acts, max_size=8), is_placed=st.booleans(), is_noticed=st.booleans())
+    def go_back(self, acts, is_placed, is_noticed):
+        """By a backup; more or less is published then, than was lost, before anybody looks."""
+        must_end = going_back.go_back(self.world, self.before)
+        self._went_back(must_end, acts, is_placed, is_noticed)
+
+    @precondition(lambda self: self.steps and not self.world.others)
+    @rule(acts=st.lists(acts, max_size=8), is_placed=st.booleans(), is_noticed=st.booleans())
+    def lose_the_log(self, acts, is_placed, is_noticed):
+        must_end = going_back.lose_the_log(self.world)
+        self.before = going_back.back_up(self.world)
+        self._went_back(must_end, acts, is_placed, is_noticed)
+
+    def _went_back(self, must_end, acts, is_placed, is_noticed):
+        if not is_noticed:
+            # All processes end before they look. An operator says it: see operations.md.
+            self.world.clients.clear()
+            self.world.restart(is_killed=True)
+            log.begin_history()
+        if acts:
+            self.publish(acts, "commit")
+        if is_placed:
+            self.world.sequence()
+        if is_noticed:
+            going_back.notice(self.world, must_end)
 
     # Clients ----------------------------------------------------------------------
 
