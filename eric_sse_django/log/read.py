@@ -52,14 +52,14 @@ def read(
     ways = _ways(listener, owner)
     page = Page.merged([page_of(channel, *way, start, upto, limit) for way in ways], limit)
     # After the rows: a trim in between can only make this say too much, never too little.
-    floor = max(floor_of(channel, listener), base_of(upto) - before_base)
-    if start < floor <= page.reached:
-        # The message there was read, and then removed: two events are not to have one id.
-        page[:] = [each for each in page if each.position != floor or each.type in CONTROLS]
-        page.append(Entry.reset(channel, listener, start, floor))
-        page.sort(key=place)
-    elif start < floor:
-        page.owes = floor
+    for floor in {floor_of(channel, listener), base_of(upto) - before_base}:
+        if start < floor <= page.reached:
+            # The message there was read, and then removed: two events are not to have one id.
+            page[:] = [each for each in page if each.position != floor or each.type in CONTROLS]
+            page.append(Entry.reset(channel, listener, start, floor))
+        elif start < floor:
+            page.owes = max(page.owes, floor)
+    page.sort(key=place)
     if gone is not None:
         reset = Entry.reset(channel, listener, after, gone)
         page[:0] = [*_told(channel, listener, after, gone), reset]
