@@ -78,8 +78,10 @@ def lose_the_log(world: World) -> bool:
 
 def _leave_it_at_that(world: World) -> None:
     """Look at what clients got: nothing of it can be looked up later."""
+    world.learn()
     for client in list(world.clients):
         world.settle_account(client, is_complete=False)
+    world.model.forgotten |= world.model.log.keys()
 
 
 def notice(world: World, must_end: bool) -> None:

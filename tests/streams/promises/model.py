@@ -76,6 +76,8 @@ class Model:
     cap: int | None = None  # MAX_WAITING_MESSAGES
     clock: int = 0
     published: int = 0
+    # Positions of a log that was lost: floors may name them still.
+    forgotten: set[int] = field(default_factory=set)
     messages: dict[int, Published] = field(default_factory=dict)
     log: dict[int, Published] = field(default_factory=dict)
 
@@ -183,6 +185,8 @@ class Model:
         assert is_told or is_to_be_told, f"{message} was lost, and nobody was told"
 
     def _check_reset(self, position: int) -> None:
+        if position in self.forgotten:
+            return
         if self.cap is None and base_of(position + 1) not in (position, position + 1):
             message = self.log.get(position)
             assert message, f"a reset has the id {position}, which no message had"
