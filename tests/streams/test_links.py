@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import wrapt
+from django.utils.functional import SimpleLazyObject
 
 from eric_sse_django.streaming import Response, response
 from eric_sse_django.streaming.servers import daphne, gunicorn, hypercorn, link_of, uvicorn
@@ -208,3 +209,25 @@ def test_each_module_of_a_server_names_its_private_objects_in_the_docs():
     for module in (daphne, uvicorn, hypercorn, gunicorn):
         for name in re.findall(r"`(\w+)`", module.__doc__.split("Private: ")[1]):
             assert f"`{name}`" in told, (module.__name__, name)
+
+
+class Evaluated(Exception):
+    """A lazy object of the project's was asked what it is."""
+
+
+@pytest.mark.parametrize("kind", ["closure", "argument", "keyword", "attribute", "in a dict"])
+def test_the_search_evaluates_no_lazy_object(kind):
+    """Such as scope["user"]: that is a query, or an error while it is not ready."""
+
+    def fail():
+        raise Evaluated
+
+    lazy = SimpleLazyObject(fail)
+    wraps_it = {
+        "closure": lambda: closure(lazy),
+        "argument": lambda: with_argument(lazy),
+        "keyword": lambda: with_keyword(lazy),
+        "attribute": lambda: Sender(lazy),
+        "in a dict": lambda: closure({"user": lazy, "more": [lazy]}),
+    }
+    assert link_of(wraps_it[kind](), None, SCOPE)[0].server == "an unknown server"

@@ -29,7 +29,7 @@ def link_of(send: Any, receive: Any = None, scope: Any = None) -> tuple[Link, bo
     """
     link = _recognize(send)
     if link is not None:
-        return link, type(send) is send.__class__  # a proxy says the class of what it wraps
+        return link, True
     for roots in ((send,), (receive,), ()):
         found = within(*roots) if roots else within(*among_callers())
         for one in found:
@@ -53,5 +53,5 @@ def _recognize(one: Any) -> Link | None:
 
 def _is_queue(one: Any) -> bool:
     """Whether it is put() of a queue: of asgiref's ApplicationCommunicator, in tests."""
-    owner = one.__self__ if isinstance(one, MethodType) else None
-    return isinstance(owner, asyncio.Queue) and one.__name__ == "put"
+    owner = one.__self__ if type(one) is MethodType else None
+    return issubclass(type(owner), asyncio.Queue) and one.__name__ == "put"

@@ -28,10 +28,10 @@ LOOK_S = 0.05
 
 def recognize(one: Any) -> Link | None:
     """Return the link of a response whose send() this is."""
-    if not isinstance(one, partial) or not one.args:
+    if type(one) is not partial or not one.args:
         return None
     request = one.args[0]
-    return _link(request) if hasattr(request, "registerProducer") else None
+    return _link(request) if hasattr(type(request), "registerProducer") else None
 
 
 def by_scope(scope: Any) -> Link | None:

@@ -6,6 +6,7 @@ Its sockets are Rust's: no option can be set on them. It recycles its workers by
 
 from __future__ import annotations
 
+from types import BuiltinMethodType
 from typing import Any
 
 from eric_sse_django.streaming.servers.link import DARK_LINKS, Link
@@ -13,9 +14,8 @@ from eric_sse_django.streaming.servers.link import DARK_LINKS, Link
 
 def recognize(one: Any) -> Link | None:
     """Return the link of a response whose send() this is."""
-    owner = getattr(one, "__self__", None)
-    names = (type(owner).__module__, type(one).__module__)
-    return GranianLink() if any(name.partition(".")[0] == "granian" for name in names) else None
+    owner = one.__self__ if type(one) is BuiltinMethodType else one
+    return GranianLink() if type(owner).__module__.partition(".")[0] == "granian" else None
 
 
 class GranianLink(Link):

@@ -17,12 +17,12 @@ from eric_sse_django.streaming.servers.search import closure
 
 def recognize(one: Any) -> Link | None:
     """Return the link of a response whose send() or receive() this is."""
-    if isinstance(one, MethodType) and type(one.__self__).__module__ == "gunicorn.asgi.protocol":
+    if type(one) is MethodType and type(one.__self__).__module__ == "gunicorn.asgi.protocol":
         # receive() over HTTP/1.1
         owner = one.__self__
         names = {"self": "protocol", "request": "request"}
         variables = {name: getattr(owner, of_it, None) for name, of_it in names.items()}
-    elif isinstance(one, FunctionType) and one.__module__ == "gunicorn.asgi.protocol":
+    elif type(one) is FunctionType and one.__module__ == "gunicorn.asgi.protocol":
         variables = closure(one)
     else:
         return None

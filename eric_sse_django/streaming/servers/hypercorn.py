@@ -30,7 +30,7 @@ ERROR_CODE = 2
 
 def recognize(one: Any) -> Link | None:
     """Return the link of a response whose send() this is."""
-    stream = one.__self__ if isinstance(one, MethodType) else None
+    stream = one.__self__ if type(one) is MethodType else None
     if type(stream).__module__ != "hypercorn.protocol.http_stream":
         return None
     protocol = getattr(getattr(stream, "send", None), "__self__", None)

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import partial
+from itertools import islice
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 from weakref import ReferenceType
@@ -25,33 +26,36 @@ def within(*roots: Any) -> Iterator[Any]:
     Yield what can be reached from callables, these first: what is called before what is kept.
 
     A wrapper has what it calls in its closure, its attributes, its arguments, or as
-    `__wrapped__`. Runs no code of theirs but that of a proxy's `__wrapped__`.
+    `__wrapped__`. Runs no code of theirs but that of a proxy's `__wrapped__`: it is type() that
+    is asked, for isinstance() has a lazy object (scope["user"]) evaluate itself.
     """
     called, kept = deque(roots), deque[Any]()
     seen: set[int] = set()
     while (called or kept) and len(seen) < MAX_OBJECTS:
         one = called.popleft() if called else kept.popleft()
-        if id(one) in seen or one is None or isinstance(one, _OPAQUE):
+        if id(one) in seen or one is None or issubclass(type(one), _OPAQUE):
             continue
         seen.add(id(one))  # the roots keep it: its id is not given again
         yield one
-        for inner in _inside(one):
-            (called if callable(inner) else kept).append(inner)
+        with suppress(Exception):  # others' containers may change meanwhile, or be odd
+            for inner in _inside(one):
+                (called if callable(inner) else kept).append(inner)
 
 
 def _inside(one: Any) -> Iterable[Any]:
-    if isinstance(one, MethodType):
+    kind = type(one)
+    if kind is MethodType:
         return (one.__func__, one.__self__)
-    if isinstance(one, partial):
+    if issubclass(kind, partial):
         return (one.func, *one.args, *one.keywords.values())
-    if isinstance(one, FunctionType):
+    if kind is FunctionType:
         return [*_cells(one).values(), *vars(one).values()]
-    if isinstance(one, ReferenceType):
+    if issubclass(kind, ReferenceType):
         return (one(),)
-    if isinstance(one, dict):
-        return list(one.values())[:MAX_ITEMS]
-    if isinstance(one, (list, tuple, set, frozenset, deque)):
-        return list(one)[:MAX_ITEMS]
+    if issubclass(kind, dict):
+        return list(islice(dict.values(one), MAX_ITEMS))
+    if issubclass(kind, (list, tuple, set, frozenset, deque)):
+        return list(islice(one, MAX_ITEMS))
     return _attributes(one)
 
 

@@ -17,7 +17,7 @@ from eric_sse_django.streaming.servers.link import CUT, RECYCLING, Link, is_of
 
 def recognize(one: Any) -> Link | None:
     """Return the link of a response whose send() or receive() this is."""
-    cycle = one.__self__ if isinstance(one, MethodType) else None
+    cycle = one.__self__ if type(one) is MethodType else None
     if type(cycle).__module__.partition(".")[0] == "uvicorn" and hasattr(cycle, "transport"):
         return UvicornLink(cycle)
     return None
