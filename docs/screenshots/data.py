@@ -15,7 +15,7 @@ from django.utils import timezone
 from eric_sse_django import log
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.message import Message
-from eric_sse_django.models import Channel, Listener, QueuedMessage
+from eric_sse_django.models import Channel, Listener, LogHead, QueuedMessage
 
 CHANNELS: dict[str, dict[str, Any]] = {
     "alerts": {"retention_s": 30 * 86_400},
@@ -85,6 +85,8 @@ def _spread() -> None:
     for number, row in enumerate(rows):
         row.created_at = now - timedelta(seconds=20 + number * 3 + number**2 / 2)
     QueuedMessage.objects.bulk_update(rows, ["created_at"], 200)
+    # By the time of its last message a log is known again.
+    LogHead.objects.update(marked_at=rows[0].created_at)
 
 
 def _serve(choose: random.Random) -> None:

@@ -75,7 +75,7 @@ def _moment(moment: datetime | None, text: str) -> str:
         return NOTHING
     local = timezone.localtime(moment) if timezone.is_aware(moment) else moment
     exact = date_format(local, "DATETIME_FORMAT")
-    passed = brief((timezone.now() - moment).total_seconds())
+    passed = brief((timezone.now() - moment).total_seconds()).replace(" ", "\xa0")
     html = '<time datetime="{}" title="{}">{}</time>'
     return format_html(html, moment.isoformat(), exact, text % {"time": passed})
 
