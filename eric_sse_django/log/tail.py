@@ -22,7 +22,7 @@ from eric_sse_django.log.history import (
     seen_of,
 )
 from eric_sse_django.log.ranges import END
-from eric_sse_django.log.sequence import pending
+from eric_sse_django.log.sequence import head
 from eric_sse_django.log.statements import see_statement
 
 SEEN = 5  # columns of see_statement()
@@ -75,7 +75,8 @@ def look(known: Known, channels: Iterable[int] | None, limit: int) -> Look:
     ask = _look_at_once if connections[using].vendor == "postgresql" else _look
     seen, rows = ask(using, known.position, channels, limit + 1)
     if seen is None:  # the head is lost: see sequence()
-        return Look(Known(0), pending().exists(), [], is_this and not known.position)
+        position, waits = head()
+        return Look(Known(position), waits, [], is_this and not known.position)
     # What stands at the known position comes with what is after it, in one reading.
     has_past = bool(rows) and rows[0][0] == known.position
     past = rows[0][CREATED_AT] if has_past else None
