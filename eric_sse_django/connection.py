@@ -57,6 +57,10 @@ class ConnectionsFactory(ABC):
         """
         return self.create(listener)
 
+    def renew(self, connection: Connection, listener: MessageQueueListener) -> Connection:
+        """Return the connection of a listener that is registered again: with the queue it has."""
+        return Connection(listener, connection.queue, connection.id)
+
     def release(self, connection: Connection) -> None:  # noqa: B027 - most have nothing to do
         """
         Give up what was made for a connection that has left its channel; does nothing here.

@@ -74,7 +74,7 @@ class AbstractChannel(ABC):
         except InvalidListenerException:
             connection = self._connections_factory.create(listener=listener)
         else:
-            connection = Connection(listener, known.queue, known.id)
+            connection = self._connections_factory.renew(known, listener)
         self.register_connection(connection)
 
     def register_connection(self, connection: Connection) -> None:

@@ -41,6 +41,12 @@ class DatabaseConnectionsFactory(ConnectionsFactory):
         """As create()."""
         return await sync_to_async(self.create)(listener)
 
+    def renew(self, connection: Connection, listener: MessageQueueListener) -> Connection:
+        """As the base's; a DatabaseListener is the one of this factory's channel again."""
+        if isinstance(listener, DatabaseListener):
+            register(self.channel, listener)
+        return super().renew(connection, listener)
+
     def release(self, connection: Connection) -> None:
         """Remove the listener's row and queue, whatever queue the connection has."""
         with suppress(InvalidListenerException):
@@ -65,6 +71,6 @@ def register(channel: Channel, listener: MessageQueueListener) -> Listener:
 
 def connect(row: Listener, listener: MessageQueueListener | None = None) -> Connection:
     """Return the connection of a row; its listener is `listener`, else the row's own."""
-    if isinstance(listener, DatabaseListener):
-        listener.show(row)
+    if isinstance(listener, DatabaseListener) and listener.row == row:
+        listener.show(row)  # else it was registered with another channel since
     return Connection(listener or DatabaseListener(row), DatabaseQueue(row), str(row.pk))

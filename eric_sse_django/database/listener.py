@@ -32,11 +32,13 @@ class DatabaseListener(MessageQueueListener):
         self._running = row.running
 
     def follow(self, row: Listener) -> None:
-        """Be the listener of this row from now on; one that is running has it receive."""
+        """Be the listener of this row from now on, which then runs or not as this object does."""
         was_running = self._running
         self.show(row)
         if was_running and not row.running:
             self.start()
+        elif row.running and not was_running:
+            self.stop()
 
     def start(self) -> None:
         """

@@ -215,6 +215,37 @@ class TestListenersThatMove:
         other.register_listener(listener)
         assert DatabaseChannel.load("parcels").get_listener(listener.id).is_running()
 
+    def test_one_that_comes_back_is_started_where_it_came_back_to(self, database):
+        home, other = (
+            SSEChannel(connections_factory=DatabaseConnectionsFactory(name)) for name in "ab"
+        )
+        listener = home.add_listener()
+        other.register_listener(listener)
+        home.register_listener(listener)
+        other.remove_listener(listener.id)
+        listener.start()
+        assert DatabaseChannel.load("a").get_listener(listener.id).is_running()
+
+    def test_to_list_connections_does_not_bring_a_listener_back(self, channel, other):
+        listener = channel.add_listener()
+        channel.register_listener(listener)
+        other.register_listener(listener)
+        assert len(list(channel.get_connections())) == 1
+        listener.start()
+        assert DatabaseChannel.load("parcels").get_listener(listener.id).is_running()
+        assert not DatabaseChannel.load("orders").get_listener(listener.id).is_running()
+
+    def test_a_registered_object_that_is_stopped_stops_where_it_is_registered(
+        self, channel, other
+    ):
+        listener = channel.add_listener()
+        listener.start()
+        other.register_listener(listener)
+        listener.stop()
+        channel.register_listener(listener)
+        assert not listener.is_running()
+        assert not DatabaseChannel.load("orders").get_listener(listener.id).is_running()
+
     def test_a_removed_listener_registered_again_is_another(self, channel, listener):
         channel.dispatch(listener.id, count(1))
         channel.remove_listener(listener.id)
