@@ -12,10 +12,10 @@ from typing import TypeAlias
 # "Look again": carries nothing, returns at once, may be called from any thread.
 Wake: TypeAlias = Callable[[], None]
 Undo: TypeAlias = Callable[[], None]
-# Takes a wake, returns what undoes that, or None: "this one can not tell".
+# Takes a wake, returns what undoes that, or None: "this one cannot say".
 Watch: TypeAlias = Callable[[Wake], "Undo | None"]
 
-# Seconds between two looks at something that can not tell when it has changed.
+# Seconds between two looks at something that cannot say when it has changed.
 # One look a second is what a person still takes for live, and costs next to nothing.
 LOOK_INTERVAL_S = 1.0
 

@@ -6,6 +6,7 @@ from typing import Any
 from django.apps import AppConfig, apps
 from django.contrib.auth import get_user_model
 from django.contrib.auth.signals import user_logged_in, user_logged_out
+from django.core.signals import request_started
 from django.db.models.signals import post_delete, post_migrate, post_save, pre_delete, pre_save
 from django.utils.translation import gettext_lazy as _
 
@@ -18,11 +19,12 @@ class EricSseConfig(AppConfig):
 
     def ready(self) -> None:
         # Importing checks registers them. Here, for models are ready only now.
-        from eric_sse_django import checks  # noqa: F401, PLC0415
+        from eric_sse_django import checks, mounted  # noqa: F401, PLC0415
         from eric_sse_django.authorization import events  # noqa: PLC0415
         from eric_sse_django.database import configured, loading, orphans, removal  # noqa: PLC0415
         from eric_sse_django.models import Channel, Listener  # noqa: PLC0415
 
+        request_started.connect(mounted.on_request)
         post_migrate.connect(configured.make, sender=self)
         user_logged_in.connect(events.on_logged_in)
         user_logged_out.connect(events.on_logged_out)

@@ -27,6 +27,11 @@ from eric_sse_django.models import QueuedMessage
 IN_MEMORY_LAYER = "channels.layers.InMemoryChannelLayer"
 # Seconds a SQLite writer waits for another: Python's own default is 5.
 LEAST_SQLITE_TIMEOUT_S = 5
+# Where projects import the classes from: not their modules.
+PUBLIC: dict[type, str] = {
+    Authorizer: "eric_sse_django.authorization.Authorizer",
+    DatabaseChannel: "eric_sse_django.database.DatabaseChannel",
+}
 SQLITE_OPTIONS = (
     '"OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20, '
     '"init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"}'
@@ -43,14 +48,19 @@ def check_settings(**_: Any) -> list[CheckMessage]:
     for name, value in given.items():
         setting = conf.BY_NAME.get(name)
         if setting is None:
-            names = ", ".join(sorted(conf.BY_NAME))
-            message = f"ERIC_SSE has no setting {name!r}."
-            found.append(Error(message, hint=f"Use one of: {names}.", id="eric_sse_django.E002"))
+            message, hint = f"ERIC_SSE has no setting {name!r}.", _names_like(name)
+            found.append(Error(message, hint=hint, id="eric_sse_django.E002"))
         elif problem := setting.problem(value):
             message = f"ERIC_SSE[{name!r}] is {value!r}: it {problem}."
             hint = f"{setting.meaning} Default: {setting.default!r}."
             found.append(Error(message, hint=hint, id="eric_sse_django.E003"))
     return found
+
+
+def _names_like(name: Any) -> str:
+    near = difflib.get_close_matches(str(name).upper(), conf.BY_NAME, 1)
+    meant = f"Did you mean {near[0]}? " if near else ""
+    return f"{meant}There are: {', '.join(sorted(conf.BY_NAME))}."
 
 
 @register()
@@ -97,14 +107,18 @@ def _check_class(name: str, base: type, id: str) -> list[CheckMessage]:
     path = given.get(name) if isinstance(given, dict) else None
     if not isinstance(path, str):
         return []
-    hint = f"Name a subclass of {base.__module__}.{base.__qualname__}."
+    hint = f"Name a subclass of {PUBLIC[base]}."
     try:
         found = import_string(path)
     except ImportError as error:
         return [Error(f"ERIC_SSE[{name!r}] cannot be imported: {error}.", hint=hint, id=id)]
     if isinstance(found, type) and issubclass(found, base):
         return []
-    return [Error(f"ERIC_SSE[{name!r}] {path!r} is no {base.__name__}.", hint=hint, id=id)]
+    return [
+        Error(
+            f"ERIC_SSE[{name!r}] {path!r} is not a subclass of {base.__name__}.", hint=hint, id=id
+        )
+    ]
 
 
 @register()
@@ -207,7 +221,8 @@ def check_layer(**_: Any) -> list[CheckMessage]:
     layers = getattr(settings, "CHANNEL_LAYERS", {})
     if alias is not None and alias != "default" and alias not in layers:
         message = f"ERIC_SSE['CHANNEL_LAYER'] is {alias!r}, which CHANNEL_LAYERS does not have."
-        hint = f"Use one of {', '.join(map(repr, layers))}, or None for polling only."
+        aliases = ", ".join(map(repr, layers))
+        hint = f"Use {f'one of {aliases}, or ' if layers else ''}None for polling only."
         return [Error(message, hint=hint, id="eric_sse_django.E005")]
     processes = os.environ.get("WEB_CONCURRENCY", "")
     if processes.isdigit() and int(processes) > 1 and not _crosses_processes():

@@ -171,7 +171,7 @@ class AbstractChannel(ABC):
                     return
                 except Exception:
                     logger.exception("queue failed channel=%s listener=%s", self.id, listener.id)
-                    yield self._error("The queue can not be read now; the stream tries again.")
+                    yield self._error("The queue cannot be read now; the stream tries again.")
                     await ended.sleep(backoff.next_delay_s(), goes_on)
                 else:
                     backoff.reset()

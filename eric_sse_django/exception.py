@@ -75,7 +75,7 @@ class NoMessagesException(EricError):
 
 
 class InvalidMessageFormat(EricError):
-    """The message can not be published, or what was read is not a message."""
+    """The message cannot be published, or what was read is not a message."""
 
     def __init__(self, reason: str = "it is not a message of this package") -> None:
         super().__init__(reason)
@@ -134,7 +134,7 @@ class ItemNotFound(EricError):
 
 
 class InvalidIdentifier(EricError, ValueError):
-    """The id can not be one of a channel or listener that is kept in the database."""
+    """The id cannot be one of a channel or listener that is kept in the database."""
 
     def __init__(self, identifier: object, rule: str = "") -> None:
         super().__init__(identifier, rule)
@@ -142,7 +142,7 @@ class InvalidIdentifier(EricError, ValueError):
         self.rule = rule
 
     def __str__(self) -> str:
-        return f"{self.identifier!r} can not be an id. {self.rule}".rstrip()
+        return f"{self.identifier!r} cannot be an id. {self.rule}".rstrip()
 
 
 class ChannelExists(EricError):

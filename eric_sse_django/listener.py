@@ -50,7 +50,7 @@ class MessageQueueListener:
         """
         Have wake() called, from whatever thread, after each start() and stop().
 
-        Returns what undoes that, or None when this listener can not tell; streams then
+        Returns what undoes that, or None when this listener cannot say; streams then
         look for themselves.
         """
         if type(self).is_running is not MessageQueueListener.is_running:

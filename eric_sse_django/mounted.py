@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from django.conf import settings
+from django.core.signals import request_started
 
 logger = logging.getLogger(__name__)
 
 _is_mounted = False
 _is_said = False
+# Whether this process has begun to answer a request: a shell or a worker serves no streams either,
+# and need not.
+_has_requests = False
+
+
+def on_request(**_: Any) -> None:
+    """Record that this process answers requests. Receives the first `request_started` only."""
+    global _has_requests
+    _has_requests = True
+    request_started.disconnect(on_request)
 
 
 def note() -> None:
@@ -24,12 +36,12 @@ def is_mounted() -> bool:
 
 
 def warn_in_debug() -> None:
-    """With DEBUG, log once that URLs of streams are made where nothing serves them."""
+    """With DEBUG, log once that a server process makes URLs of streams and serves none."""
     global _is_said
-    if settings.DEBUG and not (_is_mounted or _is_said):
+    if settings.DEBUG and _has_requests and not (_is_mounted or _is_said):
         _is_said = True
         logger.warning(
-            "a stream's URL was made in a process that serves no streams: unless another one "
-            "does, wrap the application of asgi.py in with_streams(), and run that; for "
+            "a stream's URL was made by a server process that serves no streams: unless another "
+            "one does, wrap the application of asgi.py in with_streams(), and run that; for "
             'runserver, put "daphne" first in INSTALLED_APPS'
         )

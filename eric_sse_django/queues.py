@@ -43,7 +43,7 @@ class Queue(ABC):
         """
         Have wake() called, from whatever thread, after each push.
 
-        Returns what undoes that. This one returns None: "this queue can not tell", and
+        Returns what undoes that. This one returns None: "this queue cannot say", and
         streams then look every LOOK_INTERVAL_S.
         """
         return None

@@ -223,12 +223,12 @@ def streams_url(
     """
     Return the path of one stream of several channels, with a ticket for each.
 
-    A pair is a channel, and its listener, None to watch. As watch_url() else. Raises
-    ValueError for no channel, one named twice, or more than MAX_CHANNELS_PER_STREAM.
+    A pair is a channel and its listener, or None to watch. Else as watch_url(). Raises
+    ValueError for no channel, one named twice, or more than MAX_CHANNELS_PER_STREAM; TypeError.
     """
     ids = [
         (channel_id_of(channel), None if listener is None else listener_id_of(listener))
-        for channel, listener in pairs
+        for channel, listener in map(_pair, pairs)
     ]
     most, channels = conf.get("MAX_CHANNELS_PER_STREAM"), [channel for channel, _ in ids]
     if not 1 <= len(set(channels)) == len(channels) <= most:
@@ -243,6 +243,14 @@ def streams_url(
     if any(listener is not None for _, listener in ids):
         named += [("listener", listener or "") for _, listener in ids]
     return address.with_query(address.root(), tickets, cursor, named)
+
+
+def _pair(given: Any) -> Any:
+    if isinstance(given, (tuple, list)) and len(given) == 2:
+        return given
+    raise TypeError(
+        f"{given!r} is not a pair: give (channel, listener), or (channel, None) to watch."
+    )
 
 
 async def astreams_url(

@@ -3,7 +3,9 @@
 import sys
 
 import pytest
+from django.core.signals import request_started
 from django.db import connections
+from django.utils.module_loading import import_string
 
 from eric_sse_django import address, checks, conf, mounted
 from eric_sse_django.authorization import Authorizer
@@ -34,7 +36,10 @@ def test_an_unknown_name_is_an_error_that_names_the_known(settings):
     [error] = checks.check_settings()
     assert ids([error]) == ["E002"]
     assert "POLL_INTERVALL_S" in error.msg
-    assert "POLL_INTERVAL_S" in error.hint
+    assert error.hint.startswith("Did you mean POLL_INTERVAL_S? There are: ALLOWED_ORIGINS, ")
+    settings.ERIC_SSE = {"a b": 1, 7: 1}
+    for error in checks.check_settings():
+        assert error.hint.startswith("There are: ALLOWED_ORIGINS, ")
 
 
 @pytest.mark.parametrize(
@@ -72,7 +77,13 @@ def test_a_channel_class_that_cannot_serve_is_an_error(settings, path):
 @pytest.mark.parametrize("path", ["nowhere.Rules", "eric_sse_django.database.DatabaseChannel"])
 def test_an_authorizer_that_has_no_rules_is_an_error(settings, path):
     settings.ERIC_SSE = {"AUTHORIZER": path}
-    assert ids(checks.check_classes()) == ["E006"]
+    [error] = checks.check_classes()
+    assert ids([error]) == ["E006"]
+    assert error.hint == "Name a subclass of eric_sse_django.authorization.Authorizer."
+
+
+def test_the_classes_that_hints_name_are_there():
+    assert {import_string(path): path for path in checks.PUBLIC.values()} == checks.PUBLIC
 
 
 def test_the_default_classes_serve(settings):
@@ -83,7 +94,14 @@ def test_the_default_classes_serve(settings):
 
 def test_a_layer_that_is_not_there_is_an_error(settings):
     settings.ERIC_SSE = {"CHANNEL_LAYER": "elsewhere"}
-    assert ids(checks.check_layer()) == ["E005"]
+    for layers, hint in {
+        (): "Use None for polling only.",
+        ("default", "b"): "Use one of 'default', 'b', or None for polling only.",
+    }.items():
+        settings.CHANNEL_LAYERS = {alias: {} for alias in layers}
+        [error] = checks.check_layer()
+        assert ids([error]) == ["E005"]
+        assert error.hint == hint
 
 
 def test_several_processes_with_an_in_memory_layer_are_warned_of(settings, monkeypatch):
@@ -298,6 +316,7 @@ def test_a_pool_with_too_few_connections_for_our_threads_is_named(monkeypatch, p
 def not_mounted(monkeypatch):
     monkeypatch.setattr(mounted, "_is_mounted", False)
     monkeypatch.setattr(mounted, "_is_said", False)
+    monkeypatch.setattr(mounted, "_has_requests", True)
 
 
 @pytest.fixture
@@ -368,6 +387,18 @@ def test_a_url_that_nothing_here_serves_is_logged_once_in_debug(settings, not_mo
     assert "serves no streams" in record.message
     mounted.note()
     mounted._is_said = False
+    address.with_query("events/")
+    assert len(caplog.records) == 1
+
+
+def test_a_shell_or_a_worker_is_not_warned_of_its_urls(settings, not_mounted, monkeypatch, caplog):
+    settings.DEBUG = True
+    monkeypatch.setattr(mounted, "_has_requests", False)
+    address.with_query("events/")
+    assert not caplog.records
+    request_started.connect(mounted.on_request)
+    request_started.send(None)
+    assert mounted.on_request not in [each[1]() for each in request_started.receivers]
     address.with_query("events/")
     assert len(caplog.records) == 1
 

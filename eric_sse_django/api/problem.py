@@ -16,7 +16,7 @@ TYPE_PREFIX = "urn:eric-sse-django:problem:"
 
 # For each status: the last part of `type`, and `title`.
 KINDS = {
-    400: ("malformed", "The request can not be read"),
+    400: ("malformed", "The request cannot be read"),
     401: ("unauthenticated", "Nobody is logged in"),
     403: ("forbidden", "Not allowed"),
     404: ("unknown", "Nothing here that you may use"),
@@ -24,7 +24,7 @@ KINDS = {
     409: ("conflict", "In the way of what is there"),
     413: ("too-large", "Too large"),
     415: ("media-type", "Not JSON"),
-    422: ("invalid", "A value can not be used"),
+    422: ("invalid", "A value cannot be used"),
     429: ("too-many", "Too many messages"),
     500: ("unexpected", "Something failed here"),
     503: ("busy", "Can not be answered now"),

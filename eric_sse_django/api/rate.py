@@ -52,7 +52,7 @@ def _counted(key: str, messages: int) -> int:
     except Exception as error:  # what a client library of a cache raises is its own
         with _outage_lock:
             wait_s = math.ceil(_outage.failed())
-        detail = "Messages can not be counted now: send it again, with the same Idempotency-Key."
+        detail = "Messages cannot be counted now: send it again, with the same Idempotency-Key."
         raise Problem(503, detail, headers={"Retry-After": str(wait_s)}) from error
     with _outage_lock:
         _outage.over()

@@ -21,6 +21,7 @@ from eric_sse_django.models import (
     subject_of_channel,
     subject_of_listener,
     subject_of_user,
+    user_key,
 )
 
 # Seconds for which the revocation of what tickets are made for is remembered: as long as one
@@ -48,11 +49,11 @@ def revoke(
     a user's listeners, or bound to the user or session, are no longer valid. A session opens no
     stream for SESSION_COOKIE_AGE. Any other client that reconnects is asked anew: take away first
     what the rules go by. Returns at once, whatever the number of streams. Raises TypeError for
-    what is none of these, ValueError for nothing.
+    what is none of these, ValueError for nothing and for a user that is not saved.
     """
     kept: dict[str, float] = {}
     if user is not None:
-        kept[subject_of_user(user)] = KEPT_S
+        kept[subject_of_user(_saved(user))] = KEPT_S
     if listener is not None:
         kept |= {subject_of_listener(row): KEPT_S for row in _listeners(listener)}
     if session is not None:
@@ -60,11 +61,21 @@ def revoke(
     if channel is not None:
         kept[subject_of_channel(_row(channel, Channel))] = KEPT_S
     if user is listener is session is channel is None:
-        raise ValueError("Whose access is to be revoked? Give user, listener, session or channel.")
+        raise ValueError("Nothing to revoke, or None: give a user, listener, session or channel.")
     withdraw(kept)
 
 
 arevoke = sync_to_async(revoke)
+
+
+def _saved(user: Any) -> Any:
+    key = user_key(user)
+    if key is None:
+        raise ValueError(
+            f"{user!r} is not a saved user: revoke the visitor's session or listener; the streams "
+            "of a user end by themselves when the user is deleted."
+        )
+    return key
 
 
 def _listeners(given: Any) -> list[Listener]:
@@ -77,7 +88,7 @@ def _row(given: Any, model: type[Any]) -> Any:
     row = getattr(given, "row", given)
     if not isinstance(row, model):
         what = model.__name__.lower()
-        raise TypeError(f"{given!r} is no {what}: give its row, or what the shortcuts return.")
+        raise TypeError(f"{given!r} is not a {what}: give its row, or what the shortcuts return.")
     return row
 
 

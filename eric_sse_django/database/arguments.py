@@ -6,15 +6,19 @@ import hashlib
 import re
 from enum import Enum
 from typing import Any, Final
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
-from django.db.models import Model
 
 from eric_sse_django.entities import AbstractChannel
 from eric_sse_django.listener import MessageQueueListener
-from eric_sse_django.models import IDENTIFIER_MAX_LENGTH, Channel, Listener, is_identifier
+from eric_sse_django.models import (
+    IDENTIFIER_MAX_LENGTH,
+    Channel,
+    Listener,
+    is_identifier,
+    user_key,
+)
 
 # Where a session keeps the id of its device: it goes on when its key is changed.
 SESSION_DEVICE = "eric_sse_device"
@@ -72,22 +76,13 @@ def owner_key(owner: Any) -> Any:
 
     Raises ValueError for a user who is not saved, and TypeError for what is not a user.
     """
-    users = get_user_model()
-    if isinstance(owner, Model) and not isinstance(owner, users):
-        raise TypeError(f"{owner!r} is not a user ({users._meta.label}): give one, or a key.")
-    if hasattr(owner, "pk"):
-        if owner.pk is None:
-            raise ValueError(
-                f"{owner!r} is no saved user and can own nothing: let the visitor log in, or make "
-                "a listener without an owner and give out a ticket for it."
-            )
-        return owner.pk
-    if isinstance(owner, (str, int, UUID)) and not isinstance(owner, bool):
-        try:
-            return users._meta.pk.to_python(owner)
-        except ValidationError:
-            pass
-    raise TypeError(f"{owner!r} is not a user, nor the key of a {users._meta.label}.")
+    key = user_key(owner)
+    if key is None:
+        raise ValueError(
+            f"{owner!r} is not a saved user and owns no listeners: let the visitor log in; or "
+            "leave the owner out, and give the visitor a ticket: stream_url(…, request=request)."
+        )
+    return key
 
 
 def narrowed(name: str, value: Any) -> Any:

@@ -26,6 +26,7 @@ from eric_sse_django.quiet import Quiet
 
 logger = logging.getLogger(__name__)
 
+CREATE = "check its id, name it in ERIC_SSE['CHANNELS'] and run `manage.py migrate`, or create it"
 MIGRATE = "ERIC_SSE['CHANNELS'] has it, and `manage.py migrate` makes it"
 
 _differs = Quiet()
@@ -53,7 +54,7 @@ def unknown_channel(channel_id: Any) -> InvalidChannelException:
     """Return the error for an id that no channel has."""
     if isinstance(channel_id, str) and channel_id in conf.channels():
         return InvalidChannelException(channel_id, MIGRATE)
-    return InvalidChannelException(channel_id)
+    return InvalidChannelException(channel_id, CREATE)
 
 
 def create_channel(channel_id: str | None, **fields: Any) -> Channel:

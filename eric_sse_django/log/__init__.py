@@ -3,7 +3,7 @@ The log: append, sequence, read, trim. The only package that queries the message
 
 A row is born without a position, in the publisher's transaction. `sequence()` gives
 positions to committed rows, in a short transaction of its own: so the order is the
-order of commit, and a row that commits late can not be skipped.
+order of commit, and a row that commits late cannot be skipped.
 """
 
 from eric_sse_django.log.alias import database

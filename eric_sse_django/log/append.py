@@ -35,7 +35,12 @@ def row(
     `expires_in_s` is its lifetime, where it has another than the channel's messages.
     The one door: raises InvalidMessageFormat for what cannot be sent.
     """
-    type = wire.check_type(message.type, TYPE_MAX_LENGTH)
+    try:
+        type = wire.check_type(message.type, TYPE_MAX_LENGTH)
+    except AttributeError as error:
+        raise InvalidMessageFormat(
+            f"{message!r} is not a message; give Message(type, payload)"
+        ) from error
     if type.startswith(RESERVED_PREFIX):
         raise InvalidMessageFormat(
             f"its type {type!r} begins with {RESERVED_PREFIX!r}, which is the app's own; "

@@ -27,7 +27,13 @@ from eric_sse_django.models.revocation import (
     subjects_of,
 )
 from eric_sse_django.models.together import deleted_with, note_deletion
-from eric_sse_django.models.users import usernames, users_are_here, users_named, with_user
+from eric_sse_django.models.users import (
+    user_key,
+    usernames,
+    users_are_here,
+    users_named,
+    with_user,
+)
 
 __all__ = [
     "IDENTIFIER",
@@ -58,6 +64,7 @@ __all__ = [
     "subject_of_user",
     "subject_of_watchers",
     "subjects_of",
+    "user_key",
     "usernames",
     "users_are_here",
     "users_named",

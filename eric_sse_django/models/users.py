@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
 from django.db import models, router
 from django.db.models.fields.related_descriptors import ForwardManyToOneDescriptor
 
@@ -78,6 +80,25 @@ def users_are_here() -> bool:
 def with_user(rows: models.QuerySet[M], name: str) -> models.QuerySet[M]:
     """Return the rows with their users, in one query, or in two where it takes two databases."""
     return rows.select_related(name) if users_are_here() else rows.prefetch_related(name)
+
+
+def user_key(user: Any) -> Any:
+    """
+    Return the key of a user: of an object (None of one that is not saved), or the key itself.
+
+    No query. Raises TypeError for what is neither.
+    """
+    users = get_user_model()
+    if isinstance(user, models.Model) and not isinstance(user, users):
+        raise TypeError(f"{user!r} is not a user ({users._meta.label}): give one, or a key.")
+    if hasattr(user, "pk"):
+        return user.pk
+    if isinstance(user, (str, int, UUID)) and not isinstance(user, bool):
+        try:
+            return users._meta.pk.to_python(user)
+        except ValidationError:
+            pass
+    raise TypeError(f"{user!r} is not a user ({users._meta.label}), nor the key of one.")
 
 
 def usernames(keys: Iterable[Any]) -> dict[Any, str]:

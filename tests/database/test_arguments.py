@@ -3,14 +3,16 @@
 from uuid import UUID
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser, Group
 from django.contrib.sessions.backends.db import SessionStore
 from django.db import connections
 from django.test import RequestFactory
 
 from eric_sse_django import shortcuts
+from eric_sse_django.authorization import revoke
 from eric_sse_django.database.arguments import id_of_device, id_of_user
-from eric_sse_django.exception import InvalidIdentifier
+from eric_sse_django.exception import InvalidIdentifier, InvalidMessageFormat
 from eric_sse_django.message import Message
 from eric_sse_django.models import Listener, QueuedMessage, could_be_id
 from eric_sse_django.shortcuts import (
@@ -64,7 +66,7 @@ class TestAudience:
 
     @once
     def test_a_guest_is_refused_by_what_it_is(self, channel):
-        with pytest.raises(ValueError, match="is no saved user"):
+        with pytest.raises(ValueError, match="is not a saved user"):
             publish("orders", "paid", owner=AnonymousUser())
 
 
@@ -101,7 +103,15 @@ class TestObjects:
             (lambda: publish(None, "n"), "None is not a channel"),
             (lambda: listen(object()), "is not a channel"),
             (lambda: publish("orders", "n", listener_id=7), "7 is not a listener"),
-            (lambda: publish("orders", "n", owner="ana"), "'ana' is not a user, nor the key of"),
+            (
+                lambda: publish("orders", "n", owner="ana"),
+                "'ana' is not a user .*, nor the key of",
+            ),
+            (lambda: revoke(user="ana"), "'ana' is not a user .*, nor the key of"),
+            (lambda: revoke(user=Group(pk=1)), "is not a user"),
+            (lambda: revoke(channel="orders"), "'orders' is not a channel"),
+            (lambda: streams_url(["orders"]), "'orders' is not a pair: give .channel, listener."),
+            (lambda: streams_url(["ab"]), "'ab' is not a pair"),
             (lambda: publish("orders", "n", owner=True), "True is not a user"),
             (lambda: publish("orders", "n", owner=Group(pk=1)), "is not a user"),
             (lambda: listen("orders", object()), "is not a user"),
@@ -117,6 +127,22 @@ class TestObjects:
             wrong()
         assert not QueuedMessage.objects.exists()
         assert not Listener.objects.exists()
+
+    @once
+    def test_nobodys_access_is_not_revoked_without_a_word(self, channel):
+        for nobody in (AnonymousUser(), get_user_model()(username="new")):
+            with pytest.raises(ValueError, match="is not a saved user: revoke the visitor's"):
+                revoke(user=nobody)
+        with pytest.raises(ValueError, match="Nothing to revoke, or None"):
+            revoke(user=None)
+        assert not QueuedMessage.objects.exists()
+
+    @once
+    def test_what_is_not_a_message_is_refused_by_name(self, channel):
+        for wrong in ("paid", None, {"type": "paid"}):
+            with pytest.raises(InvalidMessageFormat, match=r"give Message\(type, payload\)"):
+                channel.broadcast(wrong)
+        assert not QueuedMessage.objects.exists()
 
     @databases.rolled_back
     def test_a_key_that_is_no_users_owns_no_listener(self, channel):

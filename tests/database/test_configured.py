@@ -77,7 +77,7 @@ def test_before_that_the_error_names_the_command(database, settings):
     for use in (lambda: publish("orders", "paid"), lambda: listen("orders")):
         with pytest.raises(InvalidChannelException, match="migrate` makes it"):
             use()
-    with pytest.raises(InvalidChannelException, match="create it first"):
+    with pytest.raises(InvalidChannelException, match="name it in ERIC_SSE"):
         publish("news", "paid")
 
 
