@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from eric_sse_django import conf
 from eric_sse_django.hub import all_hubs
@@ -24,6 +25,9 @@ STREAMS_END_S = 3.5
 BYTES_LEAVE_S = 0.1
 # Seconds between two looks whether the server stops by itself.
 LOOK_S = 0.25
+# Seconds after which a server that was not found is looked for again: on uvicorn among all the
+# tasks of the loop, so not for each stream that is opened.
+AGAIN_S = 60.0
 
 # Returns whether the server stops.
 Stopping = Callable[[], bool]
@@ -31,6 +35,8 @@ Stopping = Callable[[], bool]
 _installed = False
 # Loops whose server is looked at, while they have streams.
 _watched: set[asyncio.AbstractEventLoop] = set()
+# The time.monotonic() until which no server is looked for, where there was none.
+_in_vain: WeakKeyDictionary[asyncio.AbstractEventLoop, float] = WeakKeyDictionary()
 
 
 def drain() -> None:
@@ -65,12 +71,15 @@ def watch(find: Callable[[], Stopping | None]) -> None:
     streams that are open; it returns what tells whether the server stops, None if nothing does.
     """
     loop = asyncio.get_running_loop()
-    if loop in _watched or not conf.get("HANDLE_SIGNALS"):
+    now = time.monotonic()
+    if loop in _watched or now < _in_vain.get(loop, 0.0) or not conf.get("HANDLE_SIGNALS"):
         return
     stopping = find()
-    if stopping is not None:
-        _watched.add(loop)
-        loop.call_later(LOOK_S, _look, loop, stopping)
+    if stopping is None:
+        _in_vain[loop] = now + AGAIN_S
+        return
+    _watched.add(loop)
+    loop.call_later(LOOK_S, _look, loop, stopping)
 
 
 def _look(loop: asyncio.AbstractEventLoop, stopping: Stopping) -> None:

@@ -112,3 +112,16 @@ async def test_nothing_is_watched_where_the_project_drains_by_itself(site, setti
     settings.ERIC_SSE = {}
     drain.watch(lambda: None)
     assert asyncio.get_running_loop() not in drain._watched
+
+
+async def test_a_server_that_is_not_found_is_not_looked_for_by_each_stream(monkeypatch):
+    """On uvicorn the search is among all tasks: of 20,000 streams each looked at 20,000."""
+    asked = []
+    for _ in range(3):
+        drain.watch(lambda: asked.append(1))
+    assert len(asked) == 1
+    monkeypatch.setattr(drain, "AGAIN_S", 0.0)
+    drain._in_vain.clear()
+    for _ in range(2):
+        drain.watch(lambda: asked.append(1))
+    assert len(asked) == 3

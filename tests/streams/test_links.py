@@ -1,5 +1,6 @@
 """How the server's own objects are found below middleware, and what is said of them."""
 
+import asyncio
 import logging
 import re
 import time
@@ -7,10 +8,12 @@ from functools import partial, wraps
 from pathlib import Path
 
 import pytest
+import uvicorn as real_uvicorn
 import wrapt
 from django.utils.functional import SimpleLazyObject
 
-from eric_sse_django.streaming import Response, response
+from eric_sse_django.quiet import Quiet
+from eric_sse_django.streaming import Response, response, servers
 from eric_sse_django.streaming.servers import daphne, gunicorn, hypercorn, link_of, uvicorn
 from eric_sse_django.streaming.servers.search import MAX_OBJECTS
 from tests.streams.test_response import TwistedRequest, UvicornCycle, handle_reply
@@ -22,6 +25,7 @@ SCOPE = {"type": "http", "headers": [(b"host", b"a")], "client": ["127.0.0.1", 5
 @pytest.fixture(autouse=True)
 def nothing_said_yet(monkeypatch):
     monkeypatch.setattr(response, "_reported", set())
+    monkeypatch.setattr(servers, "failures", Quiet())
 
 
 def cycle(scope=SCOPE):
@@ -147,6 +151,70 @@ def test_a_search_in_vain_is_bounded():
     assert link.server == "an unknown server"
 
 
+class Untouchable:
+    """A proxy that is not to be evaluated here: Django's lazy user would query."""
+
+    @property
+    def __class__(self):
+        raise AssertionError("it was asked for its class")
+
+    def __getattr__(self, name):
+        raise AssertionError(f"it was asked for {name}")
+
+    def __call__(self, *args):
+        raise AssertionError("it was called")
+
+
+class Lazily(dict):
+    def values(self):
+        raise AssertionError("it was asked for its values")
+
+
+class LazyList(list):
+    def __iter__(self):
+        raise AssertionError("it was asked for its items")
+
+
+class Slotted:
+    __slots__ = ("secret",)
+
+
+class Overridden(Slotted):
+    secret = property(lambda self: pytest.fail("its property was asked"))
+
+
+LAZY = {
+    "proxy": Untouchable,
+    "argument": lambda: partial(handle_reply, Untouchable()),
+    "dict": lambda: Lazily(a=1),
+    "list": lambda: LazyList([1]),
+    "slot": Overridden,
+}
+
+
+@pytest.mark.parametrize("make", LAZY.values(), ids=LAZY)
+def test_a_search_evaluates_nothing_that_is_lazy(make):
+    """A middleware's send() may refer to anything: what queries would do so on the loop."""
+    found = cycle()
+    link, _ = link_of(closure([make(), make(), closure(found.send)]), None, SCOPE)
+    assert link._cycle is found
+    assert link_of(closure(make()), None, SCOPE)[0].server == "an unknown server"
+
+
+def test_a_search_that_fails_leaves_the_stream_without_guards(caplog):
+    class Broken:
+        transport = None
+
+        async def send(self, message):
+            pass
+
+    Broken.__module__ = "uvicorn.protocols.http.new"
+    for _ in range(2):
+        link, is_direct = link_of(closure(Broken().send), None, SCOPE)
+        assert (link.server, is_direct) == ("an unknown server", False)
+    assert caplog.text.count("could not be looked for") == 1
+
+
 async def test_what_a_server_lacks_is_said_once(caplog):
     async def send(message):
         pass
@@ -188,6 +256,21 @@ def test_a_server_whose_private_objects_are_gone_is_used_without_them():
     worker = gunicorn.GunicornLink(Gone(transport=None), None)
     assert worker.missing() == {"recycling"}
     assert worker.stopping() is None
+
+
+async def test_a_server_of_a_projects_own_class_is_found():
+    class Server(real_uvicorn.Server):
+        async def main_loop(self):
+            await asyncio.sleep(60)
+
+    server = Server(real_uvicorn.Config(None))
+    running = asyncio.create_task(server.main_loop())
+    await asyncio.sleep(0)
+    stopping = uvicorn.UvicornLink(cycle()).stopping()
+    assert not stopping()
+    server.should_exit = True
+    assert stopping()
+    running.cancel()
 
 
 def rows_of_private_objects():

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from itertools import islice
-from types import FunctionType, MethodType, ModuleType
+from types import FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any
 from weakref import ReferenceType
 
@@ -18,6 +18,7 @@ MAX_OBJECTS = 1_000
 MAX_ITEMS = 50
 # Callers that are looked at.
 MAX_FRAMES = 100
+_SEVERAL: tuple[Any, ...] = (list, tuple, set, frozenset, deque)
 _OPAQUE = (str, bytes, bytearray, int, float, complex, type, ModuleType)
 
 
@@ -54,8 +55,9 @@ def _inside(one: Any) -> Iterable[Any]:
         return (one(),)
     if issubclass(kind, dict):
         return list(islice(dict.values(one), MAX_ITEMS))
-    if issubclass(kind, (list, tuple, set, frozenset, deque)):
-        return list(islice(one, MAX_ITEMS))
+    for several in _SEVERAL:
+        if issubclass(kind, several):
+            return list(islice(several.__iter__(one), MAX_ITEMS))
     return _attributes(one)
 
 
@@ -75,14 +77,14 @@ def _attributes(one: Any) -> list[Any]:
     found: list[Any] = []
     with suppress(AttributeError, TypeError):  # it has slots alone
         found += list(object.__getattribute__(one, "__dict__").values())[:MAX_ITEMS]
-    for kind in type(one).__mro__:
-        slots = kind.__dict__.get("__slots__", ())
+    known = [vars(kind) for kind in type(one).__mro__]
+    for slots in (each.get("__slots__", ()) for each in known):
         for name in (slots,) if isinstance(slots, str) else slots:
-            try:
-                found.append(object.__getattribute__(one, name))
-            except AttributeError:
-                continue
-    if callable(one):
+            first = next((each[name] for each in known if name in each), None)
+            if type(first) is MemberDescriptorType:  # no property, which may do anything
+                with suppress(AttributeError):  # it has no value yet
+                    found.append(object.__getattribute__(one, name))
+    if callable(one) and any("__wrapped__" in each for each in known):
         # wrapt's proxies, of which tracers are made, keep it out of both.
         with suppress(Exception):  # others' __getattr__ may raise anything
             found.append(one.__wrapped__)

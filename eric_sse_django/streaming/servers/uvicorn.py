@@ -78,6 +78,8 @@ def _servers() -> Iterator[Any]:
         waiting: Any = task.get_coro()
         while (frame := getattr(waiting, "cr_frame", None)) is not None:
             owner = frame.f_locals.get("self") if "self" in frame.f_code.co_varnames else None
-            if type(owner).__module__ == "uvicorn.server" and hasattr(owner, "should_exit"):
+            # Also one of a class that a project has made of it.
+            modules = {kind.__module__ for kind in type(owner).__mro__}
+            if "uvicorn.server" in modules and hasattr(owner, "should_exit"):
                 yield owner
             waiting = waiting.cr_await
