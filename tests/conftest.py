@@ -48,7 +48,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         limit = item.get_closest_marker("timeout")
-        if limit is None and item.get_closest_marker("live") is not None:
+        if "ERIC_SSE_TEST_FUZZ" in os.environ:
+            item.add_marker(pytest.mark.timeout(0))  # it says how many runs, not how long
+        elif limit is None and item.get_closest_marker("live") is not None:
             item.add_marker(pytest.mark.timeout(LIVE_S))
         mark = item.get_closest_marker("django_db")
         is_async = inspect.iscoroutinefunction(getattr(item, "obj", None))

@@ -12,8 +12,8 @@ from eric_sse_django.consumers.request import StreamRequest
 logger = logging.getLogger(__name__)
 
 METHODS = b"GET, HEAD, OPTIONS"
-# Bytes of path, query and headers, as h11 allows; httptools, uvicorn's faster parser, allows
-# any number, and a stream would keep them as long as it is open.
+# Bytes of path, query and headers (with HEADER_BYTES for each), as h11 allows; httptools,
+# uvicorn's faster parser, allows any number, and a stream would keep them while it is open.
 MAX_HEAD_BYTES = 65_536
 
 
@@ -44,7 +44,7 @@ class Refused(Exception):
             # %r: a path may have line breaks in it, and forge lines of the log.
             logger.log(
                 level,
-                "stream refused path=%r status=%d reason=%s",
+                "stream refused path=%.200r status=%d reason=%s",
                 *(request.path, self.status, self.reason),
             )
 

@@ -22,6 +22,11 @@ MAX_QUERY_BYTES, MAX_TICKET_BYTES = 8_192, 512
 MAX_QUERY_FIELDS = 500
 # Bytes of a cookie that browsers keep.
 MAX_COOKIE_BYTES = 4_096
+# Characters of `Accept` that are read: browsers' have 100.
+MAX_ACCEPT = 2_048
+# Bytes that each header counts beside its own, as in HTTP/2 (RFC 9113 6.5.2): 60,000 empty
+# ones took 47 ms of the loop.
+HEADER_BYTES = 32
 
 
 # The ids of a channel and of a listener of it, or None to watch.
@@ -96,7 +101,7 @@ class StreamRequest:
         accept = self.header(b"accept")
         if accept is None:
             return True
-        ranges = [part.split(";")[0].strip().lower() for part in accept.split(",")]
+        ranges = [part.split(";")[0].strip().lower() for part in accept[:MAX_ACCEPT].split(",")]
         return bool({"text/event-stream", "text/*", "*/*"} & set(ranges))
 
     def is_event_source(self) -> bool:
@@ -125,8 +130,10 @@ class StreamRequest:
         return None
 
     def head_bytes(self) -> int:
-        """Return the bytes of its path, query and headers."""
-        lines = sum(len(name) + len(value) for name, value in self._scope["headers"])
+        """Return the bytes of its path, query and headers, HEADER_BYTES more for each."""
+        headers = self._scope["headers"]
+        lines = sum(len(name) + len(value) for name, value in headers)
+        lines += HEADER_BYTES * len(headers)
         return lines + len(self._scope["path"]) + len(self._scope.get("query_string", b""))
 
     def has_large_query(self) -> bool:
