@@ -495,6 +495,28 @@ async def test_an_unbound_tickets_stream_ends_at_its_age(application, site, fast
         await response.end()
 
 
+async def test_a_bound_tickets_stream_ends_at_its_age_for_whoever_lacks_the_sessions_cookie(
+    application, site, ada, browser, fast_ticks
+):
+    """One that leaked opened a stream for MAX_STREAM_AGE_S a moment before it expired."""
+    here = await sync_to_async(browser().log_in)(ada)
+    elsewhere = await sync_to_async(browser().log_in)(ada)
+
+    def url(request):
+        return f"{WATCH}?ticket={make_ticket('orders', None, 0.6, **bound_to(request))}"
+
+    url = await sync_to_async(here.does)(url)
+    async with (
+        here.open(application, url) as own,
+        Response(application, url) as leaked,
+        elsewhere.open(application, url) as others,
+    ):
+        assert own.status == leaked.status == others.status == 200
+        await leaked.end()
+        await others.end()
+        await goes_on(site, own)
+
+
 async def test_a_refusal_says_why_in_the_log_alone(
     application, site, ada, mine, browser, caplog, settings
 ):
