@@ -36,7 +36,7 @@ def link_of(send: Any, receive: Any = None, scope: Any = None) -> tuple[Link, bo
     try:
         link = _recognize(send)
         return (link, True) if link is not None else (_searched(send, receive, scope), False)
-    except Exception as error:  # noqa: BLE001 - logged
+    except Exception as error:
         if failures.begins(type(error).__name__):
             logger.warning("the server's objects could not be looked for", exc_info=error)
     return Link(), False
