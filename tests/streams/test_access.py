@@ -650,9 +650,9 @@ def test_many_subjects_go_in_few_notices(database, settings):
 
 @pytest.mark.parametrize("wrong", ["till-7", 7, object()])
 def test_what_is_no_listener_or_channel_is_named(wrong):
-    with pytest.raises(TypeError, match="is no listener"):
+    with pytest.raises(TypeError, match="is not a listener"):
         revoke(listener=wrong)
-    with pytest.raises(TypeError, match="is no channel"):
+    with pytest.raises(TypeError, match="is not a channel"):
         revoke(channel=wrong)
 
 
