@@ -14,7 +14,6 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from django.contrib.auth import SESSION_KEY
@@ -69,26 +68,43 @@ def _end(using: str | None, kept: Mapping[str, float], also: Iterable[str] = ())
     also, here = list(also), log.database()
     if not kept and not also:
         return
-    if using in (None, here):
+
+    def revoke() -> None:
         _try(here, kept, also)
+
+    if using in (None, here):
+        revoke()
     else:
-        transaction.on_commit(partial(_try, here, kept, also), using=using, robust=True)
+        # A function: robust=True does not hold for a partial, of which Django asks the name.
+        transaction.on_commit(revoke, using=using, robust=True)
 
 
 def _try(using: str, kept: Mapping[str, float], also: Sequence[str]) -> None:
     """Revoke subjects; where the database fails, have it done as soon as it does not."""
-    put_off = partial(later.later.withdraw, kept, also)
     if later.later.outage.trouble:
-        put_off()  # at once: nobody waits for a database that is away
+        _put_off(using, kept, also)  # at once: nobody waits for a database that is away
         return
     try:
         withdraw(kept, also)
     except Exception:  # noqa: BLE001 - it is tried again there, and logged
-        if connections[using].in_atomic_block:
-            # What the caller rolls back has not narrowed anything.
-            transaction.on_commit(put_off, using=using, robust=True)
-        else:
-            put_off()
+        _put_off(using, kept, also)
+
+
+def _put_off(using: str, kept: Mapping[str, float], also: Sequence[str]) -> None:
+    """
+    Have subjects revoked later, after the caller's commit.
+
+    What the caller rolls back has not narrowed anything, and before the commit a client that
+    reconnects would be let in again.
+    """
+
+    def put_off() -> None:
+        later.later.withdraw(kept, also)
+
+    if connections[using].in_atomic_block:
+        transaction.on_commit(put_off, using=using, robust=True)
+    else:
+        put_off()
 
 
 # Sessions -------------------------------------------------------------------------------

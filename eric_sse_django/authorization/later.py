@@ -32,6 +32,7 @@ class Later:
         self._changed = threading.Condition()
         self._kept: dict[str, float] = {}
         self._also: dict[str, None] = {}
+        self._written = 0  # how many are being written
         self._thread: threading.Thread | None = None
         self._closing = False
         self._outage = Outage(logger, "revoking access")
@@ -44,7 +45,7 @@ class Later:
     def waits(self) -> int:
         """Return how many subjects wait to be revoked."""
         with self._changed:
-            return len(self._kept) + len(self._also)
+            return len(self._kept) + len(self._also) + self._written
 
     def withdraw(self, kept: Mapping[str, float], also: Iterable[str] = ()) -> None:
         """Revoke subjects as withdraw() does, as soon as that is possible. Returns at once."""
@@ -81,9 +82,11 @@ class Later:
     def _try(self) -> bool:
         """Write what waits; False when nothing is left, and the thread is to end."""
         with self._changed:
-            kept, also = dict(self._kept), list(self._also)
-            if self._closing or not (kept or also):
-                self._thread = None
+            # What comes while these are written is written after them, also the same again.
+            (kept, self._kept), (also, self._also) = (self._kept, {}), (self._also, {})
+            self._written = len(kept) + len(also)
+            if self._closing or not self._written:
+                self._written, self._thread = 0, None
                 return False
         try:
             withdraw(kept, also)
@@ -91,15 +94,13 @@ class Later:
             connections.close_all()
             delay_s = self._outage.failed()
             with self._changed:
+                self._written = 0
+                self._kept, self._also = kept | self._kept, also | self._also
                 self._changed.wait_for(lambda: self._closing, delay_s)
             return True
         self._outage.over()
         with self._changed:
-            for subject, kept_s in kept.items():
-                if self._kept.get(subject) == kept_s:
-                    del self._kept[subject]
-            for subject in also:
-                self._also.pop(subject, None)
+            self._written = 0
         return True
 
 

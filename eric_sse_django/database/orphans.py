@@ -32,6 +32,7 @@ class _Removal:
 
     def __init__(self, key: Any) -> None:
         self.keys = [key]
+        self.__qualname__ = "remove_soon"  # Django logs it where it fails
 
     def __call__(self) -> None:
         remove_soon(self.keys)

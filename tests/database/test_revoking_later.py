@@ -10,6 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import Client
 
 from eric_sse_django.authorization import events, later
+from eric_sse_django.database import orphans
 from eric_sse_django.models import Channel, Revocation
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -107,6 +108,67 @@ def test_nobody_waits_for_a_database_that_is_known_to_be_away(away, monkeypatch)
     away(False)
     until_written()
     assert Revocation.objects.count() == 2
+
+
+def test_what_is_put_off_at_once_waits_for_the_callers_commit(monkeypatch):
+    """Before it a client would be let in again, by what the caller is about to take away."""
+    later.later.outage.failed()
+    bob = get_user_model().objects.create_user("bob")
+    with transaction.atomic():
+        bob.is_active = False
+        bob.save()
+        assert later.later.waits() == 0
+    until_written()
+    assert subjects() == {"user"}
+
+
+def test_what_is_revoked_again_while_it_is_written_is_written_again(monkeypatch):
+    """A stream may have been opened in between."""
+    written, write = [], later.withdraw
+
+    def twice(kept, also):
+        written.append((dict(kept), list(also)))
+        if len(written) == 1:
+            later.later.withdraw({"user:1": 60}, ["watchers:1"])
+        write(kept, also)
+
+    monkeypatch.setattr(later, "withdraw", twice)
+    later.later.withdraw({"user:1": 60}, ["watchers:1"])
+    until_written()
+    assert written == [({"user:1": 60}, ["watchers:1"])] * 2
+
+
+def test_what_fails_to_be_written_waits_with_what_came_meanwhile(monkeypatch):
+    written, write = [], later.withdraw
+
+    def fails_first(kept, also):
+        written.append(dict(kept))
+        if len(written) == 1:
+            later.later.withdraw({"user:1": 60, "user:2": 30})
+            raise OperationalError("gone away")
+        write(kept, also)
+
+    monkeypatch.setattr(later, "withdraw", fails_first)
+    later.later.withdraw({"user:1": 30})
+    until_written()
+    assert written == [{"user:1": 30}, {"user:1": 60, "user:2": 30}]
+
+
+def test_what_fails_after_the_commit_fails_no_caller(away, monkeypatch, caplog):
+    """Django itself failed: it asks what is robust for a `__qualname__`, which partials lack."""
+
+    def fails(*_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(events, "_try", fails)
+    monkeypatch.setattr(orphans, "remove_soon", fails)
+    bob = get_user_model().objects.create_user("bob")
+    away(True)  # the log is in another database than users
+    bob.is_active = False
+    bob.save()
+    bob.delete()
+    assert caplog.text.count("Error calling") == 3
+    assert not get_user_model().objects.exists()
 
 
 def test_what_the_caller_rolls_back_is_not_revoked_later(db, monkeypatch):
