@@ -28,7 +28,7 @@ SLOW_WORKER = "slow-worker"
 NIGHT_SHIFT = "night-shift"
 PROGRAMS = {
     SLOW_WORKER: "takes one message every 2 s",
-    NIGHT_SHIFT: "never comes; its queue grows",
+    NIGHT_SHIFT: "never connects; its queue grows",
 }
 
 _MOODS = (

@@ -284,7 +284,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "TICKET_MAX_AGE_S",
         3_600.0,
-        "Seconds a signed ticket is good for, unless it is made with another age.",
+        "Seconds for which a signed ticket is valid, unless it is made with another age.",
         _seconds(1, 365 * DAY_S),
     ),
     Setting(
