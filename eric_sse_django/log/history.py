@@ -136,14 +136,16 @@ def is_this_database(using: str) -> bool:
     if not is_new(using):
         return True
     heads = LogHead.objects.using(using).filter(pk=LogHead.THE_ONE)
-    found = heads.values_list("identity", "position").first()
+    name = heads.values_list("identity", flat=True).first()
     mine = identity(using)
-    if found is None or not mine or found[0] == mine:
+    if name is None or not mine or name == mine:
         return True
-    if found[0]:
+    if name:
         return False
     heads.filter(identity="").update(identity=mine)
-    return highest(using) <= found[1]
+    # What is highest before the head: others give positions meanwhile.
+    top = highest(using)
+    return top <= heads.values_list("position", flat=True).get()
 
 
 def highest(using: str) -> int:

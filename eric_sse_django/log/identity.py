@@ -94,20 +94,23 @@ def inode_of(using: str) -> int | None:
 
 def reconnect_if_replaced() -> None:
     """
-    Close a connection to a SQLite file that is no longer at its path. 2 µs where it is.
+    Close a connection to a SQLite file that another has replaced. 2 µs where none has.
 
-    What reads it would go on with what was removed, or moved away.
+    What reads it would go on with what was removed, or moved away. Not while there is none:
+    SQLite would make an empty one, in the way of who is about to put it there.
     """
     using = database()
     connection: Any = connections[using]
-    if connection.vendor != "sqlite" or connection.connection is None:
+    if connection.vendor != "sqlite":
         return
-    inode = inode_of(using)
-    opened = connection.__dict__.setdefault("_eric_sse_inode", (connection.connection, inode))
-    if opened[0] is not connection.connection:
-        connection._eric_sse_inode = (connection.connection, inode)
-    elif opened[1] != inode and not connection.in_atomic_block:
+    inode = inode_of(using)  # before it connects: too old is noticed, too new is not
+    raw, opened = connection.__dict__.get("_eric_sse_inode", (None, None))
+    if connection.connection is not None and raw is connection.connection:
+        if inode in (None, opened) or connection.in_atomic_block:
+            return
         connection.close()
+    connection.ensure_connection()
+    connection._eric_sse_inode = connection.connection, inode
 
 
 def is_new(using: str) -> bool:

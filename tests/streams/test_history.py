@@ -17,6 +17,8 @@ from eric_sse_django import log, notifier
 from eric_sse_django.database import DatabaseChannel, operations
 from eric_sse_django.entry import RESET
 from eric_sse_django.hub import Hub
+from eric_sse_django.hub.database_thread import DatabaseThread
+from eric_sse_django.log import history
 from eric_sse_django.message import Message
 from eric_sse_django.models import Channel, Listener, LogHead, QueuedMessage
 from tests.emptying import empty
@@ -239,6 +241,30 @@ async def test_a_removed_channels_messages_are_no_other_history(site, database):
     assert reader.stream.reason is None
 
 
+async def test_an_upgrade_of_a_busy_log_is_no_other_history(site, database, monkeypatch):
+    """The head takes the database's name while others go on giving positions."""
+    await site.at_head()
+    await publish_unseen(site, 1)
+    highest = history.highest
+
+    def highest_of_a_busy_log(using):
+        log.append([log.row(site.channel.row, Message("n", "meanwhile"))])
+        place()
+        return highest(using)
+
+    def first_look():
+        heads = LogHead.objects.using(database)
+        heads.update(identity="")
+        before = heads.values_list("position", flat=True).get()
+        connections[database].close()
+        return before, log.first_look(), heads.values_list("identity", flat=True).get()
+
+    monkeypatch.setattr(history, "highest", highest_of_a_busy_log)
+    before, head, name = await sync_to_async(first_look)()
+    assert log.number_of(head.position) == log.number_of(before)
+    assert name
+
+
 async def test_listeners_that_are_loaded_into_a_fresh_database_get_what_comes(site, database):
     listener, _, _ = await at_start(site, database, count=30)
 
@@ -417,3 +443,42 @@ class TestAFileThatIsReplaced:
         await client.count(56)
         assert payloads(client) == list(range(55))
         assert len(resets(client)) == 1
+
+    async def test_one_that_is_replaced_before_the_second_call_is_noticed(
+        self, site, database, tmp_path
+    ):
+        name = str(connections[database].settings_dict["NAME"])
+
+        def copy():
+            with connections[database].cursor() as cursor:
+                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            connections[database].close()
+            shutil.copy(name, tmp_path / "copy")
+
+        def connection():
+            log.head()
+            return connections[database].connection
+
+        await sync_to_async(copy)()
+        hub_thread = DatabaseThread("test", lambda: 10.0)
+        try:
+            before = await hub_thread.run(connection)
+            os.replace(tmp_path / "copy", name)
+            assert await hub_thread.run(connection) is not before
+        finally:
+            hub_thread.close()
+
+    async def test_while_there_is_none_nobody_makes_an_empty_one(self, site, database, tmp_path):
+        name, away = str(connections[database].settings_dict["NAME"]), tmp_path / "away"
+        hub_thread = DatabaseThread("test", lambda: 10.0)
+        try:
+            for _ in range(2):
+                await hub_thread.run(log.head)
+            os.rename(name, away)
+            try:
+                await hub_thread.run(log.head)
+                assert not os.path.exists(name)
+            finally:
+                os.replace(away, name)
+        finally:
+            hub_thread.close()
