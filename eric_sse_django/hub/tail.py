@@ -112,12 +112,10 @@ class Tail:
         self._counters.looks()
         awaited, self._awaited = self._awaited, []
         try:
-            self.feeds.born.clear()
-            before, rows = self.position, self._limit.rows
-            look = await self._run(log.look, self.known, self._channels(), rows)
-            if look.waits:
-                notifier.ring()
-            await self._take_look(look, rows)
+            before, target = self.position, await self._read_on()
+            while self.position < target:  # it is more than is read at once
+                await asyncio.sleep(0)  # the streams write before the next read
+                await self._read_on()
             self._looked_at = time.monotonic()
         except BaseException:
             self._awaited += awaited
@@ -128,6 +126,17 @@ class Tail:
         if before < self.position:
             for wake in tuple(self.wakers):
                 wake()
+
+    async def _read_on(self) -> int:
+        """Hand out what comes next, as much as is read at once; return where the head was."""
+        self.feeds.born.clear()
+        rows = self._limit.rows
+        # Each time whole: what was removed since the last is known by its head alone.
+        look = await self._run(log.look, self.known, self._channels(), rows)
+        if look.waits:
+            notifier.ring()
+        await self._take_look(look, rows)
+        return int(look.head.position)
 
     async def _take_look(self, look: log.Look, rows: int) -> None:
         """Go on from what is known to the log's head, in whichever way that is safe."""
@@ -141,9 +150,6 @@ class Tail:
             self._skip_to(head)
         elif self.position < head.position:
             self._take(look.entries, head, rows)
-            while self.position < head.position:
-                await asyncio.sleep(0)  # the streams write before the next read
-                await self._read(head)
         else:
             self.known = head
 
@@ -162,12 +168,6 @@ class Tail:
         self.revoked.begin(begun.position)
         self.on_history()
         self._skip_to(begun)
-
-    async def _read(self, head: Known) -> None:
-        self.feeds.born.clear()
-        rows = self._limit.rows
-        found = await self._run(log.tail, self.position, head.position, self._channels(), rows)
-        self._take(found, head, rows)
 
     def _take(self, found: list[Entry], head: Known, rows: int) -> None:
         """Hand out what was found up to `head`; of more than fits, the first."""

@@ -26,7 +26,7 @@ _FIELDS = (
     *("position", "channel", "listener", "owner", "type", "payload"),
     *("sender", "uid", "created_at", "expires_at"),
 )
-_OWNER, _PAYLOAD = _FIELDS.index("owner"), _FIELDS.index("payload")
+_OWNER, PAYLOAD = _FIELDS.index("owner"), _FIELDS.index("payload")
 CREATED_AT, _EXPIRES_AT = _FIELDS.index("created_at"), _FIELDS.index("expires_at")
 
 # Not expired at the time that is its parameter: what retention is to remove is alive till then.
@@ -57,7 +57,7 @@ def page_of(
         cursor.execute(statement, [*share, channel, *keys, after, upto, now, limit])
         found = list(cursor.fetchall())
     reached = found[-1][0] if len(found) == limit else upto
-    large = [row[0] for row in found if row[_PAYLOAD] is None]
+    large = [row[0] for row in found if row[PAYLOAD] is None]
     if large:
         found, reached = _with_large(using, found, large, reached)
     return Page(entries(using, found), reached)
@@ -81,7 +81,7 @@ def _with_large(
     """Return the rows that fit, with the payloads that were left out, and how far they go."""
     sizes, total = _at(using, large, _size(using)), 0
     for number, row in enumerate(found):
-        payload = row[_PAYLOAD]
+        payload = row[PAYLOAD]
         total += sizes.get(row[0], 0) if payload is None else len(payload)
         if total > READ_BYTES and number:
             found, reached = found[:number], found[number - 1][0]
@@ -89,12 +89,12 @@ def _with_large(
     payloads = _at(using, [position for position in large if position <= reached], "payload")
     filled = (
         row
-        if row[_PAYLOAD] is not None
-        else (*row[:_PAYLOAD], payloads.get(row[0]), *row[_PAYLOAD + 1 :])
+        if row[PAYLOAD] is not None
+        else (*row[:PAYLOAD], payloads.get(row[0]), *row[PAYLOAD + 1 :])
         for row in found
     )
     # None: trimmed meanwhile. The floor, which is read afterwards, tells of it.
-    return [row for row in filled if row[_PAYLOAD] is not None], reached
+    return [row for row in filled if row[PAYLOAD] is not None], reached
 
 
 def _at(using: str, positions: Iterable[int], what: str) -> dict[int, Any]:
@@ -119,7 +119,7 @@ def table(using: str) -> str:
 def columns(using: str, payload: str = "payload") -> str:
     """Return what to select for entries()."""
     names = [connections[using].ops.quote_name(_field(name).column) for name in _FIELDS]
-    names[_PAYLOAD] = payload
+    names[PAYLOAD] = payload
     for index in (CREATED_AT, _EXPIRES_AT):
         names[index] = stamp(using, names[index])
     # Null for most: no time to parse a row.

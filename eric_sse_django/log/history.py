@@ -95,12 +95,13 @@ def seen_of(row: Any) -> Seen:
 
 def is_as_known(known: Known) -> bool:
     """Whether the log is the one that a reader knows. Two queries; one where it stands there."""
-    using = database()
+    using, past = database(), None
     seen = see(using)
-    if seen is None:
-        return not known.position
-    past = _stamp_at(using, known.position) if seen.head.position > known.position else None
-    return is_same(known, seen.head, past)
+    if seen is not None and seen.head.position > known.position:
+        past = _stamp_at(using, known.position)
+        if past is None:
+            seen = see(using)  # it may have been removed since
+    return is_same(known, seen.head, past) if seen is not None else not known.position
 
 
 def _stamp_at(using: str, position: int) -> Any:

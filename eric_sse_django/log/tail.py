@@ -11,7 +11,7 @@ from django.db import connections
 
 from eric_sse_django.entry import Entry
 from eric_sse_django.log.alias import database
-from eric_sse_django.log.entries import CREATED_AT, columns, entries, table
+from eric_sse_django.log.entries import CREATED_AT, PAYLOAD, columns, entries, table
 from eric_sse_django.log.history import (
     Known,
     Seen,
@@ -24,6 +24,7 @@ from eric_sse_django.log.history import (
 from eric_sse_django.log.ranges import END
 from eric_sse_django.log.sequence import head
 from eric_sse_django.log.statements import see_statement
+from eric_sse_django.models import LogHead
 
 SEEN = 5  # columns of see_statement()
 ORDER = "ORDER BY position LIMIT %s"
@@ -92,11 +93,24 @@ def _look(
     seen = see(using)
     if seen is None or seen.head.position <= after:
         return seen, []
-    statement = f"{_from_past(using)} AND position <= %s {ORDER}"
+    statement = f"{_from_past(using, _trimmed(using))} AND position <= %s {ORDER}"
     with connections[using].cursor() as cursor:
         statement = statement.format(among=_among(channels))
         cursor.execute(statement, [after, after, after, seen.head.position, limit])
-        return seen, list(cursor.fetchall())
+        rows = list(cursor.fetchall())
+    # As of the rows: what was removed since the head was read is not among them.
+    if rows and rows[0][0] == after:
+        trimmed = int(rows[0][PAYLOAD])
+    else:
+        again = see(using)
+        trimmed = again.head.trimmed if again is not None else 0
+    head = seen.head._replace(trimmed=max(seen.head.trimmed, trimmed))
+    return Seen(head, seen.waits), rows
+
+
+def _trimmed(using: str) -> str:
+    heads = connections[using].ops.quote_name(LogHead._meta.db_table)
+    return f"(SELECT trimmed FROM {heads} WHERE id = {LogHead.THE_ONE})"
 
 
 def _look_at_once(
@@ -131,9 +145,9 @@ def _tail(using: str) -> str:
 
 
 @lru_cache
-def _from_past(using: str) -> str:
+def _from_past(using: str, instead: str = "NULL") -> str:
     # With what stands at the position itself, of whatever channel; not its payload.
-    payload = "CASE WHEN position > %s THEN payload END"
+    payload = f"CASE WHEN position > %s THEN payload ELSE {instead} END"
     return (
         f"SELECT {columns(using, payload)} FROM {table(using)} "
         f"WHERE position >= %s AND (position = %s OR {{among}})"

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 from datetime import timedelta
 
 import pytest
@@ -26,6 +27,8 @@ from tests.going_back import Backup
 from tests.streams.reading import Site
 
 pytestmark = pytest.mark.usefixtures("database")
+
+TAIL = sys.modules["eric_sse_django.log.tail"]  # the package has a function of that name
 
 
 @pytest.fixture
@@ -482,3 +485,84 @@ class TestAFileThatIsReplaced:
                 os.replace(away, name)
         finally:
             hub_thread.close()
+
+
+class TestARemovalBetweenTwoQueriesOfALook:
+    """Whatever is removed while the hub looks is known by its position, as at any other time."""
+
+    @pytest.fixture
+    def remove(self, monkeypatch):
+        """Have messages removed after the next query of the log's head."""
+
+        def remove(*payloads):
+            see = history.see
+
+            def see_and_remove(using):
+                monkeypatch.setattr(TAIL, "see", see)
+                monkeypatch.setattr(history, "see", see)
+                seen = see(using)
+                rows = QueuedMessage.objects.filter(payload__in=map(str, payloads))
+                rows.update(expires_at=timezone.now() - timedelta(seconds=1))
+                assert log.trim() == len(payloads)
+                return seen
+
+            monkeypatch.setattr(TAIL, "see", see_and_remove)
+            monkeypatch.setattr(history, "see", see_and_remove)
+
+        return remove
+
+    @pytest.mark.parametrize("gone", [range(20, 30), range(20, 40)])
+    async def test_is_told(self, site, database, remove, gone):
+        _, reader, _ = await at_start(site, database)
+        await publish_unseen(site, *range(20, 40))
+        remove(*gone)
+        await look(site)
+        if connections[database].vendor == "postgresql":
+            return  # one query
+        await reader.until(lambda: resets(reader) and len(reader.events) >= 31 - len(gone))
+        assert payloads(reader)[10:] == sorted({*range(20, 40)} - {*gone})
+        assert len(resets(reader)) == 1
+        assert reader.stream.reason is None
+
+    async def test_is_no_other_history(self, site, database, remove):
+        _, reader, _ = await at_start(site, database)
+        await publish_unseen(site, *range(20, 40))
+        remove(10)
+        await look(site)
+        if connections[database].vendor == "postgresql":
+            return  # one query
+        await reader.count(30)
+        assert payloads(reader)[10:] == [*range(20, 40)]
+        assert reader.stream.reason is None
+
+    async def test_keeps_no_cursor_from_being_written(self, site, database, remove):
+        await at_start(site, database)
+        known = site.hub.tail.known
+        await publish_unseen(site, 20)
+        remove(10)
+        assert await sync_to_async(log.is_as_known)(known)
+
+    async def test_between_two_reads_is_told(self, site, database, monkeypatch):
+        """Where more waits than is read at once."""
+        _, reader, _ = await at_start(site, database)
+        await publish_unseen(site, *range(20, 40))
+        site.hub.tail._limit.rows = 5
+        run, reads = site.hub.tail._run, []
+
+        def trim():
+            rows = QueuedMessage.objects.filter(payload__in=map(str, range(30, 35)))
+            rows.update(expires_at=timezone.now() - timedelta(seconds=1))
+            assert log.trim() == 5
+
+        async def read(function, *args):
+            reads.append(function)
+            if len(reads) == 2:
+                await sync_to_async(trim)()
+            return await run(function, *args)
+
+        monkeypatch.setattr(site.hub.tail, "_run", read)
+        await look(site)
+        await reader.until(lambda: len(reader.events) >= 10 + 16)
+        assert payloads(reader)[10:] == [*range(20, 30), *range(35, 40)]
+        assert len(resets(reader)) == 1
+        assert reader.stream.reason is None
