@@ -14,7 +14,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import CancelledError, Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from queue import Empty, PriorityQueue
 from typing import Any, TypeVar
@@ -51,7 +51,8 @@ class Workers:
     close_old_connections() around each call: with CONN_MAX_AGE = 0 that reconnects every time,
     9 ms on PostgreSQL against 0.15 ms.)
 
-    A call that takes longer than deadline_s() fails with Hung at the next check(); its thread is
+    What a call raises is raised where it was made: as RuntimeError where asyncio would take it for
+    something of its own. A call that takes longer than deadline_s() fails with Hung at the next check(); its thread is
     left alone, and another takes its place. A daemon, unlike an executor's thread: a query that
     hangs does not keep the process from ending.
     """
@@ -100,7 +101,7 @@ class Workers:
             if self._idle <= self._jobs.qsize() and len(self._working) < self._most:
                 self._start()
             if not self._working:
-                raise Hung(f"{self.name}: {len(self._hung)} calls hang")
+                raise Hung(self._refusal())
             self._jobs.put((rank, next(self._numbers), call))
         return call.job
 
@@ -154,15 +155,19 @@ class Workers:
     # With the lock ----------------------------------------------------------------
 
     def _start(self) -> None:
-        """Start a thread, unless too many hang."""
+        """Start a thread, unless too many hang, or none can be started."""
         now = time.monotonic()
         if len(self._hung) >= self._max_hung:
             if now < self._one_more_at:
                 return
             self._one_more_at = now + ONE_MORE_S
         worker = _Worker(self)
-        worker.start()
-        self._working.add(worker)
+        try:
+            worker.start()
+        except RuntimeError:  # there are too many, or the interpreter ends
+            logger.debug("no thread can be started thread=%s", self.name, exc_info=True)
+        else:
+            self._working.add(worker)
 
     def _give_up(self, worker: _Worker, now: float) -> None:
         """Leave a thread alone: whoever waits for its call goes on."""
@@ -189,7 +194,11 @@ class Workers:
         while not self._working and self._jobs.qsize():
             call = self._jobs.get()[-1]
             if call is not None:
-                call.fail(Hung(f"{self.name}: {len(self._hung)} calls hang"))
+                call.fail(Hung(self._refusal()))
+
+    def _refusal(self) -> str:
+        hang = len(self._hung)
+        return f"{self.name}: {hang} calls hang" if hang else f"{self.name}: no thread starts"
 
     def _end(self) -> None:
         if self._closed and not self._working and not self.ended.done():
@@ -255,7 +264,7 @@ class _Call:
         except BaseException as error:  # noqa: BLE001 - it is raised where the call was made
             if isinstance(error, DatabaseError):
                 disconnect()
-            self.fail(error)
+            self.fail(_raisable(error))
         else:
             try:
                 self.job.set_result(result)
@@ -266,6 +275,20 @@ class _Call:
     def fail(self, error: BaseException) -> None:
         with contextlib.suppress(InvalidStateError):
             self.job.set_exception(error)
+
+
+def _raisable(error: BaseException) -> Exception:
+    """
+    Return what a loop can raise for `error`: another for what would mean something to it.
+
+    asyncio takes no StopIteration (older ones of 3.10 to 3.12 leave its future open), ends
+    its loop by SystemExit, and has a task cancelled by CancelledError, concurrent.futures' too.
+    """
+    if isinstance(error, Exception) and not isinstance(error, (StopIteration, CancelledError)):
+        return error
+    raised = RuntimeError(f"a call raised {type(error).__name__}")
+    raised.__cause__ = error
+    return raised
 
 
 class _Worker(threading.Thread):

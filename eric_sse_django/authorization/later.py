@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -55,10 +56,11 @@ class Later:
             dropped = _bound(self._kept) + _bound(self._also)
             if self._thread is None:
                 self._closing = False
-                self._thread = threading.Thread(
-                    target=self._run, name="eric-sse-revoking", daemon=True
-                )
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="eric-sse-revoking", daemon=True)
+                # Where none can be started now, the next one that is to be revoked tries again.
+                with contextlib.suppress(RuntimeError):
+                    thread.start()
+                    self._thread = thread
         if dropped:
             logger.error("%d revocations were dropped: too many wait for the database", dropped)
 

@@ -126,7 +126,10 @@ def _said(name: str, *args: Any) -> tuple[Any, Any]:
 
 
 async def _awaited(said: Awaitable[Any]) -> Any:
-    return await said
+    try:
+        return await said
+    except SystemExit as error:  # out of a task it would end the server's loop
+        raise RuntimeError("a rule raised SystemExit") from error
 
 
 def _answered(task: asyncio.Task[Any]) -> None:

@@ -74,8 +74,8 @@ class Hooks(Workers):
             await asyncio.shield(batch.pending)
         except EncodingFailed:
             pass  # the batch knows
-        except Hung as hung:
-            batch.fail(encode, hung)
+        except Exception as failed:  # noqa: BLE001 - Hung; or what ends a process, as sys.exit()
+            batch.fail(encode, failed)
         batch.pending = None
 
 

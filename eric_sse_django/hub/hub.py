@@ -25,7 +25,7 @@ from eric_sse_django.hub.subjects import Endable, Subjects
 from eric_sse_django.hub.tail import Tail
 from eric_sse_django.hub.timetable import Timed, Timetable
 from eric_sse_django.hub.unsendable import Unsendable
-from eric_sse_django.workers import Workers
+from eric_sse_django.workers import Hung, Workers
 
 logger = logging.getLogger(__name__)
 
@@ -291,8 +291,9 @@ class Hub:
     def abandon(self, timeout_s: float = EXIT_WRITE_S) -> None:
         """As close(), from outside its loop, for a loop that will not run again."""
         self.forget()
-        for call in self.records.last_words():
-            self._thread.submit(FIRST, *call)
+        with contextlib.suppress(Hung):  # what hangs writes nothing more
+            for call in self.records.last_words():
+                self._thread.submit(FIRST, *call)
         for threads in self._threads():
             threads.close()
         until = time.monotonic() + timeout_s

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from collections.abc import Callable
+
+from eric_sse_django.outage import Outage
+
+logger = logging.getLogger(__name__)
 
 
 class Watch:
@@ -12,7 +17,8 @@ class Watch:
     Calls tick() at the times that it asks for, on one daemon thread; from start() to close().
 
     tick() returns the seconds to the next one. It must not wait for anything, such as a database:
-    it has calls replaced that hang, so it must not hang itself.
+    it has calls replaced that hang, so it must not hang itself. What it raises is logged once, and
+    it is called again.
     """
 
     def __init__(self, tick: Callable[[], float]) -> None:
@@ -21,6 +27,7 @@ class Watch:
         self._is_due = False
         self._closed = False
         self._thread: threading.Thread | None = None
+        self._outage = Outage(logger, "watching threads")
 
     def start(self) -> None:
         """
@@ -58,4 +65,12 @@ class Watch:
                 self._is_due = False
                 if self._closed:
                     return
+            pause_s = self._pause_s()
+
+    def _pause_s(self) -> float:
+        try:
             pause_s = self._tick()
+        except Exception:  # noqa: BLE001 - the loop that owns this thread
+            return self._outage.failed()
+        self._outage.over()
+        return pause_s

@@ -196,3 +196,16 @@ def test_a_failing_comparison_fails_no_save(monkeypatch, caplog):
     channel.refresh_from_db()
     assert channel.access == Channel.Access.TICKET
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_where_no_thread_can_be_started_the_next_one_writes_all(db, monkeypatch):
+    def start(self):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(later.threading.Thread, "start", start)
+        later.later.withdraw({"listener:1": 60})
+    assert later.later.waits() == 1
+    later.later.withdraw({"listener:2": 60})
+    until_written()
+    assert Revocation.objects.count() == 2

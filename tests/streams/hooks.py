@@ -24,7 +24,7 @@ class Nonsense:
 
 
 class Hook:
-    """What happens at a hook: `mode` is "raise", "hang", "nonsense", or None for nothing."""
+    """What happens at a hook: `mode` is "raise", "exit", "hang", "nonsense", None for nothing."""
 
     def __init__(self) -> None:
         self.reset()
@@ -39,8 +39,8 @@ class Hook:
         if self.mode is None:
             return usual
         self.reached.set()
-        if self.mode == "raise":
-            raise ArithmeticError("the hook")
+        if self.mode in ("raise", "exit"):
+            raise (ArithmeticError if self.mode == "raise" else SystemExit)("the hook")
         if self.mode == "hang":
             assert self.released.wait(60)
             return usual

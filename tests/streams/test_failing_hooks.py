@@ -122,6 +122,7 @@ async def ask(application, path, **scope):
 
 
 @pytest.mark.parametrize("kind", CHANNEL_CLASSES)
+@pytest.mark.parametrize("mode", ["raise", "hang", "nonsense", "exit"])
 async def test_a_channel_class_that_fails_ends_its_own_streams(
     application, bad, settings, kind, mode
 ):
@@ -157,6 +158,7 @@ async def test_a_channel_class_that_fails_ends_its_own_streams(
 
 
 @pytest.mark.parametrize("kind", AUTHORIZERS)
+@pytest.mark.parametrize("mode", ["raise", "hang", "nonsense", "exit"])
 async def test_a_rule_that_fails_delays_no_other_stream_and_lets_nobody_in(
     application, bad, settings, kind, mode
 ):

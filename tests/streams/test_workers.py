@@ -1,6 +1,7 @@
 """Threads for calls that may hang: a deadline for each, another thread for one that hangs."""
 
 import asyncio
+import concurrent.futures
 import logging
 import threading
 import time
@@ -231,3 +232,55 @@ def test_closing_what_never_worked_is_done_at_once(make):
     assert workers.ended.done()
     with pytest.raises(RuntimeError):
         workers.submit(NEXT, int)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        StopIteration,
+        asyncio.CancelledError,
+        concurrent.futures.CancelledError,
+        SystemExit,
+        KeyboardInterrupt,
+    ],
+)
+async def test_what_means_something_to_a_loop_is_raised_as_another_error(make, error):
+    """On Python 3.10, and 3.12.1, a StopIteration left its future open, and whoever awaited it, for ever."""
+
+    def raises():
+        raise error
+
+    job = asyncio.wrap_future(make().submit(NEXT, raises))
+    with pytest.raises(RuntimeError, match=error.__name__):
+        await asyncio.wait_for(job, PATIENCE_S)
+
+
+def no_more_threads(monkeypatch):
+    def start(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(workers_module._Worker, "start", start)
+
+
+def test_where_no_thread_can_be_started_the_others_do_the_work(make, hang, monkeypatch):
+    workers = make(most=2)
+    begin(workers, hang)
+    with monkeypatch.context() as patched:
+        no_more_threads(patched)
+        waiting = workers.submit(NEXT, int)
+    hang.released.set()
+    assert waiting.result(PATIENCE_S) == 0
+
+
+def test_where_no_thread_can_be_started_what_waits_fails(make, hang, monkeypatch):
+    workers = make()
+    begin(workers, hang)
+    waiting = workers.submit(NEXT, int)
+    with monkeypatch.context() as patched:
+        no_more_threads(patched)
+        workers.check(time.monotonic() + LATER)
+        with pytest.raises(Hung):
+            waiting.result(PATIENCE_S)
+        with pytest.raises(Hung):
+            workers.submit(NEXT, int)
+    assert workers.submit(NEXT, int).result(PATIENCE_S) == 0
