@@ -20,6 +20,7 @@ from eric_sse_django.hub import arrivals
 from eric_sse_django.log import database
 from eric_sse_django.models import OpenStream, ServerProcess, Watchers
 from eric_sse_django.models.presence import LEASE_S
+from eric_sse_django.workers import Hung, is_given_up
 
 # Seconds between two renewals: two may fail before the lease is over.
 RENEW_S = LEASE_S / 3
@@ -191,14 +192,22 @@ class Presence:
             Watchers.objects.using(using).exclude(process__in=processes.values("pk")).delete()
             row = processes.create(name=name, started_at=_born(), renewed_at=at, **facts)
             process, todo.new, todo.changed = row.pk, set(todo.streams), set(todo.watched)
+            _goes_on()
+            self._process = process  # now: it is the one, also where the rest fails
+            # What a write that hung has left of another row, whose lease nobody renews.
+            for keys in _batches(sorted(todo.streams)):
+                OpenStream.objects.using(using).filter(pk__in=keys).delete()
+        _goes_on()
         new = [key for key in todo.new if key in todo.streams]
         _insert(process, [(key, *todo.streams[key]) for key in new])
         for keys in _batches(sorted(todo.ended)):
             OpenStream.objects.using(using).filter(pk__in=keys).delete()
+        _goes_on()
         _count(process, {channel: todo.watched.get(channel, 0) for channel in todo.changed})
         dead = at - timedelta(seconds=2 * LEASE_S)
         processes.filter(renewed_at__lt=dead).delete()
         if signals.are_wanted():
+            _goes_on()
             self._note(process, todo)
         return process
 
@@ -210,6 +219,12 @@ class Presence:
             arrivals.note_missing()  # of processes that died
         if todo.leaves:
             self.changes.extend(arrivals.left())
+
+
+def _goes_on() -> None:
+    """Raise where the thread is given up: another writes what is open by now."""
+    if is_given_up():
+        raise Hung("another thread writes what is open")
 
 
 def _born() -> datetime:

@@ -9,11 +9,13 @@ from django.utils import timezone
 
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.hub import Hub
+from eric_sse_django.hub import presence as presence_module
 from eric_sse_django.hub.counters import Counters
 from eric_sse_django.hub.presence import Presence
 from eric_sse_django.models import OpenStream, ServerProcess, Watchers
 from eric_sse_django.models.presence import LEASE_S
 from eric_sse_django.streaming import Part, Stream
+from eric_sse_django.workers import Hung
 
 FACTS = {"streams": 0, "delivered": 0, "delay_p50_ms": 0.0, "delay_p99_ms": 0.0}
 
@@ -82,6 +84,72 @@ async def test_what_could_not_be_written_is_written_later(transactional_db):
     assert presence.due(0)
     await presence.flush(run, 0, FACTS)
     assert await open_streams() == [7]
+
+
+@sync_to_async
+def written():
+    """Return the processes, and of which each stream is."""
+    processes = sorted(ServerProcess.objects.values_list("pk", flat=True))
+    return processes, sorted(OpenStream.objects.values_list("listener_id", "process_id"))
+
+
+async def test_a_first_write_that_fails_midway_leaves_no_second_lease(
+    transactional_db, monkeypatch
+):
+    """What it had written would stand under a lease that nobody renews."""
+    presence = Presence()
+    presence.opened(7)
+
+    def fails(*args):
+        raise OSError
+
+    with monkeypatch.context() as patched, pytest.raises(OSError):
+        patched.setattr(presence_module, "_count", fails)
+        await presence.flush(run, 0, FACTS)
+    await presence.flush(run, 0, FACTS)
+    [process], streams = await written()
+    assert streams == [(7, process)]
+
+
+async def test_what_a_write_that_hung_has_left_is_written_under_the_lease_that_is_renewed(
+    transactional_db, monkeypatch
+):
+    presence, insert = Presence(), presence_module._insert
+    presence.opened(7)
+
+    async def hangs(function, *args):
+        with pytest.raises(Hung):
+            await run(function, *args)
+        # The statement that hung comes through after all.
+        process = await sync_to_async(ServerProcess.objects.get)()
+        await run(insert, process.pk, [(key, *found) for key, found in presence._open.items()])
+        raise Hung
+
+    with monkeypatch.context() as patched, pytest.raises(Hung):
+        patched.setattr(presence_module, "is_given_up", lambda: True)
+        await presence.flush(hangs, 0, FACTS)
+    await presence.flush(run, 0, FACTS)
+    processes, streams = await written()
+    assert streams == [(7, processes[-1])]
+
+
+async def test_a_thread_that_was_given_up_counts_no_watchers_that_are_gone(
+    transactional_db, monkeypatch
+):
+    presence, insert = Presence(), presence_module._insert
+    presence.watched(3, 5)
+    await presence.flush(run, 0, FACTS)
+    presence.watched(3, 1)
+
+    def comes_back_late(*args):
+        monkeypatch.setattr(presence_module, "is_given_up", lambda: True)
+        return insert(*args)
+
+    monkeypatch.setattr(presence_module, "_insert", comes_back_late)
+    with pytest.raises(Hung):
+        await presence.flush(run, 0, FACTS)
+    found = await sync_to_async(Watchers.objects.get)()
+    assert found.streams == 5
 
 
 async def test_a_process_that_died_is_forgotten_with_its_streams(transactional_db):
