@@ -27,6 +27,8 @@ from tests.streams.promises.serving import TIMEOUT_S
 
 # Runs of many steps, where the usual run has few: ERIC_SSE_TEST_FUZZ=10000.
 RUNS = os.environ.get("ERIC_SSE_TEST_FUZZ")
+if RUNS is not None:
+    pytestmark = pytest.mark.timeout(0)
 
 
 @pytest.fixture
