@@ -103,9 +103,10 @@ async def test_a_first_write_that_fails_midway_leaves_no_second_lease(
     def fails(*args):
         raise OSError
 
-    with monkeypatch.context() as patched, pytest.raises(OSError):
+    with monkeypatch.context() as patched:
         patched.setattr(presence_module, "_count", fails)
-        await presence.flush(run, 0, FACTS)
+        with pytest.raises(OSError):
+            await presence.flush(run, 0, FACTS)
     await presence.flush(run, 0, FACTS)
     [process], streams = await written()
     assert streams == [(7, process)]
@@ -125,9 +126,10 @@ async def test_what_a_write_that_hung_has_left_is_written_under_the_lease_that_i
         await run(insert, process.pk, [(key, *found) for key, found in presence._open.items()])
         raise Hung
 
-    with monkeypatch.context() as patched, pytest.raises(Hung):
+    with monkeypatch.context() as patched:
         patched.setattr(presence_module, "is_given_up", lambda: True)
-        await presence.flush(hangs, 0, FACTS)
+        with pytest.raises(Hung):
+            await presence.flush(hangs, 0, FACTS)
     await presence.flush(run, 0, FACTS)
     processes, streams = await written()
     assert streams == [(7, processes[-1])]
