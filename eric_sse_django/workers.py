@@ -52,9 +52,9 @@ class Workers:
     9 ms on PostgreSQL against 0.15 ms.)
 
     What a call raises is raised where it was made: as RuntimeError where asyncio would take it for
-    something of its own. A call that takes longer than deadline_s() fails with Hung at the next check(); its thread is
-    left alone, and another takes its place. A daemon, unlike an executor's thread: a query that
-    hangs does not keep the process from ending.
+    something of its own. A call that takes longer than deadline_s() fails with Hung at the next
+    check(); its thread is left alone, and another takes its place. A daemon, unlike an executor's
+    thread: a query that hangs does not keep the process from ending.
     """
 
     def __init__(

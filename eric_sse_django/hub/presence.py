@@ -9,11 +9,12 @@ import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
+from datetime import timezone as zones
 from typing import Any
 
 from django.conf import settings
-from django.utils.timezone import make_naive, now
+from django.utils import timezone
 
 from eric_sse_django import signals
 from eric_sse_django.hub import arrivals
@@ -94,7 +95,7 @@ class Presence:
     def opened(self, listener: int) -> int:
         """Note that a stream of a listener is open; return the key to end it with."""
         key = secrets.randbits(62)
-        self._open[key] = listener, now()
+        self._open[key] = listener, timezone.now()
         self._unwritten.add(key)
         if signals.are_wanted():
             self._arriving.append(listener)
@@ -183,7 +184,7 @@ class Presence:
 
     def _write(self, todo: _Round, facts: dict[str, Any]) -> int:
         """Write on the hub's thread; return the key of the hub's row."""
-        using, at = database(), now()
+        using, at = database(), timezone.now()
         processes = ServerProcess.objects.using(using)
         process = self._process
         if not (process and processes.filter(pk=process).update(renewed_at=at, **facts)):
@@ -228,8 +229,8 @@ def _goes_on() -> None:
 
 
 def _born() -> datetime:
-    at = datetime.fromtimestamp(_Born.at, timezone.utc)
-    return at if settings.USE_TZ else make_naive(at)
+    at = datetime.fromtimestamp(_Born.at, zones.utc)
+    return at if settings.USE_TZ else timezone.make_naive(at)
 
 
 def _insert(process: int, streams: list[tuple[int, int, datetime]]) -> None:
