@@ -27,7 +27,7 @@ BYTES_LEAVE_S = 0.1
 LOOK_S = 0.25
 # Seconds after which a server that was not found is looked for again: on uvicorn among all the
 # tasks of the loop, so not for each stream that is opened.
-AGAIN_S = 60.0
+AGAIN_S = 600.0
 
 # Returns whether the server stops.
 Stopping = Callable[[], bool]

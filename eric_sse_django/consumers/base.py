@@ -33,7 +33,9 @@ HEADERS = [
     # What is coded already, no proxy compresses: Caddy let no byte through until 2 KiB came.
     (b"content-encoding", b"identity"),
 ]
-PLAIN = (b"content-type", b"text/plain; charset=utf-8")
+# Of an answer that is no stream. Caches keep a 204 or a 404 that says nothing of it (Varnish
+# for two minutes): of a listener that was stopped it would end each client that comes then.
+REFUSAL = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
 # Seconds after which a HEAD is to be asked again, when the database was away.
 AWAY_RETRY_S = 5
 # Seconds until a stream is open, or its client is asked to try again: shorter than a
@@ -188,7 +190,7 @@ class EventConsumer(AsyncHttpConsumer):
     async def _refuse(self, refused: Refused) -> None:
         totals.refused(str(refused.status))
         refused.log(self.request)
-        headers = [PLAIN, origin.VARY, *self._cors, *refused.headers]
+        headers = [*REFUSAL, origin.VARY, *self._cors, *refused.headers]
         await self._answer(refused.status, refused.text.encode(), headers)
 
     def _log(self, what: str, error: Exception) -> None:
@@ -205,7 +207,7 @@ class EventConsumer(AsyncHttpConsumer):
         totals.refused(why)
         if self.request.method == "HEAD":
             retry_after = b"%d" % (after_s or AWAY_RETRY_S)
-            headers = [PLAIN, origin.VARY, *self._cors, (b"retry-after", retry_after)]
+            headers = [*REFUSAL, origin.VARY, *self._cors, (b"retry-after", retry_after)]
             await self._answer(503, b"", headers)
             return
         if after_s is None:

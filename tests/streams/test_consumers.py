@@ -82,6 +82,20 @@ async def test_other_methods_are_not_allowed(application, method):
     assert (response.status, response.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
 
 
+@pytest.mark.parametrize(
+    ("method", "at", "status"),
+    [
+        ("GET", "/events/orders/unknown/", 403),
+        ("GET", "/events/", 400),
+        ("POST", "/events/orders/", 405),
+        ("OPTIONS", "/events/orders/", 204),
+    ],
+)
+async def test_no_cache_keeps_a_refusal(application, site, method, at, status):
+    response = await answer(application, at, method)
+    assert (response.status, response.headers["cache-control"]) == (status, "no-store")
+
+
 @pytest.mark.parametrize(("size", "status"), [(60_000, 403), (70_000, 431)])
 async def test_a_head_that_is_too_large_is_refused_whatever_the_server_takes(
     application, size, status
