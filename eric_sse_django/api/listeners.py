@@ -118,7 +118,7 @@ def change_listener(
 @router.post(
     LISTENER + "/start",
     response=ListenerOut,
-    summary="Have a listener receive",
+    summary="Start a listener",
     openapi_extra=errors(404),
 )
 def start(request: HttpRequest, channel_id: ChannelId, listener_id: ListenerId) -> ListenerOut:
@@ -129,7 +129,7 @@ def start(request: HttpRequest, channel_id: ChannelId, listener_id: ListenerId) 
 @router.post(
     LISTENER + "/stop",
     response=ListenerOut,
-    summary="Have a listener receive no more",
+    summary="Stop a listener",
     openapi_extra=errors(404),
 )
 def stop(request: HttpRequest, channel_id: ChannelId, listener_id: ListenerId) -> ListenerOut:

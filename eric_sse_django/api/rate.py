@@ -40,7 +40,7 @@ def charge(caller: Caller, messages: int) -> None:
         wait_s = WINDOW_S - int(now % WINDOW_S)
         raise Problem(
             429,
-            f"{rate} messages a minute may be published: come back in {wait_s} s.",
+            f"{rate} messages a minute may be published: try again in {wait_s} s.",
             headers={"Retry-After": str(wait_s)},
         )
 

@@ -80,8 +80,8 @@ def _first_answer(receipt: PublishReceipt) -> Any:
     using = log.database()
     rows = PublishReceipt.objects.using(using).filter(user=receipt.user_id, key=receipt.key)
     first = next(iter(_locked(rows) if connections[using].vendor == "mysql" else rows), None)
-    if first is None:  # removed just now, past its time
-        raise Problem(409, "The key is being given up: try again.", {HEADER: "past its time"})
+    if first is None:  # it expired, and was removed just now
+        raise Problem(409, "The key has just expired: try again.", {HEADER: "expired"})
     if first.request != receipt.request:
         raise Problem(
             422,

@@ -1,12 +1,12 @@
 """
-What narrows access, seen by Django's signals: each names the subjects, and their streams end.
+Events that narrow access, received by Django's signals: each revokes its subjects.
 
-Seen is what passes the ORM's save() and delete(), admin and cascades included, and logging in
-and out. Not seen are QuerySet.update(), bulk_update(), raw SQL, groups and permissions, and
-what rules of the project's go by: call revoke() after those.
+This covers logging in and out, and the ORM's save() and delete(), with the admin and cascades.
+It does not cover QuerySet.update(), bulk_update(), raw SQL, groups and permissions, and whatever
+a project's own rules depend on: call revoke() after those.
 
-None of it fails the caller's login, logout, save or delete: what the log's database refuses
-now is written later.
+The caller's login, logout, save or delete never fails because of this: what the log's database
+refuses now is written later.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _put_off(using: str, kept: Mapping[str, float], also: Sequence[str]) -> None
     Have subjects revoked later, after the caller's commit.
 
     What the caller rolls back has not narrowed anything, and before the commit a client that
-    reconnects would be let in again.
+    reconnects would get access again.
     """
 
     def put_off() -> None:
@@ -150,7 +150,8 @@ def on_user_saved(instance: Any, using: Any = None, **_: object) -> None:
     """
     Close the streams of a user who was deactivated, or of the sessions of an old password.
 
-    One who is no longer of the staff, or no superuser, is asked anew. Connected to post_save.
+    A user who is no longer staff or superuser reconnects, if the rules allow it. Connected to
+    post_save.
     """
     before = instance.__dict__.pop(BEFORE, None)
     if before is None:
@@ -166,7 +167,7 @@ def on_user_saved(instance: Any, using: Any = None, **_: object) -> None:
 
 
 def _has_lost(flag: str, before: Any, now: Any) -> bool:
-    """Whether a user had something that they have no more; False where users have no such."""
+    """Whether a user has lost a flag; False where the user model has no such flag."""
     return bool(getattr(before, flag, True)) and not getattr(now, flag, True)
 
 
@@ -211,7 +212,7 @@ def before_channel_saved(instance: Channel, **options: Any) -> None:
 
 @harmless
 def on_channel_saved(instance: Channel, using: Any = None, **_: object) -> None:
-    """Have those who watch asked anew where fewer may watch. Connected to post_save."""
+    """End the watchers' streams where fewer may watch than before. Connected to post_save."""
     before = instance.__dict__.pop(BEFORE, None)
     if before is not None and _width(instance.access) < _width(before[0]):
         _end(using, {}, [subject_of_watchers(instance)])
@@ -246,7 +247,7 @@ def on_listener_saved(instance: Listener, using: Any = None, **_: object) -> Non
     """
     Revoke the access of a listener's owner where it is another's now. Connected to post_save.
 
-    One that had none gets its owner's messages once its streams are opened anew.
+    Where it had no owner, its streams only end: then they get the owner's messages.
     """
     before = instance.__dict__.pop(BEFORE, None)
     if before is None or before[0] == instance.owner_id:

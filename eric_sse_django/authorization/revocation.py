@@ -47,9 +47,9 @@ def revoke(
     Everywhere, within a second of the caller's commit, and no message published later goes out
     on them. Tickets that were made before for the listener, the channel or its listeners, for
     a user's listeners, or bound to the user or session, are no longer valid. A session opens no
-    stream for SESSION_COOKIE_AGE. Any other client that reconnects is asked anew: take away first
-    what the rules go by. Returns at once, whatever the number of streams. Raises TypeError for
-    what is none of these, ValueError for nothing and for a user that is not saved.
+    stream for SESSION_COOKIE_AGE. The rules are asked again for any other client that reconnects:
+    so first change what they depend on. Returns at once, whatever the number of streams. Raises
+    TypeError for what is none of these, ValueError for nothing and for a user that is not saved.
     """
     kept: dict[str, float] = {}
     if user is not None:
@@ -102,8 +102,8 @@ def withdraw(kept: Mapping[str, float], also: Iterable[str] = ()) -> None:
     """
     Revoke subjects, in the caller's transaction: all, or none where it raises.
 
-    `kept` has the seconds for which each is remembered, so that it voids tickets; the streams
-    of `also` end, and are asked anew. Four statements for 500 subjects.
+    `kept` has the seconds for which each is remembered, so that tickets made before are no
+    longer valid; the streams of `also` only end. Four statements for 500 subjects.
     """
     subjects = sorted({*kept, *also})
     if not subjects:

@@ -56,7 +56,7 @@ class Ticket:
 
     @property
     def subjects(self) -> frozenset[str]:
-        """Those whose revocation voids it, beside what it opens."""
+        """Those whose revocation makes it invalid, besides what it opens."""
         return self.session if self.user is None else self.session | {subject_of_user(self.user)}
 
     def has_expired(self) -> bool:
@@ -93,10 +93,10 @@ def make_ticket(
     amake_ticket(): there this one cannot query, and the ticket is for what has those ids.
 
     It is a bearer token: who has it, has the stream. Bound to a `user` (an object, or its
-    key) or to a `session` (a request's, or its key), it is void once that is revoked, as
-    logging out does. A session's is good for TICKET_MAX_AGE_S at most, and beyond for requests
-    that come with that session's cookie; any other is good for a year at most. Signed with
-    SECRET_KEY; SECRET_KEY_FALLBACKS are honoured.
+    key) or to a `session` (a request's, or its key), it is no longer valid once that is
+    revoked, as logging out does. A session's is valid for TICKET_MAX_AGE_S at most, and longer
+    only for requests with that session's cookie; any other is valid for a year at most. Signed
+    with SECRET_KEY; SECRET_KEY_FALLBACKS are honoured.
     """
     channel_id, listener_id, key, since = _opened(channel, listener, since)
     now, usual = time.time(), conf.get("TICKET_MAX_AGE_S")

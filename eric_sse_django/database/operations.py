@@ -38,7 +38,7 @@ def seen(row: Listener) -> None:
 
 
 def stop(rows: Sequence[Listener]) -> int:
-    """Have the listeners receive no more, and their streams end; return how many did before."""
+    """Stop the listeners, and end their streams; return how many did before."""
     with transaction.atomic(using=log.database()):
         changed = _listeners(rows).filter(running=True).update(running=False)
         tell(rows, STOP)

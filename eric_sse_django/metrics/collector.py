@@ -55,7 +55,7 @@ class EricSseCollector(Collector):
         replayed = {"log": sums.from_log, "memory": sums.from_memory}
         behind = "Messages that streams which were behind have caught up with, by where from."
         yield self._counter("messages_replayed", behind, replayed, "source")
-        resets = "Times a stream was told that retention removed what it had not seen."
+        resets = "eric-reset events sent: messages that a stream had not seen were removed."
         yield self._counter("resets", resets, {"": sums.resets})
         lagging = "Times a client was so slow that its stream reads the log again."
         yield self._counter("lagging", lagging, {"": sums.lagging})

@@ -36,7 +36,7 @@ class PublishReceipt(models.Model):
             models.UniqueConstraint(fields=["user", "key"], name="eric_receipt_key"),
         ]
         indexes = [
-            # trim(): what is past its time, oldest first.
+            # trim(): what has expired, oldest first.
             models.Index(fields=["created_at"], name="eric_receipt_age"),
         ]
 

@@ -54,6 +54,13 @@ def test_they_are_counted_and_nothing_is_removed(names):
     assert names() == "abcdef"
 
 
+def test_a_channel_that_is_not_there_is_an_error_and_not_nothing(names):
+    for options in ([], ["--remove"]):
+        with pytest.raises(CommandError, match="There is no channel 'order'"):
+            run("--away", "30d", "--channel", "order", *options)
+    assert names() == "abcdef"
+
+
 def test_they_are_removed_and_their_streams_end(names):
     assert run("--away", "30d", "--channel", "orders", "--remove") == "2 listeners removed.\n"
     assert names() == "cdef"

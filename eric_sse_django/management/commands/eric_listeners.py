@@ -10,14 +10,15 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from eric_sse_django.database.removal import away, remove_away
+from eric_sse_django.models import Channel
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
 class Command(BaseCommand):
     help = "Counts the listeners that were away for as long as --away says: no stream of theirs "
-    help += "is open, nothing was delivered to them, and no page asked for them since. With "
-    help += "--remove they are removed, with what waits for them."
+    help += "is open, nothing was delivered to them, and no page called listen() for them since. "
+    help += "With --remove it removes them and their waiting messages."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--away", required=True, help="Such as 30d, 12h or 90m.")
@@ -26,11 +27,14 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         since = timezone.now() - _duration(options["away"])
+        channel = options["channel"]
+        if channel is not None and not Channel.objects.filter(name=channel).exists():
+            raise CommandError(f"There is no channel {channel!r}.")
         if options["remove"]:
-            count = remove_away(since, options["channel"])
+            count = remove_away(since, channel)
             self.stdout.write(self.style.SUCCESS(f"{count} listeners removed."))
         else:
-            count = away(since, options["channel"]).count()
+            count = away(since, channel).count()
             self.stdout.write(f"{count} listeners were away. With --remove they are removed.")
 
 

@@ -10,16 +10,16 @@ from eric_sse_django import log, notifier
 
 
 class Command(BaseCommand):
-    help = "Call it after the database was restored from a backup, before the servers are started "
-    help += "again. Positions then go on above all that were ever given, open streams end, and "
-    help += "each client gets one eric-reset. It does no harm where nothing went back."
+    help = "Run it after the database was restored from a backup, before you start the servers. "
+    help += "New positions are then above all that were ever given, open streams end, and each "
+    help += "client gets one eric-reset. It does no harm if the database did not go back."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--seen",
             type=int,
             default=0,
-            help="A position that somebody had seen before, if it is known: go on above it, too.",
+            help="A position that clients have seen, if you know one: new ones are above it.",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -29,11 +29,11 @@ class Command(BaseCommand):
         notifier.current().wake()
         self.stdout.write(
             f"The log was at {before}, and goes on after {begun.position}. {lowered} cursors and "
-            "floors were beyond it, and begin anew."
+            "floors were beyond it and were reset."
         )
         self.stdout.write(
             self.style.SUCCESS(
-                "Servers that run end their streams when they look at the log next; the clients "
-                "reconnect and get one eric-reset."
+                "Running servers end their streams when they next read the log; clients reconnect "
+                "and get one eric-reset."
             )
         )

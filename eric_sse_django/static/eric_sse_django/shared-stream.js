@@ -36,7 +36,7 @@ export class SharedStream extends EventTarget {
   #previous = null; // that event's position,
   #again = null; // and up to which position this tab had been served before
 
-  // `refresh` returns a fresh url, or a promise of one: for a ticket that is past its time.
+  // `refresh` returns a fresh url, or a promise of one: for a ticket that has expired.
   // Tabs with one `name` share a stream; by default, those with one url but for its ticket.
   constructor(url, { types = ["message"], refresh = null, name = null } = {}) {
     super();
