@@ -118,7 +118,7 @@ class Tail:
                 await self._read_on()
             self._looked_at = time.monotonic()
         except BaseException:
-            self._awaited += awaited
+            self._awaited += [looked for looked in awaited if not looked.done()]
             raise
         for looked in awaited:
             if not looked.done():

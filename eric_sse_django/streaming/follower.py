@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from django.db import Error as DatabaseError
 
 from eric_sse_django import log
+from eric_sse_django.cancelling import within
 from eric_sse_django.entry import CONTROLS, REPLAY, STOP, Entry
 from eric_sse_django.hub import Batch, Feed, Hub, ReadLimit, channels_of
 from eric_sse_django.models import Listener
@@ -71,7 +72,7 @@ class Follower:
         if not has_looked:
             # The client was served by a process that is ahead of us.
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(tail.look(), LOOK_TIMEOUT_S)
+                await within(LOOK_TIMEOUT_S, tail.look())
                 has_looked = True
         lost = await self._lower_cursors() if has_looked and self._is_beyond() else set()
         for part in self.parts:
@@ -79,6 +80,8 @@ class Follower:
                 lost.add(part)
         self.cursor = min(part.after for part in self.parts)
         self._obeyed = tail.position
+        if self._histories != self._counters.histories:
+            self.end("history")  # its rows were looked up in the one before
         # Before all that any part goes on with, and no two with one id.
         told = [part for part in self.parts if part in lost]
         self._resets = [

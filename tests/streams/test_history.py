@@ -22,6 +22,7 @@ from eric_sse_django.hub.database_thread import DatabaseThread
 from eric_sse_django.log import history
 from eric_sse_django.message import Message
 from eric_sse_django.models import Channel, Listener, LogHead, QueuedMessage
+from eric_sse_django.streaming import Part, Stream
 from tests.emptying import empty
 from tests.going_back import Backup
 from tests.streams.reading import Site
@@ -216,6 +217,16 @@ async def test_each_process_ends_its_streams_though_another_has_begun_the_histor
     assert await reader.ended() == "history"
     assert site.hub.tail.position == begun.position
     assert (await LogHead.objects.aget()).position == begun.position
+
+
+async def test_a_stream_that_begins_as_its_history_ends_ends_with_it(site, database):
+    """As one that is read in Python, which is not looked up anew: it would note no cursor."""
+    listener, reader, before = await at_start(site, database)
+    last = await lose(site, reader)
+    await sync_to_async(before.restore)()
+    async with Stream(site.hub, [Part(site.channel.row, listener)], last + 1) as stream:
+        assert await reader.ended() == "history"
+        assert stream.reason == "history"
 
 
 async def test_a_log_that_goes_on_and_is_trimmed_is_no_other_history(site, database):

@@ -624,3 +624,24 @@ async def test_waiting_for_a_hub_behind_its_client_is_bounded(site, monkeypatch)
     monkeypatch.setattr(site.hub.tail, "look", look)
     reader = await site.read(listener, last_event_id=10_000)
     await reader.until(lambda: reader.chunks)
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_cancel_ends_a_stream_that_begins_whenever_it_comes(site, turns):
+    """Before Python 3.12 asyncio.wait_for() swallows one that comes with the result."""
+    await site.hub.ready()
+    looked = asyncio.get_running_loop().create_future()
+
+    async def look():
+        await looked
+
+    site.hub.tail.look = look
+    opening = asyncio.ensure_future(Stream(site.hub, [Part(site.channel.row)], 2**40).open())
+    await asyncio.sleep(0.01)
+    looked.set_result(None)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    is_open = opening.done()
+    opening.cancel()
+    await asyncio.wait({opening}, timeout=5)
+    assert opening.cancelled() or is_open
