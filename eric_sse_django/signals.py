@@ -1,5 +1,5 @@
 """
-Signals about listeners that come and go.
+Signals about listeners that come online and go offline.
 
 `listener_joined`: a listener has a stream open, and had none before on any server.
 `listener_left`: it has had none on any server for GRACE_S seconds: a page that is reloaded, or a
@@ -13,6 +13,7 @@ that moment sends nothing. `listener_joined` comes within about a second; `liste
 11 s, after up to 90 s where the server process was killed. A listener that was removed has none.
 
     from django.dispatch import receiver
+    from eric_sse_django.shortcuts import publish
     from eric_sse_django.signals import listener_joined
 
     @receiver(listener_joined)
@@ -21,7 +22,7 @@ that moment sends nothing. `listener_joined` comes within about a second; `liste
             publish("presence", "joined", {"user": listener.owner.pk})
 
 Connect receivers where all server processes import them (`AppConfig.ready()`): as long as there
-are none, nothing is kept track of.
+are none, nothing is recorded for them.
 """
 
 from __future__ import annotations

@@ -86,7 +86,10 @@ def _try_again(keys: Sequence[Any], closing: threading.Event) -> None:
             outage.over()
             break
         if time.monotonic() > ends_at:
-            logger.error("gave up: run manage.py eric_trim when the database is back")
+            logger.error(
+                "gave up removing what deleted users owned: "
+                "run eric_trim when the database is back"
+            )
             break
     connections.close_all()
 

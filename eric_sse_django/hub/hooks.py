@@ -60,7 +60,7 @@ class Hooks(Workers):
         """
         Have a batch encoded for all streams that wait for it; a failure is the batch's.
 
-        What is cancelled leaves the others their wait.
+        A caller that is cancelled does not cancel it for the others.
         """
         if batch.pending is None:
             try:

@@ -38,8 +38,9 @@ def row(
     try:
         type = wire.check_type(message.type, TYPE_MAX_LENGTH)
     except AttributeError as error:
+        kind = message.__class__.__qualname__  # never its value: that may be a payload
         raise InvalidMessageFormat(
-            f"{message!r} is not a message; give Message(type, payload)"
+            f"it is of type {kind}, not a message; give Message(type, payload)"
         ) from error
     if type.startswith(RESERVED_PREFIX):
         raise InvalidMessageFormat(

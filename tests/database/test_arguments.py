@@ -139,9 +139,11 @@ class TestObjects:
 
     @once
     def test_what_is_not_a_message_is_refused_by_name(self, channel):
-        for wrong in ("paid", None, {"type": "paid"}):
-            with pytest.raises(InvalidMessageFormat, match=r"give Message\(type, payload\)"):
+        for wrong, kind in {"secret": "str", None: "NoneType", ("secret",): "tuple"}.items():
+            match = rf"it is of type {kind}, not a message; give Message\(type, payload\)"
+            with pytest.raises(InvalidMessageFormat, match=match) as refused:
                 channel.broadcast(wrong)
+            assert "secret" not in str(refused.value)
         assert not QueuedMessage.objects.exists()
 
     @databases.rolled_back
