@@ -36,6 +36,27 @@ class Follower:
     the hub's loop.
     """
 
+    __slots__ = (
+        "_asked",
+        "_beat",
+        "_buffer",
+        "_counters",
+        "_histories",
+        "_hub",
+        "_its_feed",
+        "_last",
+        "_limit",
+        "_loop",
+        "_obeyed",
+        "_owes",
+        "_resets",
+        "_waiter",
+        "behind",
+        "cursor",
+        "parts",
+        "reason",
+    )
+
     def __init__(self, hub: Hub, parts: Sequence[Part], last_event_id: int | None) -> None:
         self.parts = parts
         self.reason: str | None = None

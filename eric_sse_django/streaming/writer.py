@@ -29,6 +29,18 @@ class Writer(Follower):
     `sent` counts the messages; `was_cut` tells that its last write was not done.
     """
 
+    __slots__ = (
+        "_at_once",
+        "_blank",
+        "_clock",
+        "_is_apart",
+        "_marked",
+        "_rest_s",
+        "_writer",
+        "sent",
+        "was_cut",
+    )
+
     def __init__(
         self, hub: Hub, parts: Sequence[Part], last_event_id: int | None, ends_at: float | None
     ) -> None:

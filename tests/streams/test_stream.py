@@ -393,7 +393,7 @@ async def test_a_stop_in_the_backlog_ends_it_there(site, monkeypatch):
     await site.publish(0)
     await reader.count(1)
     reader.stream.fall_back()  # as a full buffer does: from here on it reads
-    monkeypatch.setattr(reader.stream, "push", lambda batch, alone: None)
+    monkeypatch.setattr(type(reader.stream), "push", lambda stream, batch, alone: None)
     await site.publish(1)
     await listener.astop()
     await site.publish(2)
