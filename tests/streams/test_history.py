@@ -361,6 +361,24 @@ async def test_what_a_clock_behind_has_removed_unread_is_told_to_an_open_stream(
     assert reader.stream.reason is None
 
 
+async def test_the_end_of_a_lifetime_has_no_stream_read_the_log(site, database):
+    """Also where a message came and went between two polls, as on sites without a layer."""
+    _, reader, _ = await at_start(site, database)
+
+    def publish_and_trim(ago_s):
+        log.append([log.row(site.channel.row, Message("n", "typing"), expires_in_s=5)])
+        place()
+        rows = QueuedMessage.objects.filter(perishable=True)
+        rows.update(expires_at=timezone.now() - timedelta(seconds=ago_s))
+        return log.trim()
+
+    assert await sync_to_async(publish_and_trim)(30) == 0
+    await look(site)
+    assert not reader.stream.behind
+    poll_s = 300
+    assert await sync_to_async(publish_and_trim)(poll_s + 90) == 2
+
+
 class TestAnOperatorsReplay:
     @pytest.fixture
     async def since(self, site, database):
