@@ -40,7 +40,9 @@ class ApiTokenManager(LogManager["ApiToken"]):
         """Return the token that is good now, with its user; None for any other. 1 or 2 queries."""
         good = Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now())
         found = self.filter(good, digest=digest_of(secret), active=True)
-        return with_user(found, "user").first()
+        token = with_user(found, "user").first()
+        # Its user may be gone: then Django raises an AttributeError.
+        return None if getattr(token, "user", None) is None else token
 
 
 class ApiToken(models.Model):

@@ -28,11 +28,18 @@ remove_with_user.lazy_sub_objs = True  # type: ignore[attr-defined]  # no query 
 
 
 class _User(ForwardManyToOneDescriptor):  # type: ignore[type-arg]
-    """Reads a user where users are, and takes one from there."""
+    """Reads a user where users are, and takes one from there; one who is gone is none."""
 
     def get_queryset(self, **hints: Any) -> Any:
         # Said: else Django looks in the database of the row that refers to the user.
         return super().get_queryset(**hints).using(router.db_for_read(get_user_model()))
+
+    def get_object(self, instance: Any) -> Any:
+        """Return the user, None for one whom another program deleted: no constraint hinders it."""
+        try:
+            return super().get_object(instance)
+        except self.field.remote_field.model.DoesNotExist:
+            return None
 
     def __set__(self, instance: Any, value: Any) -> None:
         if not isinstance(value, get_user_model()):

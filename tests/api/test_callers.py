@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import router
 from django.test import Client
 from django.utils import timezone
 
@@ -144,3 +145,10 @@ def test_a_body_that_is_too_large_is_refused_after_the_caller(user):
     body = {"type": "a", "payload": "x" * 300_000}
     problem(Api().post(BROADCAST, body), 401)
     problem(api_of(user).post(BROADCAST, body), 413, "body")
+
+
+def test_a_token_whose_user_another_program_deleted_opens_nothing(orders):
+    user = user_with("gone")
+    api = api_of(user)
+    type(user)._base_manager.filter(pk=user.pk)._raw_delete(router.db_for_write(type(user)))
+    problem(api.get("channels"), 401)

@@ -1,6 +1,7 @@
 """Listeners over HTTP, and the URLs of their streams."""
 
 import pytest
+from django.db import router
 
 from eric_sse_django.authorization import read_ticket
 from eric_sse_django.models import Listener
@@ -144,3 +145,17 @@ def test_a_ticket_needs_the_owner_or_the_permission(till):
 @pytest.mark.parametrize("age", [0, -1, 3_601, 10**40, 1.5])
 def test_a_ticket_is_no_older_than_the_setting_says(root, till, age):
     problem(root.post(f"{TILL}/ticket", {"max_age_s": age}), 422, "body.max_age_s")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_listener_whose_owner_another_program_deleted_has_none(root, till, ada):
+    type(ada)._base_manager.filter(pk=ada.pk)._raw_delete(router.db_for_write(type(ada)))
+    answers = [
+        root.get(TILL),
+        root.post(f"{TILL}/stop"),
+        root.post(f"{TILL}/start"),
+        root.call("PATCH", TILL, {"acknowledgement": "client"}),
+    ]
+    assert [each.status_code for each in answers] == [200] * 4
+    answers = [each.json() for each in answers] + root.get(LISTENERS).json()["listeners"]
+    assert {each["owner"] for each in answers} == {None}

@@ -202,6 +202,22 @@ def test_what_users_left_behind_goes_with_a_trim(ada):
     assert of_users([ada.pk]) == [0, 0, 0]
 
 
+def test_who_is_gone_owns_nothing_and_calls_nothing(ada, client, settings):
+    settings.ROOT_URLCONF = "tests.api.urls"
+    root = User.objects.create_superuser("root")
+    listener = listen(get_channel("orders"), owner=ada).row
+    secrets = [ApiToken.objects.issue(user, "till")[1] for user in (ada, root)]
+
+    def status(secret):
+        path = f"/api/channels/orders/listeners/{listener.name}"
+        return client.get(path, headers={"Authorization": f"Bearer {secret}"}).status_code
+
+    assert [status(secret) for secret in secrets] == [200, 200]
+    User.objects.filter(pk=ada.pk)._raw_delete("users")
+    assert [status(secret) for secret in secrets] == [401, 200]
+    assert Listener.objects.get(pk=listener.pk).owner is None
+
+
 def test_a_trim_keeps_what_users_own(ada):
     own_something(ada)
     assert orphans.remove_orphans() == 0
