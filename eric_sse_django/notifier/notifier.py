@@ -145,7 +145,7 @@ class Notifier:
         try:
             self._call = self._workers.submit(NEXT, function, *args)
         except (Hung, RuntimeError):
-            # So much hangs, or the interpreter ends: for the next ring, or others' polls.
+            # So much hangs, or the interpreter ends: for the next tick or ring, or others' polls.
             self._is_planned = False
 
     def _tick(self) -> float:
@@ -155,6 +155,8 @@ class Notifier:
         self._workers.check(now)
         if self.replaced[self._workers.name] != replaced:
             self._begin_anew()
+        elif self._rung_at is not None:
+            self._plan()  # it was refused while too much hung, or no thread could be started
         self._layer.check(now)
         return min(WATCH_S, self._trimmer.tick(now))
 

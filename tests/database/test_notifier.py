@@ -12,6 +12,7 @@ from eric_sse_django import log, notifier, workers
 from eric_sse_django.backoff import Backoff
 from eric_sse_django.notifier import Notifier
 from eric_sse_django.notifier.notifier import EXIT_FLUSH_S, MOST_REST_S
+from eric_sse_django.workers import Hung
 from tests import databases
 from tests.contract import count
 from tests.database.process import run
@@ -422,6 +423,23 @@ class TestHanging:
         assert lone.replaced == {"eric-sse-notifier": 1}
         assert [record.levelname for record in caplog.records] == ["ERROR"]
         assert "a call hangs" in caplog.text
+        assert lone.trouble() is None
+
+    def test_what_was_refused_is_done_once_it_can_be(self, lone, fake_log, monkeypatch):
+        """Nobody rings again: the process has published its last message for a while."""
+        submit, refused = lone._workers.submit, []
+
+        def refuses(*args):
+            if len(refused) < 3:
+                refused.append(args)
+                raise Hung("no thread starts")
+            return submit(*args)
+
+        monkeypatch.setattr(lone._workers, "submit", refuses)
+        fake_log.pending = 1
+        lone.ring()
+        assert lone.flush(PATIENCE_S)
+        assert fake_log.pending == 0
         assert lone.trouble() is None
 
     def test_what_comes_back_late_wakes_and_ends_with_its_connection(
