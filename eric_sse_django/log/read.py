@@ -53,17 +53,24 @@ def read(
     page = Page.merged([page_of(channel, *way, start, upto, limit) for way in ways], limit)
     # After the rows: a trim in between can only make this say too much, never too little.
     for floor in {floor_of(channel, listener), base_of(upto) - before_base}:
-        if start < floor <= page.reached:
-            # The message there was read, and then removed: two events are not to have one id.
-            page[:] = [each for each in page if each.position != floor or each.type in CONTROLS]
-            page.append(Entry.reset(channel, listener, start, floor))
-        elif start < floor:
-            page.owes = max(page.owes, floor)
-    page.sort(key=place)
+        if start < floor:
+            _add_reset(page, Entry.reset(channel, listener, start, floor))
     if gone is not None:
         reset = Entry.reset(channel, listener, after, gone)
         page[:0] = [*_told(channel, listener, after, gone), reset]
     return page
+
+
+def _add_reset(page: Page, reset: Entry) -> None:
+    """Put a reset into its place in a page; note that it is owed where that comes later."""
+    floor = reset.position
+    if floor > page.reached:
+        page.owes = max(page.owes, floor)
+        return
+    # The message there was read, and then removed: two events are not to have one id.
+    page[:] = [each for each in page if each.position != floor or each.type in CONTROLS]
+    page.append(reset)
+    page.sort(key=place)
 
 
 def _told(channel: int, listener: int | None, after: int, upto: int) -> list[Entry]:
