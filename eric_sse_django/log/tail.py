@@ -16,8 +16,10 @@ from eric_sse_django.log.history import (
     Known,
     Seen,
     begin_history,
+    highest,
     is_same,
     is_this_database,
+    make_head,
     see,
     seen_of,
 )
@@ -60,6 +62,10 @@ def first_look() -> Known:
     """Return the log's head; where the database is not the one that it names, of a new history."""
     using = database()
     is_this, seen = is_this_database(using), see(using)
+    if seen is None and highest(using):
+        # It was lost, as by a TRUNCATE. Made with the next message it would end all streams.
+        make_head(using)
+        seen = see(using)
     if seen is None:
         return Known(0)
     return seen.head if is_this else begin_history(seen.head.position)

@@ -210,6 +210,23 @@ async def test_a_database_that_is_emptied_ends_its_streams(site, database, caplo
     await again._stack.aclose()
 
 
+async def test_a_process_that_begins_after_the_log_was_lost_ends_no_stream_later(site, database):
+    """Listeners stay, whose positions are of the log before."""
+    listener, _, _ = await at_start(site, database)
+    await Hub.close_all()
+
+    def lose_the_log():
+        for model in (QueuedMessage, LogHead):
+            model.objects.using(database).all().delete()
+
+    await sync_to_async(lose_the_log)()
+    reader = await site.read(listener)
+    await publish_unseen(site, "new")
+    await Hub.for_running_loop().tail.look()
+    await reader.until(lambda: payloads(reader) == ["new"])
+    assert reader.stream.reason is None
+
+
 async def test_each_process_ends_its_streams_though_another_has_begun_the_history(site, database):
     _, reader, _ = await at_start(site, database)
     begun = await sync_to_async(log.begin_history)(site.hub.tail.position)
