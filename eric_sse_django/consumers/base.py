@@ -184,7 +184,7 @@ class EventConsumer(AsyncHttpConsumer):
     async def _watch(self, served: Served) -> None:
         """Wait until the client leaves; what it sends meanwhile is dropped."""
         while (await self._receive())["type"] != "http.disconnect":
-            pass
+            await asyncio.sleep(0)  # a receive() that never waits is not to keep the loop
         served.abort("client left")
 
     async def _refuse(self, refused: Refused) -> None:

@@ -9,6 +9,8 @@ from django.db import OperationalError, connections
 from eric_sse_django.hub.database_thread import NEXT, DatabaseThread
 from eric_sse_django.workers import _Worker
 
+pytestmark = pytest.mark.django_db(transaction=True)  # each call looks at the database's file
+
 
 @pytest.fixture
 def thread():
@@ -23,24 +25,24 @@ def connect():
     return id(connections["default"].connection)
 
 
-async def test_all_calls_use_one_connection(transactional_db, thread):
+async def test_all_calls_use_one_connection(thread):
     assert len({await thread.run(connect) for _ in range(3)}) == 1
 
 
-async def test_a_database_error_closes_the_connection_and_others_do_not(transactional_db, thread):
+async def test_a_database_error_closes_the_connection_and_others_do_not(thread):
     def fail(error):
         raise error
 
-    def is_open():
-        return connections["default"].connection is not None
+    def raw():
+        return connections["default"].connection
 
-    await thread.run(connect)
+    before = await thread.run(raw)
     with pytest.raises(KeyError):
         await thread.run(fail, KeyError("a bug"))
-    assert await thread.run(is_open)
+    assert await thread.run(raw) is before
     with pytest.raises(OperationalError):
         await thread.run(fail, OperationalError("gone"))
-    assert not await thread.run(is_open)
+    assert await thread.run(raw) is not before
 
 
 async def test_the_tails_calls_go_before_those_that_wait(thread):
