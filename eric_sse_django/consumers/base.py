@@ -183,7 +183,7 @@ class EventConsumer(AsyncHttpConsumer):
 
     async def _watch(self, served: Served) -> None:
         """Wait until the client leaves; what it sends meanwhile is dropped."""
-        while (await self._receive())["type"] != "http.disconnect":
+        while (await self._receive())["type"] != "http.disconnect":  # noqa: ASYNC110 - it waits for what is sent
             await asyncio.sleep(0)  # a receive() that never waits is not to keep the loop
         served.abort("client left")
 
