@@ -11,9 +11,10 @@ from typing import Any
 MAY_GROW: dict[str, tuple[float, float]] = {
     "memory_mb": (1.10, 2),
     "tasks": (1.05, 10),
-    "threads": (1.0, 0),
+    # Those that start when they are needed, and end: a trim's, and a project's own code's.
+    "threads": (1.0, 2),
     "files": (1.05, 10),
-    "connections": (1.0, 1),
+    "connections": (1.0, 2),  # as threads
     "rows": (1.25, 50),
     "stream_rows": (1.05, 10),
 }

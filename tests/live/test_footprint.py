@@ -79,7 +79,7 @@ async def test_500_connects_and_disconnects_leave_nothing_behind(database, serve
     first, second = [counters async for counters in rounds()]
     # One task may be at work when it is asked: a write, a look.
     assert second["tasks"] <= first["tasks"] + 1
-    assert second["threads"] <= first["threads"]
+    assert second["threads"] <= first["threads"] + 2  # a trim's, a thread of the pool for sessions
     assert second["files"] <= first["files"]
     assert second["memory"] < 1.1 * first["memory"]
 
