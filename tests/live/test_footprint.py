@@ -80,7 +80,7 @@ async def test_500_connects_and_disconnects_leave_nothing_behind(database, serve
     # One task may be at work when it is asked: a write, a look.
     assert second["tasks"] <= first["tasks"] + 1
     assert second["threads"] <= first["threads"] + 2  # a trim's, a thread of the pool for sessions
-    assert second["files"] <= first["files"]
+    assert second["files"] <= first["files"] + 3  # SQLite's, of such a thread
     assert second["memory"] < 1.1 * first["memory"]
 
 
