@@ -8,10 +8,9 @@ import os
 import threading
 from collections.abc import Iterable, Mapping
 
-from django.db import connections
-
 from eric_sse_django.authorization.revocation import withdraw
 from eric_sse_django.outage import Outage
+from eric_sse_django.workers import disconnect
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +78,7 @@ class Later:
             while self._try():
                 pass
         finally:
-            connections.close_all()
+            disconnect()
 
     def _try(self) -> bool:
         """Write what waits; False when nothing is left, and the thread is to end."""
@@ -93,7 +92,7 @@ class Later:
         try:
             withdraw(kept, also)
         except Exception:  # noqa: BLE001 - the loop that owns this thread
-            connections.close_all()
+            disconnect()
             delay_s = self._outage.failed()
             with self._changed:
                 self._written = 0

@@ -16,6 +16,7 @@ from eric_sse_django import log
 from eric_sse_django.database.removal import BATCH, remove_listeners
 from eric_sse_django.models import ApiToken, Listener, PublishReceipt
 from eric_sse_django.outage import Outage
+from eric_sse_django.workers import disconnect
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ def _try_again(keys: Sequence[Any], closing: threading.Event) -> None:
         try:
             remove_left_by(keys)
         except Exception:  # noqa: BLE001 - the loop that owns this thread
-            connections.close_all()
+            disconnect()
             closing.wait(outage.failed())
         else:
             outage.over()
@@ -91,7 +92,7 @@ def _try_again(keys: Sequence[Any], closing: threading.Event) -> None:
                 "run eric_trim when the database is back"
             )
             break
-    connections.close_all()
+    disconnect()
 
 
 def remove_left_by(keys: Iterable[Any]) -> int:
