@@ -1,0 +1,1 @@
+"""Counts the calls of a publish and of a reconnect."""
