@@ -338,4 +338,5 @@ def get(name: str) -> Any:
     work without a reset hook. Raises KeyError for a name not in DEFAULTS.
     """
     default = DEFAULTS[name]
-    return given().get(name, default)
+    given: dict[str, Any] = getattr(project_settings, "ERIC_SSE", {})
+    return given.get(name, default)

@@ -66,8 +66,11 @@ class Workers:
         most: int = 1,
         max_hung: int = 4,
         idle_s: float | None = None,
+        before: Callable[[], Any] | None = None,
     ) -> None:
         """
+        `before` is called before each call, on its thread; what it raises, the call raises.
+
         `replaced` counts the threads that were replaced, by name. While `max_hung` of them hang,
         no more are started, but for one each ONE_MORE_S, and calls are refused.
         """
@@ -76,6 +79,7 @@ class Workers:
         self.ended.set_running_or_notify_cancel()  # who waits no more does not cancel it
         self._deadline_s, self._replaced = deadline_s, replaced
         self._most, self._max_hung, self._idle_s = most, max_hung, idle_s
+        self._before = before
         self._jobs: PriorityQueue[tuple[int, int, _Call | None]] = PriorityQueue()
         self._numbers = itertools.count()
         self._lock = threading.Lock()
@@ -94,7 +98,7 @@ class Workers:
 
         Never waits. Raises RuntimeError when closed, and Hung where too many threads hang.
         """
-        call = _Call(function, args)
+        call = _Call(function, args, self._before)
         with self._lock:
             if self._closed:
                 raise RuntimeError("The hub is closed.")
@@ -216,7 +220,8 @@ class Workers:
         with self._lock:
             if worker.is_given_up:
                 return None
-            ends = worker.call is not None and not self._hung and self._over()
+            is_well = worker.call is not None and not self._hung
+            ends = is_well and self._hung_since is not None and self._over()
             worker.call = None
             self._idle += 1
         if ends:
@@ -246,12 +251,18 @@ class Workers:
 class _Call:
     """A function to be called, and the future of what it gives."""
 
-    __slots__ = ("_args", "_function", "job")
+    __slots__ = ("_args", "_before", "_function", "job")
 
-    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        before: Callable[[], Any] | None,
+    ) -> None:
         self.job: Future[Any] = Future()
         self._function = function
         self._args = args
+        self._before = before
 
     def __lt__(self, other: object) -> bool:
         return False  # the numbers before it differ
@@ -260,6 +271,8 @@ class _Call:
         if not self.job.set_running_or_notify_cancel():
             return
         try:
+            if self._before is not None:
+                self._before()
             result = self._function(*self._args)
         except BaseException as error:  # noqa: BLE001 - it is raised where the call was made
             if isinstance(error, DatabaseError):

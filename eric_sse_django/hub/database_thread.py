@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import TypeVar
 
-from eric_sse_django.log import reconnect_if_replaced
+from eric_sse_django.log import connected
 from eric_sse_django.workers import FIRST, NEXT, Hung, Workers
 
 __all__ = ["FIRST", "NEXT", "DatabaseThread", "Hung"]
@@ -17,16 +16,13 @@ T = TypeVar("T")
 
 
 class DatabaseThread(Workers):
-    """Runs functions one after another, each within a deadline: see Workers."""
+    """Runs functions one after another, on the SQLite file that is there: see Workers."""
 
     def __init__(
         self, name: str, deadline_s: Callable[[], float], replaced: Counter[str] | None = None
     ) -> None:
-        super().__init__(name, deadline_s, Counter() if replaced is None else replaced)
-
-    def submit(self, rank: int, function: Callable[..., T], *args: object) -> Future[T]:
-        """As Workers.submit(); a SQLite file that was replaced is opened anew before."""
-        return super().submit(rank, _on_the_file_that_is_there, function, *args)
+        counted = Counter() if replaced is None else replaced
+        super().__init__(name, deadline_s, counted, before=connected)
 
     async def run(self, function: Callable[..., T], *args: object) -> T:
         """Return function(*args) from the thread; waits for those that were here before."""
@@ -35,8 +31,3 @@ class DatabaseThread(Workers):
     async def run_first(self, function: Callable[..., T], *args: object) -> T:
         """As run(), before all that wait in run()."""
         return await asyncio.wrap_future(self.submit(FIRST, function, *args))
-
-
-def _on_the_file_that_is_there(function: Callable[..., T], *args: object) -> T:
-    reconnect_if_replaced()
-    return function(*args)

@@ -35,14 +35,18 @@ class Batch:
         # One of those comes alone: it is to a listener.
         self.control = entries[0] if entries[0].type in CONTROLS else None
         self.position = entries[-1].position
-        self.size = sum(entry.size for entry in entries)
+        self.size = 0
+        self.perishes_at: float | None = None
+        for entry in entries:
+            self.size += entry.size
+            ends = entry.expires_at
+            if ends is not None and (self.perishes_at is None or ends < self.perishes_at):
+                self.perishes_at = ends
         self._named = named
         self._chunk: bytes | None = None
         self._encode: Encode | None = None
         self._failed: EncodingFailed | None = None
         self.pending: asyncio.Future[bytes] | None = None  # of its bytes, made on a thread
-        ends = [entry.expires_at for entry in entries if entry.expires_at is not None]
-        self.perishes_at = min(ends) if ends else None
 
     def chunk(self, encode: Encode) -> bytes:
         """

@@ -101,7 +101,7 @@ class Tail:
                 await self._look()
                 self._outage.over()
             except Exception:  # noqa: BLE001 - the loop that owns this task
-                if self._handed_out != self.position:
+                if self._handed_out != self.known.position:
                     # Nobody knows which feeds have got it: no ring may have a hole.
                     self._skip_to(self.known)
                 await asyncio.sleep(self._outage.failed())
@@ -112,8 +112,8 @@ class Tail:
         self._counters.looks()
         awaited, self._awaited = self._awaited, []
         try:
-            before, target = self.position, await self._read_on()
-            while self.position < target:  # it is more than is read at once
+            before, target = self.known.position, await self._read_on()
+            while self.known.position < target:  # it is more than is read at once
                 await asyncio.sleep(0)  # the streams write before the next read
                 await self._read_on()
             self._looked_at = time.monotonic()
@@ -123,7 +123,7 @@ class Tail:
         for looked in awaited:
             if not looked.done():
                 looked.set_result(None)
-        if before < self.position:
+        if before < self.known.position:
             for wake in tuple(self.wakers):
                 wake()
 
@@ -143,12 +143,12 @@ class Tail:
         head = look.head
         if not look.is_same:
             await self._change_history(head)
-        elif head.trimmed > self.position:
+        elif head.trimmed > self.known.position:
             # Something may be gone that was not read here: the streams read the log, and
             # are told by it.
             await self._read_notices(head.position)
             self._skip_to(head)
-        elif self.position < head.position:
+        elif self.known.position < head.position:
             self._take(look.entries, head, rows)
         else:
             self.known = head
@@ -183,7 +183,8 @@ class Tail:
         return {NO_CHANNEL, *channels} if len(channels) <= CHANNELS_IN_QUERY else None
 
     def _hand_out(self, entries: list[Entry], reached: Known) -> None:
-        self._obey([entry for entry in entries if entry.channel == NO_CHANNEL])
+        if notices := [entry for entry in entries if entry.channel == NO_CHANNEL]:
+            self._obey(notices)
         self.known = reached
         if entries:
             # The first has waited longest; one sample a read costs nothing.

@@ -25,7 +25,7 @@ from eric_sse_django.log.history import (
     lower_what_is_beyond,
     number_of,
 )
-from eric_sse_django.log.identity import reconnect_if_replaced
+from eric_sse_django.log.identity import connected
 from eric_sse_django.log.insert import Draft
 from eric_sse_django.log.lagging import lagging
 from eric_sse_django.log.latest import Glance, latest
@@ -56,6 +56,7 @@ __all__ = [
     "backlog",
     "base_of",
     "begin_history",
+    "connected",
     "control",
     "count_listeners",
     "count_messages",
@@ -83,7 +84,6 @@ __all__ = [
     "position_at",
     "read",
     "read_all",
-    "reconnect_if_replaced",
     "row",
     "sequence",
     "tail",

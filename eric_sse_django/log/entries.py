@@ -129,17 +129,24 @@ def columns(using: str, payload: str = "payload") -> str:
 
 def entries(using: str, rows: Iterable[Row]) -> list[Entry]:
     """Return the entries of rows with columns(), as the driver gave them."""
-    owner_of, time_of = _converter(using, "owner"), partial(_time_of, using)
-
-    def entry(row: Row) -> Entry:
+    time_of, owner_of, found = _time_maker(using), None, []
+    for row in rows:
+        if row[_OWNER] is None and row[_EXPIRES_AT] is None:
+            found.append(Entry(*row, time_of))
+            continue
         values = [*row, time_of]
         if values[_OWNER] is not None:
+            owner_of = owner_of or _converter(using, "owner")
             values[_OWNER] = owner_of(values[_OWNER])
         if values[_EXPIRES_AT] is not None:
             values[_EXPIRES_AT] = time_of(values[_EXPIRES_AT]).timestamp()
-        return Entry(*values)
+        found.append(Entry(*values))
+    return found
 
-    return [entry(row) for row in rows]
+
+@lru_cache
+def _time_maker(using: str) -> Convert:
+    return partial(_time_of, using)
 
 
 def _time_of(using: str, value: Any) -> Any:

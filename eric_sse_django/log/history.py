@@ -66,7 +66,9 @@ def is_same(known: Known, head: Known, past: Any) -> bool:
 
     `past` is the stamp of the message that it has at the known position, None for none.
     """
-    if head.position < known.position or number_of(head.position) != number_of(known.position):
+    if head.position < known.position:
+        return False
+    if head.position >> POSITION_BITS != known.position >> POSITION_BITS:
         return False
     if head.trimmed < known.trimmed:
         return False
@@ -82,8 +84,13 @@ def is_same(known: Known, head: Known, past: Any) -> bool:
 def see(using: str) -> Seen | None:
     """Return the head, None where there is none."""
     with connections[using].cursor() as cursor:
-        cursor.execute(see_statement(using))
-        row = cursor.fetchone()
+        return see_by(cursor, using)
+
+
+def see_by(cursor: Any, using: str) -> Seen | None:
+    """As see(), by a cursor that is open: to open one takes as long as a look."""
+    cursor.execute(see_statement(using))
+    row = cursor.fetchone()
     return None if row is None else seen_of(row)
 
 
@@ -128,13 +135,13 @@ def is_known(position: int) -> bool:
     return QueuedMessage.objects.using(using).filter(position=position).exists()
 
 
-def is_this_database(using: str) -> bool:
+def is_this_database(using: str, connection: Any = None) -> bool:
     """
     Whether the database is the one that the head names. Asks once for each new connection.
 
     A head that names none, for the app was upgraded, takes this one's name.
     """
-    if not is_new(using):
+    if not is_new(connection or connections[using]):
         return True
     heads = LogHead.objects.using(using).filter(pk=LogHead.THE_ONE)
     name = heads.values_list("identity", flat=True).first()

@@ -76,7 +76,7 @@ def _of_mysql(using: str) -> str:
 
 
 def _of_sqlite(using: str) -> str:
-    inode = inode_of(using)
+    inode = inode_of(connections[using])
     return "" if inode is None else str(inode)
 
 
@@ -84,38 +84,37 @@ def _of_none(using: str) -> str:
     return ""
 
 
-def inode_of(using: str) -> int | None:
+def inode_of(connection: Any) -> int | None:
     """Return the number of a SQLite database's file; None where it has none."""
     try:
-        return os.stat(str(connections[using].settings_dict["NAME"])).st_ino
+        return os.stat(str(connection.settings_dict["NAME"])).st_ino
     except (OSError, ValueError):
         return None
 
 
-def reconnect_if_replaced() -> None:
+def connected() -> Any:
     """
-    Close a connection to a SQLite file that another has replaced. 2 µs where none has.
+    Return this thread's connection to the log, made again where its SQLite file was replaced.
 
     What reads it would go on with what was removed, or moved away. Not while there is none:
     SQLite would make an empty one, in the way of who is about to put it there.
     """
-    using = database()
-    connection: Any = connections[using]
+    connection: Any = connections[database()]
     if connection.vendor != "sqlite":
-        return
-    inode = inode_of(using)  # before it connects: too old is noticed, too new is not
+        return connection
+    inode = inode_of(connection)  # before it connects: too old is noticed, too new is not
     raw, opened = connection.__dict__.get("_eric_sse_inode", (None, None))
     if connection.connection is not None and raw is connection.connection:
         if inode in (None, opened) or connection.in_atomic_block:
-            return
+            return connection
         connection.close()
     connection.ensure_connection()
     connection._eric_sse_inode = connection.connection, inode
+    return connection
 
 
-def is_new(using: str) -> bool:
-    """Whether this thread's connection is another than when this was last asked. Connects."""
-    connection: Any = connections[using]
+def is_new(connection: Any) -> bool:
+    """Whether this is another connection than when this was last asked. Connects."""
     connection.ensure_connection()
     known = connection.__dict__.get("_eric_sse_known")
     connection._eric_sse_known = connection.connection

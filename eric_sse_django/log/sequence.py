@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 
 from eric_sse_django.log.alias import database
 from eric_sse_django.log.history import make_head
-from eric_sse_django.log.identity import reconnect_if_replaced
+from eric_sse_django.log.identity import connected
 from eric_sse_django.log.order import while_pending
 from eric_sse_django.log.statements import statements
 from eric_sse_django.models import QueuedMessage
@@ -31,13 +31,24 @@ def sequence() -> int:
     Waits for another sequencer's transaction at most. The head is locked before the
     rows are read: one that committed meanwhile is then seen.
     """
-    using = database()
-    reconnect_if_replaced()
+    connection: Any = connections[database()]
+    raw = connection.connection
+    if raw is None:
+        connected()
+    given = _give(connection)
+    # Asked only here: to look at SQLite's file takes 0.1 ms of the 0.6 that a pass takes.
+    if not given and raw is not None and connected().connection is not raw:
+        given = _give(connection)
+    return given
+
+
+def _give(connection: Any) -> int:
+    using = connection.alias
     # In a transaction of the caller's `at_once` could not tell whether it locks the head.
-    alone = connections[using].get_autocommit()
+    alone = connection.get_autocommit()
     in_one_call = alone and statements(using, SEQUENCE_BATCH).at_once
     give = _at_once if in_one_call else _step_by_step
-    with connections[using].cursor() as cursor:
+    with connection.cursor() as cursor:
         found = give(using, cursor)
         if found is None:
             make_head(using)

@@ -126,6 +126,9 @@ def _lock(using: str, heads: str, one: str) -> tuple[str, ...]:
     read = f"SELECT position FROM {heads} {one}"
     if not features.has_select_for_update:
         # SQLite: to write first takes the write lock, also in a deferred transaction.
-        return f"UPDATE {heads} SET position = position {one}", read
+        lock = f"UPDATE {heads} SET position = position {one}"
+        if features.can_return_columns_from_insert:  # from 3.35 on, of each statement that writes
+            return (f"{lock} RETURNING position",)
+        return lock, read
     no_key = "NO KEY " if features.has_select_for_no_key_update else ""
     return (f"{read} FOR {no_key}UPDATE",)

@@ -14,7 +14,7 @@ from eric_sse_django.entry import RESERVED_PREFIX
 from eric_sse_django.log.alias import database
 from eric_sse_django.log.floors import Lost, raise_floors
 from eric_sse_django.log.history import note_removed
-from eric_sse_django.log.identity import reconnect_if_replaced
+from eric_sse_django.log.identity import connected
 from eric_sse_django.log.locks import impatient_transaction
 from eric_sse_django.models import QueuedMessage
 
@@ -48,7 +48,7 @@ def trim() -> int:
     has locked its channel, or a listener that is to be told. It waits LOCK_TIMEOUT_S for
     other locks, and raises OperationalError then (on SQLite as its settings say).
     """
-    reconnect_if_replaced()
+    connected()
     using = database()
     while rows := _oldest(using):
         with impatient_transaction(using, LOCK_TIMEOUT_S):

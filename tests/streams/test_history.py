@@ -541,19 +541,17 @@ class TestARemovalBetweenTwoQueriesOfALook:
         """Have messages removed after the next query of the log's head."""
 
         def remove(*payloads):
-            see = history.see
+            see = history.see_by
 
-            def see_and_remove(using):
-                monkeypatch.setattr(TAIL, "see", see)
-                monkeypatch.setattr(history, "see", see)
-                seen = see(using)
+            def see_and_remove(cursor, using):
+                monkeypatch.setattr(TAIL, "see_by", see)
+                seen = see(cursor, using)
                 rows = QueuedMessage.objects.filter(payload__in=map(str, payloads))
                 rows.update(expires_at=timezone.now() - timedelta(seconds=1))
                 assert log.trim() == len(payloads)
                 return seen
 
-            monkeypatch.setattr(TAIL, "see", see_and_remove)
-            monkeypatch.setattr(history, "see", see_and_remove)
+            monkeypatch.setattr(TAIL, "see_by", see_and_remove)
 
         return remove
 
