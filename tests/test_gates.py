@@ -58,6 +58,18 @@ def test_imports_only_point_down():
     run("-c", "from importlinter.cli import lint_imports_command as c; c()", "--no-cache")
 
 
+def test_no_query_names_the_logs_database():
+    """The models' manager uses it by itself; a few queries are of others' models."""
+    of_others = {"authorization/events.py", "database/configured.py", "models/users.py"}
+    package = ROOT / "eric_sse_django"
+    named = {
+        str(path.relative_to(package))
+        for path in package.rglob("*.py")
+        if ".using(" in path.read_text() and "migrations" not in path.parts
+    }
+    assert named == of_others
+
+
 def test_no_migration_is_missing():
     run(
         *("-m", "django", "makemigrations", "--check", "--dry-run"),

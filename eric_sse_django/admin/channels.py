@@ -59,12 +59,11 @@ def facts_of(channels: Iterable[Channel], head: int | None = None) -> dict[int, 
 
 def _open_now(keys: list[int]) -> tuple[dict[int, int], dict[int, int]]:
     """Return how many listeners are online, and how many streams watch, by channel. One query."""
-    using = log.database()
-    streams = OpenStream.objects.using(using).online().filter(listener__channel__in=keys)
+    streams = OpenStream.objects.online().filter(listener__channel__in=keys)
     online = streams.values_list("listener__channel").annotate(
         number=Count("listener", distinct=True), kind=Value("online")
     )
-    rows = Watchers.objects.using(using).online().filter(channel__in=keys)
+    rows = Watchers.objects.online().filter(channel__in=keys)
     watching = rows.values_list("channel").annotate(number=Sum("streams"), kind=Value("watching"))
     found: dict[str, dict[int, int]] = {"online": {}, "watching": {}}
     for channel, number, kind in online.union(watching, all=True):

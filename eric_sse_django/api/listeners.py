@@ -5,7 +5,6 @@ from __future__ import annotations
 from django.http import HttpRequest
 from ninja import Router, Status
 
-from eric_sse_django import log
 from eric_sse_django.api.access import (
     known_channel,
     known_listener,
@@ -111,7 +110,7 @@ def change_listener(
     require(request, "change_listener")
     row = known_listener(channel_id, listener_id)
     row.acknowledgement = body.acknowledgement
-    row.save(using=log.database(), update_fields=["acknowledgement"])
+    row.save(update_fields=["acknowledgement"])
     return shown(row)
 
 
@@ -153,5 +152,5 @@ def remove_listener(
 ) -> Status[None]:
     """Its streams end, and its queue is gone. Needs the permission delete_listener."""
     require(request, "delete_listener")
-    known_listener(channel_id, listener_id).delete(using=log.database())
+    known_listener(channel_id, listener_id).delete()
     return Status(204, None)

@@ -51,7 +51,7 @@ def once(request: HttpRequest, publish: Callable[[], dict[str, Any]]) -> tuple[A
             return _first_answer(receipt), True
         answer = publish()
         receipt.answer = json.dumps(answer)
-        receipt.save(using=using, update_fields=["answer"])
+        receipt.save(update_fields=["answer"])
     if random.random() * TRIM_ONE_IN < 1:
         transaction.on_commit(trim, using=using, robust=True)
     return answer, False
@@ -70,7 +70,7 @@ def _insert(receipt: PublishReceipt) -> bool:
     """Insert the receipt; False when the key has one. Waits for whoever is inserting it."""
     try:
         with transaction.atomic(using=log.database()):
-            receipt.save(using=log.database(), force_insert=True)
+            receipt.save(force_insert=True)
     except IntegrityError:
         return False
     return True
@@ -78,7 +78,7 @@ def _insert(receipt: PublishReceipt) -> bool:
 
 def _first_answer(receipt: PublishReceipt) -> Any:
     using = log.database()
-    rows = PublishReceipt.objects.using(using).filter(user=receipt.user_id, key=receipt.key)
+    rows = PublishReceipt.objects.filter(user=receipt.user_id, key=receipt.key)
     first = next(iter(_locked(rows) if connections[using].vendor == "mysql" else rows), None)
     if first is None:  # it expired, and was removed just now
         raise Problem(409, "The key has just expired: try again.", {HEADER: "expired"})
@@ -98,7 +98,7 @@ def _locked(rows: QuerySet[PublishReceipt]) -> RawQuerySet[PublishReceipt]:
     A shared one: who has met the key holds that already, and three that ask for more deadlock.
     """
     sql, params = rows.query.get_compiler(rows.db).as_sql()
-    return PublishReceipt.objects.using(rows.db).raw(f"{sql} LOCK IN SHARE MODE", params)
+    return PublishReceipt.objects.raw(f"{sql} LOCK IN SHARE MODE", params)
 
 
 def _key(request: HttpRequest) -> str | None:

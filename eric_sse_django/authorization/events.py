@@ -200,7 +200,7 @@ def _note(instance: Any, fields: set[str], options: Mapping[str, Any]) -> None:
     changed = options.get("update_fields")
     is_left = changed is not None and fields.isdisjoint(changed)
     if not (options.get("raw") or instance._state.adding or is_left):
-        rows = type(instance)._base_manager.using(options["using"]).filter(pk=instance.pk)
+        rows = type(instance)._base_manager.filter(pk=instance.pk)
         setattr(instance, BEFORE, rows.values_list(*sorted(fields)).first())
 
 

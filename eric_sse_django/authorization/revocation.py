@@ -123,7 +123,7 @@ def _write(using: str, kept: Mapping[str, float]) -> None:
         for subject, kept_s in sorted(kept.items())
     ]
     named = connections[using].features.supports_update_conflicts_with_target
-    Revocation.objects.using(using).bulk_create(
+    Revocation.objects.bulk_create(
         rows,
         BATCH,
         update_conflicts=True,

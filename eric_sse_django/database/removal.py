@@ -22,10 +22,9 @@ def remove_channel(row: Channel) -> None:
 
     Its messages go after the commit, see on_channel_deleted(). Takes about 0.1 ms a listener.
     """
-    using = log.database()
-    with transaction.atomic(using=using):
+    with transaction.atomic(using=log.database()):
         remove_listeners(Listener.objects.filter(channel=row))
-        row.delete(using=using)
+        row.delete()
 
 
 def away(since: datetime, channel_id: str | None = None) -> QuerySet[Listener]:

@@ -64,15 +64,14 @@ def create_channel(channel_id: str | None, **fields: Any) -> Channel:
     Raises InvalidIdentifier, ChannelExists, or ValidationError for a bad field.
     """
     name = check_identifier(str(uuid4()) if channel_id is None else channel_id)
-    using = log.database()
     row = Channel(name=name, **fields)
     row.clean_fields()
     try:
         # A savepoint, so that the caller's transaction survives.
-        with transaction.atomic(using=using):
-            row.save(using=using, force_insert=True)
+        with transaction.atomic(using=log.database()):
+            row.save(force_insert=True)
     except IntegrityError:
-        _check_case(name, Channel.objects.using(using).get(name=name))
+        _check_case(name, Channel.objects.get(name=name))
         raise ChannelExists(name) from None
     return row
 
@@ -145,7 +144,7 @@ def create_listener(
         raise InvalidIdentifier(name, "It is the id of a listener that this owner does not own.")
     if acknowledgement not in (None, row.acknowledgement):
         row.acknowledgement = str(acknowledgement)
-        row.save(using=log.database(), update_fields=["acknowledgement"])
+        row.save(update_fields=["acknowledgement"])
     row.channel = channel
     return row
 
@@ -159,11 +158,10 @@ def _begin(channel: Channel, name: str, **options: Any) -> Listener:
     notifier.settle()
     position, _ = log.head()
     row = Listener(channel=channel, name=name, start=position, cursor=position, **options)
-    using = log.database()
     try:
         # A savepoint, so that the caller's transaction survives.
-        with transaction.atomic(using=using):
-            row.save(using=using, force_insert=True)
+        with transaction.atomic(using=log.database()):
+            row.save(force_insert=True)
     except IntegrityError:
         found = _rows(channel, name).first()
         if found is None:

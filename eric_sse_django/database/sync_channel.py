@@ -123,7 +123,7 @@ class SyncDatabaseChannel(Publisher):
     def remove_listener(self, listener_id: str) -> None:
         """Remove the listener; its streams end. Raises InvalidListenerException."""
         row = listener_row(self.row, listener_id)
-        row.delete(using=log.database())
+        row.delete()
         removed = self._registered.pop(listener_id, None)
         if removed is not None:
             removed.wake()

@@ -18,7 +18,6 @@ from django.utils import timezone
 
 from eric_sse_django import signals
 from eric_sse_django.hub import arrivals
-from eric_sse_django.log import database
 from eric_sse_django.models import OpenStream, ServerProcess, Watchers
 from eric_sse_django.models.presence import LEASE_S
 from eric_sse_django.workers import Hung, is_given_up
@@ -184,25 +183,24 @@ class Presence:
 
     def _write(self, todo: _Round, facts: dict[str, Any]) -> int:
         """Write on the hub's thread; return the key of the hub's row."""
-        using, at = database(), timezone.now()
-        processes = ServerProcess.objects.using(using)
+        at, processes = timezone.now(), ServerProcess.objects
         process = self._process
         if not (process and processes.filter(pk=process).update(renewed_at=at, **facts)):
             # The first time, or others took us for dead: we stood still for long.
             name = f"{socket.gethostname()}:{os.getpid()}"
-            Watchers.objects.using(using).exclude(process__in=processes.values("pk")).delete()
+            Watchers.objects.exclude(process__in=processes.values("pk")).delete()
             row = processes.create(name=name, started_at=_born(), renewed_at=at, **facts)
             process, todo.new, todo.changed = row.pk, set(todo.streams), set(todo.watched)
             _goes_on()
             self._process = process  # now: it is the one, also where the rest fails
             # What a write that hung has left of another row, whose lease nobody renews.
             for keys in _batches(sorted(todo.streams)):
-                OpenStream.objects.using(using).filter(pk__in=keys).delete()
+                OpenStream.objects.filter(pk__in=keys).delete()
         _goes_on()
         new = [key for key in todo.new if key in todo.streams]
         _insert(process, [(key, *todo.streams[key]) for key in new])
         for keys in _batches(sorted(todo.ended)):
-            OpenStream.objects.using(using).filter(pk__in=keys).delete()
+            OpenStream.objects.filter(pk__in=keys).delete()
         _goes_on()
         _count(process, {channel: todo.watched.get(channel, 0) for channel in todo.changed})
         dead = at - timedelta(seconds=2 * LEASE_S)

@@ -6,7 +6,6 @@ positions to committed rows, in a short transaction of its own: so the order is 
 order of commit, and a row that commits late cannot be skipped.
 """
 
-from eric_sse_django.log.alias import database
 from eric_sse_django.log.append import append, append_to, control, notice, row
 from eric_sse_django.log.backlog import Place, backlog
 from eric_sse_django.log.bound import forget_counts, too_old
@@ -39,6 +38,7 @@ from eric_sse_django.log.sequence import SEQUENCE_BATCH, head, pending, sequence
 from eric_sse_django.log.tail import Look, first_look, look, tail
 from eric_sse_django.log.traffic import Traffic, traffic
 from eric_sse_django.log.trim import trim
+from eric_sse_django.models import database
 
 __all__ = [
     "END",

@@ -9,10 +9,9 @@ from eric_sse_django import conf, wire
 from eric_sse_django.encoding import payload_text
 from eric_sse_django.entry import NO_CHANNEL, RESERVED_PREFIX
 from eric_sse_django.exception import InvalidMessageFormat
-from eric_sse_django.log.alias import database
 from eric_sse_django.log.insert import Draft, insert, insert_if_unchanged
 from eric_sse_django.message import MessageContract, SignedMessage, UniqueMessage
-from eric_sse_django.models import TYPE_MAX_LENGTH, Channel, Listener, could_be_id
+from eric_sse_django.models import TYPE_MAX_LENGTH, Channel, Listener, could_be_id, database
 
 # Characters of a sender's id or a message's own: as the columns have.
 ID_MAX_LENGTH = 255

@@ -9,10 +9,9 @@ from typing import Any
 
 from django.db import connections
 
-from eric_sse_django.log.alias import database
 from eric_sse_django.log.ranges import NO_CONTROLS, log_table
 from eric_sse_django.log.union import MOST_BRANCHES, union_all
-from eric_sse_django.models import QueuedMessage
+from eric_sse_django.models import QueuedMessage, database
 
 # How a message is addressed, and the column of the keys that stand for {}.
 TO_ALL = "listener_id IS NULL AND owner_id IS NULL"

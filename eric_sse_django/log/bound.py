@@ -8,10 +8,10 @@ from django.db import connections
 from django.utils import timezone
 
 from eric_sse_django import conf
-from eric_sse_django.log.alias import database
 from eric_sse_django.log.entries import ALIVE
 from eric_sse_django.log.ranges import Range, in_order, ranges_to
 from eric_sse_django.log.union import union_all
+from eric_sse_django.models import database
 
 # Listeners remembered; beyond, all are forgotten, and counted again when they read.
 MOST_KNOWN = 10_000

@@ -6,9 +6,8 @@ from collections.abc import Iterable
 
 from django.db import connections
 
-from eric_sse_django.log.alias import database
 from eric_sse_django.log.union import union_all
-from eric_sse_django.models import Listener, QueuedMessage
+from eric_sse_django.models import Listener, QueuedMessage, database
 
 
 def count_listeners(channels: Iterable[int], most: int) -> dict[int, int]:

@@ -9,10 +9,9 @@ from typing import Any
 
 from django.db import connections
 
-from eric_sse_django.log.alias import database
 from eric_sse_django.log.ranges import Range, in_order, ranges_of
 from eric_sse_django.log.union import union_all
-from eric_sse_django.models import Listener, QueuedMessage
+from eric_sse_django.models import Listener, QueuedMessage, database
 
 
 @dataclass(frozen=True)

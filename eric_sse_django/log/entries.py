@@ -10,12 +10,11 @@ from django.db import connections
 from django.utils import timezone
 
 from eric_sse_django.entry import Entry
-from eric_sse_django.log.alias import database
 from eric_sse_django.log.moment import moment_of
 from eric_sse_django.log.order import in_a_range
 from eric_sse_django.log.page import Page
 from eric_sse_django.log.statements import stamp
-from eric_sse_django.models import QueuedMessage
+from eric_sse_django.models import QueuedMessage, database
 
 # Bytes of payloads read at once, were they as large as they may: 1,000 of 256 KB would be
 # 256 MB for a moment. As many as a thousand of the usual size have, and no stream's buffer.

@@ -15,10 +15,9 @@ from django.db import connections, transaction
 from django.db.models import BigIntegerField, Case, F, Max, Value, When
 from django.utils import timezone
 
-from eric_sse_django.log.alias import database
 from eric_sse_django.log.identity import identity, is_new
 from eric_sse_django.log.statements import see_statement, stamp
-from eric_sse_django.models import Channel, Listener, LogHead, QueuedMessage
+from eric_sse_django.models import Channel, Listener, LogHead, QueuedMessage, database
 
 # Positions of one history: at 10,000 messages a second, those of 79 days. What comes then is
 # only taken for another history. The rest, up to the 2**53 that JavaScript reads exactly, is
@@ -127,12 +126,11 @@ def is_known(position: int) -> bool:
 
     Of an older history only what is there counts, for it may have gone further once.
     """
-    using = database()
-    head = LogHead.objects.using(using).filter(pk=LogHead.THE_ONE)
+    head = LogHead.objects.filter(pk=LogHead.THE_ONE)
     last = head.values_list("position", flat=True).first() or 0
     if position > last or number_of(position) == number_of(last):
         return position <= last
-    return QueuedMessage.objects.using(using).filter(position=position).exists()
+    return QueuedMessage.objects.filter(position=position).exists()
 
 
 def is_this_database(using: str, connection: Any = None) -> bool:
@@ -143,7 +141,7 @@ def is_this_database(using: str, connection: Any = None) -> bool:
     """
     if not is_new(connection or connections[using]):
         return True
-    heads = LogHead.objects.using(using).filter(pk=LogHead.THE_ONE)
+    heads = LogHead.objects.filter(pk=LogHead.THE_ONE)
     name = heads.values_list("identity", flat=True).first()
     mine = identity(using)
     if name is None or not mine or name == mine:
@@ -152,19 +150,17 @@ def is_this_database(using: str, connection: Any = None) -> bool:
         return False
     heads.filter(identity="").update(identity=mine)
     # What is highest before the head: others give positions meanwhile.
-    top = highest(using)
+    top = highest()
     return top <= heads.values_list("position", flat=True).get()
 
 
-def highest(using: str) -> int:
+def highest() -> int:
     """Return the highest position that anything in the database names. Reads all listeners."""
     found = [
-        *QueuedMessage.objects.using(using).aggregate(Max("position")).values(),
-        *Listener.objects.using(using)
-        .aggregate(Max("cursor"), Max("start"), Max("floor"))
-        .values(),
-        *Channel.objects.using(using).aggregate(Max("floor")).values(),
-        *LogHead.objects.using(using).aggregate(Max("position"), Max("trimmed")).values(),
+        *QueuedMessage.objects.aggregate(Max("position")).values(),
+        *Listener.objects.aggregate(Max("cursor"), Max("start"), Max("floor")).values(),
+        *Channel.objects.aggregate(Max("floor")).values(),
+        *LogHead.objects.aggregate(Max("position"), Max("trimmed")).values(),
     ]
     return max(value or 0 for value in found)
 
@@ -180,8 +176,8 @@ def begin_history(seen: int | None = None, above: int = 0) -> Known:
     using = database()
     make_head(using)
     lower_what_is_beyond()
-    top = max(highest(using), seen or 0, above)
-    heads = LogHead.objects.using(using).filter(pk=LogHead.THE_ONE)
+    top = max(highest(), seen or 0, above)
+    heads = LogHead.objects.filter(pk=LogHead.THE_ONE)
     with transaction.atomic(using=using):
         heads.update(position=F("position"))  # locks it, on every database
         position, name = heads.values_list("position", "identity").get()
@@ -207,8 +203,8 @@ def go_on_above_all() -> None:
     """Begin a new history where a row names a position beyond the head. Reads all listeners."""
     using = database()
     make_head(using)
-    heads = LogHead.objects.using(using).filter(pk=LogHead.THE_ONE)
-    if highest(using) > heads.values_list("position", flat=True).get():
+    heads = LogHead.objects.filter(pk=LogHead.THE_ONE)
+    if highest() > heads.values_list("position", flat=True).get():
         begin_history()
 
 
@@ -219,9 +215,9 @@ def make_head(using: str) -> None:
     Outside the transaction that locks it: on MariaDB two that insert it share its lock,
     and deadlock when each then asks for it alone.
     """
-    if LogHead.objects.using(using).filter(pk=LogHead.THE_ONE).exists():
+    if LogHead.objects.filter(pk=LogHead.THE_ONE).exists():
         return
-    top = highest(using)
+    top = highest()
     position = next_base(top) if top else 0
     head = LogHead(
         pk=LogHead.THE_ONE,
@@ -230,7 +226,7 @@ def make_head(using: str) -> None:
         marked=position,
         marked_at=timezone.now(),
     )
-    LogHead.objects.using(using).bulk_create([head], ignore_conflicts=True)
+    LogHead.objects.bulk_create([head], ignore_conflicts=True)
 
 
 def note_removed(positions: Iterable[int]) -> None:
@@ -252,12 +248,11 @@ def lower_what_is_beyond() -> int:
     Nobody has served those: they were loaded from elsewhere, or written to a database that
     went back. Such a listener begins where it was added, as far as that is known.
     """
-    using = database()
-    head = LogHead.objects.using(using).filter(pk=LogHead.THE_ONE).values("position")[:1]
-    listeners = Listener.objects.using(using)
+    head = LogHead.objects.filter(pk=LogHead.THE_ONE).values("position")[:1]
+    listeners = Listener.objects
     known = When(start__lte=head, then=F("start"))
     start = Case(known, default=Value(0), output_field=BigIntegerField())
     changed = listeners.filter(cursor__gt=head).update(cursor=start, start=start)
     changed += listeners.filter(start__gt=head).update(start=0)
     changed += listeners.filter(floor__gt=head).update(floor=0)
-    return changed + Channel.objects.using(using).filter(floor__gt=head).update(floor=0)
+    return changed + Channel.objects.filter(floor__gt=head).update(floor=0)

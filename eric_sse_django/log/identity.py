@@ -10,8 +10,7 @@ from typing import Any
 from django.db import Error as DatabaseError
 from django.db import connections, transaction
 
-from eric_sse_django.log.alias import database
-from eric_sse_django.models import LogHead
+from eric_sse_django.models import LogHead, database
 
 logger = logging.getLogger(__name__)
 

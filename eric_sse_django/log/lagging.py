@@ -8,8 +8,7 @@ from django.db import connections
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 
 from eric_sse_django.entry import CONTROLS
-from eric_sse_django.log.alias import database
-from eric_sse_django.models import Listener, QueuedMessage
+from eric_sse_django.models import Listener, QueuedMessage, database
 
 _ADDRESSES = {
     "_to_all": Q(listener__isnull=True, owner__isnull=True),

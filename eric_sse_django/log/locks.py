@@ -9,8 +9,7 @@ from functools import lru_cache
 from django.db import DatabaseError, connections, transaction
 from django.db.models import Model
 
-from eric_sse_django.log.alias import database
-from eric_sse_django.models import Channel, Listener
+from eric_sse_django.models import Channel, Listener, database
 
 
 def lock_free(listeners: Collection[int]) -> set[int]:
@@ -38,7 +37,7 @@ def _lock_free(model: type[Model], keys: Collection[int]) -> set[int]:
         cursor.execute(_lock(using, model).format(",".join(map(str, sorted(keys)))))
         others = set(keys) - {row[0] for row in cursor.fetchall()}
     # The second look: a row that was removed is no longer here, and not to be kept.
-    rows = model._default_manager.using(using).filter(pk__in=others)
+    rows = model._default_manager.filter(pk__in=others)
     return set(rows.values_list("pk", flat=True)) if others else set()
 
 

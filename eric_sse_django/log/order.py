@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from django.db import connections
 
-from eric_sse_django.log.alias import database
+from eric_sse_django.models import database
 
 
 def in_a_range() -> tuple[str, ...]:

@@ -9,9 +9,8 @@ from typing import Any
 from django.db import connections
 
 from eric_sse_django.entry import CONTROLS
-from eric_sse_django.log.alias import database
 from eric_sse_django.log.order import in_a_range
-from eric_sse_django.models import Listener, QueuedMessage
+from eric_sse_django.models import Listener, QueuedMessage, database
 
 # A position after every other: the largest that the column holds.
 END = 2**63 - 1

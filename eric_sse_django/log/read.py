@@ -9,7 +9,6 @@ from django.db.models import Q
 from django.utils import timezone
 
 from eric_sse_django.entry import CONTROLS, Entry
-from eric_sse_django.log.alias import database
 from eric_sse_django.log.bound import too_old
 from eric_sse_django.log.entries import ALIVE, page_of
 from eric_sse_django.log.history import base_of
@@ -17,7 +16,7 @@ from eric_sse_django.log.page import Page, place
 from eric_sse_django.log.ranges import ranges_of
 from eric_sse_django.log.sequence import head
 from eric_sse_django.log.union import union_all
-from eric_sse_django.models import Channel, Listener, QueuedMessage
+from eric_sse_django.models import Channel, Listener, QueuedMessage, database
 
 # The last word counts: whether to stop, or from where to read again.
 MOST_TOLD = 10
@@ -96,12 +95,11 @@ def _ways(listener: int | None, owner: Any) -> list[tuple[int | None, Any]]:
 
 def floor_of(channel: int, listener: int | None) -> int:
     """Return the highest position that retention removed of what they may not have seen."""
-    using = database()
     floors: tuple[int, ...] | None
     if listener is None:
-        floors = Channel.objects.using(using).filter(pk=channel).values_list("floor").first()
+        floors = Channel.objects.filter(pk=channel).values_list("floor").first()
     else:
-        rows = Listener.objects.using(using).filter(pk=listener)
+        rows = Listener.objects.filter(pk=listener)
         floors = rows.values_list("floor", "channel__floor").first()
     return max(floors or (0,))
 

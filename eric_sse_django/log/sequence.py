@@ -7,12 +7,11 @@ from typing import Any
 from django.db import connections, transaction
 from django.db.models import QuerySet
 
-from eric_sse_django.log.alias import database
 from eric_sse_django.log.history import make_head
 from eric_sse_django.log.identity import connected
 from eric_sse_django.log.order import while_pending
 from eric_sse_django.log.statements import statements
-from eric_sse_django.models import QueuedMessage
+from eric_sse_django.models import QueuedMessage, database
 
 # Rows that get their position in one transaction: long enough to cost little a row
 # (49,000 rows/s were measured), short enough that nobody waits for its lock.

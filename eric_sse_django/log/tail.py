@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 from django.db import connections
 
 from eric_sse_django.entry import Entry
-from eric_sse_django.log.alias import database
 from eric_sse_django.log.entries import CREATED_AT, PAYLOAD, columns, entries, table
 from eric_sse_django.log.history import (
     Known,
@@ -27,7 +26,7 @@ from eric_sse_django.log.history import (
 from eric_sse_django.log.ranges import END
 from eric_sse_django.log.sequence import head
 from eric_sse_django.log.statements import see_statement
-from eric_sse_django.models import LogHead
+from eric_sse_django.models import LogHead, database
 
 SEEN = 5  # columns of see_statement()
 ORDER = "ORDER BY position LIMIT %s"
@@ -63,7 +62,7 @@ def first_look() -> Known:
     """Return the log's head; where the database is not the one that it names, of a new history."""
     using = database()
     is_this, seen = is_this_database(using), see(using)
-    if seen is None and highest(using):
+    if seen is None and highest():
         # It was lost, as by a TRUNCATE. Made with the next message it would end all streams.
         make_head(using)
         seen = see(using)

@@ -8,9 +8,9 @@ from datetime import timedelta
 from django.db import connections
 from django.utils import timezone
 
-from eric_sse_django.log.alias import database
 from eric_sse_django.log.ranges import NO_CONTROLS, log_table
 from eric_sse_django.log.sequence import head
+from eric_sse_django.models import database
 
 # Positions looked at, the newest: one range of the index, whatever is asked.
 MOST_RECENT = 50_000

@@ -11,12 +11,11 @@ from django.utils import timezone
 
 from eric_sse_django import conf
 from eric_sse_django.entry import RESERVED_PREFIX
-from eric_sse_django.log.alias import database
 from eric_sse_django.log.floors import Lost, raise_floors
 from eric_sse_django.log.history import note_removed
 from eric_sse_django.log.identity import connected
 from eric_sse_django.log.locks import impatient_transaction
-from eric_sse_django.models import QueuedMessage
+from eric_sse_django.models import QueuedMessage, database
 
 # Rows removed in one transaction: a few milliseconds, so that no publisher waits.
 TRIM_BATCH = 1_000
@@ -52,7 +51,7 @@ def trim() -> int:
     using = database()
     while rows := _oldest(using):
         with impatient_transaction(using, LOCK_TIMEOUT_S):
-            removed = _remove(using, rows)
+            removed = _remove(rows)
         # A full batch of which all stays is no reason to leave what comes behind it.
         is_behind = len(rows) == TRIM_BATCH and rows[0][-1] < rows[-1][-1]
         if removed or not is_behind:
@@ -60,7 +59,7 @@ def trim() -> int:
     return 0
 
 
-def _remove(using: str, rows: list[Any]) -> int:
+def _remove(rows: list[Any]) -> int:
     # The app's own messages to open streams are no loss to who was away.
     stay = raise_floors(
         Lost(*lost)
@@ -69,7 +68,7 @@ def _remove(using: str, rows: list[Any]) -> int:
     )
     gone = [row for row in rows if row[0] not in stay]
     ids = [row[0] for row in gone]
-    removed, _ = QueuedMessage.objects.using(using).filter(id__in=ids).delete()
+    removed, _ = QueuedMessage.objects.filter(id__in=ids).delete()
     note_removed(row[1] for row in gone)
     return removed
 
@@ -79,8 +78,7 @@ def _oldest(using: str) -> list[Any]:
     now = timezone.now()
     unread = now - timedelta(seconds=UNREAD_S + conf.get("POLL_INTERVAL_S"))
     rows = (
-        QueuedMessage.objects.using(using)
-        .filter(expires_at__lt=now, position__isnull=False)
+        QueuedMessage.objects.filter(expires_at__lt=now, position__isnull=False)
         .filter(Q(perishable=False) | Q(expires_at__lt=unread))
         .order_by("expires_at")
         .values_list(*Lost._fields, "type", "perishable", "expires_at")

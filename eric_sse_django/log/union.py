@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import connections
 
-from eric_sse_django.log.alias import database
+from eric_sse_django.models import database
 
 # SELECTs in one statement: SQLite's limit is 500.
 MOST_BRANCHES = 400

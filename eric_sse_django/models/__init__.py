@@ -11,6 +11,7 @@ from eric_sse_django.models.identifier import (
 )
 from eric_sse_django.models.listener import Listener
 from eric_sse_django.models.log_head import LogHead
+from eric_sse_django.models.manager import database
 from eric_sse_django.models.message import TYPE_MAX_LENGTH, QueuedMessage
 from eric_sse_django.models.monitor import Monitor
 from eric_sse_django.models.presence import OpenStream, PresentListener, ServerProcess, Watchers
@@ -53,6 +54,7 @@ __all__ = [
     "ServerProcess",
     "Watchers",
     "could_be_id",
+    "database",
     "deleted_with",
     "is_identifier",
     "note_deletion",

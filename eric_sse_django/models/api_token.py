@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from eric_sse_django.models.alias import LogManager
+from eric_sse_django.models.manager import LogManager
 from eric_sse_django.models.users import UserKey, with_user
 
 SECRET_PREFIX = "eric_"  # so that scanners for leaked secrets can know one
@@ -33,7 +33,7 @@ class ApiTokenManager(LogManager["ApiToken"]):
         """Return a new token of the user's, and its secret, which nobody can read again."""
         token = ApiToken(user=user, name=name, expires_at=expires_at)
         secret = token.renew_secret()
-        token.save(using=self._db, force_insert=True)
+        token.save(force_insert=True)
         return token, secret
 
     def of_secret(self, secret: str) -> ApiToken | None:
@@ -79,7 +79,7 @@ class ApiToken(models.Model):
         now = timezone.now()
         before = now - timedelta(seconds=USE_NOTED_S)
         if self.last_used_at is None or self.last_used_at < before:
-            rows = ApiToken.objects.using(self._state.db).filter(pk=self.pk)
+            rows = ApiToken.objects.filter(pk=self.pk)
             rows.filter(Q(last_used_at__isnull=True) | Q(last_used_at__lt=before)).update(
                 last_used_at=now
             )

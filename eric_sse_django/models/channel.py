@@ -7,9 +7,9 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from eric_sse_django.models.alias import LogManager
 from eric_sse_django.models.identifier import IDENTIFIER_MAX_LENGTH, is_identifier
 from eric_sse_django.models.kept import Kept
+from eric_sse_django.models.manager import LogManager
 
 
 class Channel(Kept):

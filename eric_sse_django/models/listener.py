@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import models, router
+from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from eric_sse_django.models.alias import LogKey, LogManager
 from eric_sse_django.models.channel import Channel
 from eric_sse_django.models.identifier import IDENTIFIER_MAX_LENGTH, is_identifier
 from eric_sse_django.models.kept import Kept
 from eric_sse_django.models.log_head import LogHead
+from eric_sse_django.models.manager import LogKey, LogManager
 from eric_sse_django.models.users import UserKey
 
 
@@ -96,12 +96,11 @@ class Listener(Kept):
         """As Django's; a new row without a place in the log gets its head. One query more."""
         is_unplaced = self.__dict__.pop("_begins_at_head", False)
         if is_unplaced and self._state.adding and self.start == self.cursor == 0:
-            using = kwargs.get("using") or router.db_for_write(Listener, instance=self)
-            heads = LogHead.objects.using(using).filter(pk=LogHead.THE_ONE)
+            heads = LogHead.objects.filter(pk=LogHead.THE_ONE)
             self.start = self.cursor = heads.values_list("position", flat=True).first() or 0
         super().save(*args, **kwargs)
 
     @property
     def is_online(self) -> bool:
         """Whether a live server process serves a stream of it now. One query at each reading."""
-        return self.open_streams.using(self._state.db).online().exists()
+        return self.open_streams.online().exists()

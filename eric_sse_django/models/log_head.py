@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from eric_sse_django.models.alias import LogManager
+from eric_sse_django.models.manager import LogManager
 
 
 class LogHead(models.Model):

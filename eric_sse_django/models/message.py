@@ -6,9 +6,9 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from eric_sse_django.models.alias import LogManager
 from eric_sse_django.models.channel import Channel
 from eric_sse_django.models.listener import Listener
+from eric_sse_django.models.manager import LogManager
 from eric_sse_django.models.users import UserKey
 
 TYPE_MAX_LENGTH = 255

@@ -9,9 +9,9 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from eric_sse_django.models.alias import LogManager, LogQuerySet
 from eric_sse_django.models.channel import Channel
 from eric_sse_django.models.listener import Listener
+from eric_sse_django.models.manager import LogManager, LogQuerySet
 
 # Seconds after its last renewal for which a process and its streams count as alive.
 LEASE_S = 45.0
@@ -133,7 +133,7 @@ class PresentQuerySet(LogQuerySet["PresentListener"]):
         return self.filter(self._is_online())
 
     def _is_online(self) -> models.Exists:
-        streams = OpenStream.objects.using(self.db).online()
+        streams = OpenStream.objects.online()
         return models.Exists(streams.filter(listener=models.OuterRef("pk")))
 
 

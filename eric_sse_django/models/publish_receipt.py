@@ -6,7 +6,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from eric_sse_django.models.alias import LogManager
+from eric_sse_django.models.manager import LogManager
 from eric_sse_django.models.users import UserKey
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from eric_sse_django.models.alias import LogManager
+from eric_sse_django.models.manager import LogManager
 
 
 class Revocation(models.Model):

@@ -278,10 +278,10 @@ async def test_an_upgrade_of_a_busy_log_is_no_other_history(site, database, monk
     await publish_unseen(site, 1)
     highest = history.highest
 
-    def highest_of_a_busy_log(using):
+    def highest_of_a_busy_log():
         log.append([log.row(site.channel.row, Message("n", "meanwhile"))])
         place()
-        return highest(using)
+        return highest()
 
     def first_look():
         heads = LogHead.objects.using(database)
