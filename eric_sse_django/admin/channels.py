@@ -17,14 +17,13 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from eric_sse_django import conf, log
+from eric_sse_django import conf, reports
 from eric_sse_django.admin.base import APP
 from eric_sse_django.admin.deleting import DeletesChannels
 from eric_sse_django.admin.lists import FactList
 from eric_sse_django.admin.sending import SendsMessages
 from eric_sse_django.admin.words import MOST, at_least, bounded, duration, pill
 from eric_sse_django.database import DatabaseChannel
-from eric_sse_django.log.counts import count_listeners
 from eric_sse_django.message import Message
 from eric_sse_django.models import Channel, Listener, LogHead, OpenStream, QueuedMessage, Watchers
 
@@ -44,7 +43,7 @@ def facts_of(channels: Iterable[Channel], head: int | None = None) -> dict[int, 
     """Return the facts of the channels, by primary key. Three queries, one more for the head."""
     keys = [channel.pk for channel in channels]
     online, watchers = _open_now(keys)
-    listeners, lately = count_listeners(keys, MOST), log.traffic(head)
+    listeners, lately = reports.count_listeners(keys, MOST), reports.recent_traffic(head)
     return {
         key: Facts(
             online.get(key, 0),

@@ -13,8 +13,8 @@ from django.utils.text import capfirst
 from eric_sse_django.admin.base import EricAdmin
 from eric_sse_django.admin.words import MOST, at_least, bounded
 from eric_sse_django.database.removal import remove_channel
-from eric_sse_django.log.counts import count_listeners, count_messages
 from eric_sse_django.models import Channel, Listener, QueuedMessage
+from eric_sse_django.reports import count_listeners, count_messages
 
 
 class DeletesChannels(EricAdmin):

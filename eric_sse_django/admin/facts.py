@@ -14,7 +14,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from eric_sse_django import log
+from eric_sse_django import reports
 from eric_sse_django.admin.filters import LAG
 from eric_sse_django.admin.words import MOST, NOTHING, age, bounded, pill, running
 from eric_sse_django.models import Listener, OpenStream
@@ -24,13 +24,13 @@ from eric_sse_django.models import Listener, OpenStream
 class Facts:
     """A listener's queue, and its open streams by the name of their server process."""
 
-    depth: log.Depth = field(default_factory=log.Depth)
+    depth: reports.Depth = field(default_factory=reports.Depth)
     streams: dict[str, int] = field(default_factory=dict)
 
 
 def facts_of(listeners: Sequence[Listener]) -> dict[int, Facts]:
     """Return the facts of the listeners, by primary key."""
-    facts = {pk: Facts(depth) for pk, depth in log.depths(listeners, MOST).items()}
+    facts = {pk: Facts(depth) for pk, depth in reports.depths(listeners, MOST).items()}
     counted = (
         OpenStream.objects.online()
         .filter(listener__in=list(facts))
@@ -47,7 +47,7 @@ def facts_of(listeners: Sequence[Listener]) -> dict[int, Facts]:
 def facts_beside(streams: Sequence[OpenStream], listener: Listener) -> Facts:
     """Return the facts of one listener whose open streams have all been read."""
     names = sorted(stream.process.name for stream in streams)
-    depth = log.depths([listener], MOST)[listener.pk]
+    depth = reports.depths([listener], MOST)[listener.pk]
     return Facts(depth, dict(Counter(names)))
 
 

@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from eric_sse_django import log
+from eric_sse_django import reports
 from eric_sse_django.admin.paginator import know
 from eric_sse_django.admin.words import MOST
 from eric_sse_django.models import Channel, Listener, OpenStream
@@ -60,7 +60,7 @@ class LaggingFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if self.value() != "yes":
             return queryset
-        late = log.lagging(queryset, timezone.now() - LAG)
+        late = reports.lagging(queryset, timezone.now() - LAG)
         if request.GET.get("q"):
             return late  # the search comes after this, and must find all there are
         # Looking at each of 100,000 listeners takes 0.5 s: once, not to count and to show.

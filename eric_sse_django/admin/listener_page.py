@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from eric_sse_django import conf, log
+from eric_sse_django import conf, reports
 from eric_sse_django.admin.base import APP
 from eric_sse_django.admin.facts import facts_beside
 from eric_sse_django.admin.operations import BY_NAME, OPERATIONS, Operation
@@ -96,7 +96,7 @@ class ListenerPage(SendsMessages):
     def around(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         """Return what stands around the fields: buttons, messages and streams."""
         may_read = self.allowed(request, "view_queuedmessage")
-        waiting, served = log.glimpse(row, MOST_SHOWN) if may_read else ([], [])
+        waiting, served = reports.around(row, MOST_SHOWN) if may_read else ([], [])
         online = OpenStream.objects.online().filter(listener=row)
         online = online.select_related("process").order_by("-opened_at")
         streams = list(online[: MOST_SHOWN + 1])

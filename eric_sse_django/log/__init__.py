@@ -7,13 +7,8 @@ order of commit, and a row that commits late cannot be skipped.
 """
 
 from eric_sse_django.log.append import append, append_to, control, notice, row
-from eric_sse_django.log.backlog import Place, backlog
 from eric_sse_django.log.bound import forget_counts, too_old
-from eric_sse_django.log.counts import count_listeners, count_messages
-from eric_sse_django.log.depth import Depth, depths
-from eric_sse_django.log.flow import flow
 from eric_sse_django.log.forget import forget, forget_lapsed
-from eric_sse_django.log.glimpse import glimpse
 from eric_sse_django.log.history import (
     Known,
     base_of,
@@ -26,8 +21,6 @@ from eric_sse_django.log.history import (
 )
 from eric_sse_django.log.identity import connected
 from eric_sse_django.log.insert import Draft
-from eric_sse_django.log.lagging import lagging
-from eric_sse_django.log.latest import Glance, latest
 from eric_sse_django.log.locks import lock_free
 from eric_sse_django.log.merge import read_all
 from eric_sse_django.log.moment import moment_of, position_at
@@ -36,44 +29,31 @@ from eric_sse_django.log.ranges import END
 from eric_sse_django.log.read import read, waiting
 from eric_sse_django.log.sequence import SEQUENCE_BATCH, head, pending, sequence
 from eric_sse_django.log.tail import Look, first_look, look, tail
-from eric_sse_django.log.traffic import Traffic, traffic
 from eric_sse_django.log.trim import trim
 from eric_sse_django.models import database
 
 __all__ = [
     "END",
     "SEQUENCE_BATCH",
-    "Depth",
     "Draft",
-    "Glance",
     "Known",
     "Look",
     "Page",
-    "Place",
-    "Traffic",
     "append",
     "append_to",
-    "backlog",
     "base_of",
     "begin_history",
     "connected",
     "control",
-    "count_listeners",
-    "count_messages",
     "database",
-    "depths",
     "first_look",
-    "flow",
     "forget",
     "forget_counts",
     "forget_lapsed",
-    "glimpse",
     "go_on_above_all",
     "head",
     "is_as_known",
     "is_known",
-    "lagging",
-    "latest",
     "lock_free",
     "look",
     "lower_what_is_beyond",
@@ -88,7 +68,6 @@ __all__ = [
     "sequence",
     "tail",
     "too_old",
-    "traffic",
     "trim",
     "waiting",
 ]

@@ -128,10 +128,11 @@ def columns(using: str, payload: str = "payload") -> str:
 
 def entries(using: str, rows: Iterable[Row]) -> list[Entry]:
     """Return the entries of rows with columns(), as the driver gave them."""
+    make: Callable[..., Entry] = Entry  # mypy takes a row for any number of arguments
     time_of, owner_of, found = _time_maker(using), None, []
     for row in rows:
         if row[_OWNER] is None and row[_EXPIRES_AT] is None:
-            found.append(Entry(*row, time_of))
+            found.append(make(*row, time_of))
             continue
         values = [*row, time_of]
         if values[_OWNER] is not None:

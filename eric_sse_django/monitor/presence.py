@@ -9,10 +9,10 @@ from typing import Any
 
 from django.utils import timezone
 
-from eric_sse_django.log import Place
 from eric_sse_django.models import OpenStream, ServerProcess, Watchers, usernames
 from eric_sse_django.models.presence import LEASE_S
 from eric_sse_django.monitor.rates import Count, Rates
+from eric_sse_django.reports import ListenerCursor
 
 # Rows read for one snapshot at most.
 MOST_PROCESSES = 200
@@ -48,7 +48,7 @@ class Process:
 class Stream:
     """A listener's open stream, with its listener's place in the log."""
 
-    place: Place
+    at: ListenerCursor
     listener: str
     channel: str
     owner: str | None
@@ -57,7 +57,7 @@ class Stream:
 
     def facts(self) -> dict[str, Any]:
         return {
-            "id": self.place.listener,
+            "id": self.at.listener,
             "listener": self.listener,
             "channel": self.channel,
             "owner": self.owner,
@@ -103,7 +103,7 @@ def streams(live: Iterable[Process]) -> list[Stream]:
     names = {process.key: process.name for process in live}
     rows = OpenStream.objects.order_by("pk")
     found = [
-        (Place(*row[:4]), *row[4:])
+        (ListenerCursor(*row[:4]), *row[4:])
         for row in rows.values_list(*columns)[:MOST_STREAMS]
         if row[6] in names  # the others died without a word
     ]

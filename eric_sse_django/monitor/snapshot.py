@@ -9,7 +9,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from eric_sse_django import log
+from eric_sse_django import log, reports
 from eric_sse_django.monitor import payload, presence
 from eric_sse_django.monitor.presence import Process, Stream
 from eric_sse_django.monitor.rates import Rates
@@ -61,12 +61,12 @@ class Observer:
     def _messages(self, head: int, now: float) -> Facts:
         """Return what was published since the last snapshot, and what has no position yet."""
         at, after = self._heads[-1] if self._heads else (now, head)
-        published, self._pending = log.flow(after, head, MOST_PUBLISHED)
+        published, self._pending = reports.flow(after, head, MOST_PUBLISHED)
         counted = min(published, MOST_PUBLISHED)
-        shown: list[log.Glance] = []
+        shown: list[reports.Glance] = []
         if counted or not self._heads:
             since = after if self._heads else 0  # at first: the last there are
-            shown = log.latest(since, head, MOST_MESSAGES, PAYLOAD_CHARACTERS)
+            shown = reports.latest(since, head, MOST_MESSAGES, PAYLOAD_CHARACTERS)
         return {
             "published_per_s": round(counted / (now - at), 2) if now > at else None,
             "published_is_least": published > MOST_PUBLISHED,
@@ -79,7 +79,7 @@ class Observer:
         upto = next((old for at, old in reversed(self._heads) if now - at >= GRACE_S), None)
         if upto is None:
             return {"waiting": None, "waiting_is_least": False}
-        waiting, more = log.backlog([stream.place for stream in streams], upto, MOST_WAITING)
+        waiting, more = reports.backlog([stream.at for stream in streams], upto, MOST_WAITING)
         waiting += self._pending
         more = more or waiting > MOST_WAITING or len(streams) >= presence.MOST_STREAMS
         return {"waiting": min(waiting, MOST_WAITING), "waiting_is_least": more}
@@ -104,7 +104,7 @@ def _deliveries(processes: Sequence[Process], first: bool) -> Facts:
     }
 
 
-def _message(message: log.Glance) -> Facts:
+def _message(message: reports.Glance) -> Facts:
     text, is_cut = payload.shown(message.payload, PAYLOAD_CHARACTERS, message.is_cut)
     return {
         "id": message.key,

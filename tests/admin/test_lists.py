@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.utils import timezone
 
-from eric_sse_django import log
+from eric_sse_django import log, reports
 from eric_sse_django.admin.words import MOST, age, at_least, bounded, duration
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.message import Message
@@ -39,25 +39,25 @@ def test_depths_count_what_is_addressed_in_each_way_and_no_controls(channel, lis
     settle()
     log.append([log.control(listener, "eric-close")])
     settle()
-    depths = log.depths([listener, hers])
+    depths = reports.depths([listener, hers])
     assert {pk: depth.waiting for pk, depth in depths.items()} == {listener.pk: 2, hers.pk: 3}
     assert abs(depths[hers.pk].oldest - timezone.now()) < timedelta(minutes=1)
     Listener.objects.update(cursor=log.head()[0])
-    empty = log.depths(Listener.objects.all())
-    assert set(empty.values()) == {log.Depth(0, None)}
+    empty = reports.depths(Listener.objects.all())
+    assert set(empty.values()) == {reports.Depth(0, None)}
 
 
 def test_depths_stop_counting(channel, listener):
     channel.broadcast_many(Message("paid", number) for number in range(5))
     channel.dispatch("till-7", Message("paid", 2))
     settle()
-    assert log.depths([listener], most=3)[listener.pk].waiting == 4
-    assert log.depths([], most=3) == {}
+    assert reports.depths([listener], most=3)[listener.pk].waiting == 4
+    assert reports.depths([], most=3) == {}
 
 
 def test_depths_of_more_ranges_than_one_statement_takes(channel, listener):
     rows = [Listener(pk=number, channel=channel.row, cursor=number) for number in range(1_000)]
-    assert len(log.depths(rows)) == 1_000
+    assert len(reports.depths(rows)) == 1_000
 
 
 def test_the_list_shows_who_is_online_where_and_what_waits(staff, channel, listener, open_stream):
@@ -160,10 +160,10 @@ def test_channels_show_listeners_and_traffic(staff, channel, listener, open_stre
 def test_traffic_says_when_it_looked_at_too_few(channel):
     channel.broadcast_many(Message("paid", number) for number in range(4))
     settle()
-    short = log.traffic(most=3)
+    short = reports.recent_traffic(most=3)
     assert (short.hour[channel.row.pk], short.hour_stops, short.day_stops) == (3, True, True)
     make_old(minutes=90)
-    short = log.traffic(most=3)
+    short = reports.recent_traffic(most=3)
     assert (short.hour[channel.row.pk], short.hour_stops, short.day_stops) == (0, False, True)
 
 

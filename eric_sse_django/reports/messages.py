@@ -1,0 +1,89 @@
+"""Messages as the admin and the monitor show them, without a stream or a listener."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models.functions import Left
+
+from eric_sse_django.entry import CONTROLS
+from eric_sse_django.log.ranges import in_order, ranges_of
+from eric_sse_django.log.union import union_all
+from eric_sse_django.models import Listener, QueuedMessage, usernames
+
+# The index of the owner's key in a row of latest().
+OWNER = 5
+
+
+@dataclass(frozen=True)
+class Glance:
+    """
+    One message, with names instead of keys: None where it is not addressed to one.
+
+    `payload` is the beginning of its JSON text; `is_cut` is true if there is more.
+    """
+
+    key: int
+    position: int
+    at: datetime
+    channel: str
+    listener: str | None
+    owner: str | None
+    type: str
+    payload: str
+    is_cut: bool
+
+
+def latest(after: int, upto: int, most: int, characters: int) -> list[Glance]:
+    """
+    Return the last `most` messages in (after, upto], oldest first.
+
+    One query by the index eric_log_tail, which reads `characters` of each payload, and one
+    for the names of owners.
+    """
+    columns = (
+        *("pk", "position", "created_at", "channel__name", "listener__name"),
+        *("owner_id", "type", "beginning"),
+    )
+    rows = (
+        QueuedMessage.objects.filter(position__gt=after, position__lte=upto)
+        .exclude(type__in=CONTROLS)
+        .annotate(beginning=Left("payload", characters + 1))
+        .order_by("-position", "-id")
+        .values_list(*columns)[:most]
+    )
+    found = list(reversed(rows))
+    owners = usernames(row[OWNER] for row in found)
+    return [_glance(row, owners, characters) for row in found]
+
+
+def _glance(row: tuple[Any, ...], owners: dict[Any, str], characters: int) -> Glance:
+    key, position, at, channel, listener, owner, type, text = row
+    is_cut = len(text) > characters
+    text = text[:characters]
+    return Glance(key, position, at, channel, listener, owners.get(owner), type, text, is_cut)
+
+
+def around(listener: Listener, most: int = 20) -> tuple[list[QueuedMessage], list[QueuedMessage]]:
+    """
+    Return the messages around a listener's cursor: the first waiting, and the last served.
+
+    The waiting ones oldest first, the served ones newest first, at most `most` of each. Two
+    queries.
+    """
+    after, upto = listener.cursor, max(listener.cursor, listener.start)
+    sought = [(part, "ASC") for part in ranges_of(listener, after)]
+    sought += [(part, "DESC") for part in ranges_of(listener, listener.start, upto)]
+    branches = [
+        f"SELECT id FROM (SELECT id {part.rows()} {in_order(direction)} LIMIT {most}) part"
+        for part, direction in sought
+    ]
+    keys = [key for (key,) in union_all(branches, [part.params() for part, _ in sought])]
+    rows = QueuedMessage.objects.filter(pk__in=keys).order_by("position")
+    waiting: list[QueuedMessage] = []
+    served: list[QueuedMessage] = []
+    for row in rows:
+        (waiting if (row.position or 0) > after else served).append(row)
+    return waiting[:most], served[::-1][:most]

@@ -1,0 +1,249 @@
+"""How many messages wait in listeners' queues, and since when."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import connections
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery
+
+from eric_sse_django.entry import CONTROLS
+from eric_sse_django.log.ranges import NO_CONTROLS, Range, in_order, log_table, ranges_of
+from eric_sse_django.log.union import MOST_BRANCHES, union_all
+from eric_sse_django.models import Listener, QueuedMessage, database
+
+
+@dataclass(frozen=True)
+class Depth:
+    """How many messages wait (counted to at most one over the limit), and the oldest's time."""
+
+    waiting: int = 0
+    oldest: datetime | None = None
+
+
+def depths(listeners: Iterable[Listener], most: int = 1_000) -> dict[int, Depth]:
+    """
+    Return the depth of each listener's queue, by primary key; `most + 1` means more.
+
+    An expired message counts until it is removed (TRIM_INTERVAL_S): the index does not have it.
+    One query for each 400 ranges, of which a listener has two or three; a range that
+    several listeners share, such as broadcasts after one cursor, is counted once. On
+    PostgreSQL one query.
+    """
+    rows = list(listeners)
+    ranges = list(dict.fromkeys(part for row in rows for part in ranges_of(row, row.cursor)))
+    if connections[database()].vendor == "postgresql":
+        found = _depths_joined(ranges, most + 1)
+    else:
+        found = _depths_united(ranges, most + 1)
+    when = _converter()
+    by_range = {ranges[number]: (count, when(oldest)) for number, count, oldest in found}
+    return {
+        row.pk: _sum([by_range[part] for part in ranges_of(row, row.cursor)], most) for row in rows
+    }
+
+
+def _depths_united(ranges: list[Range], limit: int) -> list[Any]:
+    branches = [_question(str(number), part.rows(), limit) for number, part in enumerate(ranges)]
+    return union_all(branches, [part.params() * 2 for part in ranges])
+
+
+def _depths_joined(ranges: list[Range], limit: int) -> list[Any]:
+    """
+    Query all ranges of a kind in one join.
+
+    PostgreSQL plans each SELECT of a union separately, estimates the whole as expensive, and
+    compiles all of them: 2 s for 232 ranges, where this takes 10 ms.
+    """
+    kinds: dict[Any, list[tuple[int, Range]]] = {}
+    for number, part in enumerate(ranges):
+        kinds.setdefault((part.listener is None, part.owner is None), []).append((number, part))
+    branches, params = [], []
+    for parts in kinds.values():
+        values = ", ".join(part.values(number) for number, part in parts)
+        names = "asked (number, channel, listener, owner, after)"
+        question = _question("number", parts[0][1].rows_of("asked"), limit)
+        branches.append(f"{question} FROM (VALUES {values}) {names}")
+        params.append([value for _, part in parts for value in part.params()])
+    return union_all(branches, params)
+
+
+def _question(number: str, rows: str, limit: int) -> str:
+    return (
+        f"SELECT {number}, (SELECT COUNT(*) FROM (SELECT 1 AS one {rows} LIMIT {limit}) counted), "
+        f"(SELECT created_at {rows} {in_order()} LIMIT 1)"
+    )
+
+
+def _sum(parts: list[tuple[int, datetime | None]], most: int) -> Depth:
+    waiting = min(sum(count for count, _ in parts), most + 1)
+    return Depth(waiting, min((oldest for _, oldest in parts if oldest), default=None))
+
+
+def _converter() -> Any:
+    """Return a function that converts the driver's value to a datetime."""
+    connection = connections[database()]
+    column = QueuedMessage._meta.get_field("created_at").cached_col
+    converters = connection.ops.get_db_converters(column)
+
+    def convert(value: Any) -> datetime | None:
+        for converter in converters:
+            value = converter(value, column, connection)
+        found: datetime | None = value
+        return found
+
+    return convert
+
+
+_ADDRESSES = {
+    "_to_all": Q(listener__isnull=True, owner__isnull=True),
+    "_to_it": Q(listener=OuterRef("pk"), owner__isnull=True) & ~Q(type__in=CONTROLS),
+    "_to_owner": Q(listener__isnull=True, owner=OuterRef("owner")),
+}
+_IN_ORDER = ("listener_id", "owner_id", "position")
+
+
+def lagging(listeners: QuerySet[Listener], since: datetime) -> QuerySet[Listener]:
+    """
+    Return the listeners with a waiting message that was published before `since`.
+
+    Two or three index lookups for each listener that is examined.
+    """
+    if connections[database()].vendor == "mysql":
+        # It cannot begin a range after an outer row's cursor, and would scan from the first
+        # message: so it scans back from the last one, over younger messages.
+        order = [f"-{column}" for column in _IN_ORDER]
+        rows = QueuedMessage.objects.filter(created_at__lt=since, position__isnull=False)
+        late = Q(**{f"{name}__gt": F("cursor") for name in _ADDRESSES}, _connector=Q.OR)
+        return _alias(listeners, rows, order, "position").filter(late)
+    rows = QueuedMessage.objects.filter(position__gt=OuterRef("cursor"))
+    late = Q(**{f"{name}__lt": since for name in _ADDRESSES}, _connector=Q.OR)
+    return _alias(listeners, rows, list(_IN_ORDER), "created_at").filter(late)
+
+
+def _alias(
+    listeners: QuerySet[Listener], rows: QuerySet[QueuedMessage], order: list[str], column: str
+) -> QuerySet[Listener]:
+    """Annotate each listener with a column of the first row of each kind of address."""
+    rows = rows.filter(channel=OuterRef("channel")).order_by(*order)
+    return listeners.alias(
+        **{
+            name: Subquery(rows.filter(address).values(column)[:1])
+            for name, address in _ADDRESSES.items()
+        }
+    )
+
+
+# Conditions for each kind of address, and the column whose keys replace {}.
+TO_ALL = "listener_id IS NULL AND owner_id IS NULL"
+TO_ONE = f"listener_id {{}} AND owner_id IS NULL AND type NOT IN ({NO_CONTROLS})"
+TO_OWNER = "listener_id IS NULL AND owner_id {}"
+# Rows counted at most: with many different cursors, each is counted less far.
+MAX_COUNTED = 40_000
+COLUMNS = {TO_ALL: "listener", TO_ONE: "listener", TO_OWNER: "owner"}
+
+
+@dataclass(frozen=True)
+class ListenerCursor:
+    """A listener, by keys, and its cursor."""
+
+    listener: int
+    channel: int
+    owner: Any
+    cursor: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """The messages of one kind of address for the listeners at one cursor of a channel."""
+
+    kind: str
+    channel: int
+    after: int
+    keys: Sequence[Any] = ()
+    weight: int = 1  # the number of queues that each of these messages is in
+
+
+def backlog(cursors: Iterable[ListenerCursor], upto: int, most: int) -> tuple[int, bool]:
+    """
+    Return the sum of the listeners' queues in (cursor, upto], and whether there is more.
+
+    Counts at most `most`. One query, none if all cursors are at `upto`: listeners of one
+    channel at one cursor are counted together, and what does not fit into one statement is
+    left out.
+    """
+    parts = list(_parts(each for each in cursors if each.cursor < upto))
+    some = parts[:MOST_BRANCHES]
+    ask = _joined if connections[database()].vendor == "postgresql" else _united
+    limit = min(most, MAX_COUNTED // (len(some) or 1)) + 1
+    counts = ask(some, upto, limit)
+    total = sum(weight * count for weight, count in counts)
+    more = any(count == limit for _, count in counts) or len(some) < len(parts)
+    return min(total, most), more or total > most
+
+
+def _parts(cursors: Iterable[ListenerCursor]) -> Iterator[Part]:
+    groups: dict[tuple[int, int], set[ListenerCursor]] = defaultdict(set)
+    for each in cursors:
+        groups[each.channel, each.cursor].add(each)
+    for at, group in groups.items():
+        yield Part(TO_ALL, *at, weight=len(group))
+        yield Part(TO_ONE, *at, [each.listener for each in group])
+        owners: dict[int, list[Any]] = defaultdict(list)
+        for owner, listeners in Counter(p.owner for p in group if p.owner is not None).items():
+            owners[listeners].append(owner)
+        for listeners, keys in owners.items():
+            yield Part(TO_OWNER, *at, keys, weight=listeners)
+
+
+def _united(parts: Sequence[Part], upto: int, limit: int) -> list[Any]:
+    """Return (weight, count) of each part, each from its own SELECT."""
+    branches, params = [], []
+    for part in parts:
+        marks = f"IN ({', '.join(['%s'] * len(part.keys))})"
+        numbers = str(int(part.channel)), str(int(part.after))
+        count = _counted(part.kind.format(marks), *numbers, upto, limit)
+        branches.append(f"SELECT {part.weight}, {count}")
+        params.append(_prepared(part))
+    return union_all(branches, params)
+
+
+def _joined(parts: Sequence[Part], upto: int, limit: int) -> list[Any]:
+    """Return the same, queried by kind; for the reason see _depths_joined()."""
+    branches, params = [], []
+    for kind, column in COLUMNS.items():
+        rows = [part for part in parts if part.kind == kind]
+        if not rows:
+            continue
+        array = f"{_field(column).db_type(connections[database()])}[]"
+        values = ", ".join(
+            f"({int(part.channel)}, CAST({int(part.after)} AS bigint), {part.weight}, "
+            f"CAST(%s AS {array}))"
+            for part in rows
+        )
+        where = kind.format("= ANY (asked.keys)")
+        count = _counted(where, "asked.channel", "asked.after", upto, limit)
+        asked = f"(VALUES {values}) asked (channel, after, weight, keys)"
+        branches.append(f"SELECT asked.weight, {count} FROM {asked}")
+        params.append([_prepared(part) for part in rows])
+    return union_all(branches, params)
+
+
+def _counted(where: str, channel: str, after: str, upto: int, limit: int) -> str:
+    return (
+        f"(SELECT COUNT(*) FROM (SELECT 1 AS one FROM {log_table()} WHERE channel_id = {channel} "
+        f"AND {where} AND position > {after} AND position <= {int(upto)} LIMIT {limit}) counted)"
+    )
+
+
+def _prepared(part: Part) -> list[Any]:
+    prepare = _field(COLUMNS[part.kind]).get_db_prep_value
+    return [prepare(key, connections[database()]) for key in part.keys]
+
+
+def _field(column: str) -> Any:
+    return QueuedMessage._meta.get_field(column)

@@ -1,0 +1,105 @@
+"""How many messages were published, and what each channel has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from django.db import connections
+from django.utils import timezone
+
+from eric_sse_django.log import head
+from eric_sse_django.log.ranges import NO_CONTROLS, log_table
+from eric_sse_django.log.union import union_all
+from eric_sse_django.models import Listener, QueuedMessage, database
+
+# The newest positions that are counted: one range of the index, whatever the period.
+MAX_RECENT = 50_000
+
+
+@dataclass
+class Traffic:
+    """Messages of the last hour and day by channel; with `…_stops` there may be more."""
+
+    hour: dict[int, int] = field(default_factory=dict)
+    day: dict[int, int] = field(default_factory=dict)
+    hour_stops: bool = False
+    day_stops: bool = False
+
+
+def recent_traffic(newest: int | None = None, most: int = MAX_RECENT) -> Traffic:
+    """
+    Return how many messages at the newest `most` positions are of the last hour and day.
+
+    By channel. One query, and one for `newest`, the log's head, where it is not given: not
+    both in one, for the planner must see where the range begins. 30 ms for 50,000 messages.
+    There is no index on time: it would slow every publish down.
+    """
+    before = (head()[0] if newest is None else newest) - most
+    connection, now = connections[database()], timezone.now()
+    hour, day = (
+        connection.ops.adapt_datetimefield_value(now - timedelta(hours=hours)) for hours in (1, 24)
+    )
+    young = f"SUM(CASE WHEN created_at >= %s AND type NOT IN ({NO_CONTROLS}) THEN 1 ELSE 0 END)"
+    old = "SUM(CASE WHEN created_at < %s THEN 1 ELSE 0 END)"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT channel_id, {young}, {young}, {old}, {old} FROM {log_table()} "
+            f"WHERE position > {int(before)} GROUP BY channel_id",
+            [hour, day, hour, day],
+        )
+        rows = [[int(value) for value in row] for row in cursor.fetchall()]
+    found = Traffic()
+    for channel, in_hour, in_day, *_ in rows:
+        found.hour[channel], found.day[channel] = in_hour, in_day
+    found.hour_stops = before > 0 and not sum(row[3] for row in rows)
+    found.day_stops = before > 0 and not sum(row[4] for row in rows)
+    return found
+
+
+def flow(after: int, upto: int, most: int) -> tuple[int, int]:
+    """
+    Return how many messages are in (after, upto], and how many wait for a position.
+
+    Each is counted up to `most + 1`, which means more. One query, two short ranges of the
+    index eric_log_tail.
+    """
+    conditions = (
+        f"position > {int(after)} AND position <= {int(upto)} AND type NOT IN ({NO_CONTROLS})",
+        f"position IS NULL AND type NOT IN ({NO_CONTROLS})",
+    )
+    branches = [
+        f"SELECT {number}, (SELECT COUNT(*) FROM (SELECT 1 AS one FROM {log_table()} "
+        f"WHERE {condition} LIMIT {int(most) + 1}) counted)"
+        for number, condition in enumerate(conditions)
+    ]
+    counts = dict(union_all(branches))
+    return counts[0], counts[1]
+
+
+def count_listeners(channels: Iterable[int], most: int) -> dict[int, int]:
+    """Return how many listeners each channel has; `most + 1` means more."""
+    return _count(Listener, channels, most)
+
+
+def count_messages(channels: Iterable[int], most: int) -> dict[int, int]:
+    """Return how many messages of each channel are kept; `most + 1` means more."""
+    return _count(QueuedMessage, channels, most)
+
+
+def _count(
+    model: type[Listener] | type[QueuedMessage], channels: Iterable[int], most: int
+) -> dict[int, int]:
+    connection = connections[database()]
+    keys = [int(key) for key in channels]
+    table = connection.ops.quote_name(model._meta.db_table)
+
+    def counted(key: object) -> str:
+        rows = f"SELECT 1 AS one FROM {table} WHERE channel_id = {key} LIMIT {most + 1}"
+        return f"SELECT {key}, (SELECT COUNT(*) FROM ({rows}) counted)"
+
+    if keys and connection.vendor == "postgresql":  # see queues._depths_joined() for the reason
+        values = ", ".join(f"({key})" for key in keys)
+        return dict(union_all([f"{counted('asked')} FROM (VALUES {values}) of_page (asked)"]))
+    return dict(union_all([counted(key) for key in keys]))
