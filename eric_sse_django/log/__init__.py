@@ -10,7 +10,6 @@ from eric_sse_django.log.append import append, append_to, control, notice, row
 from eric_sse_django.log.bound import forget_counts, too_old
 from eric_sse_django.log.forget import forget, forget_lapsed
 from eric_sse_django.log.history import (
-    Known,
     base_of,
     begin_history,
     go_on_above_all,
@@ -25,20 +24,43 @@ from eric_sse_django.log.locks import lock_free
 from eric_sse_django.log.merge import read_all
 from eric_sse_django.log.moment import moment_of, position_at
 from eric_sse_django.log.page import Page
+from eric_sse_django.log.protocol import Head, Known, Log, Look, Reader
 from eric_sse_django.log.ranges import END
 from eric_sse_django.log.read import read, waiting
 from eric_sse_django.log.sequence import SEQUENCE_BATCH, head, pending, sequence
-from eric_sse_django.log.tail import Look, first_look, look, tail
+from eric_sse_django.log.tail import first_look, follow, look, tail
 from eric_sse_django.log.trim import trim
 from eric_sse_django.models import database
 
+
+class DatabaseLog:
+    """The log in the project's database: the functions of this package, as a Log."""
+
+    append = staticmethod(append)
+    sequence = staticmethod(sequence)
+    head = staticmethod(head)
+    follow = staticmethod(follow)
+    look = staticmethod(look)
+    read = staticmethod(read_all)
+    position_at = staticmethod(position_at)
+    trim = staticmethod(trim)
+
+
+# The one that a project has, unless a hub or a notifier is given another.
+DATABASE: Log = DatabaseLog()
+
 __all__ = [
+    "DATABASE",
     "END",
     "SEQUENCE_BATCH",
+    "DatabaseLog",
     "Draft",
+    "Head",
     "Known",
+    "Log",
     "Look",
     "Page",
+    "Reader",
     "append",
     "append_to",
     "base_of",
@@ -47,6 +69,7 @@ __all__ = [
     "control",
     "database",
     "first_look",
+    "follow",
     "forget",
     "forget_counts",
     "forget_lapsed",

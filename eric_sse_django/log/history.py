@@ -16,6 +16,7 @@ from django.db.models import BigIntegerField, Case, F, Max, Value, When
 from django.utils import timezone
 
 from eric_sse_django.log.identity import identity, is_new
+from eric_sse_django.log.protocol import Known
 from eric_sse_django.log.statements import see_statement, stamp
 from eric_sse_django.models import Channel, Listener, LogHead, QueuedMessage, database
 
@@ -27,19 +28,6 @@ MAX_NUMBER = 2 ** (53 - POSITION_BITS) - 1
 # The numbers follow the hours since then, until 2040: a backup that is restored twice
 # gets two numbers, though it does not know of the first time.
 FIRST_HOUR = 1_767_225_600 // 3_600  # 2026-01-01
-
-
-class Known(NamedTuple):
-    """
-    What a reader remembers of the log: how far it has read, and what stood there.
-
-    `stamp` is when the message at `position` was published, as the database gives it; None
-    where that is not known. `trimmed` is the highest position that was removed.
-    """
-
-    position: int
-    stamp: Any = None
-    trimmed: int = 0
 
 
 class Seen(NamedTuple):

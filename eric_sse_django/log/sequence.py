@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 from eric_sse_django.log.history import make_head
 from eric_sse_django.log.identity import connected
 from eric_sse_django.log.order import while_pending
+from eric_sse_django.log.protocol import Head
 from eric_sse_django.log.statements import statements
 from eric_sse_django.models import QueuedMessage, database
 
@@ -100,10 +101,10 @@ def _waits(using: str, cursor: Any) -> bool:
     return cursor.fetchone() is not None
 
 
-def head() -> tuple[int, bool]:
+def head() -> Head:
     """Return the last position given, and whether rows wait for theirs. One query."""
     using = database()
     with connections[using].cursor() as cursor:
         cursor.execute(statements(using, SEQUENCE_BATCH).head)
         found = cursor.fetchone()
-        return (0, _waits(using, cursor)) if found is None else (found[0], bool(found[1]))
+        return Head(0, _waits(using, cursor)) if found is None else Head(found[0], bool(found[1]))

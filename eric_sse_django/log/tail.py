@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.db import connections
 
 from eric_sse_django.entry import Entry
 from eric_sse_django.log.entries import CREATED_AT, PAYLOAD, columns, entries, table
 from eric_sse_django.log.history import (
-    Known,
     Seen,
     begin_history,
     highest,
@@ -23,6 +22,7 @@ from eric_sse_django.log.history import (
     see_by,
     seen_of,
 )
+from eric_sse_django.log.protocol import Known, Look
 from eric_sse_django.log.ranges import END
 from eric_sse_django.log.sequence import head
 from eric_sse_django.log.statements import see_statement
@@ -45,19 +45,6 @@ def tail(after: int, upto: int, channels: Iterable[int] | None, limit: int) -> l
     return entries(using, rows)
 
 
-class Look(NamedTuple):
-    """
-    What the log has now: its head, whether rows wait for a position, and the tail up to there.
-
-    `is_same` tells whether this is the history that the reader knows; else it has no entries.
-    """
-
-    head: Known
-    waits: bool
-    entries: list[Entry]
-    is_same: bool = True
-
-
 def first_look() -> Known:
     """Return the log's head; where the database is not the one that it names, of a new history."""
     using = database()
@@ -69,6 +56,11 @@ def first_look() -> Known:
     if seen is None:
         return Known(0)
     return seen.head if is_this else begin_history(seen.head.position)
+
+
+def follow(seen: int | None = None) -> Known:
+    """Return the head, from which a reader begins: see Log.follow()."""
+    return first_look() if seen is None else begin_history(seen)
 
 
 def look(known: Known, channels: Iterable[int] | None, limit: int) -> Look:

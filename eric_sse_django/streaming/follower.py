@@ -251,7 +251,7 @@ class Follower:
     async def _read(self, after: int, target: int, rows: int) -> log.Page | None:
         """Return a part of the log; None where there is to be another try."""
         to = [
-            (part.channel, part.listener, part.owner, max(after, part.after))
+            log.Reader(part.channel, part.listener, part.owner, max(after, part.after))
             for part in self.parts
         ]
         try:

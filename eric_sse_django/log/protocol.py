@@ -1,0 +1,107 @@
+"""The seam: what hubs, notifiers and channels ask of a log, and the values it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
+
+from eric_sse_django.entry import Entry
+from eric_sse_django.log.insert import Draft
+from eric_sse_django.log.page import Page
+
+
+class Known(NamedTuple):
+    """
+    What a reader remembers of the log: the position it has read, and the message there.
+
+    `stamp` is when the message at `position` was published, as the log gives it; None
+    where that is not known. `trimmed` is the highest position that was removed.
+    """
+
+    position: int
+    stamp: Any = None
+    trimmed: int = 0
+
+
+class Head(NamedTuple):
+    """The last position that was given, and whether messages wait for one."""
+
+    position: int
+    waits: bool
+
+
+class Look(NamedTuple):
+    """
+    What the log has now: its head, whether messages wait for a position, and the new entries.
+
+    `is_same` is false if this is not the history that the reader knows; `entries` is empty then.
+    """
+
+    head: Known
+    waits: bool
+    entries: list[Entry]
+    is_same: bool = True
+
+
+class Reader(NamedTuple):
+    """Keys of a listener of a channel (None: a watcher) and its owner, and where it begins."""
+
+    channel: int
+    listener: int | None = None
+    owner: Any = None
+    after: int = 0
+
+
+class Log(Protocol):
+    """
+    Messages in one order: each gets its position after it was appended, by sequence().
+
+    Positions rise, and no entry appears below one that was read. All methods are safe to call
+    from any thread, and may wait for a database.
+    """
+
+    def append(self, drafts: Sequence[Draft], /) -> None:
+        """Add messages in their order: all or none. They have no position yet."""
+
+    def sequence(self) -> int:
+        """Give positions to a batch of the messages that wait for one; return how many."""
+        ...
+
+    def head(self) -> Head:
+        """Return the last position that was given, and whether messages wait for one."""
+        ...
+
+    def follow(self, seen: int | None = None, /) -> Known:
+        """
+        Return the head, from which a reader begins to follow the log.
+
+        `seen` is the position of a reader whose history has ended (see Look): a new history
+        begins, above every position that was ever given, unless another reader has begun it.
+        """
+        ...
+
+    def look(self, known: Known, channels: Iterable[int] | None, limit: int, /) -> Look:
+        """
+        Return the first entries of some channels (None: all) after a reader's position.
+
+        `limit` at most; also expired ones, until they are removed.
+        """
+        ...
+
+    def read(self, readers: Sequence[Reader], upto: int, limit: int, /) -> Page:
+        """
+        Return the first entries that are addressed to the readers, in one order.
+
+        For each those in (after, upto], none that is expired, `limit` together at most. Where
+        messages were removed that a reader has not seen, an `eric-reset` is in their place.
+        """
+        ...
+
+    def position_at(self, moment: datetime, /) -> int:
+        """Return a position that is before all that was published since a moment."""
+        ...
+
+    def trim(self) -> int:
+        """Remove a batch of what has passed its retention, oldest first; return how many."""
+        ...
