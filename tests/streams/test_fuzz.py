@@ -6,10 +6,11 @@ import os
 from urllib.parse import quote
 
 import pytest
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth import get_user_model
 from django.core import signing
 from django.core.signing import TimestampSigner
+from django.db import transaction
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -44,6 +45,7 @@ class Mallory:
         orders.dispatch("hers", Message("n", "for mallory"))
         news.broadcast(Message("n", "news"))
         notifier.flush()
+        self.channels = orders, vault, news
         self.cookie = async_to_sync(session_of)(mallory)
         self.tickets = [
             make_ticket("orders", "hers"),
@@ -55,6 +57,16 @@ class Mallory:
             signing.dumps(["vault", None, 9e9, 9e9, None, None], salt=SALT, key="guessed"),
             TimestampSigner().sign("vault"),
         ]
+        self._marks = 0
+
+    def mark(self):
+        """Publish a message to all clients of all channels; return its payload."""
+        self._marks += 1
+        payload = f"mark {self._marks}."
+        with transaction.atomic():  # one commit: it is done for each request
+            for channel in self.channels:
+                channel.broadcast(Message("n", payload))
+        return payload.encode()
 
 
 TEXT = st.text(max_size=20)
@@ -129,16 +141,16 @@ def loop():
     loop.close()
 
 
-async def all_that_is_there(application, path, method, query, headers):
-    """Return the response with all that waits for who asks."""
+async def all_that_is_there(mallory, application, path, method, query, headers):
+    """Return the response with all that the log has for its client."""
     response = Response(application, "", method, query_string=query, headers=headers)
     response.scope["path"] = path  # as it is, with a "?" in it
     async with response:
         if response.status == 200 and method == "GET":
             await response.more()  # the opening, or the farewell
-            await Hub.for_running_loop().run(int)  # the backlog has been read
-            await asyncio.sleep(0.001)
-            while not response._communicator.output_queue.empty():
+            # Messages keep their order: what was there before the mark comes before it.
+            mark = await sync_to_async(mallory.mark)()
+            while mark not in response.body and not response.complete:
                 await response.more()
     return response
 
@@ -158,7 +170,7 @@ def test_no_request_for_a_stream_makes_an_error_or_shows_what_is_not_for_it(
     @example("orders/bobs/", "GET", b"", [(b"cookie", mallory.cookie)])
     def ask(below, method, query, sent):
         response = loop.run_until_complete(
-            all_that_is_there(application, f"/events/{below}", method, query, sent)
+            all_that_is_there(mallory, application, f"/events/{below}", method, query, sent)
         )
         assert response.status in ANSWERS, (below, method, query, sent, response.body)
         for secret in SECRETS:
