@@ -1,1 +1,1 @@
-"""A small real site: vitals, an inbox, and listeners that are away."""
+"""A small demo site: the load of the machine, an inbox, and listeners that are offline."""

@@ -1,4 +1,4 @@
-"""The ASGI application of the demo: Django, its static files, and the streams."""
+"""The ASGI application of the demo: Django, static files and streams."""
 
 import os
 
@@ -9,7 +9,7 @@ from eric_sse_django.routing import with_streams
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "demo_project.settings")
 
-# Serves static files whatever DEBUG says. A site of your own leaves that to its web server.
+# Serves static files even without DEBUG. In production, the web server does this.
 django_application = ASGIStaticFilesHandler(get_asgi_application())
 
 application = with_streams(django_application)

@@ -1,4 +1,4 @@
-"""What publishes and takes messages by itself: threads of the demo's process."""
+"""Threads of the demo's process that publish and process messages."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ logger = logging.getLogger(__name__)
 
 VITALS_INTERVAL_S = 1.0
 WORKER_INTERVAL_S = 2.0
-# Seconds a thread may take to end; it is in the middle of a query at worst.
+# Seconds to wait for a thread to end; at worst, it runs a query.
 STOP_S = 2.0
 
 
 class Background:
-    """The demo's threads, running while the context manager is open."""
+    """The demo's threads. They run while the context manager is open."""
 
     def __init__(self) -> None:
         self._stop = threading.Event()
@@ -58,17 +58,17 @@ class Background:
                 try:
                     work()
                 except Exception:  # the loop that owns this thread
-                    logger.exception("%s failed; next try soon", threading.current_thread().name)
+                    logger.exception("%s failed; it is retried", threading.current_thread().name)
                     connections.close_all()
         finally:
             connections.close_all()
 
 
 class Vitals:
-    """This machine's load, memory and network, measured between two calls of publish()."""
+    """The machine's load, memory and network, measured between two calls of publish()."""
 
     def __init__(self) -> None:
-        psutil.cpu_percent()  # the first call has nothing to compare with
+        psutil.cpu_percent()  # the first call returns 0.0
         self._network, self._at = psutil.net_io_counters(), time.monotonic()
 
     def publish(self) -> None:
@@ -88,7 +88,7 @@ class Vitals:
 
 
 class Queues:
-    """The inbox's listeners with their queues, published when something has changed."""
+    """The inbox's listeners with their queues, published when they have changed."""
 
     def __init__(self) -> None:
         self._last: list[dict[str, Any]] | None = None
@@ -101,7 +101,7 @@ class Queues:
 
 
 def take_one() -> None:
-    """Take the slow worker's oldest message, and answer when it was sent to it alone."""
+    """Take the slow worker's oldest message; reply if it was sent only to this listener."""
     row = Listener.objects.select_related("channel").get(channel__name=INBOX, name=SLOW_WORKER)
     try:
         message = DatabaseQueue(row).pop()
@@ -110,13 +110,13 @@ def take_one() -> None:
     note = message.payload
     if not isinstance(note, dict) or note.get("to") != SLOW_WORKER:
         return
-    answer = {
+    reply = {
         "text": f"Done: {note.get('text')}",
         "from": SLOW_WORKER,
         "to": note.get("from"),
         "at": timezone.now().isoformat(),
     }
     try:
-        publish(INBOX, "note", answer, listener_id=str(note.get("from")))
+        publish(INBOX, "note", reply, listener_id=str(note.get("from")))
     except InvalidListenerException:
-        logger.warning("who wrote to %s is no longer there", SLOW_WORKER)
+        logger.warning("the listener that sent a message to %s no longer exists", SLOW_WORKER)

@@ -1,4 +1,4 @@
-"""The demo's channels and the listeners that are there from the start."""
+"""The demo's channels, and the listeners that exist from the start."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from eric_sse_django.shortcuts import listen
 
 VITALS = "vitals"
 INBOX = "inbox"
-# The chart shows the last 90 s of it.
+# The chart shows the last 90 s.
 VITALS_RETENTION_S = 600
 INBOX_RETENTION_S = 86_400
-# A visitor who stays away longer is forgotten.
+# Older listeners of visitors are removed.
 VISITOR_MAX_AGE = timedelta(days=1)
-# Listeners shown on the page, each of which costs two or three small queries.
-MOST_LISTENERS = 50
+# Listeners shown on the page. Each needs two or three small queries.
+MAX_LISTENERS = 50
 
 SLOW_WORKER = "slow-worker"
 NIGHT_SHIFT = "night-shift"
 PROGRAMS = {
-    SLOW_WORKER: "takes one message every 2 s",
+    SLOW_WORKER: "processes one message every 2 s",
     NIGHT_SHIFT: "never connects; its queue grows",
 }
 
@@ -58,7 +58,7 @@ _ANIMALS = (
 
 
 def create() -> None:
-    """Make what is not there yet, and forget visitors who are long gone."""
+    """Create missing channels and listeners, and remove listeners of old visitors."""
     DatabaseChannel.get_or_create(VITALS, retention_s=VITALS_RETENTION_S)
     inbox = DatabaseChannel.get_or_create(INBOX, retention_s=INBOX_RETENTION_S)
     for name in PROGRAMS:
@@ -68,15 +68,15 @@ def create() -> None:
 
 
 def visitor_name() -> str:
-    """Return a listener id that people can read: one of 90,000,000, so a new one."""
+    """Return a readable, random listener id: one of 90,000,000."""
     number = secrets.randbelow(900_000) + 100_000
     return f"{secrets.choice(_MOODS)}-{secrets.choice(_ANIMALS)}-{number}"
 
 
 def overview() -> list[dict[str, Any]]:
-    """Return the inbox's listeners for the page: the programs, then who was seen last."""
+    """Return the inbox's listeners for the page: programs, then visitors, last seen first."""
     programs = list(_rows().filter(name__in=PROGRAMS))
-    recent = _visitors().order_by("-seen")[: MOST_LISTENERS - len(programs)]
+    recent = _visitors().order_by("-seen")[: MAX_LISTENERS - len(programs)]
     online = {listener.id for listener in DatabaseChannel.load(INBOX).online()}
     return [_described(row, row.name in online) for row in [*programs, *recent]]
 

@@ -1,4 +1,4 @@
-"""What every response says about where its parts may come from."""
+"""The Content-Security-Policy of every response."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponseBase
 
-# No inline script or style anywhere, the admin included: a payload that got into the
-# page as markup could still not run.
+# No inline script or style, also in the admin: a payload that becomes markup by a mistake
+# cannot run.
 POLICY = "; ".join(
     [
         "default-src 'none'",
@@ -26,7 +26,7 @@ POLICY = "; ".join(
 def content_security_policy(
     get_response: Callable[[HttpRequest], HttpResponseBase],
 ) -> Callable[[HttpRequest], HttpResponseBase]:
-    """Return a middleware that sends the Content-Security-Policy."""
+    """Return a middleware that adds the Content-Security-Policy."""
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
         response = get_response(request)

@@ -1,4 +1,4 @@
-"""The demo's SECRET_KEY: the environment's, else one of this checkout's own."""
+"""The demo's SECRET_KEY: from the environment, or generated once for this checkout."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from django.core.management.utils import get_random_secret_key
 
 def secret_key(file: Path) -> str:
     """
-    Return DEMO_SECRET_KEY, else the key in `file`, which the first call writes.
+    Return DEMO_SECRET_KEY, or else the key in `file`, which the first call writes.
 
-    Kept, because sessions and tickets signed with another key are worth nothing.
+    It is stored, because sessions and tickets are valid only with the key that signed them.
     """
     if "DEMO_SECRET_KEY" in os.environ:
         return os.environ["DEMO_SECRET_KEY"]
-    mine = file.with_name(f"{file.name}.{os.getpid()}")
+    own = file.with_name(f"{file.name}.{os.getpid()}")
     try:
         if not file.exists():
-            mine.touch(mode=0o600)
-            mine.write_text(get_random_secret_key())
-            # One step, and only if there is none: two processes that start agree.
-            os.link(mine, file)
+            own.touch(mode=0o600)
+            own.write_text(get_random_secret_key())
+            # Atomic, and fails if the file exists: two processes that start use the same key.
+            os.link(own, file)
     except FileExistsError:
         pass
     finally:
-        mine.unlink(missing_ok=True)
+        own.unlink(missing_ok=True)
     return file.read_text()

@@ -1,11 +1,13 @@
 """
-Settings of the demo site. What a project of your own needs is marked with "eric_sse_django:".
+Settings of the demo site. "eric_sse_django:" marks the settings that your own project needs.
 
-    DEMO_DATABASE    the SQLite file (demo.sqlite3 in the checkout)
-    DEMO_SECRET_KEY  instead of the key that this checkout generates for itself
-    DEMO_HOSTS       more host names to answer to, with commas
-    DEMO_DEBUG       1 for Django's error pages
-    DEMO_TICKET_S    seconds a ticket is good for that is bound to no session
+Environment variables:
+
+    DEMO_DATABASE    the SQLite file (default: demo.sqlite3 in the checkout)
+    DEMO_SECRET_KEY  the SECRET_KEY (default: generated once for this checkout)
+    DEMO_HOSTS       additional allowed host names, separated by commas
+    DEMO_DEBUG       1 to show Django's error pages
+    DEMO_TICKET_S    seconds for which a ticket is valid if it is not bound to a session
 """
 
 import os
@@ -21,7 +23,7 @@ ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 ALLOWED_HOSTS += [host for host in os.environ.get("DEMO_HOSTS", "").split(",") if host]
 
 INSTALLED_APPS = [
-    "daphne",  # eric_sse_django: first, so that runserver serves ASGI, and with it streams
+    "daphne",  # eric_sse_django: first, so that runserver uses ASGI, which streams need
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -60,30 +62,31 @@ TEMPLATES = [
     },
 ]
 
-# eric_sse_django: what SQLite needs when several threads and processes write.
+# eric_sse_django: the options that SQLite needs if several threads and processes write.
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": os.environ.get("DEMO_DATABASE") or BASE_DIR / "demo.sqlite3",
         "OPTIONS": {
-            # Else a transaction that reads before it writes fails at once with
-            # "database is locked" when another one writes meanwhile.
+            # Without it, a transaction that reads before it writes fails at once with
+            # "database is locked" if another transaction writes in between.
             "transaction_mode": "IMMEDIATE",
             # Seconds to wait for another writer before that error.
             "timeout": 20,
-            # WAL: readers and the writer do not wait for each other. NORMAL: with it, a
-            # power cut may undo the last commits, never break the file; a crash of the
-            # process loses nothing.
+            # WAL: readers and the writer do not wait for each other. NORMAL: a power failure
+            # may lose the last commits, but never corrupts the file; a crash of the process
+            # loses nothing.
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
         },
     },
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# eric_sse_django: every setting has a default that works; nothing has to stand here.
+# eric_sse_django: every setting has a working default; none is required.
 ERIC_SSE = {"TICKET_MAX_AGE_S": int(os.environ.get("DEMO_TICKET_S") or 3_600)}
 
-# Cookies know no ports: the usual names would log you out of your own site on this host.
+# Cookies ignore the port: Django's default names would end your session on another site of
+# this host.
 SESSION_COOKIE_NAME = "eric_demo_session"
 CSRF_COOKIE_NAME = "eric_demo_csrf"
 CSRF_COOKIE_HTTPONLY = True
@@ -93,7 +96,7 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
 
-# Django's default shows errors on the console only with DEBUG.
+# By default, Django shows errors on the console only with DEBUG.
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

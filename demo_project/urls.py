@@ -1,4 +1,4 @@
-"""The demo's addresses; the streams' are below `events/`, see asgi.py."""
+"""The demo's URLs. The streams are below `events/`: see asgi.py."""
 
 from django.contrib import admin
 from django.templatetags.static import static
@@ -13,6 +13,6 @@ urlpatterns = [
     path("dispatch/", views.dispatch, name="dispatch"),
     path("broadcast/", views.broadcast, name="broadcast"),
     path("admin/", admin.site.urls),
-    # Pages that name no icon, such as the admin's: browsers ask for this one.
+    # For pages without an icon, such as the admin's, browsers request this path.
     path("favicon.ico", RedirectView.as_view(url=static("demo_project/icon.svg"))),
 ]

@@ -1,4 +1,4 @@
-"""The page, the address of its stream, and the two forms."""
+"""The page, the URLs of its streams, and its two forms."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from eric_sse_django.exception import InvalidListenerException
 from eric_sse_django.models import QueuedMessage
 from eric_sse_django.shortcuts import cursor, listen, publish, streams_url, watch_url
 
-# Messages of the past that a fresh chart starts with: one a second, and some to spare.
+# Earlier samples in a new chart: one per second, and a few more.
 VITALS_HISTORY = 100
-# Messages of the past that the inbox shows.
+# Earlier messages in the inbox.
 INBOX_HISTORY = 200
 HELLO = 'from eric_sse_django.shortcuts import publish; publish("inbox", "note", {"text": "%s"})'
 
@@ -36,10 +36,10 @@ HELLO = 'from eric_sse_django.shortcuts import publish; publish("inbox", "note",
 @never_cache
 @ensure_csrf_cookie
 def page(request: HttpRequest) -> HttpResponse:
-    """The whole page. Its state is in it as JSON; what changes comes by SSE."""
+    """The page. It contains its state as JSON, and receives changes over SSE."""
     listener = my_listener(request)
-    # The cursor first: what is published while the rest is read comes as an event after it.
-    state = addresses(request, listener)
+    # The cursor first: messages published during the other queries arrive as events.
+    state = stream_urls(request, listener)
     state["notes"] = notes(listener, state["head"])
     state["loads"] = loads(state["head"])
     state["listeners"] = overview()
@@ -51,8 +51,8 @@ def page(request: HttpRequest) -> HttpResponse:
 @require_safe
 @never_cache
 def streams(request: HttpRequest) -> JsonResponse:
-    """The addresses with fresh tickets, for a page whose own have expired."""
-    return JsonResponse(addresses(request, my_listener(request)))
+    """The stream URLs with new tickets, for a page whose tickets have expired."""
+    return JsonResponse(stream_urls(request, my_listener(request)))
 
 
 @require_POST
@@ -66,14 +66,14 @@ def dispatch(request: HttpRequest) -> JsonResponse:
     try:
         publish(INBOX, "note", note, listener_id=listener_id)
     except InvalidListenerException:
-        unknown = f"There is no listener {listener_id!r}: choose one of the list."
+        unknown = f"There is no listener {listener_id!r}: choose one from the list."
         return JsonResponse({"errors": {"listener": [unknown]}}, status=400)
     return JsonResponse({"sent": note}, status=201)
 
 
 @require_POST
 def broadcast(request: HttpRequest) -> JsonResponse:
-    """Publish to all listeners: one row, however many they are."""
+    """Publish to all listeners: one row, whatever their number."""
     form = BroadcastForm(request.POST)
     if not form.is_valid():
         return JsonResponse({"errors": form.errors}, status=400)
@@ -83,20 +83,20 @@ def broadcast(request: HttpRequest) -> JsonResponse:
 
 
 def my_listener(request: HttpRequest) -> DatabaseListener:
-    """Return the listener of this browser's session; a user who is logged in owns it."""
+    """Return the listener of this browser's session. A logged-in user owns it."""
     owner = request.user if request.user.is_authenticated else None
-    whose, name = request.session.get("listener", (None, None))
-    if name is None or whose != (owner and owner.pk):
-        whose, name = owner and owner.pk, visitor_name()
-        request.session["listener"] = [whose, name]
+    owner_pk, name = request.session.get("listener", (None, None))
+    if name is None or owner_pk != (owner and owner.pk):
+        owner_pk, name = owner and owner.pk, visitor_name()
+        request.session["listener"] = [owner_pk, name]
     return listen(INBOX, owner=owner, listener_id=name)
 
 
-def addresses(request: HttpRequest, listener: DatabaseListener) -> dict[str, Any]:
+def stream_urls(request: HttpRequest, listener: DatabaseListener) -> dict[str, Any]:
     """
-    Return what the page opens: one stream of both channels, or of the vitals alone.
+    Return the URLs of the page's streams: of both channels (online), or only the vitals (offline).
 
-    `head` is from where it goes on: what was published until then is in the page.
+    `head` is the position to continue after: the page contains all messages up to it.
     """
     return {
         "me": listener.id,
@@ -107,7 +107,7 @@ def addresses(request: HttpRequest, listener: DatabaseListener) -> dict[str, Any
 
 
 def notes(listener: DatabaseListener, head: int) -> list[dict[str, Any]]:
-    """Return the inbox as it is at this head, oldest first; `missed` while nobody listened."""
+    """Return the messages up to a head, oldest first. `missed` ones have not been served yet."""
     row = listener.row
     to_all = Q(listener=None, owner=None)
     mine = Q(listener=row) | (Q(owner=row.owner_id) if row.owner_id else Q())
@@ -129,7 +129,7 @@ def notes(listener: DatabaseListener, head: int) -> list[dict[str, Any]]:
 
 
 def loads(head: int) -> list[Any]:
-    """Return the samples that a chart begins with, oldest first."""
+    """Return the samples of a new chart, oldest first."""
     found = QueuedMessage.objects.filter(
         channel__name=VITALS, type="load", position__lte=head
     ).order_by("-position")
@@ -139,7 +139,7 @@ def loads(head: int) -> list[Any]:
 
 
 def command() -> str:
-    """Return a line for a terminal that publishes, as it is to be pasted."""
+    """Return a shell command that publishes a message."""
     words = [sys.executable, str(settings.BASE_DIR / "manage.py"), "shell", "-c"]
     line = shlex.join([*words, HELLO % "Hello from a shell"])
     chosen = os.environ.get("DEMO_DATABASE")
@@ -147,7 +147,7 @@ def command() -> str:
 
 
 def make_note(request: HttpRequest, text: str, to: str | None) -> dict[str, Any]:
-    """Return the payload: any JSON value will do."""
+    """Return a payload. It may be any JSON value."""
     return {
         "text": text,
         "from": my_listener(request).id,

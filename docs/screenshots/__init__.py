@@ -1,1 +1,1 @@
-"""Makes the pictures of docs/images: `python -m docs.screenshots`. Takes three minutes."""
+"""Create the screenshots in docs/images: `python -m docs.screenshots`. Takes three minutes."""

@@ -1,4 +1,4 @@
-"""The demo site, as a visitor meets it: `manage.py demo` in a process, Chromium in front of it."""
+"""The demo site as visitors see it: `manage.py demo` in a process, and Chromium."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HOSTILE = "<script>document.title = 'owned'</script><img src=x onerror=alert(1)>
 
 
 class Demo:
-    """`manage.py demo` on a free port, with a database of its own that outlives it."""
+    """`manage.py demo` on a free port, with a separate database that is kept after it stops."""
 
     def __init__(self, directory: Path, **environment: str) -> None:
         inherited = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
@@ -63,7 +63,7 @@ class Demo:
         )
 
     def start(self) -> None:
-        """Start, and return once it answers. Raises AssertionError after 30 s."""
+        """Start it, and return when it accepts connections. Raises AssertionError after 30 s."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command("demo", "--port", str(self.port)),
@@ -79,7 +79,7 @@ class Demo:
         assert process.poll() is None, self.logged()
 
     def interrupt(self) -> float:
-        """End it as Ctrl-C does; return the seconds it took."""
+        """Stop it as Ctrl-C does; return the seconds this took."""
         assert self.process is not None
         began = time.monotonic()
         self.process.send_signal(signal.SIGINT)
@@ -131,7 +131,7 @@ def browser(chromium: str) -> Iterator[sync_api.Browser]:
 
 
 class Visitor:
-    """A browser session of its own on the demo's page; `problems` is what its console said."""
+    """A new browser session on the demo's page; `problems` are the errors in its console."""
 
     def __init__(self, browser: sync_api.Browser, url: str, width: int = 1280) -> None:
         self.context = browser.new_context(viewport={"width": width, "height": 800})
@@ -141,11 +141,11 @@ class Visitor:
         self.page.on("console", self._on_console)
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.page.goto(url)
-        self.name = self.page.locator(".who code").inner_text()
+        self.name = self.page.locator(".identity code").inner_text()
         self.is_live()
 
     def _on_console(self, message: sync_api.ConsoleMessage) -> None:
-        # A breach of the Content-Security-Policy is one too.
+        # Violations of the Content-Security-Policy are reported here too.
         if message.type in ("error", "warning"):
             self.problems.append(message.text)
 
@@ -168,7 +168,7 @@ class Visitor:
         self.page.get_by_role("switch", name="Online").press("Space")
 
     def receives(self, *texts: str, selector: str = ".note") -> None:
-        """Wait until these are the texts of the notes, in this order."""
+        """Wait until the notes have these texts, in this order."""
         notes = self.page.locator(f"{selector} .text")
         expect(notes).to_have_text(list(texts), timeout=PAGE_TIMEOUT_MS)
 
@@ -180,7 +180,7 @@ class Visitor:
         return rows.filter(has=self.page.get_by_role("button", name=listener, exact=True))
 
 
-def test_who_comes_back_reads_in_order_what_they_missed(demo, browser):
+def test_a_visitor_who_was_offline_gets_the_missed_messages_in_order(demo, browser):
     ann, bob = Visitor(browser, demo.url), Visitor(browser, demo.url)
     bob.broadcast("before")
     ann.receives("before")
@@ -219,7 +219,7 @@ def test_who_comes_back_reads_in_order_what_they_missed(demo, browser):
     assert (ann.problems, bob.problems) == ([], [])
 
 
-def test_what_came_while_the_page_was_closed_is_there_when_it_opens(demo, browser):
+def test_messages_published_while_the_page_was_closed_are_shown_when_it_opens(demo, browser):
     ann, bob = Visitor(browser, demo.url), Visitor(browser, demo.url)
     ann.page.goto("about:blank")
     bob.broadcast("while she was away")
@@ -228,7 +228,7 @@ def test_what_came_while_the_page_was_closed_is_there_when_it_opens(demo, browse
     assert (ann.problems, bob.problems) == ([], [])
 
 
-def test_what_an_operator_has_sent_again_is_marked_where_it_stands(demo, browser):
+def test_messages_that_an_operator_replays_are_marked_in_place(demo, browser):
     ann = Visitor(browser, demo.url)
     ann.broadcast("one")
     ann.broadcast("two")
@@ -263,12 +263,11 @@ def test_the_chart_moves_and_keeps_its_history_over_a_reload(demo, browser):
     ann.page.on("request", lambda request: opened.append(request.url))
 
     def streams() -> list[str]:
-        ann.page.evaluate("0")  # Playwright calls its handlers only while it is called itself
+        ann.page.evaluate("0")  # Playwright calls its handlers only during a call
         return [url for url in opened if "/events/" in url]
 
     ann.page.reload()
     assert until(is_drawn, timeout_s=4)  # within fewer seconds than samples
-    # A browser opens six connections to a site, for all its tabs.
     # The history may be drawn before the stream is opened.
     assert until(lambda: streams() != [], timeout_s=4)
     assert len(streams()) == 1
@@ -295,20 +294,20 @@ def test_markup_in_a_message_is_text(demo, browser):
     assert ann.problems == []
 
 
-def test_a_form_says_what_is_wrong_beside_its_field(demo, browser):
+def test_a_form_shows_an_error_beside_its_field(demo, browser):
     ann = Visitor(browser, demo.url)
     ann.page.press("#broadcast-text", "Enter")
-    expect(ann.page.locator("#broadcast-text-error")).to_have_text("Write something first.")
+    expect(ann.page.locator("#broadcast-text-error")).to_have_text("Enter a message.")
     expect(ann.page.locator("#broadcast-text")).to_have_attribute("aria-invalid", "true")
     expect(ann.page.locator("#broadcast-text")).to_be_focused()
 
     ann.page.fill("#broadcast-text", "x" * 501)
     expect(ann.page.locator("#broadcast-text-error")).to_be_empty()
     ann.page.press("#broadcast-text", "Enter")
-    expect(ann.page.locator("#broadcast-text-error")).to_contain_text("At most 500 characters")
+    expect(ann.page.locator("#broadcast-text-error")).to_contain_text("at most 500 characters")
 
 
-def test_who_was_chosen_and_is_gone_is_not_replaced_by_another(demo, browser):
+def test_a_chosen_listener_that_was_removed_is_not_replaced_by_another(demo, browser):
     ann = Visitor(browser, demo.url)
     ann.page.select_option("#dispatch-listener", "night-shift")
     remove = "from eric_sse_django.database import DatabaseChannel as C; "
@@ -347,7 +346,7 @@ def test_a_page_outlives_its_ticket(demo_with, browser):
 
 
 @pytest.mark.parametrize("width", [390, 768, 1280])
-def test_nothing_sticks_out_of_the_window(demo, browser, width):
+def test_the_page_fits_the_window(demo, browser, width):
     ann = Visitor(browser, demo.url, width)
     ann.broadcast("W" * 400)
     ann.receives("W" * 400)
@@ -357,13 +356,13 @@ def test_nothing_sticks_out_of_the_window(demo, browser, width):
     assert ann.problems == []
 
 
-def test_ctrl_c_ends_it_quickly_and_the_next_start_goes_on(demo, browser):
+def test_ctrl_c_stops_it_quickly_and_the_next_start_continues(demo, browser):
     first = demo.logged()
     assert "printed only this once" in first
     ann = Visitor(browser, demo.url)
     taken = demo.run("demo", "--port", str(demo.port))
     assert taken.returncode == 1
-    assert f"Port {demo.port} of 127.0.0.1 is taken" in taken.stderr
+    assert f"Port {demo.port} of 127.0.0.1 is used by another program" in taken.stderr
     assert "--port" in taken.stderr
 
     assert demo.interrupt() < 3.0
@@ -372,7 +371,7 @@ def test_ctrl_c_ends_it_quickly_and_the_next_start_goes_on(demo, browser):
     assert "Traceback" not in demo.logged(), demo.logged()
     demo.start()
     assert demo.logged().count("printed only this once") == 1
-    ann.is_live()  # by itself
+    ann.is_live()  # without a reload
     ann.broadcast("still here")
     ann.receives("still here")
     assert demo.interrupt() < 3.0
@@ -395,7 +394,7 @@ def test_six_tabs_of_one_browser_share_a_stream_and_show_the_same(demo, browser)
     assert ann.problems == []
 
 
-def test_a_tab_that_was_offline_gets_what_another_tab_got(demo, browser):
+def test_a_tab_that_was_offline_gets_the_messages_of_another_tab(demo, browser):
     ann = Visitor(browser, demo.url)
     other = ann.context.new_page()
     other.goto(demo.url)
@@ -428,7 +427,7 @@ def test_a_reload_keeps_the_inbox(demo, browser):
     assert (ann.problems, bob.problems) == ([], [])
 
 
-def test_the_line_for_a_terminal_works_when_it_is_pasted(demo, browser):
+def test_the_shell_command_works_unchanged(demo, browser):
     ann = Visitor(browser, demo.url)
     line = ann.page.locator("#command").inner_text()
     environment = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG")}

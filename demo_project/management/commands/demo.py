@@ -1,4 +1,4 @@
-"""`manage.py demo`: the site with its database, its publishers and its server, in one command."""
+"""`manage.py demo`: prepare the database, and run the publishers and the server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ADMIN = "admin"
 
 
 class Command(BaseCommand):
-    help = "Prepares and runs the demo site, until Ctrl-C."
+    help = "Prepares and runs the demo site until Ctrl-C."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--port", type=port, default=8000, help="TCP port (8000)")
@@ -35,32 +35,32 @@ class Command(BaseCommand):
         migrate()
         password = create_superuser()
         channels.create()
-        self.allow(bind)
+        self.allow_host(bind)
         from demo_project.asgi import application  # noqa: PLC0415 - after the migrations
 
         endpoints = build_endpoint_description_strings(host=bind, port=port)
         server = Server(application, endpoints=endpoints, server_name="eric_sse_django demo")
-        self.say(bind, port, password)
+        self.print_urls(bind, port, password)
         with Background():
             server.run()
-        self.stdout.write("\nStopped. Everything is kept; the next start goes on from here.")
+        self.stdout.write("\nStopped. All data is kept for the next start.")
 
-    def allow(self, bind: str) -> None:
-        """Answer to the name that we are bound to; beyond loopback, say what that means."""
+    def allow_host(self, bind: str) -> None:
+        """Allow the host of a bound address; warn if it is not a loopback address."""
         if is_loopback(bind):
             return
         settings.ALLOWED_HOSTS.append("*" if is_every_address(bind) else url_host(bind))
         self.stderr.write(
             self.style.WARNING(
-                f"Anyone who reaches {bind} can read and send messages on this page."
+                f"Anyone with network access to {bind} can read and send messages on this page."
             )
         )
 
-    def say(self, bind: str, port: int, password: str | None) -> None:
+    def print_urls(self, bind: str, port: int, password: str | None) -> None:
         host = url_host("127.0.0.1" if is_every_address(bind) else bind)
         url = f"http://{host}:{port}"
         if password is None:
-            login = "with the user and password printed the first time"
+            login = "with the user and password that the first start printed"
         else:
             login = f"user {ADMIN}, password {password} (printed only this once)"
         strong = self.style.SUCCESS
@@ -68,13 +68,13 @@ class Command(BaseCommand):
             f"\n  Page    {strong(url + '/')}\n"
             f"  Admin   {url}/admin/  {login}\n"
             f"  Stream  curl -N '{url}{watch_url(channels.VITALS)}'\n\n"
-            "Ctrl-C ends it.\n"
+            "Press Ctrl-C to stop.\n"
         )
         self.stdout.flush()
 
 
 def port(text: str) -> int:
-    """Return the number of a TCP port. Named for argparse's message: "invalid port value"."""
+    """Return a TCP port number. argparse shows this name: "invalid port value"."""
     number = int(text)
     if not 0 < number < 65_536:
         raise ValueError
@@ -82,36 +82,36 @@ def port(text: str) -> int:
 
 
 def check_free(bind: str, port: int) -> None:
-    """Raise CommandError with the way out when we could not listen there."""
+    """Raise CommandError with a solution if the server cannot listen there."""
     try:
         family, kind, _, _, address = socket.getaddrinfo(bind, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind) as probe:
-            # As the server does: connections of one that has just ended are no obstacle.
+            # As the server does: connections of a server that just stopped do not block the port.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             other = port + 1 if port < 65_535 else port - 1
             raise CommandError(
-                f"Port {port} of {bind} is taken by another program: "
-                f"stop that, or take another port with --port {other}"
+                f"Port {port} of {bind} is used by another program: "
+                f"stop that program, or choose another port with --port {other}"
             ) from error
         raise CommandError(f"Cannot listen on {bind} port {port}: {error}") from error
 
 
 def migrate() -> None:
-    """Make or renew the tables; raise CommandError when the file cannot be used."""
+    """Create or update the tables; raise CommandError if the database cannot be used."""
     try:
         call_command("migrate", verbosity=0)
     except DatabaseError as error:
         raise CommandError(
             f"Cannot use the database {settings.DATABASES['default']['NAME']}: {error}. "
-            "Set DEMO_DATABASE to another file, or remove this one to begin anew."
+            "Set DEMO_DATABASE to another file, or delete this file to start again."
         ) from error
 
 
 def create_superuser() -> str | None:
-    """Return the password of the superuser made now, None if there is one already."""
+    """Create a superuser if there is none; return its password, or None if one existed."""
     users = get_user_model()._default_manager
     if users.filter(is_superuser=True).exists():
         return None

@@ -1,8 +1,8 @@
-// A line chart of the last seconds, in SVG. Colours come from the style sheet.
+// A line chart of the last seconds, in SVG. The style sheet sets the colours.
 
 const NAMESPACE = "http://www.w3.org/2000/svg";
 const MARGIN = { top: 10, right: 12, bottom: 22, left: 58 };
-// Samples come once a second; a longer silence is drawn as a gap.
+// Samples arrive once a second; a longer pause is drawn as a gap.
 const GAP_S = 3;
 
 function node(name, attributes = {}, text = null) {
@@ -12,7 +12,7 @@ function node(name, attributes = {}, text = null) {
   return made;
 }
 
-// The smallest of 1, 2, 4 or 5 times a power of ten that holds `value`: halves are round.
+// The smallest of 1, 2, 4 or 5 times a power of ten that is not below `value`: its half is round.
 export function roundTop(value) {
   const power = 10 ** Math.floor(Math.log10(value));
   return power * ([1, 2, 4, 5, 10].find((step) => step * power >= value) ?? 10);
@@ -23,20 +23,20 @@ export class Chart {
   #series;
   #windowS;
   #format;
-  #leastTop;
+  #minTop;
   #fixed;
 
-  // `series` are keys of the samples; `top` is the least top of the scale, or all of it.
+  // `series` are keys of the samples; `top` is the lowest top of the scale (`fixed`: the only one).
   constructor(svg, { series, windowS, format, top, fixed = false }) {
     this.#svg = svg;
     this.#series = series;
     this.#windowS = windowS;
     this.#format = format;
-    this.#leastTop = top;
+    this.#minTop = top;
     this.#fixed = fixed;
   }
 
-  // The seconds before now that a place on the screen stands for, null beside the plot.
+  // The seconds before now at a horizontal position, or null outside the plot.
   ageAt(clientX) {
     const box = this.#svg.getBoundingClientRect();
     const width = box.width - MARGIN.left - MARGIN.right;
@@ -44,7 +44,7 @@ export class Chart {
     return share < 0 || share > 1 ? null : (1 - share) * this.#windowS;
   }
 
-  // `samples` have `t` in seconds and are in order; `marked` is one of them, or null.
+  // `samples` are ordered by `t`, in seconds; `marked` is one of them, or null.
   draw(samples, now, marked) {
     const width = this.#svg.clientWidth;
     const height = this.#svg.clientHeight;
@@ -73,9 +73,9 @@ export class Chart {
   }
 
   #top(samples) {
-    if (this.#fixed) return this.#leastTop;
+    if (this.#fixed) return this.#minTop;
     const values = samples.flatMap((sample) => this.#series.map((key) => sample[key]));
-    return roundTop(Math.max(this.#leastTop, ...values));
+    return roundTop(Math.max(this.#minTop, ...values));
   }
 
   *#axes(x, y, now, top, right) {

@@ -1,4 +1,4 @@
-// Makes an element; `text` stays text, whatever it says.
+// Creates an element. `text` is set as text, never as markup.
 export function element(name, attributes = {}, text = null) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);

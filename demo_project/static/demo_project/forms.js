@@ -1,4 +1,4 @@
-// Sends a form by fetch, and shows what came of it beside the field it is about.
+// Sends a form with fetch(), and shows the result, each error beside its field.
 
 export function wire(form, done) {
   const status = form.querySelector(".done");
@@ -37,11 +37,11 @@ async function send(form) {
   try {
     response = await fetch(form.action, { method: "POST", body: new FormData(form) });
   } catch {
-    throw new Error("Not sent: the server does not answer. Try again in a moment.");
+    throw new Error("Not sent: the server does not respond. Try again in a moment.");
   }
   if (response.status === 201 || response.status === 400) return response.json();
-  if (response.status === 403) throw new Error("Not sent: this page is out of date. Reload it.");
-  throw new Error(`Not sent: the server answered ${response.status}.`);
+  if (response.status === 403) throw new Error("Not sent: this page has expired. Reload it.");
+  throw new Error(`Not sent: the server returned ${response.status}.`);
 }
 
 function showErrors(form, errors) {

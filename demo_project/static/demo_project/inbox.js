@@ -1,8 +1,9 @@
-// The messages of our listener, oldest first. Everything is set as text, never as markup.
+// The messages of this browser's listener, oldest first. All content is set as text, never as
+// markup.
 
 import { element } from "./element.js";
 
-const MOST_SHOWN = 200;
+const MAX_SHOWN = 200;
 
 const clock = new Intl.DateTimeFormat([], { timeStyle: "medium", hourCycle: "h23" });
 
@@ -21,7 +22,7 @@ export class Inbox {
     this.#me = me;
   }
 
-  // What the page came with; those after `seen` came while nobody listened.
+  // Shows the messages in the page. Those that were missed and are after `seen` are marked.
   begin(notes, seen) {
     for (const { position, payload, missed } of notes) {
       const replayed = missed && position > seen;
@@ -37,7 +38,7 @@ export class Inbox {
       this.#place(divider("Older messages were removed before you saw them."), position);
       return;
     }
-    // Shown already: an operator had it sent again, or a connection broke amid it.
+    // Shown already: an operator replayed it, or it was sent again after a reconnect.
     const shown = this.#list.querySelector(`[data-position="${position}"]`);
     if (shown) {
       shown.replaceWith(this.#note(payload, position, true));
@@ -48,7 +49,7 @@ export class Inbox {
     this.#place(this.#note(payload, position, replayed), position);
   }
 
-  // Has the next replay counted on its own.
+  // Starts a new count for the next replay.
   endReplay() {
     this.#divider = null;
   }
@@ -77,22 +78,22 @@ export class Inbox {
     const text = element("p", { class: "text" }, String(note.text ?? JSON.stringify(payload)));
     const foot = element("p", { class: "meta" });
     const to = note.to === this.#me ? "to you" : "to everyone";
-    foot.append(element("span", { title: "its position in the log" }, `#${position} ${to}`));
+    foot.append(element("span", { title: "Position in the log" }, `#${position} ${to}`));
     if (replayed) foot.append(element("span", { class: "badge" }, "replayed"));
     made.append(head, text, foot);
     return made;
   }
 
-  // By position: what an operator has sent again goes where it belongs.
+  // Inserts by position: a message that an operator replays keeps its place.
   #place(made, position) {
-    // Whoever reads further up is left there.
+    // Scrolls down only if the end of the list is visible.
     const { scrollHeight, scrollTop, clientHeight } = this.#scroll;
     const follows = scrollHeight - scrollTop - clientHeight < 80;
     this.#empty.hidden = true;
     const notes = [...this.#list.querySelectorAll(".note")];
     const later = notes.find((note) => Number(note.dataset.position) > position);
     this.#list.insertBefore(made, later ?? null);
-    while (this.#list.children.length > MOST_SHOWN) this.#list.firstElementChild.remove();
+    while (this.#list.children.length > MAX_SHOWN) this.#list.firstElementChild.remove();
     if (follows) this.#scroll.scrollTop = this.#scroll.scrollHeight;
   }
 }

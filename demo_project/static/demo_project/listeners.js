@@ -1,8 +1,8 @@
-// The table of listeners with their queues, and the choice of whom to write to.
+// The table of listeners with their queues, and the list of recipients.
 
 import { element } from "./element.js";
 
-// Messages that fill the bar of a queue.
+// Waiting messages at which the bar of a queue is full.
 const FULL = 10;
 
 export class Listeners {
@@ -17,8 +17,8 @@ export class Listeners {
     this.#me = me;
   }
 
-  // How many messages wait for us.
-  get mine() {
+  // The number of messages that wait for this browser's listener.
+  get waiting() {
     return this.#shown.find(({ id }) => id === this.#me)?.waiting ?? 0;
   }
 
@@ -28,7 +28,7 @@ export class Listeners {
     this.#fillSelect();
   }
 
-  // We first, then the programs, then by name: rows do not jump about.
+  // This browser's listener, then programs, then by name: rows keep their order.
   #ordered(listeners) {
     const rank = ({ id, program }) => (id === this.#me ? 0 : program ? 1 : 2);
     return [...listeners].sort((a, b) => rank(a) - rank(b) || a.id.localeCompare(b.id));
@@ -46,7 +46,7 @@ export class Listeners {
       bar.style.width = `${Math.min(1, listener.waiting / FULL) * 100}%`;
       return row;
     });
-    // Untouched while the same listeners are there: the focus stays where it is.
+    // If the listeners are the same, the rows are not replaced: the focus stays.
     const same = rows.every((row, at) => row === this.#rows.children[at]);
     if (!same || rows.length !== this.#rows.children.length) this.#rows.replaceChildren(...rows);
   }
@@ -55,7 +55,7 @@ export class Listeners {
     const row = element("tr");
     row.dataset.id = id;
     const name = element("th", { scope: "row" });
-    const write = element("button", { type: "button", class: "name", title: "Write to it" }, id);
+    const write = element("button", { type: "button", class: "name", title: "Send a message" }, id);
     write.addEventListener("click", () => this.#choose(id));
     name.append(write, element("span", { class: "about" }));
     const depth = element("td", { class: "number" });
@@ -67,8 +67,8 @@ export class Listeners {
   }
 
   #about({ id, about, online }) {
-    const who = id === this.#me ? "you, in this browser" : about;
-    return online ? `${who} · online` : who;
+    const description = id === this.#me ? "you, in this browser" : about;
+    return online ? `${description} · online` : description;
   }
 
   #choose(id) {
@@ -78,14 +78,14 @@ export class Listeners {
   }
 
   #fillSelect() {
-    const words = new Map(this.#shown.map(({ id }) => [id, id]));
-    words.set(this.#me, `${this.#me} (you)`);
+    const labels = new Map(this.#shown.map(({ id }) => [id, id]));
+    labels.set(this.#me, `${this.#me} (you)`);
     const chosen = this.#select.value;
-    // Who was chosen stays so: a message must not slip to whoever comes next in the list.
-    if (chosen && !words.has(chosen)) words.set(chosen, `${chosen} (not listed any more)`);
+    // The choice stays: a message must not go to the next listener in the list.
+    if (chosen && !labels.has(chosen)) labels.set(chosen, `${chosen} (no longer listed)`);
     const before = [...this.#select.options].map(({ text }) => text);
-    if ([...words.values()].join() === before.join()) return;
-    const options = [...words].map(([id, text]) => element("option", { value: id }, text));
+    if ([...labels.values()].join() === before.join()) return;
+    const options = [...labels].map(([id, text]) => element("option", { value: id }, text));
     this.#select.replaceChildren(...options);
     if (chosen) this.#select.value = chosen;
     this.#select.dispatchEvent(new Event("change"));

@@ -1,4 +1,4 @@
-// Puts the page together: one stream, shared by all tabs of this browser.
+// Connects the parts of the page to one stream, which all tabs of this browser share.
 
 import { wire } from "./forms.js";
 import { Inbox } from "./inbox.js";
@@ -10,18 +10,18 @@ const find = (id) => document.getElementById(id);
 const state = JSON.parse(find("state").textContent);
 const { SharedStream } = await import(state.client);
 
-async function addresses() {
+async function fetchUrls() {
   const response = await fetch("/streams/", { headers: { Accept: "application/json" } });
-  if (!response.ok) throw new Error(`no addresses: ${response.status}`);
+  if (!response.ok) throw new Error(`no stream URLs: ${response.status}`);
   const found = await response.json();
-  // Another listener: somebody logged in or out, or the database was made anew.
+  // The listener changed: after a login, a logout, or with a new database.
   if (found.me !== state.me) location.reload();
   return found;
 }
 
-function showState(place, words) {
-  place.dataset.state = words;
-  place.textContent = words;
+function showState(place, status) {
+  place.dataset.state = status;
+  place.textContent = status;
 }
 
 // The listeners -------------------------------------------------------------------
@@ -42,9 +42,10 @@ for (const load of state.loads) vitals.add(load);
 // The inbox -----------------------------------------------------------------------
 
 const inbox = new Inbox(document, state.me);
-// A reload is no absence, though the server may not know yet what the page had.
-const [who, seen] = (sessionStorage.seen ?? "").split(" ");
-inbox.begin(state.notes, who === state.me ? Number(seen) : 0);
+// After a reload, messages that this page has shown are not marked as replayed, even if the
+// server has not recorded them as served yet.
+const [owner, seen] = (sessionStorage.seen ?? "").split(" ");
+inbox.begin(state.notes, owner === state.me ? Number(seen) : 0);
 addEventListener("pagehide", () => (sessionStorage.seen = `${state.me} ${stream.last}`));
 
 // The stream ----------------------------------------------------------------------
@@ -52,7 +53,7 @@ addEventListener("pagehide", () => (sessionStorage.seen = `${state.me} ${stream.
 const receive = {
   load: (load) => vitals.add(load),
   queues: (queues, { position }) => {
-    if (position <= listedAt) return; // older than what is shown
+    if (position <= listedAt) return; // older than the table
     listedAt = position;
     listeners.show(queues);
     showAway();
@@ -61,12 +62,12 @@ const receive = {
   "eric-reset": (reset, about) => inbox.add("eric-reset", reset, about),
 };
 const stream = new Stream(SharedStream, {
-  addresses,
+  fetchUrls,
   last: state.head,
   onMessage: (type, payload, about) => receive[type](payload, about),
-  onState: (words, kind) => {
-    showState(find("vitals-state"), words);
-    showState(find("inbox-state"), kind === "online" ? words : "offline");
+  onState: (status, kind) => {
+    showState(find("vitals-state"), status);
+    showState(find("inbox-state"), kind === "online" ? status : "offline");
   },
 });
 stream.open("online", state);
@@ -82,10 +83,10 @@ online.addEventListener("click", () => {
 
 function showAway() {
   const away = find("away");
-  const waits = listeners.mine === 1 ? "1 message waits" : `${listeners.mine} messages wait`;
+  const waits = listeners.waiting === 1 ? "1 message waits" : `${listeners.waiting} messages wait`;
   away.hidden = online.getAttribute("aria-checked") === "true";
-  const words = listeners.mine ? `${waits} for you.` : "What comes meanwhile waits for you.";
-  if (away.textContent !== words) away.textContent = words;
+  const text = listeners.waiting ? `${waits} for you.` : "New messages will wait for you.";
+  if (away.textContent !== text) away.textContent = text;
 }
 
 // The rest ------------------------------------------------------------------------

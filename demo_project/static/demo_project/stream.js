@@ -1,8 +1,8 @@
-// The page's stream: one at a time, and one for all tabs that show the same. See the app's
-// shared-stream.js, which asks for a fresh address when a ticket has expired, and goes on from
-// the last event. What comes twice, for delivery is at least once, carries the same id.
+// The page's stream. One is open at a time, and tabs with the same content share it. It uses the
+// app's shared-stream.js, which gets a new URL when a ticket has expired, and continues after the
+// last event. Delivery is at least once: a repeated event has the same id.
 
-// A stream of several channels says the channel before each type.
+// In a stream of several channels, the channel precedes each type.
 const TYPES = {
   online: ["vitals/load", "vitals/queues", "inbox/note", "inbox/eric-reset"],
   offline: ["load", "queues"],
@@ -10,27 +10,27 @@ const TYPES = {
 
 export class Stream {
   #SharedStream;
-  #addresses;
+  #fetchUrls;
   #onMessage;
   #onState;
   #shared = null;
   #kind = null;
-  #left = null; // the last position while online: from there we come back
-  #head; // of the log when we (re)connected: what is not after it is a replay
-  #turn = Promise.resolve(); // messages are shown in their order
+  #left = null; // the last position while online, to continue after
+  #head; // of the log at the last (re)connect: messages up to it are a replay
+  #turn = Promise.resolve(); // keeps messages in order
 
-  // `addresses` is a function that fetches; `last` the position up to which the page has all.
-  constructor(SharedStream, { addresses, last, onMessage, onState }) {
+  // `fetchUrls` returns the stream URLs. The page has all messages up to the position `last`.
+  constructor(SharedStream, { fetchUrls, last, onMessage, onState }) {
     this.#SharedStream = SharedStream;
-    this.#addresses = addresses;
+    this.#fetchUrls = fetchUrls;
     this.#onMessage = onMessage;
     this.#onState = onState;
     this.last = last;
     this.#head = Promise.resolve(last);
   }
 
-  // Has the stream of this kind ("online": with the inbox) instead of the one before, at an
-  // address in `known` or else at a fresh one.
+  // Replaces the stream by one of this kind ("online": with the inbox), at a URL of `known` or,
+  // without it, at a new one.
   async open(kind, known = null) {
     this.#shared?.close();
     this.#shared = null;
@@ -38,25 +38,25 @@ export class Stream {
     this.#kind = kind;
     this.#onState("connecting", kind);
     const found = known ?? (await this.#fetch());
-    if (this.#kind !== kind || this.#shared) return; // switched again meanwhile
+    if (this.#kind !== kind || this.#shared) return; // switched again in the meantime
     this.#head = Promise.resolve(found.head);
     if (kind === "online" && this.#left !== null) [this.last, this.#left] = [this.#left, null];
     this.#connect(kind, found[kind]);
   }
 
-  #connect(kind, address) {
-    const url = new URL(address, location.href);
+  #connect(kind, path) {
+    const url = new URL(path, location.href);
     url.searchParams.set("last_event_id", this.last);
-    const refresh = async () => (await this.#addresses())[kind];
-    const options = { types: TYPES[kind], refresh, name: `demo ${url.pathname}${names(url)}` };
+    const refresh = async () => (await this.#fetchUrls())[kind];
+    const options = { types: TYPES[kind], refresh, name: `demo ${url.pathname}${recipients(url)}` };
     const shared = (this.#shared = new this.#SharedStream(url.href, options));
     let wasLive = false;
-    shared.addEventListener("state", ({ detail: words }) => {
+    shared.addEventListener("state", ({ detail: state }) => {
       if (shared !== this.#shared) return;
-      // It was away: what was published until now is a replay.
-      if (words === "live" && wasLive) this.#head = this.#fetch().then(({ head }) => head);
-      wasLive ||= words === "live";
-      this.#onState(words, kind);
+      // After a reconnect: messages published until now are a replay.
+      if (state === "live" && wasLive) this.#head = this.#fetch().then(({ head }) => head);
+      wasLive ||= state === "live";
+      this.#onState(state, kind);
     });
     for (const type of TYPES[kind]) {
       shared.addEventListener(type, (event) => this.#receive(event));
@@ -74,11 +74,11 @@ export class Stream {
     this.#turn = this.#turn.catch((error) => console.error(error));
   }
 
-  // Until it can be had.
+  // Retries until it succeeds.
   async #fetch() {
     for (let pause = 500; ; pause = Math.min(2 * pause, 30_000)) {
       try {
-        return await this.#addresses();
+        return await this.#fetchUrls();
       } catch {
         this.#onState("reconnecting", this.#kind);
         await new Promise((resolve) => setTimeout(resolve, pause * (0.5 + Math.random() / 2)));
@@ -87,7 +87,7 @@ export class Stream {
   }
 }
 
-// Whom a stream is for, without what differs from page to page.
-function names(url) {
+// The channels and listeners of a stream: the part of its URL that is the same in all tabs.
+function recipients(url) {
   return ["channel", "listener"].map((name) => url.searchParams.getAll(name).join()).join(" ");
 }

@@ -1,4 +1,4 @@
-// The machine's load, memory and network: two charts and four numbers.
+// The load, memory and network of the machine: two charts and four numbers.
 
 import { Chart } from "./chart.js";
 
@@ -20,7 +20,7 @@ const FORMATS = { cpu: percent, memory: percent, received: bytes, sent: bytes };
 
 export class Vitals {
   #samples = [];
-  #pointed = null; // seconds before now, where the pointer is
+  #pointed = null; // seconds before now at the pointer's position
   #scheduled = false;
   #numbers;
   #charts;
@@ -41,14 +41,14 @@ export class Vitals {
     });
   }
 
-  // Seconds since the epoch by the server's clock, at its last sample.
+  // The time of the last sample, by the server's clock, in seconds since the epoch.
   get now() {
     return this.#samples.at(-1)?.t ?? Date.now() / 1000;
   }
 
   add(load) {
     const t = Date.parse(load.at) / 1000;
-    if (t <= this.#samples.at(-1)?.t) return; // came twice
+    if (t <= this.#samples.at(-1)?.t) return; // a repeated sample
     this.#samples.push({ ...load, t });
     const oldest = this.now - WINDOW_S;
     while (this.#samples[0].t < oldest) this.#samples.shift();
@@ -60,7 +60,7 @@ export class Vitals {
     this.#schedule();
   }
 
-  // A history of a hundred samples comes at once: draw once.
+  // Draws once for many samples: a hundred earlier ones arrive at once.
   #schedule() {
     if (this.#scheduled) return;
     this.#scheduled = true;
