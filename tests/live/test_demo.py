@@ -203,7 +203,7 @@ def test_a_visitor_who_was_offline_gets_the_missed_messages_in_order(demo, brows
     missed = ["first", "second, to Ann alone", "third, by Ann herself", "fourth"]
     ann.receives("before", *missed)
     ann.receives(*missed, selector=".note.replayed")
-    expect(ann.page.locator(".divider")).to_have_text("While you were away: 4 messages")
+    expect(ann.page.locator(".divider")).to_have_text("While you were offline: 4 messages")
     expect(ann.page.locator("#away")).to_be_hidden()
     expect(ann.queue_of(ann.name)).to_have_text("0")
 
@@ -222,9 +222,9 @@ def test_a_visitor_who_was_offline_gets_the_missed_messages_in_order(demo, brows
 def test_messages_published_while_the_page_was_closed_are_shown_when_it_opens(demo, browser):
     ann, bob = Visitor(browser, demo.url), Visitor(browser, demo.url)
     ann.page.goto("about:blank")
-    bob.broadcast("while she was away")
+    bob.broadcast("while she was offline")
     ann.page.goto(demo.url)
-    ann.receives("while she was away", selector=".note.replayed")
+    ann.receives("while she was offline", selector=".note.replayed")
     assert (ann.problems, bob.problems) == ([], [])
 
 

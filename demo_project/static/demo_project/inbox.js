@@ -62,7 +62,7 @@ export class Inbox {
     }
     this.#replayed += 1;
     const count = this.#replayed === 1 ? "1 message" : `${this.#replayed} messages`;
-    this.#divider.textContent = `While you were away: ${count}`;
+    this.#divider.textContent = `While you were offline: ${count}`;
   }
 
   #note(payload, position, replayed) {
