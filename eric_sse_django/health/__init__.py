@@ -1,4 +1,4 @@
-"""Whether this process delivers: its hubs, its notifier, the database, the layer."""
+"""Whether this process delivers: its hubs, its notifier, the database, the channel layer."""
 
 from eric_sse_django.health.parts import PARTS, TIMEOUT_S, Part, examine
 

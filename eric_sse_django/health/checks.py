@@ -1,5 +1,5 @@
 """
-The parts as checks of django-health-check, from its version 4 on.
+The parts as checks of django-health-check 4.
 
     HealthCheckView.as_view(checks=["eric_sse_django.health.checks.EricSseHub", …])
 """
@@ -15,7 +15,7 @@ from eric_sse_django.health.parts import examine
 
 
 def _check(name: str) -> None:
-    """Raise ServiceUnavailable where the part does not work; waits TIMEOUT_S at most."""
+    """Raise ServiceUnavailable if the part does not work; wait TIMEOUT_S at most."""
     (part,) = examine([name])
     if not part.works:
         raise ServiceUnavailable(part.says)
@@ -23,7 +23,7 @@ def _check(name: str) -> None:
 
 @dataclasses.dataclass
 class EricSseHub(HealthCheck):  # type: ignore[misc]
-    """The hubs of this process follow the log; or there are no streams here."""
+    """Fails if a hub of this process does not follow the log; passes without streams."""
 
     def run(self) -> None:
         _check("hub")
@@ -31,7 +31,7 @@ class EricSseHub(HealthCheck):  # type: ignore[misc]
 
 @dataclasses.dataclass
 class EricSseNotifier(HealthCheck):  # type: ignore[misc]
-    """What this process publishes gets its position; or it has published nothing."""
+    """Fails if messages that this process published get no position; passes if there are none."""
 
     def run(self) -> None:
         _check("notifier")
@@ -39,7 +39,7 @@ class EricSseNotifier(HealthCheck):  # type: ignore[misc]
 
 @dataclasses.dataclass
 class EricSseDatabase(HealthCheck):  # type: ignore[misc]
-    """The database of the log answers."""
+    """Fails if the database of the log does not answer."""
 
     def run(self) -> None:
         _check("database")
@@ -47,7 +47,7 @@ class EricSseDatabase(HealthCheck):  # type: ignore[misc]
 
 @dataclasses.dataclass
 class EricSseLayer(HealthCheck):  # type: ignore[misc]
-    """The channel layer carries wakes; or none is configured."""
+    """Fails if the channel layer does not carry wakes; passes if none is configured."""
 
     def run(self) -> None:
         _check("layer")

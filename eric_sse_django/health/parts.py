@@ -6,102 +6,166 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from django.db import connections
+
 from eric_sse_django import layer, log, notifier, wakes
-from eric_sse_django.health.probe import Answer, Probe
 from eric_sse_django.hub import running_hubs
 
 logger = logging.getLogger(__name__)
 
-# Seconds that the database and the layer have to answer, together: shorter than the
-# patience of those who ask (5 s for django-health-check, and often for a load balancer).
+# Seconds that the database and the layer have to answer, together: less than the timeout
+# of the callers (5 s for django-health-check, and often for a load balancer).
 TIMEOUT_S = 3.0
+# Seconds for which a result is used again: the URLs are public, and may be called often.
+FRESH_S = 1.0
 
 PARTS = ("hub", "notifier", "database", "layer")
 
 
 @dataclass(frozen=True)
 class Part:
-    """One part: whether it works, and in a few words what it does or what is wrong."""
+    """One part: whether it works, and in a few words its state or what is wrong."""
 
     name: str
     works: bool
     says: str
 
 
+@dataclass(frozen=True)
+class Result:
+    """The result of one check: a text, whether the check failed, and the exception if any."""
+
+    text: str
+    failed: bool = False
+    cause: BaseException | None = None
+
+
+class Probe:
+    """
+    Runs a check that may hang, on a thread of its own, once at a time; callers share the result.
+
+    A check that hangs keeps that one thread: until it returns, callers get no other result.
+    """
+
+    def __init__(self, check: Callable[[], str]) -> None:
+        self._check = check
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: a child process does not have the thread that runs the check."""
+        self._changed = threading.Condition()
+        self._started_at: float | None = None  # of the check that is running
+        self._finished_at = float("-inf")
+        self._result = Result("")
+
+    def start(self) -> None:
+        """Start the check, unless it is running or the last result is fresh. Never waits."""
+        with self._changed:
+            now = time.monotonic()
+            if self._started_at is not None or now - self._finished_at < FRESH_S:
+                return
+            threading.Thread(target=self._run, name="eric-sse-health", daemon=True).start()
+            self._started_at = now
+
+    def result(self, timeout_s: float) -> Result:
+        """Return the result of the check that start() began, or a failure after `timeout_s`."""
+        with self._changed:
+            if self._started_at is not None:
+                left_s = self._started_at + timeout_s - time.monotonic()
+                self._changed.wait_for(lambda: self._started_at is None, max(0.0, left_s))
+            if self._started_at is not None:
+                waited_s = time.monotonic() - self._started_at
+                return Result(f"no answer for {waited_s:.0f} s", failed=True)
+            return self._result
+
+    def _run(self) -> None:
+        try:
+            try:
+                result = Result(self._check())
+            finally:
+                connections.close_all()
+        except Exception as error:  # noqa: BLE001 - any exception is the result
+            result = Result(type(error).__name__, failed=True, cause=error)
+        with self._changed:
+            self._result, self._finished_at, self._started_at = result, time.monotonic(), None
+            self._changed.notify_all()
+
+
 def examine(names: Iterable[str] = PARTS, timeout_s: float = TIMEOUT_S) -> list[Part]:
     """
     Return the parts with these names, in that order, as they are in this process.
 
-    Starts nothing but a question to the database and to the layer, and waits `timeout_s`
-    for both at most. A part that fails, or works again, is logged when that is first seen.
+    Queries the database and the layer, and waits `timeout_s` for both at most; starts nothing
+    else. A part that fails, or works again, is logged when that is first found.
     """
     names = tuple(names)
     until = time.monotonic() + timeout_s
     for name in names:
         if name in _probes:
-            _probes[name].begin()
-    return [_seen(name, _answer(name, until)) for name in names]
+            _probes[name].start()
+    return [_part(name, _result(name, until)) for name in names]
 
 
-def _answer(name: str, until: float) -> Answer:
+def _result(name: str, until: float) -> Result:
     if name == "hub":
         return _hub()
     if name == "notifier":
         return _notifier()
-    answer = _probes[name].answer(until - time.monotonic())
-    if name == "layer" and not answer.is_trouble:
-        return _first_trouble([outage.trouble for outage in wakes.outages()], answer.says)
-    return answer
+    result = _probes[name].result(until - time.monotonic())
+    if name == "layer" and not result.failed:
+        return _first_trouble([outage.trouble for outage in wakes.outages()], result.text)
+    return result
 
 
-def _hub() -> Answer:
+def _hub() -> Result:
     hubs = running_hubs()
     if any(hub.draining for hub in hubs):
-        return Answer("the server stops", is_trouble=True)
+        return Result("the server is stopping", failed=True)
     troubles = [hub.trouble() for hub in hubs]
     return _first_trouble(troubles, "follows the log" if hubs else "no streams here")
 
 
-def _notifier() -> Answer:
+def _notifier() -> Result:
     started = notifier.started()
     if started is None:
-        return Answer("nothing to do yet")
+        return Result("nothing to do yet")
     return _first_trouble([started.trouble()], "sequences")
 
 
-def _first_trouble(troubles: Iterable[str | None], says: str) -> Answer:
+def _first_trouble(troubles: Iterable[str | None], text: str) -> Result:
+    """Return the first trouble as a failure, else a result with the text."""
     found = next(filter(None, troubles), None)
-    return Answer(says) if found is None else Answer(found, is_trouble=True)
+    return Result(text) if found is None else Result(found, failed=True)
 
 
-def _ask_database() -> str:
+def _check_database() -> str:
     log.head()
     return "answers"
 
 
-def _ask_layer() -> str:
+def _check_layer() -> str:
     return "answers" if layer.probe() else "none between processes: polling"
 
 
-_probes = {"database": Probe(_ask_database), "layer": Probe(_ask_layer)}
+_probes = {"database": Probe(_check_database), "layer": Probe(_check_layer)}
 
 _failing: set[str] = set()
 _failing_lock = threading.Lock()
 
 
-def _seen(name: str, answer: Answer) -> Part:
-    """Return the part, and log where it is not as it was."""
+def _part(name: str, result: Result) -> Part:
+    """Return the part; log it if its state has changed."""
     with _failing_lock:
-        changed = (name in _failing) != answer.is_trouble
-        (_failing.add if answer.is_trouble else _failing.discard)(name)
-    if changed and answer.is_trouble:
-        logger.error("health: %s does not work: %s", name, answer.says, exc_info=answer.cause)
+        changed = (name in _failing) != result.failed
+        (_failing.add if result.failed else _failing.discard)(name)
+    if changed and result.failed:
+        logger.error("health: %s does not work: %s", name, result.text, exc_info=result.cause)
     elif changed:
         logger.warning("health: %s works again", name)
-    return Part(name, not answer.is_trouble, answer.says)
+    return Part(name, not result.failed, result.text)
 
 
 def _forget_after_fork() -> None:

@@ -1,4 +1,4 @@
-"""What this process counts, for Prometheus. Needs the extra `metrics`."""
+"""The counters of this process, for Prometheus. Needs the extra `metrics`."""
 
 from eric_sse_django.metrics.collector import EricSseCollector
 

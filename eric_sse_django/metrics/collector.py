@@ -23,9 +23,9 @@ from eric_sse_django.hub import Counters, running_hubs, totals
 
 class EricSseCollector(Collector):
     """
-    Reads the counters when it is asked; in between it costs nothing. Waits for nothing.
+    Reads the counters when it is collected; never waits, and makes no query.
 
-    Every sample has the label `pid`: behind one address there may be several processes.
+    Every sample has the label `pid`: several processes may share one address.
     """
 
     def collect(self) -> Iterator[Metric]:
@@ -36,44 +36,44 @@ class EricSseCollector(Collector):
         yield from self._delays(sums)
         started = notifier.started()
         replaced = sums.replaced + (started.replaced if started else Counter())
-        text = "Threads whose call hung, and that others took the place of."
+        text = "Threads that were replaced because a call hung."
         yield self._counter("threads_replaced", text, replaced, "thread")
         yield from self._works()
 
     def _streams(self, sums: Counters, refused: Mapping[str, int]) -> Iterator[Metric]:
         count = sum(len(hub.streams) for hub in running_hubs())
-        yield self._gauge("streams", "Streams that are open now.", {"": count})
-        yield self._counter("streams_opened", "Streams that were opened.", {"": sums.opened})
-        ended = "Streams that have ended, by the reason."
-        yield self._counter("streams_ended", ended, sums.ended, "reason")
-        turned_away = "Requests that got no stream, by the status, or put off to come again."
-        yield self._counter("requests_refused", turned_away, refused, "why")
+        yield self._gauge("streams", "Open streams.", {"": count})
+        yield self._counter("streams_opened", "Streams opened.", {"": sums.opened})
+        text = "Streams ended, by reason."
+        yield self._counter("streams_ended", text, sums.ended, "reason")
+        text = "Requests that got no stream, by status, limit reached, or `put off` (retry later)."
+        yield self._counter("requests_refused", text, refused, "why")
 
     def _messages(self, sums: Counters) -> Iterator[Metric]:
         delivered = {"": sums.delivered}
         yield self._counter("messages_delivered", "Messages written to streams.", delivered)
         replayed = {"log": sums.from_log, "memory": sums.from_memory}
-        behind = "Messages that streams which were behind have caught up with, by where from."
-        yield self._counter("messages_replayed", behind, replayed, "source")
-        resets = "eric-reset events sent: messages that a stream had not seen were removed."
-        yield self._counter("resets", resets, {"": sums.resets})
-        lagging = "Times a client was so slow that its stream reads the log again."
-        yield self._counter("lagging", lagging, {"": sums.lagging})
-        histories = "Times the log was found to have another history: all streams ended."
-        yield self._counter("histories", histories, {"": sums.histories})
+        text = "Messages replayed to streams that were behind, by source."
+        yield self._counter("messages_replayed", text, replayed, "source")
+        text = "eric-reset events sent: messages that a stream had not seen were removed."
+        yield self._counter("resets", text, {"": sums.resets})
+        text = "Buffers that overflowed: a slow client made its stream read the log again."
+        yield self._counter("lagging", text, {"": sums.lagging})
+        text = "Times that the log had another history, and all streams ended."
+        yield self._counter("histories", text, {"": sums.histories})
         started = notifier.started()
         sequenced = {"": started.sequenced if started else 0}
-        positions = "Messages that got their positions from this process."
-        yield self._counter("messages_sequenced", positions, sequenced)
+        text = "Messages that this process gave a position."
+        yield self._counter("messages_sequenced", text, sequenced)
 
     def _delays(self, sums: Counters) -> Iterator[Metric]:
         started = notifier.started()
         to_positions = started.delays if started else Delays()
-        text = "Seconds from publishing to the buffers of the streams, once a read."
+        text = "Seconds from publishing to the buffers of the streams, once for each read."
         yield self._histogram("delivery_delay_seconds", text, sums.delays)
-        text = "Seconds from a wake to the look at the log."
+        text = "Seconds from a wake to the read of the log."
         yield self._histogram("wake_delay_seconds", text, sums.wake_delays)
-        text = "Seconds from a commit to the positions of its messages, once a batch."
+        text = "Seconds from a commit to the positions of its messages, once for each batch."
         yield self._histogram("sequencing_delay_seconds", text, to_positions)
 
     def _works(self) -> Iterator[Metric]:
@@ -84,7 +84,7 @@ class EricSseCollector(Collector):
             "layer": [outage.trouble for outage in wakes.outages()],
         }
         works = {part: int(not any(found)) for part, found in troubles.items()}
-        yield self._gauge("works", "1 where a part of this process works, else 0.", works, "part")
+        yield self._gauge("works", "1 if a part of this process works, else 0.", works, "part")
 
     def _gauge(
         self, name: str, text: str, values: Mapping[str, int], label: str = ""

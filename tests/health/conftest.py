@@ -6,23 +6,23 @@ from collections.abc import Iterator
 import pytest
 from django.db import OperationalError
 
-from eric_sse_django.health import parts, probe
+from eric_sse_django.health import parts
 from tests.streams.conftest import site
 
 __all__ = ["site"]
 
 
 class Parts:
-    """What the database and the layer answer; set a failure, or clear `free` to have them hang."""
+    """A fake database and layer; fail() makes one fail, and clearing `free` makes both hang."""
 
     def __init__(self) -> None:
         self.failures: dict[str, Exception] = {}
-        self.asked = {"database": 0, "layer": 0}
+        self.checked = {"database": 0, "layer": 0}
         self.free = threading.Event()
         self.free.set()
 
-    def ask(self, name: str) -> str:
-        self.asked[name] += 1
+    def check(self, name: str) -> str:
+        self.checked[name] += 1
         self.free.wait(10)
         if name in self.failures:
             raise self.failures[name]
@@ -34,23 +34,23 @@ class Parts:
 
 @pytest.fixture
 def fake_parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Parts]:
-    """Return a Parts in place of the database and the layer; no answer is kept."""
+    """Replace the database and the layer by a Parts, and return it; no result is kept."""
     fake = Parts()
     probes = {
-        "database": probe.Probe(lambda: fake.ask("database")),
-        "layer": probe.Probe(lambda: fake.ask("layer")),
+        "database": parts.Probe(lambda: fake.check("database")),
+        "layer": parts.Probe(lambda: fake.check("layer")),
     }
     monkeypatch.setattr(parts, "_probes", probes)
     monkeypatch.setattr(parts, "_failing", set())
-    monkeypatch.setattr(probe, "FRESH_S", 0.0)
+    monkeypatch.setattr(parts, "FRESH_S", 0.0)
     yield fake
     fake.free.set()
 
 
 @pytest.fixture
-def asks_anew(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Have the real parts asked at each call, and nothing remembered from other tests."""
+def no_kept_results(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Check the real parts at each call, and remember nothing from other tests."""
     parts._forget_after_fork()
-    monkeypatch.setattr(probe, "FRESH_S", 0.0)
+    monkeypatch.setattr(parts, "FRESH_S", 0.0)
     yield
     parts._forget_after_fork()

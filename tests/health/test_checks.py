@@ -18,7 +18,7 @@ async def report():
     return response.status_code, json.loads(response.content)
 
 
-async def test_all_is_well(fake_parts):
+async def test_every_check_passes_in_a_process_that_works(fake_parts):
     status, checks = await report()
     assert status == 200
     assert checks == {

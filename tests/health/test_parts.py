@@ -17,7 +17,7 @@ from tests.databases import sqlite_only
 PATIENCE_S = 10.0
 
 
-def said(*names, **options):
+def states(*names, **options):
     return {part.name: part.says for part in examine(names or PARTS, **options)}
 
 
@@ -33,19 +33,19 @@ def fail(outage):
         outage.failed()
 
 
-def test_a_process_that_has_done_nothing_is_well_and_stays_so(fake_parts):
+def test_a_process_that_has_done_nothing_works_and_starts_nothing(fake_parts):
     notifier.close()
     assert all(part.works for part in examine())
-    assert said("hub", "notifier") == {"hub": "no streams here", "notifier": "nothing to do yet"}
+    assert states("hub", "notifier") == {"hub": "no streams here", "notifier": "nothing to do yet"}
     assert notifier.started() is None
     assert all_hubs() == []
 
 
 @pytest.mark.parametrize("name", ["database", "layer"])
-def test_what_fails_is_red_until_it_works_and_tells_no_secret(fake_parts, name):
+def test_what_fails_is_red_until_it_works_and_shows_no_secret(fake_parts, name):
     fake_parts.fail(name)
     assert not works(name)
-    assert said(name) == {name: "OperationalError"}
+    assert states(name) == {name: "OperationalError"}
     fake_parts.failures.clear()
     assert works(name)
 
@@ -58,7 +58,7 @@ def test_what_hangs_is_red_within_the_bound_for_both_together(fake_parts):
     assert [part.name for part in found if not part.works] == ["database", "layer"]
 
 
-def test_a_thousand_looks_at_a_failure_are_one_line_and_its_end_one(fake_parts, caplog):
+def test_a_failure_is_logged_once_and_its_end_once(fake_parts, caplog):
     fake_parts.fail("database")
     for _ in range(100):
         assert not works("database")
@@ -76,9 +76,9 @@ def test_a_thousand_looks_at_a_failure_are_one_line_and_its_end_one(fake_parts, 
 async def test_a_hub_is_red_while_it_cannot_read_the_log(site, fake_parts):
     await site.read(await site.listener())
     await site.at_head()
-    assert said("hub") == {"hub": "follows the log"}
+    assert states("hub") == {"hub": "follows the log"}
     fail(site.hub.tail.outage)
-    assert said("hub") == {"hub": "reading the log fails for 0 s"}
+    assert states("hub") == {"hub": "reading the log fails for 0 s"}
     assert not works("hub")
     await site.at_head()
     for _ in range(1_000):
@@ -92,17 +92,17 @@ async def test_a_hub_whose_loop_or_query_hangs_is_red(site, fake_parts, monkeypa
     await site.read(await site.listener())
     await site.at_head()
     monkeypatch.setattr("eric_sse_django.hub.tail.STUCK_S", -3600.0)
-    assert said("hub")["hub"].startswith("the log was not looked at for")
+    assert states("hub")["hub"].startswith("the log was not looked at for")
 
 
 async def test_a_server_that_stops_is_not_ready(site, fake_parts):
     await site.read(await site.listener())
     site.hub.drain()
-    assert said("hub") == {"hub": "the server stops"}
+    assert states("hub") == {"hub": "the server is stopping"}
 
 
-async def test_a_hub_of_a_closed_loop_counts_for_nothing(site, fake_parts):
-    def lend_a_loop():
+async def test_a_hub_of_a_closed_loop_is_ignored(site, fake_parts):
+    def run_in_a_loop():
         async def start():
             hub = Hub.for_running_loop()
             await hub.ready()
@@ -111,18 +111,18 @@ async def test_a_hub_of_a_closed_loop_counts_for_nothing(site, fake_parts):
 
         return asyncio.run(start())
 
-    hub = await asyncio.to_thread(lend_a_loop)
+    hub = await asyncio.to_thread(run_in_a_loop)
     assert hub in all_hubs()
-    assert said("hub") == {"hub": "no streams here"}
+    assert states("hub") == {"hub": "no streams here"}
     await asyncio.to_thread(hub.abandon)
 
 
 def test_a_notifier_is_red_while_it_cannot_sequence(fake_parts, monkeypatch):
     notifier.current().start()
-    assert said("notifier") == {"notifier": "sequences"}
+    assert states("notifier") == {"notifier": "sequences"}
     monkeypatch.setattr(notifier.current(), "trouble", lambda: "sequencing fails for 7 s")
     assert not works("notifier")
-    assert said("notifier") == {"notifier": "sequencing fails for 7 s"}
+    assert states("notifier") == {"notifier": "sequencing fails for 7 s"}
     notifier.close()
 
 
@@ -132,42 +132,42 @@ def test_a_layer_that_answers_is_red_while_wakes_do_not_go_through(fake_parts):
     try:
         assert works("layer")
         fail(outage)
-        assert said("layer")["layer"].startswith("receiving wakes")
+        assert states("layer")["layer"].startswith("receiving wakes")
         outage.over()
         assert works("layer")
     finally:
         wakes._outages.discard(outage)
 
 
-def test_without_a_layer_between_processes_nothing_is_missed(asks_anew):
-    assert said("layer") == {"layer": "none between processes: polling"}
+def test_without_a_layer_between_processes_the_layer_is_green(no_kept_results):
+    assert states("layer") == {"layer": "none between processes: polling"}
 
 
 @pytest.mark.parametrize("kind", ["core.RedisChannelLayer", "pubsub.RedisPubSubChannelLayer"])
-def test_each_layer_of_channels_redis_is_asked_and_woken_by_nothing(
-    settings, redis_server, asks_anew, kind
+def test_each_layer_of_channels_redis_is_checked_and_the_check_wakes_nobody(
+    settings, redis_server, no_kept_results, kind
 ):
     hosts = {"hosts": [("127.0.0.1", redis_server.port)]}
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": f"channels_redis.{kind}", "CONFIG": hosts}}
     assert layer.EMPTY_GROUP != wakes.GROUP
-    assert said("layer") == {"layer": "answers"}
+    assert states("layer") == {"layer": "answers"}
     settings.CHANNEL_LAYERS["default"]["CONFIG"]["hosts"] = [("127.0.0.1", 1)]
     assert not works("layer")
 
 
-async def test_the_database_is_asked_and_its_connection_given_back(database, asks_anew):
-    assert await sync_to_async(said)("database") == {"database": "answers"}
+async def test_the_database_is_queried_and_its_connection_is_closed(database, no_kept_results):
+    assert await sync_to_async(states)("database") == {"database": "answers"}
     assert await sync_to_async(works)("database")
 
 
 @sqlite_only
-def test_a_database_without_our_tables_is_red(database, asks_anew):
+def test_a_database_without_our_tables_is_red(database, no_kept_results):
     assert works("database")
     connection = connections[database]
     with connection.schema_editor() as editor:
         editor.alter_db_table(LogHead, LogHead._meta.db_table, "elsewhere")
     try:
-        assert said("database") == {"database": "OperationalError"}
+        assert states("database") == {"database": "OperationalError"}
     finally:
         with connection.schema_editor() as editor:
             editor.alter_db_table(LogHead, "elsewhere", LogHead._meta.db_table)

@@ -1,4 +1,4 @@
-"""A question to what may be dead is bounded, shared, and asked once at a time."""
+"""A check that may hang is bounded, shared, and runs once at a time."""
 
 import os
 import threading
@@ -6,13 +6,13 @@ import time
 
 import pytest
 
-from eric_sse_django.health.probe import Probe
+from eric_sse_django.health.parts import Probe
 
 PATIENCE_S = 10.0
 
 
-class Asked:
-    """What a probe asks: counts, and answers once it is free."""
+class Check:
+    """A check that counts its calls, and returns once it is free."""
 
     def __init__(self):
         self.count = 0
@@ -25,80 +25,80 @@ class Asked:
 
 
 @pytest.fixture
-def asked():
-    asked = Asked()
-    yield asked
-    asked.free.set()
+def check():
+    check = Check()
+    yield check
+    check.free.set()
 
 
 @pytest.fixture
-def probe(asked):
-    return Probe(asked)
+def probe(check):
+    return Probe(check)
 
 
-def test_an_answer_is_given(probe, asked):
-    asked.free.set()
-    probe.begin()
-    answer = probe.answer(PATIENCE_S)
-    assert (answer.says, answer.is_trouble) == ("answer 1", False)
+def test_a_result_is_returned(probe, check):
+    check.free.set()
+    probe.start()
+    result = probe.result(PATIENCE_S)
+    assert (result.text, result.failed) == ("answer 1", False)
 
 
-def test_an_exception_is_an_answer_by_its_type_alone(asked):
-    def ask():
+def test_an_exception_is_a_failure_that_shows_its_type_only():
+    def fails():
         raise ConnectionError("postgresql://admin:secret@db.internal refused")
 
-    probe = Probe(ask)
-    probe.begin()
-    answer = probe.answer(PATIENCE_S)
-    assert (answer.says, answer.is_trouble) == ("ConnectionError", True)
+    probe = Probe(fails)
+    probe.start()
+    result = probe.result(PATIENCE_S)
+    assert (result.text, result.failed) == ("ConnectionError", True)
 
 
-def test_what_hangs_is_no_answer_after_the_bound(probe):
+def test_a_check_that_hangs_fails_after_the_timeout(probe):
     began = time.monotonic()
-    probe.begin()
-    answer = probe.answer(0.05)
-    assert answer.is_trouble
-    assert answer.says == "no answer for 0 s"
+    probe.start()
+    result = probe.result(0.05)
+    assert result.failed
+    assert result.text == "no answer for 0 s"
     assert time.monotonic() - began < 5
 
 
-def test_what_hangs_is_asked_by_one_thread_and_keeps_nobody_else_waiting(probe, asked):
-    probe.begin()
-    probe.answer(0.05)
+def test_a_check_that_hangs_has_one_thread_and_delays_no_other_caller(probe, check):
+    probe.start()
+    probe.result(0.05)
     began = time.monotonic()
     for _ in range(100):
-        probe.begin()
-        assert probe.answer(0.05).is_trouble
+        probe.start()
+        assert probe.result(0.05).failed
     assert time.monotonic() - began < 4  # 100 waits would take 5 s
-    assert asked.count == 1
+    assert check.count == 1
 
 
-def test_what_answers_late_is_asked_again(probe, asked, monkeypatch):
-    monkeypatch.setattr("eric_sse_django.health.probe.FRESH_S", 0.0)
-    probe.begin()
-    assert probe.answer(0.01).is_trouble
-    asked.free.set()
-    assert probe.answer(PATIENCE_S).says == "answer 1"
-    probe.begin()
-    assert probe.answer(PATIENCE_S).says == "answer 2"
+def test_a_check_that_was_late_runs_again(probe, check, monkeypatch):
+    monkeypatch.setattr("eric_sse_django.health.parts.FRESH_S", 0.0)
+    probe.start()
+    assert probe.result(0.01).failed
+    check.free.set()
+    assert probe.result(PATIENCE_S).text == "answer 1"
+    probe.start()
+    assert probe.result(PATIENCE_S).text == "answer 2"
 
 
-def test_a_fresh_answer_is_given_again(probe, asked, monkeypatch):
-    monkeypatch.setattr("eric_sse_django.health.probe.FRESH_S", 3600.0)
-    asked.free.set()
+def test_a_fresh_result_is_used_again(probe, check, monkeypatch):
+    monkeypatch.setattr("eric_sse_django.health.parts.FRESH_S", 3600.0)
+    check.free.set()
     for _ in range(50):
-        probe.begin()
-        probe.answer(PATIENCE_S)
-    assert asked.count == 1
+        probe.start()
+        probe.result(PATIENCE_S)
+    assert check.count == 1
 
 
-def test_a_child_process_asks_for_itself(probe, asked):
-    probe.begin()  # hangs, on a thread that the child has not
+def test_a_child_process_runs_its_own_check(probe, check):
+    probe.start()  # hangs, on a thread that the child does not have
     child = os.fork()
     if child == 0:
-        asked.free.set()
+        check.free.set()
         probe.reset()
-        probe.begin()
-        os._exit(int(probe.answer(PATIENCE_S).is_trouble))
+        probe.start()
+        os._exit(int(probe.result(PATIENCE_S).failed))
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0

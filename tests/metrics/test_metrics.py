@@ -1,4 +1,4 @@
-"""What Prometheus reads is what hubs and notifier count, and reading it starts nothing."""
+"""Prometheus reads what the hubs and the notifier count, and reading it starts nothing."""
 
 import os
 
@@ -46,24 +46,24 @@ def test_the_answer_is_what_prometheus_reads(client):
     assert "no-store" in response["Cache-Control"]
 
 
-def test_the_answer_is_openmetrics_for_who_asks_for_it(client):
+def test_the_answer_is_openmetrics_when_accept_names_it(client):
     response = client.get("/metrics/", headers={"Accept": "application/openmetrics-text"})
     assert response["Content-Type"].startswith("application/openmetrics-text")
     assert {family.name for family in open_metrics(response.text)} >= {"eric_sse_streams"}
 
 
-def test_only_reading_is_answered(client):
+def test_only_get_and_head_are_answered(client):
     assert client.post("/metrics/").status_code == 405
 
 
-def test_reading_starts_nothing_and_asks_no_database(client):
+def test_reading_starts_nothing_and_makes_no_query(client):
     notifier.close()
     assert client.get("/metrics/").status_code == 200  # no django_db mark: a query would raise
     assert notifier.started() is None
     assert all_hubs() == []
 
 
-async def test_what_streams_do_is_there(site):
+async def test_the_metrics_count_what_streams_do(site):
     names = ("streams_opened_total", "messages_delivered_total", "messages_sequenced_total")
     delays = ("delivery", "wake", "sequencing")
     growth = Growth(*names, *(f"{name}_delay_seconds_count" for name in delays))
@@ -96,7 +96,7 @@ def test_buckets_add_up_as_prometheus_wants_them():
     totals.retire(counters)
 
 
-def test_refused_requests_are_counted_by_why():
+def test_refused_requests_are_counted_by_reason():
     before = sample("requests_refused_total", why="403")
     totals.refused("403")
     assert sample("requests_refused_total", why="403") - before == 1
@@ -110,7 +110,7 @@ async def test_a_part_that_does_not_work_is_0(site, monkeypatch, part):
     assert sample("works", part=part) == 0
 
 
-def test_it_can_join_a_registry_of_the_project():
+def test_the_collector_can_join_a_registry_of_the_project():
     registry = CollectorRegistry(auto_describe=True)
     registry.register(EricSseCollector())
     with pytest.raises(ValueError, match="Duplicated"):

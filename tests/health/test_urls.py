@@ -1,4 +1,4 @@
-"""What a load balancer and an orchestrator ask, and what they are told."""
+"""The URLs that a load balancer and an orchestrator request, and their answers."""
 
 import logging
 
@@ -14,14 +14,14 @@ def test_the_urls_have_names():
     assert reverse("eric_sse_health:ready") == READY
 
 
-def test_alive_needs_nothing_but_the_process(client, fake_parts):
+def test_live_needs_nothing_but_the_process(client, fake_parts):
     fake_parts.fail("database")
     response = client.get(LIVE)
     assert (response.status_code, response.json()) == (200, {"live": True})
-    assert fake_parts.asked["database"] == 0
+    assert fake_parts.checked["database"] == 0
 
 
-def test_ready_says_each_part_and_200(client, fake_parts):
+def test_ready_lists_each_part_and_answers_200(client, fake_parts):
     response = client.get(READY)
     assert response.status_code == 200
     assert response.json()["ready"] is True
@@ -46,10 +46,10 @@ def test_a_part_can_be_left_out(client, fake_parts):
     fake_parts.fail("layer")
     assert client.get(READY, {"exclude": "layer"}).status_code == 200
     assert client.get(READY, {"exclude": ["hub", "database"]}).status_code == 503
-    assert fake_parts.asked == {"database": 1, "layer": 1}
+    assert fake_parts.checked == {"database": 1, "layer": 1}
 
 
-def test_a_part_that_there_is_not_is_400_and_says_which_there_are(client, fake_parts):
+def test_an_unknown_part_is_400_and_the_answer_names_the_parts(client, fake_parts):
     response = client.get(READY, {"exclude": "redis"})
     assert response.status_code == 400
     assert response.json() == {
@@ -57,7 +57,7 @@ def test_a_part_that_there_is_not_is_400_and_says_which_there_are(client, fake_p
     }
 
 
-def test_red_is_not_an_error_of_django_at_each_look(client, fake_parts, caplog):
+def test_a_503_is_not_logged_as_an_error_by_django(client, fake_parts, caplog):
     fake_parts.fail("database")
     with caplog.at_level(logging.WARNING, "django"):
         for _ in range(5):
@@ -66,13 +66,13 @@ def test_red_is_not_an_error_of_django_at_each_look(client, fake_parts, caplog):
 
 
 @pytest.mark.parametrize("path", [LIVE, READY])
-def test_only_reading_is_answered(client, fake_parts, path):
+def test_only_get_and_head_are_answered(client, fake_parts, path):
     assert client.head(path).status_code == 200
     assert client.post(path).status_code == 405
 
 
 @pytest.mark.parametrize("path", [LIVE, READY, "/metrics/"])
-def test_with_atomic_requests_a_dead_database_keeps_nobody_from_answering(
+def test_with_atomic_requests_a_dead_database_does_not_stop_the_answer(
     client, fake_parts, monkeypatch, path
 ):
     for entry in connections.settings.values():
