@@ -1,6 +1,6 @@
-"""The live monitor: what flows through all the site's servers, once a second, as a stream."""
+"""The live monitor: the traffic of all server processes, as a stream of one snapshot a second."""
 
-# Below URL_PREFIX. Three parts: no "<channel>/<listener>/" is in its way.
+# Below URL_PREFIX. It has three parts, so it never matches "<channel>/<listener>/".
 PATH = "admin/monitor/events/"
 
 __all__ = ["PATH"]

@@ -1,4 +1,4 @@
-"""HTTP to the monitor: staff with the permission get the snapshots as a stream."""
+"""The HTTP endpoint of the monitor: staff with the permission get the snapshots as a stream."""
 
 from __future__ import annotations
 
@@ -25,35 +25,36 @@ class MonitorConsumer(EventConsumer):
     """
     Serves one monitor page.
 
-    Access goes by Django's session. It ends with that, and is checked every few seconds too.
+    Access requires a Django session. It ends with the session, and the permission is checked
+    again every PERMISSION_CHECK_S.
     """
 
-    # It is wanted most when the process is full.
+    # A full process is when the monitor is needed most.
     is_limited = False
 
     async def admit(self, hub: Hub) -> tuple[int, Visitor]:
         as_of, visitor = hub.tail.position, await self._visitor(hub)
         if visitor is None:
-            raise Refused(403, FORBIDDEN, reason="no member of the staff with view_monitor asks")
+            raise Refused(403, FORBIDDEN, reason="not a staff user with view_monitor")
         return as_of, visitor
 
     async def _visitor(self, hub: Hub) -> Visitor | None:
         return await hub.hooks.call(authorization.monitor_visitor, self.request.cookies)
 
-    async def _may(self, hub: Hub) -> bool:
+    async def _is_permitted(self, hub: Hub) -> bool:
         return await self._visitor(hub) is not None
 
     async def open(self, hub: Hub, admitted: Any) -> Viewer:
         as_of, visitor = admitted
         viewer = Viewer(keys_of(visitor.subjects))
-        self._may_watch = partial(self._may, hub)
+        self._check = partial(self._is_permitted, hub)
         self._opened = ExitStack()
         self._opened.enter_context(Sampler.of(hub).watched_by(viewer, hub))
         self._opened.enter_context(hub.revocable(viewer, as_of))
         return viewer
 
     def write(self, served: Viewer, response: Response) -> Awaitable[None]:
-        return served.serve(response.write, self._may_watch)
+        return served.serve(response.write, self._check)
 
     def clean_up(self, served: Viewer) -> None:
         self._opened.close()

@@ -1,4 +1,4 @@
-"""A payload as a page shows it: stored as ASCII JSON, read as text."""
+"""Payloads are stored as ASCII JSON, and shown as readable text."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import json
 import re
 from typing import Final
 
-# An escaped backslash, which makes what follows it no escape; or a run of escapes.
+# An escaped backslash (what follows it is not an escape), or a run of escapes.
 _ESCAPES: Final = re.compile(r"\\\\|(?:\\u[0-9a-fA-F]{4})+")
 _CUT_ESCAPE: Final = re.compile(r"(?<!\\)(?:\\\\)*(\\(?:u[0-9a-fA-F]{0,3})?)$")
-# Characters that one of a payload takes at most where it is stored: "\u00fc".
+# Characters that one character of a payload takes at most when stored: "\u00fc".
 ESCAPED_LENGTH: Final = 6
 
 
 def shown(text: str, most: int, is_cut: bool = False) -> tuple[str, bool]:
     """
-    Return JSON text, or its beginning, for reading, and whether it is cut.
+    Return at most `most` characters of JSON text in readable form, and whether it is cut.
 
-    At most `most` characters. What no page can hold, or what would not be seen, stays
-    escaped: control characters, lone surrogates.
+    Control characters and lone surrogates stay escaped: a page cannot hold or show them.
     """
     if is_cut and (broken := _CUT_ESCAPE.search(text)):
         text = text[: broken.start(1)]
@@ -27,7 +26,7 @@ def shown(text: str, most: int, is_cut: bool = False) -> tuple[str, bool]:
 
 
 def stored(text: str) -> str:
-    """Return how a text is written within a stored payload: to search for it."""
+    """Return a text as it is written within a stored payload, to search for it."""
     return json.dumps(text)[1:-1]
 
 

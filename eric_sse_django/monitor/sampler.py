@@ -1,4 +1,4 @@
-"""One snapshot a second for all who watch on one event loop, and none for nobody."""
+"""Takes one snapshot a second for all viewers of one event loop, and none without viewers."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterator
-from typing import Any
 from weakref import WeakKeyDictionary
 
 from eric_sse_django import wire
 from eric_sse_django.hub import Hub, all_hubs
-from eric_sse_django.monitor.snapshot import MOST_MESSAGES, Facts, Observer
+from eric_sse_django.monitor.snapshot import MAX_MESSAGES, Json, Observer
 from eric_sse_django.monitor.viewer import Viewer
 from eric_sse_django.outage import Outage
 
@@ -23,9 +22,9 @@ logger = logging.getLogger(__name__)
 
 INTERVAL_S = 1.0
 # Snapshots whose numbers are kept: two minutes.
-HISTORY = 120
-# Seconds between two looks at whether the server stops.
-TICK_S = 0.05
+MAX_SAMPLES = 120
+# Seconds between two checks of whether the server is stopping.
+STOP_CHECK_S = 0.05
 
 NUMBERS = (
     *("at", "published_per_s", "delivered_per_s", "streams", "waiting"),
@@ -37,24 +36,24 @@ class Sampler:
     """
     Takes the snapshots on the hub's database thread. Get it with `Sampler.of(hub)`.
 
-    Keeps the numbers of the last two minutes, so that a page begins with what others saw.
+    Keeps the numbers of the last two minutes, which a new viewer gets first.
     """
 
     def __init__(self) -> None:
-        self._history: deque[Facts] = deque(maxlen=HISTORY)
-        self._messages: deque[Facts] = deque(maxlen=MOST_MESSAGES)
+        self._samples: deque[Json] = deque(maxlen=MAX_SAMPLES)
+        self._messages: deque[Json] = deque(maxlen=MAX_MESSAGES)
         self._viewers: set[Viewer] = set()
         self._task: asyncio.Task[None] | None = None
 
     @staticmethod
     def of(hub: Hub) -> Sampler:
-        """Return the hub's sampler, as long as there is the hub."""
+        """Return the sampler of the hub; it lives as long as the hub."""
         return _samplers.setdefault(hub, Sampler())
 
     @contextlib.contextmanager
     def watched_by(self, viewer: Viewer, hub: Hub) -> Iterator[None]:
-        """Offer the viewer what was, and then each snapshot, in between."""
-        viewer.offer(_event("history", self._past()))
+        """Offer the viewer the last two minutes, and each snapshot until the block ends."""
+        viewer.offer(_event("history", self._history()))
         self._viewers.add(viewer)
         if self._task is None:
             # Outside the request's context: asgiref would tie its thread to our task.
@@ -68,15 +67,15 @@ class Sampler:
                 self._task.cancel()
                 self._task = None
 
-    def _past(self) -> Facts:
-        samples = [[facts[name] for name in NUMBERS] for facts in self._history]
+    def _history(self) -> Json:
+        samples = [[sample[name] for name in NUMBERS] for sample in self._samples]
         return {"names": NUMBERS, "samples": samples, "messages": list(self._messages)}
 
     async def _run(self, hub: Hub) -> None:
         """Take snapshots until cancelled."""
         observer, outage = Observer(), Outage(logger, "taking the monitor's snapshots")
-        keeps_running = hub.add_waker(_nothing)
-        timer = asyncio.ensure_future(self._tick(hub))
+        stop_waker = hub.add_waker(_keep_open)
+        timer = asyncio.ensure_future(self._end_viewers(hub))
         try:
             while True:
                 due = time.monotonic() + INTERVAL_S
@@ -89,35 +88,35 @@ class Sampler:
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
         finally:
             timer.cancel()
-            keeps_running()
+            stop_waker()
 
-    async def _tick(self, hub: Hub) -> None:
-        """End those who watch when the server stops, or when they are old."""
+    async def _end_viewers(self, hub: Hub) -> None:
+        """End the viewers when the server stops, or when they reach their maximum age."""
         while True:
-            await asyncio.sleep(TICK_S)
+            await asyncio.sleep(STOP_CHECK_S)
             now = time.monotonic()
             for viewer in tuple(self._viewers):
                 viewer.on_tick(now)
                 if hub.draining or hub not in all_hubs():
                     viewer.end("draining" if hub.draining else "hub closed")
 
-    def _publish(self, facts: Facts) -> None:
-        self._history.append({name: facts[name] for name in NUMBERS})
-        self._messages.extend(facts["messages"])
-        self._offer(_event("snapshot", facts))
+    def _publish(self, snapshot: Json) -> None:
+        self._samples.append({name: snapshot[name] for name in NUMBERS})
+        self._messages.extend(snapshot["messages"])
+        self._offer(_event("snapshot", snapshot))
 
     def _offer(self, chunk: bytes) -> None:
         for viewer in self._viewers:
             viewer.offer(chunk)
 
 
-# Weak: it goes with its hub, which it does not refer to between its viewers.
+# Weak, so that a sampler is freed with its hub: without viewers it does not refer to the hub.
 _samplers: WeakKeyDictionary[Hub, Sampler] = WeakKeyDictionary()
 
 
-def _event(type: str, facts: Any) -> bytes:
-    return wire.encode(type, json.dumps(facts, separators=(",", ":")))
+def _event(type: str, data: Json) -> bytes:
+    return wire.encode(type, json.dumps(data, separators=(",", ":")))
 
 
-def _nothing() -> None:
-    """Have the hub run on; it closes itself where nobody wants to be woken."""
+def _keep_open() -> None:
+    """Do nothing: a hub that has a waker does not close itself."""

@@ -1,38 +1,48 @@
-"""One look at everything: the numbers, the open streams, the latest messages."""
+"""The data of one snapshot: numbers, server processes, open streams, latest messages."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.utils import timezone
 
 from eric_sse_django import log, reports
-from eric_sse_django.monitor import payload, presence
-from eric_sse_django.monitor.presence import Process, Stream
-from eric_sse_django.monitor.rates import Rates
+from eric_sse_django.models import OpenStream, ServerProcess, Watchers, usernames
+from eric_sse_django.models.presence import LEASE_S
+from eric_sse_django.monitor import payload
 
-# What one snapshot shows at most: some 50 kB of JSON.
-MOST_STREAMS = 100
-MOST_MESSAGES = 50
+# What one snapshot shows: about 50 kB of JSON.
+MAX_PROCESSES = 200
+MAX_STREAMS_SHOWN = 100
+MAX_WATCHED_CHANNELS = 100
+MAX_MESSAGES = 50
 PAYLOAD_CHARACTERS = 500
+# Streams read to count what waits for their listeners.
+MAX_STREAMS_READ = 500
 # Where counting stops.
-MOST_PUBLISHED = 10_000
-MOST_WAITING = 1_000
+MAX_PUBLISHED = 10_000
+MAX_WAITING = 1_000
 # Seconds after which a message that was not served counts as waiting. Cursors are written
-# once a second: a younger one may long be on its listener's screen.
+# once a second: a younger message may be on its listener's screen already.
 GRACE_S = 2.0
+# Seconds between two renewals of a process that delivers. A process without a renewal for
+# IDLE_AFTER_S delivers nothing.
+RENEWAL_S = 1.0
+IDLE_AFTER_S = 2.5
 
-Facts = dict[str, Any]
+Json = dict[str, Any]
 
 
 class Observer:
     """
-    Takes snapshots, each compared with those before: the first has no rates.
+    Takes snapshots and compares each with earlier ones: the first has no rates.
 
-    Only for the hub's database thread.
+    Use it on the hub's database thread only.
     """
 
     def __init__(self) -> None:
@@ -40,49 +50,49 @@ class Observer:
         self._heads: deque[tuple[float, int]] = deque()
         self._pending = 0
 
-    def take(self) -> Facts:
-        """Return a snapshot, ready for JSON. Seven queries at most, each of them bounded."""
+    def take(self) -> Json:
+        """Return a snapshot, ready for JSON. Eight queries at most, each of them bounded."""
         now, (head, _) = time.monotonic(), log.head()
-        processes = presence.processes(self._rates, now)
-        streams = presence.streams(processes)
-        facts = {
+        processes = live_processes(self._rates, now)
+        streams = latest_streams(processes)
+        snapshot = {
             "at": timezone.now().isoformat(),
             **_deliveries(processes, first=not self._heads),
             **self._messages(head, now),
             **self._waiting(streams, now),
-            "processes": [process.facts() for process in processes],
-            "open_streams": [stream.facts() for stream in streams[:MOST_STREAMS]],
-            "watched": [watched.facts() for watched in presence.watched(processes)],
-            "parts": sum(process.parts for process in processes),
+            "processes": [process.as_json() for process in processes],
+            "open_streams": [stream.as_json() for stream in streams[:MAX_STREAMS_SHOWN]],
+            "watched": watched_channels(processes),
+            "parts": sum(process.subscriptions for process in processes),
         }
         self._remember(head, now)
-        return facts
+        return snapshot
 
-    def _messages(self, head: int, now: float) -> Facts:
-        """Return what was published since the last snapshot, and what has no position yet."""
+    def _messages(self, head: int, now: float) -> Json:
+        """Return what was published since the last snapshot; count what has no position yet."""
         at, after = self._heads[-1] if self._heads else (now, head)
-        published, self._pending = reports.flow(after, head, MOST_PUBLISHED)
-        counted = min(published, MOST_PUBLISHED)
+        published, self._pending = reports.flow(after, head, MAX_PUBLISHED)
+        counted = min(published, MAX_PUBLISHED)
         shown: list[reports.Glance] = []
         if counted or not self._heads:
-            since = after if self._heads else 0  # at first: the last there are
-            shown = reports.latest(since, head, MOST_MESSAGES, PAYLOAD_CHARACTERS)
+            since = after if self._heads else 0  # the first snapshot shows the last messages
+            shown = reports.latest(since, head, MAX_MESSAGES, PAYLOAD_CHARACTERS)
         return {
             "published_per_s": round(counted / (now - at), 2) if now > at else None,
-            "published_is_least": published > MOST_PUBLISHED,
+            "published_is_least": published > MAX_PUBLISHED,
             "messages": [_message(message) for message in shown],
             "skipped": max(0, counted - len(shown)),
         }
 
-    def _waiting(self, streams: Sequence[Stream], now: float) -> Facts:
-        """Return how much waits: without a position, or for GRACE_S; at first nobody knows."""
+    def _waiting(self, streams: Sequence[StreamRow], now: float) -> Json:
+        """Return how many messages have waited for GRACE_S, and None until that is known."""
         upto = next((old for at, old in reversed(self._heads) if now - at >= GRACE_S), None)
         if upto is None:
             return {"waiting": None, "waiting_is_least": False}
-        waiting, more = reports.backlog([stream.at for stream in streams], upto, MOST_WAITING)
+        waiting, more = reports.backlog([stream.at for stream in streams], upto, MAX_WAITING)
         waiting += self._pending
-        more = more or waiting > MOST_WAITING or len(streams) >= presence.MOST_STREAMS
-        return {"waiting": min(waiting, MOST_WAITING), "waiting_is_least": more}
+        more = more or waiting > MAX_WAITING or len(streams) >= MAX_STREAMS_READ
+        return {"waiting": min(waiting, MAX_WAITING), "waiting_is_least": more}
 
     def _remember(self, head: int, now: float) -> None:
         self._heads.append((now, head))
@@ -90,21 +100,7 @@ class Observer:
             self._heads.popleft()
 
 
-def _deliveries(processes: Sequence[Process], first: bool) -> Facts:
-    """Return the sums, and the delays of those processes that have just delivered."""
-    busy = [process for process in processes if process.per_s]
-    total = sum(process.per_s for process in busy)
-    p50 = sum(process.delay_p50_ms * process.per_s for process in busy) / total if busy else None
-    return {
-        "delivered_per_s": None if first else round(total, 2),
-        "streams": sum(process.streams for process in processes),
-        # The mean of the medians, by deliveries; and the worst of the 99th percentiles.
-        "delay_p50_ms": None if p50 is None else round(p50, 1),
-        "delay_p99_ms": max((round(process.delay_p99_ms, 1) for process in busy), default=None),
-    }
-
-
-def _message(message: reports.Glance) -> Facts:
+def _message(message: reports.Glance) -> Json:
     text, is_cut = payload.shown(message.payload, PAYLOAD_CHARACTERS, message.is_cut)
     return {
         "id": message.key,
@@ -117,3 +113,184 @@ def _message(message: reports.Glance) -> Facts:
         "payload": text,
         "is_cut": is_cut,
     }
+
+
+# Server processes -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Process:
+    """A server process with a valid lease, and its deliveries a second."""
+
+    key: int
+    name: str
+    started_at: datetime
+    streams: int
+    subscriptions: int
+    per_s: float
+    delay_p50_ms: float
+    delay_p99_ms: float
+
+    def as_json(self) -> Json:
+        return {
+            "name": self.name,
+            "started_at": self.started_at.isoformat(),
+            "streams": self.streams,
+            "delivered_per_s": round(self.per_s, 2),
+            "delay_p50_ms": round(self.delay_p50_ms, 1),
+            "delay_p99_ms": round(self.delay_p99_ms, 1),
+        }
+
+
+def live_processes(rates: Rates, now: float) -> list[Process]:
+    """Return the processes with a valid lease, by name. One query."""
+    since = timezone.now() - timedelta(seconds=LEASE_S)
+    rows = ServerProcess.objects.filter(renewed_at__gt=since).order_by("-renewed_at")
+    found = [
+        Process(
+            row.pk,
+            row.name,
+            row.started_at,
+            row.streams,
+            row.parts,
+            rates.update(
+                row.pk, DeliveryCount(row.started_at, row.renewed_at, row.delivered), now
+            ),
+            row.delay_p50_ms,
+            row.delay_p99_ms,
+        )
+        for row in rows[:MAX_PROCESSES]
+    ]
+    return sorted(found, key=lambda process: (process.name, process.key))
+
+
+def _deliveries(processes: Sequence[Process], first: bool) -> Json:
+    """Return the sums, and the delays of the processes that have just delivered."""
+    busy = [process for process in processes if process.per_s]
+    total = sum(process.per_s for process in busy)
+    p50 = sum(process.delay_p50_ms * process.per_s for process in busy) / total if busy else None
+    return {
+        "delivered_per_s": None if first else round(total, 2),
+        "streams": sum(process.streams for process in processes),
+        # The mean of the medians, weighted by deliveries; the highest of the 99th percentiles.
+        "delay_p50_ms": None if p50 is None else round(p50, 1),
+        "delay_p99_ms": max((round(process.delay_p99_ms, 1) for process in busy), default=None),
+    }
+
+
+@dataclass(frozen=True)
+class DeliveryCount:
+    """What a process had delivered when it last renewed its lease."""
+
+    started_at: datetime
+    renewed_at: datetime
+    delivered: int
+
+
+@dataclass(frozen=True)
+class _Seen:
+    count: DeliveryCount
+    at: float
+    per_s: float
+
+
+class Rates:
+    """
+    The deliveries a second of each process, from the last two counts that it wrote.
+
+    Rates use the times of the renewals, because between two snapshots there are none, one or two.
+    A process that delivers nothing renews seldom: what its next count adds is of the last second.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[int, _Seen] = {}
+
+    def update(self, key: int, count: DeliveryCount, now: float) -> float:
+        """Return a process's deliveries a second at time.monotonic() `now`."""
+        seen = self._seen.get(key)
+        if seen is not None and seen.count == count:
+            return seen.per_s if now - seen.at <= IDLE_AFTER_S else 0.0
+        per_s = _rate(_base_of_first(count) if seen is None else seen.count, count)
+        self._seen[key] = _Seen(count, now, per_s)
+        return per_s
+
+
+def _base_of_first(count: DeliveryCount) -> DeliveryCount:
+    """Return what a first count is compared with: itself, or zero if the process is young."""
+    age_s = (count.renewed_at - count.started_at).total_seconds()
+    young = age_s <= IDLE_AFTER_S
+    return DeliveryCount(count.started_at, count.started_at, 0) if young else count
+
+
+def _rate(before: DeliveryCount, after: DeliveryCount) -> float:
+    passed = (after.renewed_at - before.renewed_at).total_seconds()
+    if not RENEWAL_S / 2 <= passed <= IDLE_AFTER_S:
+        passed = RENEWAL_S
+    return max(0, after.delivered - before.delivered) / passed
+
+
+# Open streams ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StreamRow:
+    """A listener's open stream, with its listener's cursor."""
+
+    at: reports.ListenerCursor
+    listener: str
+    channel: str
+    owner: str | None
+    process: str
+    opened_at: datetime
+
+    def as_json(self) -> Json:
+        return {
+            "id": self.at.listener,
+            "listener": self.listener,
+            "channel": self.channel,
+            "owner": self.owner,
+            "process": self.process,
+            "opened_at": self.opened_at.isoformat(),
+        }
+
+
+def latest_streams(live: Iterable[Process]) -> list[StreamRow]:
+    """
+    Return at most MAX_STREAMS_READ streams of live processes, the latest first.
+
+    One query, and one for the names of owners. If there are more streams, these are the same
+    ones each time: the first by their random keys. (Processes are not joined: MariaDB would
+    sort all streams first.)
+    """
+    columns = (
+        *("listener_id", "listener__channel_id", "listener__owner_id", "listener__cursor"),
+        *("listener__name", "listener__channel__name", "process_id", "opened_at"),
+    )
+    names = {process.key: process.name for process in live}
+    rows = OpenStream.objects.order_by("pk")
+    found = [
+        (reports.ListenerCursor(*row[:4]), *row[4:])
+        for row in rows.values_list(*columns)[:MAX_STREAMS_READ]
+        if row[6] in names  # the lease of the others has expired
+    ]
+    owners = usernames(at.owner for at, *_ in found)
+    shown = [
+        StreamRow(at, listener, channel, owners.get(at.owner), names[process], opened_at)
+        for at, listener, channel, process, opened_at in found
+    ]
+    return sorted(shown, key=lambda stream: stream.opened_at, reverse=True)
+
+
+def watched_channels(live: Iterable[Process]) -> list[Json]:
+    """Return how many streams of a process watch a channel, the most first. One query."""
+    names = {process.key: process.name for process in live}
+    rows = (
+        Watchers.objects.filter(process__in=names)
+        .order_by("-streams", "pk")
+        .values_list("channel__name", "process_id", "streams")[:MAX_WATCHED_CHANNELS]
+    )
+    return [
+        {"channel": name, "process": names[key], "streams": streams}
+        for name, key, streams in rows
+        if name  # a channel that was removed has no name, and its streams end soon
+    ]

@@ -1,4 +1,4 @@
-"""One open monitor page: its snapshots on their way out, until one side ends it."""
+"""One open monitor page: writes its snapshots until the client or the server ends it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from django.db import Error as DatabaseError
 from eric_sse_django import conf, wire
 from eric_sse_django.streaming.clock import LAST_WRITE_S, Clock
 
-# Snapshots kept for a client that is slow to read; the oldest is dropped for the next.
-MOST_KEPT = 5
-# Seconds for which the permission to watch is taken for granted before it is checked again.
-CHECK_S = 20.0
-# Milliseconds after which the page comes back.
+# Snapshots kept for a slow client; when exceeded, the oldest is dropped.
+MAX_KEPT_SNAPSHOTS = 5
+# Seconds between two checks of the permission.
+PERMISSION_CHECK_S = 20.0
+# Milliseconds after which the page reconnects.
 RETRY_MS = 1_000
 
 Write = Callable[[bytes, bool], Awaitable[None]]
@@ -26,10 +26,10 @@ Check = Callable[[], Coroutine[Any, Any, bool]]
 
 class Viewer:
     """
-    Holds a few snapshots at most. Made when its reader was let in, on the running loop.
+    Holds MAX_KEPT_SNAPSHOTS at most. Created on the running loop once access is granted.
 
-    `reason` tells why it ended, None before; `was_cut`, that its last write was not done.
-    `subjects` are hub.keys_of() those whose revocation ends it.
+    `reason` is why it ended, None before; `was_cut` is true if its last write did not complete.
+    `subjects` are the hub.keys_of() the subjects whose revocation ends it.
     """
 
     def __init__(self, subjects: tuple[int, ...] = ()) -> None:
@@ -38,51 +38,52 @@ class Viewer:
         self.was_cut = False
         self._ended = asyncio.get_running_loop().create_future()
         self._offered = asyncio.Event()
-        self._chunks: deque[bytes] = deque(maxlen=MOST_KEPT)
+        self._chunks: deque[bytes] = deque(maxlen=MAX_KEPT_SNAPSHOTS)
         self._clock = Clock(None)
         self._checked_at = time.monotonic()
 
     def offer(self, chunk: bytes) -> None:
-        """Have it written next. Never waits."""
+        """Queue a chunk to write. Never waits."""
         self._chunks.append(chunk)
         self._offered.set()
 
     def end(self, reason: str) -> None:
-        """Have it end, also amid a write that does not return; the first reason counts."""
+        """End it, also during a write that does not return; the first reason is kept."""
         if self.reason is None:
             self.reason = reason
             if not self._ended.done():
                 self._ended.set_result(None)
 
     def abort(self, reason: str) -> None:
-        """As end()."""
+        """Same as end()."""
         self.end(reason)
 
     def on_tick(self, now: float) -> None:
-        """End it at time.monotonic() `now` when it is as old as a stream may become."""
+        """End it if it has the maximum age of a stream at time.monotonic() `now`."""
         if self._clock.is_old(now):
             self.end("age")
 
     async def serve(self, write: Write, check: Check) -> None:
-        """Write what is offered until it ends; `check` tells whether its reader still may."""
+        """Write what is offered until it ends; `check` returns whether access is still allowed."""
         await self._write(write, wire.farewell(RETRY_MS))
         while self.reason is None:
             await self._unless_ended(self._offered.wait())
             self._offered.clear()
-            may = time.monotonic() - self._checked_at < CHECK_S or await self._may(check)
-            chunk = (may and b"".join(self._chunks)) or wire.HEARTBEAT
+            is_fresh = time.monotonic() - self._checked_at < PERMISSION_CHECK_S
+            allowed = is_fresh or await self._is_allowed(check)
+            chunk = (allowed and b"".join(self._chunks)) or wire.HEARTBEAT
             self._chunks.clear()
             if self.reason is None:
                 await self._write(write, chunk)
         if self.reason != "client left" and not self.was_cut:
-            await self._take_leave(write)
+            await self._write_last(write)
 
-    async def _may(self, check: Check) -> bool:
-        """Whether the permission was found to hold; ends it where it was found not to."""
+    async def _is_allowed(self, check: Check) -> bool:
+        """Check the permission; end the viewer if access is no longer allowed."""
         try:
             allowed = await self._unless_ended(check())
         except (DatabaseError, RuntimeError):  # the second: the hub closed meanwhile
-            return False  # nobody can tell now: asked again before the next snapshot
+            return False  # unknown now: checked again before the next snapshot
         if allowed:
             self._checked_at = time.monotonic()
         elif allowed is False:
@@ -94,7 +95,7 @@ class Viewer:
             self.was_cut = True
             self.end("send timeout")
 
-    async def _take_leave(self, write: Write) -> None:
+    async def _write_last(self, write: Write) -> None:
         try:
             await asyncio.wait_for(write(wire.farewell(RETRY_MS), False), LAST_WRITE_S)
         except asyncio.TimeoutError:
@@ -103,7 +104,7 @@ class Viewer:
     async def _unless_ended(
         self, work: Coroutine[Any, Any, Any], timeout_s: float | None = None
     ) -> Any:
-        """Return what `work` gives, None when the viewer ends before or it takes too long."""
+        """Return the result of `work`, None if the viewer ends first or it takes too long."""
         task = asyncio.ensure_future(work)
         first: set[asyncio.Future[Any]] = {task, self._ended}
         try:

@@ -1,4 +1,4 @@
-"""The live monitor: who may see it, and whether its numbers are those of the database."""
+"""The live monitor: its permission, and its numbers compared with the database."""
 
 import json
 from datetime import timedelta
@@ -17,8 +17,8 @@ from eric_sse_django.authorization import monitor_visitor
 from eric_sse_django.database import operations
 from eric_sse_django.message import Message
 from eric_sse_django.models import ServerProcess
-from eric_sse_django.monitor import PATH, rates, snapshot
-from eric_sse_django.monitor.snapshot import Observer
+from eric_sse_django.monitor import PATH, snapshot
+from eric_sse_django.monitor.snapshot import DeliveryCount, Observer, Rates
 from tests.admin.conftest import settle
 from tests.admin.pages import text
 from tests.databases import sqlite_only
@@ -28,7 +28,7 @@ URL = "/admin/eric_sse_django/monitor/"
 
 
 def renew(delivered=0, **facts):
-    """Renew all leases, a second after the last time, with so many more delivered."""
+    """Renew all leases, one second later, with `delivered` more messages delivered."""
     for row in ServerProcess.objects.all():
         row.renewed_at += timedelta(seconds=1)
         row.delivered += delivered
@@ -37,7 +37,7 @@ def renew(delivered=0, **facts):
         row.save()
 
 
-# Who may see it ------------------------------------------------------------------
+# Its permission ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("permissions", "status"), [((), 403), (("view_monitor",), 200)])
@@ -48,7 +48,7 @@ def test_the_page_is_for_staff_with_the_permission(staff, permissions, status):
 
 
 @sqlite_only
-def test_the_page_sends_who_is_nobody_to_the_login(database):
+def test_the_page_redirects_an_anonymous_user_to_the_login(database):
     assert Client().get(URL).status_code == 302
 
 
@@ -64,7 +64,7 @@ def test_the_page_names_its_stream_and_has_nothing_inline(superuser):
 
 
 @sqlite_only
-def test_the_index_leads_to_it_who_may(staff):
+def test_the_index_links_to_it_for_staff_with_the_permission(staff):
     index = reverse("admin:index")
     assert URL in text(staff("view_monitor").get(index))
     assert URL not in text(staff().get(index))
@@ -88,14 +88,14 @@ def test_the_stream_is_for_staff_with_the_permission(database, staff, superuser)
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Return a function that lets seconds pass for the observer."""
+    """Return a function that moves the observer's clock forward."""
     now = [1_000.0]
     monkeypatch.setattr(snapshot, "time", SimpleNamespace(monotonic=lambda: now[0]))
 
-    def let_pass(seconds):
+    def advance(seconds):
         now[0] += seconds
 
-    return let_pass
+    return advance
 
 
 # Its numbers ---------------------------------------------------------------------
@@ -130,7 +130,7 @@ def test_a_message_is_shown_with_names_and_the_beginning_of_its_payload(channel,
     channel.broadcast(Message("long", "x" * 2_000))
     channel.dispatch("till-7", Message("to one", HOSTILE))
     channel.dispatch_to_owner(owner, Message("to an owner", None))
-    operations.disconnect([listener])  # what the app tells its hubs is no message
+    operations.disconnect([listener])  # a control message is not shown
     settle()
     long, one, owned = Observer().take()["messages"]
     assert (len(long["payload"]), long["is_cut"]) == (snapshot.PAYLOAD_CHARACTERS, True)
@@ -150,7 +150,9 @@ def no_grace(monkeypatch):
 
 
 @pytest.mark.usefixtures("no_grace")
-def test_what_waits_for_the_listeners_who_are_online_is_counted(channel, listener, open_stream):
+def test_messages_that_wait_for_listeners_that_are_online_are_counted(
+    channel, listener, open_stream
+):
     ann = get_user_model().objects.create_user("ann")
     phone, laptop = (channel.add_listener(ann).row for _ in range(2))
     settle()
@@ -172,7 +174,9 @@ def test_what_waits_for_the_listeners_who_are_online_is_counted(channel, listene
     assert observer.take()["waiting"] == 7
 
 
-def test_what_was_published_just_now_does_not_wait_yet(channel, listener, open_stream, clock):
+def test_a_message_published_just_now_does_not_count_as_waiting(
+    channel, listener, open_stream, clock
+):
     open_stream(listener)
     settle()
     observer = Observer()
@@ -188,9 +192,11 @@ def test_what_was_published_just_now_does_not_wait_yet(channel, listener, open_s
 
 
 @pytest.mark.usefixtures("no_grace")
-def test_counting_stops_and_says_so(channel, listener, open_stream, monkeypatch):
-    monkeypatch.setattr(snapshot, "MOST_WAITING", 5)
-    monkeypatch.setattr(snapshot, "MOST_PUBLISHED", 5)
+def test_counting_stops_at_a_maximum_and_the_snapshot_shows_it(
+    channel, listener, open_stream, monkeypatch
+):
+    monkeypatch.setattr(snapshot, "MAX_WAITING", 5)
+    monkeypatch.setattr(snapshot, "MAX_PUBLISHED", 5)
     open_stream(listener)
     settle()
     observer = Observer()
@@ -217,16 +223,16 @@ def test_deliveries_and_delays_are_those_of_the_live_processes(listener, open_st
     assert facts["open_streams"][0]["listener"] == "till-7"
 
 
-def test_a_process_that_renews_no_more_delivers_nothing():
-    found, began = rates.Rates(), timezone.now()
+def test_a_process_that_no_longer_renews_delivers_nothing():
+    rates, began = Rates(), timezone.now()
 
     def rate(written_s, delivered, now):
         renewed_at = began + timedelta(seconds=written_s)
-        return found.update(1, rates.Count(began, renewed_at, delivered), now)
+        return rates.update(1, DeliveryCount(began, renewed_at, delivered), now)
 
     assert rate(1, 40, 0) == 40  # it is young: that was in its first second
     assert rate(2, 90, 1) == 50
-    assert rate(2, 90, 2) == 50  # it writes in a moment
+    assert rate(2, 90, 2) == 50  # its next renewal is due
     assert rate(2, 90, 4) == 0
     assert rate(16, 100, 16) == 10  # it had nothing to deliver for 14 s, and then did
     assert rate(16.02, 101, 16.5) == 1  # a stream opened, so it wrote at once
@@ -248,5 +254,5 @@ def test_a_snapshot_takes_eight_queries_at_most(database, channel, listener, ope
     with CaptureQueriesContext(connections[database]) as queries:
         facts = observer.take()
     assert len(queries) <= 8  # two of them for the names of owners
-    assert len(facts["open_streams"]) == snapshot.MOST_STREAMS
+    assert len(facts["open_streams"]) == snapshot.MAX_STREAMS_SHOWN
     assert log.head()[0] == facts["messages"][-1]["position"]

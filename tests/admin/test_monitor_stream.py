@@ -1,4 +1,4 @@
-"""The live monitor's stream: shared, checked, drained, and ended for who may not."""
+"""The live monitor's stream: shared, checked, drained, and ended without permission."""
 
 import asyncio
 import json
@@ -74,7 +74,7 @@ async def hub(transactional_db):
 
 @pytest.fixture
 async def watch(hub, monkeypatch):
-    """Return a function that opens a stream as somebody with these permissions."""
+    """Return a function that opens a stream as a user with these permissions."""
     monkeypatch.setattr(sampler, "INTERVAL_S", 0.02)
 
     @sync_to_async
@@ -92,12 +92,14 @@ async def watch(hub, monkeypatch):
     return open_reader
 
 
-async def test_the_stream_is_refused_to_who_may_not(watch):
+async def test_the_stream_is_refused_without_the_permission(watch):
     assert (await watch("view_listener")).start["status"] == 403
     assert (await Reader().open()).start["status"] == 403
 
 
-async def test_all_who_watch_share_the_snapshots_and_nobody_costs_nothing(watch, monkeypatch):
+async def test_all_viewers_share_the_snapshots_and_without_viewers_none_is_taken(
+    watch, monkeypatch
+):
     taken = []
     take = Observer.take
     monkeypatch.setattr(Observer, "take", lambda self: taken.append(1) or take(self))
@@ -115,29 +117,29 @@ async def test_all_who_watch_share_the_snapshots_and_nobody_costs_nothing(watch,
     await third.leave()
 
 
-async def test_who_loses_the_permission_loses_the_stream(watch, monkeypatch):
+async def test_a_user_that_loses_the_permission_loses_the_stream(watch, monkeypatch):
     reader = await watch("view_monitor")
     await reader.event()
-    monkeypatch.setattr(viewer, "CHECK_S", 0)
+    monkeypatch.setattr(viewer, "PERMISSION_CHECK_S", 0)
     await reader.event()
     await sync_to_async(get_user_model().objects.update)(is_staff=False)
     await reader.read_to_end()
 
 
-async def test_who_logs_out_loses_the_stream_at_once(watch, hub):
+async def test_a_user_that_logs_out_loses_the_stream_at_once(watch, hub):
     reader = await watch("view_monitor")
     stays = await watch("view_monitor")
     await reader.event()
     request = RequestFactory().get("/")
     request.session = SessionStore(reader.cookie)
     await sync_to_async(logout)(request)
-    await asyncio.wait_for(reader.read_to_end(), 5)  # long before CHECK_S
+    await asyncio.wait_for(reader.read_to_end(), 5)  # long before PERMISSION_CHECK_S
     await stays.event()
     await stays.leave()
     assert len(hub.subjects) == 0
 
 
-async def test_a_server_that_stops_says_when_to_come_back(watch, hub):
+async def test_a_server_that_stops_sends_when_to_reconnect(watch, hub):
     reader = await watch("view_monitor")
     await reader.event()
     hub.drain()
@@ -145,7 +147,7 @@ async def test_a_server_that_stops_says_when_to_come_back(watch, hub):
     assert reader.judge.retry_ms == viewer.RETRY_MS
 
 
-async def test_a_stream_goes_on_after_an_outage_of_the_database(watch, monkeypatch):
+async def test_a_stream_continues_after_an_outage_of_the_database(watch, monkeypatch):
     reader = await watch("view_monitor")
     await reader.event()
     take = Observer.take
@@ -161,7 +163,7 @@ async def test_a_stream_goes_on_after_an_outage_of_the_database(watch, monkeypat
     await reader.leave()
 
 
-async def test_who_reads_slowly_misses_snapshots_and_no_more_are_kept():
+async def test_a_slow_client_misses_snapshots_and_only_a_few_are_kept():
     slow, written = Viewer(), []
 
     async def write(chunk, more):
