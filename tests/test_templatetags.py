@@ -1,4 +1,4 @@
-"""The template tags: what they say, whose their tickets are, and that no message is lost."""
+"""The template tags: their output, the owners of their tickets, and that no message is lost."""
 
 import json
 from html import unescape
@@ -30,10 +30,10 @@ once = databases.sqlite_rolled_back
 
 
 class OwnRules(Authorizer):
-    """A project's rule, which a template does not ask."""
+    """A project's rule, which templates do not call."""
 
     def can_watch(self, user, channel):
-        raise AssertionError("it was asked")
+        raise AssertionError("it was called")
 
 
 def page_with_a_ticket(request):
@@ -143,14 +143,14 @@ def test_a_listeners_url_has_a_ticket_for_it(orders):
     ],
 )
 @once
-def test_a_name_the_template_does_not_know_is_an_error(database, text):
+def test_a_name_that_the_template_does_not_have_is_an_error(database, text):
     with pytest.raises((TypeError, ValueError), match="take"):
         render(text)
 
 
-class TestWhoseTicket:
+class TestTheOwnerOfATicket:
     @once
-    def test_it_is_the_users_and_the_sessions(self, orders, request_of, django_user_model):
+    def test_it_is_bound_to_the_user_and_the_session(self, orders, request_of, django_user_model):
         ana = django_user_model.objects.create(username="ana")
         request = request_of(ana)
         for text in ('{% eric_watch_url "orders" %}', "{% eric_stream_url listener %}"):
@@ -164,7 +164,7 @@ class TestWhoseTicket:
                 Revocation.objects.all().delete()
 
     @once
-    def test_a_visitors_is_the_sessions_alone(self, orders, request_of):
+    def test_a_visitors_ticket_is_bound_to_the_session_only(self, orders, request_of):
         request = request_of(AnonymousUser())
         ticket = ticket_in(render('{% eric_watch_url "orders" %}', request=request))
         assert ticket.user is None
@@ -175,19 +175,19 @@ class TestWhoseTicket:
         [("", {"request": RequestFactory().get("/")}), ("unbound=True", {})],
     )
     @once
-    def test_without_a_session_or_unbound_it_is_nobodys(self, orders, options, context):
+    def test_without_a_session_or_unbound_it_has_no_owner(self, orders, options, context):
         ticket = ticket_in(render(f'{{% eric_watch_url "orders" {options} %}}', **context))
         assert (ticket.user, ticket.session) == (None, frozenset())
 
     @pytest.mark.parametrize("tag", ['eric_watch_url "orders"', "eric_stream_url listener"])
     @once
-    def test_without_a_request_a_tag_says_what_is_missing(self, orders, tag):
+    def test_without_a_request_the_error_names_what_is_missing(self, orders, tag):
         listener = listen("orders", listener_id="till-7")
-        with pytest.raises(ValueError, match=r"context has none: .* unbound=True"):
+        with pytest.raises(ValueError, match=r"context has no request\. .* unbound=True"):
             render(f"{{% {tag} %}}", listener=listener)
 
     @once
-    def test_none_is_written_where_the_session_opens_the_stream(
+    def test_there_is_no_ticket_if_the_session_opens_the_stream(
         self, orders, client, request_of, django_user_model, settings
     ):
         ana = django_user_model.objects.create(username="ana")
@@ -198,13 +198,13 @@ class TestWhoseTicket:
         text = "{% eric_stream_url listener %}"
         assert "ticket" not in render(text, request=request, listener=mine)
         assert ticket_in(render(text, request=request, listener=other)).user == str(ana.pk)
-        # By a token, or where the cookie does not reach, the session does not open it.
+        # The session does not open it for a token, or for a path that the cookie does not cover.
         assert "ticket" in render(text, request=request_of(ana), listener=mine)
         settings.SESSION_COOKIE_PATH = "/app/"
         assert "ticket" in render(text, request=request, listener=mine)
 
     @once
-    def test_none_is_written_where_the_channels_access_opens_it(
+    def test_there_is_no_ticket_if_the_access_of_the_channel_opens_the_stream(
         self, orders, client, request_of, django_user_model, settings
     ):
         ana = django_user_model.objects.create(username="ana")
@@ -219,7 +219,7 @@ class TestWhoseTicket:
         orders.row.save()
         assert "ticket" not in render(text, request=known)
         assert ticket_in(unescape(render(text, request=visitor))).since == 3
-        # A project's own rule is not asked: it may query, and may be a coroutine.
+        # A project's own rule is not called: it may query, and may be a coroutine.
         settings.ERIC_SSE = {"AUTHORIZER": f"{__name__}.OwnRules"}
         assert "ticket" in render(text, request=known)
 
@@ -250,7 +250,7 @@ async def connect(page):
 
 
 @databases.on("sqlite", "postgres", "mariadb")
-async def test_what_is_published_before_the_page_connects_comes(channel):
+async def test_what_is_published_before_the_page_connects_is_delivered(channel):
     await channel.abroadcast(Message("paid", "before the page"))
     await sync_to_async(notifier.flush)()
     page = await sync_to_async(render)(PAGE)
@@ -265,10 +265,10 @@ async def test_what_is_published_before_the_page_connects_comes(channel):
 
 
 @databases.sqlite_only
-async def test_a_message_in_the_data_and_after_the_cursor_comes_again_with_its_state(channel):
+async def test_a_message_in_the_data_and_after_the_cursor_is_delivered_again(channel):
     at = await acursor()
     await channel.abroadcast(Message("paid", {"id": 7, "total": 3}))
-    data = {7: 3}  # queried after the cursor: it is in there already
+    data = {7: 3}  # queried after the cursor, so it includes the message
     page = await sync_to_async(render)(
         '<i data-url="{% eric_watch_url "orders" cursor=at unbound=True %}">', at=at
     )

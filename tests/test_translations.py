@@ -1,4 +1,4 @@
-"""The Spanish and Italian catalogues: complete, whole and in use."""
+"""The Spanish and Italian catalogues: complete, compiled and used."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.conftest import missing
 PACKAGE = Path(eric_sse_django.__file__).parent
 LANGUAGES = ("es", "it")
 MARKS = re.compile(r"%\(\w+\)[sd]|%[sd%]|\{\w+\}|</?\w+>")
-# Words that a page of this language shows, and English ones that it does not.
+# Words that a page shows in this language.
 LISTENERS = {
     "es": ("Oyentes", "cola", "propietario", "detenido", "sin conexión"),
     "it": ("Ascoltatori", "coda", "proprietario", "fermato", "offline"),
@@ -82,7 +82,7 @@ def test_every_string_is_translated_in_every_plural_form(language):
 
 
 @by_language
-def test_translations_keep_what_is_filled_in(language):
+def test_translations_keep_placeholders_and_tags(language):
     for entry in strings(catalogue(PACKAGE, language)):
         expected = marks(entry.get("msgid_plural", entry["msgid"]))
         for form in forms_of(entry):
@@ -90,17 +90,17 @@ def test_translations_keep_what_is_filled_in(language):
 
 
 @by_language
-def test_nothing_is_left_open(language):
+def test_nothing_is_fuzzy_or_obsolete(language):
     text = catalogue(PACKAGE, language).read_text(encoding="utf-8")
     assert "fuzzy" not in text
     assert "#~" not in text
-    # Dates and places would change with each extraction, and say nothing.
+    # Dates and locations would change with each extraction.
     assert "Date" not in text
     assert "#:" not in text
 
 
 @by_language
-def test_what_is_compiled_is_what_is_written(language):
+def test_the_compiled_catalogue_is_that_of_the_source(language):
     with catalogue(PACKAGE, language, "mo").open("rb") as file:
         compiled = gettext.GNUTranslations(file)._catalog
     written = {}
@@ -118,7 +118,7 @@ def test_the_catalogue_has_the_strings_of_the_code(language, tmp_path):
     package = tmp_path / "package"
     shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__", "locale"))
     (package / "locale").mkdir()
-    # pytest-django names its own settings there, which are not needed, nor found from there.
+    # pytest-django sets it to settings that cannot be imported from there.
     environment = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
     subprocess.run(
         [sys.executable, "-m", "django", "makemessages", "-l", language, "-v", "0"],
@@ -134,7 +134,7 @@ def test_the_catalogue_has_the_strings_of_the_code(language, tmp_path):
 
 @pytest.fixture
 def page(db):
-    """Return a function: the text of a page of the admin in a language, as a superuser sees it."""
+    """Return a function that returns a page of the admin for a superuser, in a language."""
     channel = DatabaseChannel.create("orders")
     channel.add_listener(listener_id="till-7")
     client = Client()
@@ -150,7 +150,7 @@ def page(db):
 
 
 @by_language
-def test_the_admin_speaks_the_language(page, language):
+def test_the_admin_is_shown_in_the_language(page, language):
     listeners, monitor = page("listener", language), page("monitor", language)
     for word in LISTENERS[language]:
         assert word.lower() in listeners.lower()

@@ -1,4 +1,4 @@
-"""The admin: who listens, what waits, whether it flows; and what to do about it."""
+"""The admin: listeners, channels, messages, API tokens, and a live monitor of the traffic."""
 
 from eric_sse_django.admin.api_tokens import ApiTokenAdmin
 from eric_sse_django.admin.channels import ChannelAdmin

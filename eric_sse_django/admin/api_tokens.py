@@ -1,4 +1,4 @@
-"""The admin of API tokens: the secret is shown once, when one is made."""
+"""The admin of API tokens: the secret is shown once, when a token is created."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from eric_sse_django.models import ApiToken, with_user
 
 
 class ApiTokenAdmin(EricAdmin):
-    """Users who are not superusers make, see and change tokens of their own only."""
+    """Superusers manage all tokens, other users their own ones only."""
 
     list_display = ("name", "user", "active", "created_at", "expires_at", "last_used_at")
     ordering = ("-pk",)
@@ -35,7 +35,7 @@ class ApiTokenAdmin(EricAdmin):
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "user" and not request.user.is_superuser:
-            # A token is as good as its user's password: nobody makes one for another.
+            # A token gives access as its user: nobody may create one for another user.
             users = get_user_model()._default_manager
             kwargs["queryset"] = users.filter(pk=request.user.pk)  # type: ignore[misc]
             kwargs["widget"] = forms.Select()
@@ -52,12 +52,12 @@ class ApiTokenAdmin(EricAdmin):
     def response_add(
         self, request: HttpRequest, obj: Any, post_url_continue: Any = None
     ) -> HttpResponse:
-        """Show the secret in the answer itself: a message would be kept in a session."""
+        """Show the secret on this page: a message could be stored in the session."""
         title = _("The new API token")
         response = self.page(request, "api_token.html", title, obj, secret=obj._secret)
         add_never_cache_headers(response)
         return response
 
 
-if find_spec("ninja") is not None:  # without the extra `api`, a token opens nothing
+if find_spec("ninja") is not None:  # without the extra `api`, tokens are not used
     admin.site.register(ApiToken, ApiTokenAdmin)

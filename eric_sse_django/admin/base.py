@@ -1,9 +1,9 @@
-"""What the admins of channels, listeners and messages have in common."""
+"""The base class of the admins: bounded lists, links within one site, and own pages."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.actions import delete_selected
@@ -18,16 +18,20 @@ from django.utils.html import format_html
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
-from eric_sse_django.admin.paginator import BoundedPaginator
-from eric_sse_django.admin.typed import AnyModelAdmin
-from eric_sse_django.admin.words import MOST, bounded
+from eric_sse_django.admin.formatting import MAX_COUNT, bounded
+from eric_sse_django.admin.lists import BoundedPaginator
 from eric_sse_django.models import Monitor
+
+if TYPE_CHECKING:  # generic for the type checker only
+    AnyModelAdmin = admin.ModelAdmin[Any]
+else:
+    AnyModelAdmin = admin.ModelAdmin
 
 APP = "eric_sse_django"
 
 
 class EricAdmin(AnyModelAdmin):
-    """Lists that cost the same whatever the tables hold, and pages of our own beside Django's."""
+    """An admin whose lists have a bounded cost, and that adds pages to Django's."""
 
     paginator = BoundedPaginator
     show_full_result_count = False
@@ -39,46 +43,43 @@ class EricAdmin(AnyModelAdmin):
         css = {"all": ["eric_sse_django/admin.css"]}
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
-        may_monitor = self.allowed(request, "view_monitor")
-        context = {
-            "monitor_url": self.url(Monitor) if may_monitor else "",
-            **(extra_context or {}),
-        }
+        monitor_url = self.url(Monitor) if self.allowed(request, "view_monitor") else ""
+        context = {"monitor_url": monitor_url, **(extra_context or {})}
         return super().changelist_view(request, context)
 
     def get_paginator(self, request: HttpRequest, *args: Any, **kwargs: Any) -> BoundedPaginator:
-        made: Any = super().get_paginator(request, *args, **kwargs)
-        made.look_at(request)
-        return made  # type: ignore[no-any-return]
+        paginator: Any = super().get_paginator(request, *args, **kwargs)
+        paginator.configure(request)
+        return paginator  # type: ignore[no-any-return]
 
     def allowed(self, request: HttpRequest, permission: str) -> bool:
-        """Whether the user has one of the app's permissions, such as "publish_channel"."""
+        """Return whether the user has a permission of this app, such as "publish_channel"."""
         return bool(request.user.has_perm(f"{APP}.{permission}"))
 
     def has_publish_permission(self, request: HttpRequest) -> bool:
         return self.allowed(request, "publish_channel")
 
-    def picked(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any] | None:
-        """Return the rows that an action is for, None (and a message) when they are too many."""
-        rows = list(queryset[: MOST + 1])
-        if len(rows) <= MOST:
+    def selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any] | None:
+        """Return the rows selected for an action; None, with an error shown, if too many."""
+        rows = list(queryset[: MAX_COUNT + 1])
+        if len(rows) <= MAX_COUNT:
             return rows
-        text = _("Nothing was done: an action takes at most %(most)s rows, and more are selected.")
-        self.message_user(request, text % {"most": bounded(MOST)}, messages.ERROR)
+        text = _("Nothing was changed: an action takes at most %(max)s rows.")
+        self.message_user(request, text % {"max": bounded(MAX_COUNT)}, messages.ERROR)
         return None
 
     @admin.action(description=_("Delete selected %(verbose_name_plural)s"), permissions=["delete"])
     def delete_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
-        """Django's own, which holds all that it deletes in memory: so for a bounded number."""
-        if self.picked(request, queryset) is None:
+        """Run Django's action for a bounded number of rows: it reads all of them into memory."""
+        if self.selected(request, queryset) is None:
             return None
         return delete_selected(self, request, queryset)
 
     def url(self, model: type[Model] | Model, page: str = "changelist", *args: Any) -> str:
-        """Return the URL of a model's page on this admin site, "" where the site has none."""
+        """Return the URL of a model's page on this admin site, "" if the site has none."""
         meta = model._meta
         if meta.model not in _registered(self.admin_site):
-            return ""  # another site may have it, which is none of ours
+            return ""  # links stay within one site
         name = f"admin:{meta.app_label}_{meta.model_name}_{page}"
         try:
             return reverse(
@@ -88,29 +89,29 @@ class EricAdmin(AnyModelAdmin):
             return ""
 
     def link(self, instance: Model, text: object = None) -> str:
-        """Return a link to an object's page, or its text where this site has none for it."""
+        """Return a link to an object's page, or only the text if this site has no such page."""
         shown = str(instance if text is None else text)
         url = self.url(instance, "change", instance.pk)
         return format_html('<a href="{}">{}</a>', url, shown) if url else shown
 
-    def record(self, request: HttpRequest, rows: Sequence[Model], what: Any) -> None:
-        """Write what was done to the history of each of the rows. Three queries at most."""
+    def record(self, request: HttpRequest, rows: Sequence[Model], text: Any) -> None:
+        """Add a text to the history of each row. Three queries at most."""
         LogEntry.objects.log_actions(
             user_id=request.user.pk,  # type: ignore[arg-type]
             queryset=rows,
             action_flag=CHANGE,
-            change_message=str(what),
+            change_message=str(text),
         )
 
-    def found(self, request: HttpRequest, object_id: str, allowed: bool) -> Any:
-        """Return the object of one of our pages, None if it is gone; raises PermissionDenied."""
+    def object_for(self, request: HttpRequest, object_id: str, allowed: bool) -> Any:
+        """Return the object of a page, None if it does not exist; raise PermissionDenied."""
         row = self.get_object(request, unquote(object_id))
         if not allowed or not self.has_view_permission(request, row):
             raise PermissionDenied
         return row
 
-    def gone(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
-        """Return Django's answer to an object that is not there: its list, with a message."""
+    def missing(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        """Return Django's answer for an object that does not exist: its list, with a message."""
         response: HttpResponseBase = self._get_obj_does_not_exist_redirect(  # type: ignore[attr-defined]
             request, self.opts, object_id
         )
@@ -119,7 +120,7 @@ class EricAdmin(AnyModelAdmin):
     def page(
         self, request: HttpRequest, template: str, title: Any, row: Any = None, **context: Any
     ) -> TemplateResponse:
-        """Return a page of our own in the admin's frame."""
+        """Return a page of this app within the layout of the admin site."""
         request.current_app = self.admin_site.name
         context = {
             **self.admin_site.each_context(request),

@@ -1,4 +1,4 @@
-"""The admin of channels."""
+"""The admin of channels: their settings and traffic, broadcasts, and their removal."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ from django.shortcuts import redirect
 from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.http import urlencode
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from eric_sse_django import conf, reports
 from eric_sse_django.admin.base import APP
-from eric_sse_django.admin.deleting import DeletesChannels
-from eric_sse_django.admin.lists import FactList
-from eric_sse_django.admin.sending import SendsMessages
-from eric_sse_django.admin.words import MOST, at_least, bounded, duration, pill
+from eric_sse_django.admin.formatting import MAX_COUNT, at_least, bounded, duration, pill
+from eric_sse_django.admin.lists import CountsList
+from eric_sse_django.admin.pages import PagesAdmin
 from eric_sse_django.database import DatabaseChannel
+from eric_sse_django.database.removal import remove_channel
 from eric_sse_django.message import Message
 from eric_sse_django.models import Channel, Listener, LogHead, OpenStream, QueuedMessage, Watchers
 
 
 @dataclass
-class Facts:
-    """What a list of channels shows beside their rows."""
+class ChannelCounts:
+    """A channel's listeners and streams, and its messages of the last hour and day as text."""
 
     online: int
     listeners: int
@@ -39,25 +40,25 @@ class Facts:
     day: str
 
 
-def facts_of(channels: Iterable[Channel], head: int | None = None) -> dict[int, Facts]:
-    """Return the facts of the channels, by primary key. Three queries, one more for the head."""
+def counts_of(channels: Iterable[Channel], head: int | None = None) -> dict[int, ChannelCounts]:
+    """Return the counts of the channels by primary key. Three queries, one more without `head`."""
     keys = [channel.pk for channel in channels]
     online, watchers = _open_now(keys)
-    listeners, lately = reports.count_listeners(keys, MOST), reports.recent_traffic(head)
+    listeners, traffic = reports.count_listeners(keys, MAX_COUNT), reports.recent_traffic(head)
     return {
-        key: Facts(
+        key: ChannelCounts(
             online.get(key, 0),
             listeners.get(key, 0),
             watchers.get(key, 0),
-            at_least(lately.hour.get(key, 0), lately.hour_stops),
-            at_least(lately.day.get(key, 0), lately.day_stops),
+            at_least(traffic.hour.get(key, 0), traffic.hour_stops),
+            at_least(traffic.day.get(key, 0), traffic.day_stops),
         )
         for key in keys
     }
 
 
 def _open_now(keys: list[int]) -> tuple[dict[int, int], dict[int, int]]:
-    """Return how many listeners are online, and how many streams watch, by channel. One query."""
+    """Return the listeners that are online, and the watchers, by channel. One query."""
     streams = OpenStream.objects.online().filter(listener__channel__in=keys)
     online = streams.values_list("listener__channel").annotate(
         number=Count("listener", distinct=True), kind=Value("online")
@@ -70,26 +71,26 @@ def _open_now(keys: list[int]) -> tuple[dict[int, int], dict[int, int]]:
     return found["online"], found["watching"]
 
 
-class ChannelList(FactList):
+class ChannelList(CountsList):
     """A page of channels with their listeners and traffic."""
 
     def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet[Any]:
-        # Read with the rows: a query less.
+        # Read with the rows, to save a query.
         head = LogHead.objects.filter(pk=LogHead.THE_ONE).values("position")
         found = super().get_queryset(request, *args, **kwargs)
         with_head: QuerySet[Any] = found.annotate(head=Subquery(head))
         return with_head
 
-    def facts_of(self, rows: Sequence[Any]) -> dict[int, Facts]:
-        return facts_of(rows, rows[0].head or 0) if rows else {}
+    def counts_of(self, rows: Sequence[Any]) -> dict[int, ChannelCounts]:
+        return counts_of(rows, rows[0].head or 0) if rows else {}
 
 
 SETTINGS = ["name", "access", "format", "retention_s", "expires_in_s"]
 
 
 @admin.register(Channel)
-class ChannelAdmin(DeletesChannels, SendsMessages):
-    """Creates, shows, broadcasts to and deletes channels; their ids stay as they are."""
+class ChannelAdmin(PagesAdmin):
+    """Creates, shows, broadcasts to and deletes channels; their ids cannot be changed."""
 
     list_display = (
         "name",
@@ -123,8 +124,7 @@ class ChannelAdmin(DeletesChannels, SendsMessages):
         settings = (None, {"fields": SETTINGS})
         if obj is None:
             return [settings]
-        facts = ["listeners", "watchers", "hour", "day", "created_at"]
-        return [settings, (gettext_lazy("Traffic"), {"fields": facts})]
+        return [settings, (gettext_lazy("Traffic"), {"fields": self.readonly_fields})]
 
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
@@ -146,10 +146,10 @@ class ChannelAdmin(DeletesChannels, SendsMessages):
         return found
 
     def broadcast_view(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
-        """Write a message to all of the channel's listeners."""
-        row = self.found(request, object_id, self.has_publish_permission(request))
+        """Show the form of a message to all listeners of the channel, then broadcast it."""
+        row = self.object_for(request, object_id, self.has_publish_permission(request))
         if row is None:
-            return self.gone(request, object_id)
+            return self.missing(request, object_id)
 
         def publish(message: Message, expires_in_s: int | None) -> str:
             DatabaseChannel(row).broadcast(message, expires_in_s=expires_in_s)
@@ -160,17 +160,44 @@ class ChannelAdmin(DeletesChannels, SendsMessages):
         response = self.compose(request, _("Broadcast a message"), publish, back, row)
         return response or redirect(back)
 
-    def facts(self, row: Channel) -> Facts:
-        if not hasattr(row, "_facts"):
-            row._facts = facts_of([row])[row.pk]  # type: ignore[attr-defined]
-        found: Facts = row._facts  # type: ignore[attr-defined]
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Return what Django's confirmation shows: each channel, its listeners and messages."""
+        rows: Sequence[Channel] = list(objs)
+        keys = [row.pk for row in rows]
+        listeners = reports.count_listeners(keys, MAX_COUNT)
+        messages = reports.count_messages(keys, MAX_COUNT)
+        shown: list[Any] = []
+        for row in rows:
+            name = capfirst(Channel._meta.verbose_name)
+            shown.append(format_html("{}: {}", name, self.link(row)))
+            counts = (Listener, listeners[row.pk]), (QueuedMessage, messages[row.pk])
+            shown.append([_counted(*count) for count in counts])
+        totals = {
+            Channel._meta.verbose_name_plural: len(rows),
+            Listener._meta.verbose_name_plural: _total(listeners),
+            QueuedMessage._meta.verbose_name_plural: _total(messages),
+        }
+        return shown, totals, set(), []
+
+    def delete_model(self, request: HttpRequest, obj: Channel) -> None:
+        remove_channel(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Channel]) -> None:
+        for row in queryset:
+            remove_channel(row)
+
+    def counts(self, row: Channel) -> ChannelCounts:
+        """Return the counts that the list has read for all rows, else read them for this row."""
+        if not hasattr(row, "_counts"):
+            row._counts = counts_of([row])[row.pk]  # type: ignore[attr-defined]
+        found: ChannelCounts = row._counts  # type: ignore[attr-defined]
         return found
 
     @admin.display(description=gettext_lazy("listeners (online / all)"))
     def listeners(self, row: Channel) -> Any:
-        facts = self.facts(row)
-        kind = "on" if facts.online else "off"
-        numbers = pill(kind, bounded(facts.online)), bounded(facts.listeners)
+        counts = self.counts(row)
+        kind = "on" if counts.online else "off"
+        numbers = pill(kind, bounded(counts.online)), bounded(counts.listeners)
         shown = format_html("{} / {}", *numbers)
         url = self.url(Listener)
         query = urlencode({"channel": row.name})
@@ -178,18 +205,28 @@ class ChannelAdmin(DeletesChannels, SendsMessages):
 
     @admin.display(description=gettext_lazy("watchers online"))
     def watchers(self, row: Channel) -> str:
-        return at_least(self.facts(row).watchers, stops=False)
+        return at_least(self.counts(row).watchers, stopped=False)
 
     @admin.display(description=gettext_lazy("messages, last hour"))
     def hour(self, row: Channel) -> str:
-        return self.facts(row).hour
+        return self.counts(row).hour
 
     @admin.display(description=gettext_lazy("last day"))
     def day(self, row: Channel) -> str:
-        return self.facts(row).day
+        return self.counts(row).day
 
     @admin.display(description=gettext_lazy("retention"))
     def retention(self, row: Channel) -> str:
         if row.retention_s is not None:
             return duration(row.retention_s)
         return _("%(time)s (default)") % {"time": duration(conf.get("RETENTION_S"))}
+
+
+def _counted(model: type[Listener] | type[QueuedMessage], count: int) -> str:
+    meta = model._meta
+    return f"{bounded(count)} {meta.verbose_name if count == 1 else meta.verbose_name_plural}"
+
+
+def _total(counts: dict[int, int]) -> str:
+    total = sum(min(count, MAX_COUNT) for count in counts.values())
+    return at_least(total, any(count > MAX_COUNT for count in counts.values()))

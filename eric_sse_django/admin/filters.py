@@ -1,4 +1,4 @@
-"""Filters that use indexes, and look nothing up to offer their choices but channels."""
+"""Filters that use indexes; only the choices of channels need a query."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from eric_sse_django import reports
-from eric_sse_django.admin.paginator import know
-from eric_sse_django.admin.words import MOST
+from eric_sse_django.admin.formatting import MAX_COUNT
+from eric_sse_django.admin.lists import set_known_count
 from eric_sse_django.models import Channel, Listener, OpenStream
 
-# Channels offered in the sidebar; any other is found by searching for its id.
-MOST_CHANNELS = 30
-LAG = timedelta(minutes=1)
+# Channels offered in the sidebar; the others are found by searching for their id.
+MAX_CHANNELS = 30
+# A message that has waited longer is late.
+LATE_AFTER = timedelta(minutes=1)
 
 
 class OnlineFilter(admin.SimpleListFilter):
@@ -60,13 +61,13 @@ class LaggingFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if self.value() != "yes":
             return queryset
-        late = reports.lagging(queryset, timezone.now() - LAG)
+        late = reports.lagging(queryset, timezone.now() - LATE_AFTER)
         if request.GET.get("q"):
-            return late  # the search comes after this, and must find all there are
-        # Looking at each of 100,000 listeners takes 0.5 s: once, not to count and to show.
-        keys = list(late.order_by().values_list("pk", flat=True)[: MOST + 1])
-        know(request, len(keys), "lagging", "online", "running", "channel", "served")
-        return queryset.filter(pk__in=keys) if len(keys) <= MOST else late
+            return late  # the search is applied to all of them
+        # Reading 100,000 listeners takes 0.5 s: done once, not both to count and to show.
+        keys = list(late.order_by().values_list("pk", flat=True)[: MAX_COUNT + 1])
+        set_known_count(request, len(keys), "lagging", "online", "running", "channel", "served")
+        return queryset.filter(pk__in=keys) if len(keys) <= MAX_COUNT else late
 
 
 class AcknowledgementFilter(admin.SimpleListFilter):
@@ -88,10 +89,10 @@ class ChannelFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         channels = Channel.objects.order_by("name").values_list("name", "name")
-        return list(channels[:MOST_CHANNELS])
+        return list(channels[:MAX_CHANNELS])
 
     def has_output(self) -> bool:
-        return True  # also for a channel that is not among those offered
+        return True  # also for a channel that is not offered
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
         yield from super().choices(changelist)
@@ -105,10 +106,10 @@ class ChannelFilter(admin.SimpleListFilter):
 
 class TypeFilter(admin.SimpleListFilter):
     """
-    The type that a row of the list was clicked for, or none.
+    The type that was clicked in a row of the list, or none.
 
-    To offer those there are would mean reading the whole log; and a field to type one in
-    would be a form, which some themes put into another.
+    It offers no other types, because that would read the whole log; and it has no text field,
+    because some themes would put its form into another form.
     """
 
     title = _("type")

@@ -1,4 +1,4 @@
-"""The admin of the log: what was published, to whom, and who has it."""
+"""The admin of the log: the messages, their recipients, and how many have been served."""
 
 from __future__ import annotations
 
@@ -17,50 +17,57 @@ from django.utils.translation import gettext_lazy
 
 from eric_sse_django import log
 from eric_sse_django.admin.base import EricAdmin
+from eric_sse_django.admin.delivered import DeliveredCount, count_one, count_page
 from eric_sse_django.admin.filters import ChannelFilter, TypeFilter
-from eric_sse_django.admin.lists import FactList
-from eric_sse_django.admin.paginator import know
-from eric_sse_django.admin.reach import Reach, reach_of_one, reach_of_page
-from eric_sse_django.admin.words import MOST, PREVIEW, age, bounded, pill, pretty, preview
+from eric_sse_django.admin.formatting import (
+    MAX_COUNT,
+    PREVIEW_CHARACTERS,
+    age,
+    bounded,
+    pill,
+    pretty,
+    preview,
+)
+from eric_sse_django.admin.lists import CountsList, set_known_count
 from eric_sse_django.entry import NO_CHANNEL
 from eric_sse_django.models import Channel, Listener, QueuedMessage, with_user
 from eric_sse_django.monitor import payload
 
-# Characters of a payload that are read for its preview in the list.
-STORED = PREVIEW * payload.ESCAPED_LENGTH
-# Messages that the filters look through, newest first: the log has no index on type, nor
-# on a channel's messages in their order.
-MOST_FILTERED = 100_000
-# Messages that a search finds at most, and the newest in which it looks for types and texts.
-MOST_FOUND = 1_000
-MOST_SEARCHED = 10_000
+# Characters of a stored payload that are read for its preview in the list.
+PREVIEW_STORED = PREVIEW_CHARACTERS * payload.ESCAPED_LENGTH
+# Newest messages that the filters read: the log has no index on the type, nor on the
+# positions of a channel.
+MAX_FILTERED = 100_000
+# Messages that a search finds, and newest messages in which it finds types and texts.
+MAX_FOUND = 1_000
+MAX_SEARCHED = 10_000
 # A position is a 64-bit number.
-MOST_DIGITS = 18
+MAX_DIGITS = 18
 
 
-class MessageList(FactList):
-    """A page of messages with how far they went; without their payloads but the beginnings."""
+class MessageList(CountsList):
+    """A page of messages with their DeliveredCount; of payloads only the beginning is read."""
 
     def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet[Any]:
         found = super().get_queryset(request, *args, **kwargs)
-        # Not joined to the channel: MariaDB would read the log by channels, and sort all of it.
+        # Not joined to the channel: MariaDB would read the log by channel, and sort all of it.
         names = Channel.objects.filter(pk=OuterRef("channel")).values("name")
-        light: QuerySet[Any] = found.defer("payload").annotate(
-            preview=Left("payload", STORED + 1), channel_name=Subquery(names)
+        rows: QuerySet[Any] = found.defer("payload").annotate(
+            preview=Left("payload", PREVIEW_STORED + 1), channel_name=Subquery(names)
         )
         if self.query or not (request.GET.get("channel") or request.GET.get("type")):
-            return light  # found by their keys, or all of them
+            return rows  # selected by primary key, or all of them
         head, _waits = log.head()
-        return light.filter(position__gt=head - MOST_FILTERED)
+        return rows.filter(position__gt=head - MAX_FILTERED)
 
-    def facts_of(self, rows: Sequence[Any]) -> dict[int, Reach]:
+    def counts_of(self, rows: Sequence[Any]) -> dict[int, DeliveredCount]:
         field: Any = QueuedMessage._meta.get_field("channel")
         for row in rows:
             columns = row.channel_id, row.channel_name
-            gone = row.channel_name is None  # nothing in the database holds it
-            found = None if gone else Channel.from_db(row._state.db, ["id", "name"], columns)
+            removed = row.channel_name is None  # there is no foreign key in the database
+            found = None if removed else Channel.from_db(row._state.db, ["id", "name"], columns)
             field.set_cached_value(row, found)
-        return reach_of_page(rows)
+        return count_page(rows)
 
 
 DELIVERY = ("delivered", "created_at", "expires_at", "perishable")
@@ -68,7 +75,7 @@ DELIVERY = ("delivered", "created_at", "expires_at", "perishable")
 
 @admin.register(QueuedMessage)
 class MessageAdmin(EricAdmin):
-    """The log is only read."""
+    """Shows the log; nothing can be changed."""
 
     list_display = ("place", "channel", "to", "kind", "beginning", "published", "delivered")
     list_display_links = ("place",)
@@ -77,8 +84,8 @@ class MessageAdmin(EricAdmin):
     sortable_by = ()
     search_fields = ("position",)
     search_help_text = gettext_lazy(
-        "An exact position or the exact id of a listener; else an exact type or a text within "
-        "a payload, among the newest 10,000 messages."
+        "An exact position, or the exact id of a listener; otherwise an exact type, or text in "
+        "a payload, in the newest 10,000 messages."
     )
     fieldsets = (
         (None, {"fields": ["place", "channel_link", "to", "type", "payload_text"]}),
@@ -95,43 +102,43 @@ class MessageAdmin(EricAdmin):
         return with_user(rows, "owner")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return False  # published from a channel's page, which checks and wakes
+        return False  # messages are published from the page of a channel or a listener
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False  # some listeners have it already
+        return False  # listeners may have received it
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False  # retention removes it, and listeners that missed it are notified
+        return False  # retention removes messages, and notifies listeners that missed them
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
         """
-        Find by position and by listener, each by its index: never a scan of the log.
+        Find by position and by listener, using an index: never by a scan of the log.
 
-        What is neither is looked for as a type and in the payloads of the newest messages.
+        Any other term is compared with the types and payloads of the newest messages.
         """
         term = search_term.strip()
         if not term:
             return queryset, False
         rows = QueuedMessage.objects
         keys: list[int] = []
-        if term.isascii() and term.isdigit() and len(term) <= MOST_DIGITS:
+        if term.isascii() and term.isdigit() and len(term) <= MAX_DIGITS:
             keys += rows.filter(position=int(term)).values_list("pk", flat=True)
         for listener in Listener.objects.filter(name=term)[:10]:
             own = rows.filter(channel=listener.channel_id, listener=listener, owner=None)
             latest = own.order_by("-listener_id", "-owner_id", "-position")
-            keys += latest.values_list("pk", flat=True)[:MOST_FOUND]
+            keys += latest.values_list("pk", flat=True)[:MAX_FOUND]
         if not keys:
-            newest = rows.filter(position__gt=log.head()[0] - MOST_SEARCHED)
+            newest = rows.filter(position__gt=log.head()[0] - MAX_SEARCHED)
             within = newest.filter(Q(type=term) | Q(payload__contains=payload.stored(term)))
-            keys += within.order_by("-position").values_list("pk", flat=True)[:MOST_FOUND]
-        know(request, len(set(keys)), "q")
+            keys += within.order_by("-position").values_list("pk", flat=True)[:MAX_FOUND]
+        set_known_count(request, len(set(keys)), "q")
         return queryset.filter(pk__in=keys), False
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
-        asked = bool(request.GET)  # then they are not what is looked for
-        waiting = 0 if asked else log.pending()[: MOST + 1].count()
+        is_filtered = bool(request.GET)  # then the note would be in the way
+        waiting = 0 if is_filtered else log.pending()[: MAX_COUNT + 1].count()
         context = {"pending": bounded(waiting) if waiting else "", **(extra_context or {})}
         return super().changelist_view(request, context)
 
@@ -143,18 +150,18 @@ class MessageAdmin(EricAdmin):
     def to(self, row: QueuedMessage) -> Any:
         if row.listener_id is not None:
             found = _related(row, "listener")
-            return self.link(found) if found else _("a listener that was removed")
+            return self.link(found) if found else _("a deleted listener")
         if row.owner_id is not None:
             owner = _related(row, "owner")
-            text = _("all of %s") % owner if owner else _("a user who was removed")
+            text = _("all listeners of %s") % owner if owner else _("a deleted user")
             return self.link(owner, text) if owner else text
-        of_ours = row.channel_id == NO_CHANNEL
-        text = _("every server process") if of_ours else _("everyone")
+        is_notice = row.channel_id == NO_CHANNEL
+        text = _("every server process") if is_notice else _("everyone")
         return format_html('<span class="eric-quiet">{}</span>', text)
 
     @admin.display(description=gettext_lazy("payload"))
     def beginning(self, row: Any) -> Any:
-        return preview(row.preview[:STORED], len(row.preview) > STORED)
+        return preview(row.preview[:PREVIEW_STORED], len(row.preview) > PREVIEW_STORED)
 
     @admin.display(description=gettext_lazy("type"))
     def kind(self, row: Any) -> Any:
@@ -177,15 +184,15 @@ class MessageAdmin(EricAdmin):
 
     @admin.display(description=gettext_lazy("delivered"), empty_value="-")
     def delivered(self, row: QueuedMessage) -> Any:
-        reach: Reach | None = row._facts if hasattr(row, "_facts") else reach_of_one(row)
-        if reach is None:
+        count: DeliveredCount | None = row._counts if hasattr(row, "_counts") else count_one(row)
+        if count is None:
             return None
-        numbers = {"some": bounded(reach.delivered), "all": bounded(reach.addressed)}
+        numbers = {"some": bounded(count.delivered), "all": bounded(count.addressed)}
         return _("%(some)s of %(all)s") % numbers
 
 
 def _related(row: QueuedMessage, name: str) -> Any:
-    """Return what it belongs to, None if that was removed: nothing in the database holds it."""
+    """Return a related object, None if it was removed: the database has no foreign key."""
     key = getattr(row, f"{name}_id")
     if name in row._state.fields_cache:
         return getattr(row, name)

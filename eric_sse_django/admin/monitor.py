@@ -1,4 +1,4 @@
-"""The live monitor's page. What moves on it comes as a stream: see eric_sse_django.monitor."""
+"""The page of the live monitor. Its data comes as a stream: see eric_sse_django.monitor."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from eric_sse_django.monitor import PATH
 
 @admin.register(Monitor)
 class MonitorAdmin(EricAdmin):
-    """One page, where others have a list."""
+    """Shows one page instead of a list."""
 
     class Media:
         css = {"all": ["eric_sse_django/monitor.css"]}
@@ -27,7 +27,7 @@ class MonitorAdmin(EricAdmin):
         page = self.admin_site.admin_view(self.changelist_view)
         return [
             path("", page, name=f"{APP}_monitor"),
-            path("", page, name=f"{APP}_monitor_changelist"),  # the admin's index leads here
+            path("", page, name=f"{APP}_monitor_changelist"),  # the link of the admin's index
         ]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -54,7 +54,7 @@ class MonitorAdmin(EricAdmin):
         return self.page(request, "monitor.html", _("Live monitor"), **context)
 
     def _link(self, request: HttpRequest, model: Any) -> str:
-        """Return the URL of the page of object 0, "" where the user may not see any."""
+        """Return the URL of the page of object 0, "" if the user may not view the model."""
         registered = self.admin_site._registry.get(model)
         if registered is None or not registered.has_view_permission(request):
             return ""
@@ -62,7 +62,7 @@ class MonitorAdmin(EricAdmin):
 
 
 def cards() -> list[dict[str, Any]]:
-    """Return the charts: each with the numbers of a snapshot that it draws, and their words."""
+    """Return the charts, each with the numbers of a snapshot that it draws, and their labels."""
     return [
         {"name": "published", "label": _("Published / s"), "series": [("published_per_s", "")]},
         {"name": "delivered", "label": _("Delivered / s"), "series": [("delivered_per_s", "")]},
@@ -77,30 +77,30 @@ def cards() -> list[dict[str, Any]]:
 
 
 def texts() -> dict[str, str]:
-    """Return what the page's script says, in the user's language; {n} stands for a number."""
+    """Return the texts of the page's script in the user's language; {n} is a placeholder."""
     return {
         "connecting": _("connecting"),
         "live": _("live"),
         "silent": _("no data for {n} s"),
-        "away": _("connection lost, trying again"),
-        "refused": _("ended by the server: reload this page"),
+        "lost": _("connection lost, reconnecting"),
+        "closed": _("closed by the server: reload this page"),
         "now": _("now"),
         "everyone": _("everyone"),
-        "all_of": _("all of {n}"),
+        "all_of": _("all listeners of {n}"),
         "skipped": _("{n} more messages, too many to show"),
         "pause": _("Pause"),
         "resume": _("Resume"),
         "new": _("{n} new"),
         "none_match": _("No message matches the filter."),
-        "no_messages": _("No message yet."),
-        "no_streams": _("No stream is open."),
+        "no_messages": _("No messages yet."),
+        "no_streams": _("No open streams."),
         "watcher": _("1 watcher"),
         "watchers": _("{n} watchers"),
-        "no_processes": _("No server process has a stream open."),
-        "some_streams": _("{n} of {all} are shown."),
-        "chart": _("{name}, the last two minutes: now {now}, highest {most}"),
+        "no_processes": _("No server process has an open stream."),
+        "some_streams": _("{n} of {all} shown."),
+        "chart": _("{name}, last two minutes: now {now}, highest {highest}"),
         "summary": _(
-            "{published} published and {delivered} delivered a second, {streams} open streams, "
+            "{published} published and {delivered} delivered per second, {streams} open streams, "
             "{waiting} messages waiting, median delay {delay}."
         ),
         "unknown": _("unknown"),

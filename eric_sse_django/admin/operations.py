@@ -1,4 +1,4 @@
-"""What can be done to listeners, from their list and from their pages."""
+"""The operations on listeners, offered in their list and on their pages."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ REPLAYED = timedelta(hours=1)
 @dataclass(frozen=True)
 class Operation:
     """
-    One thing to do. `run` returns how many listeners it changed, `effect` says what it does.
+    One operation. `run` returns how many listeners it changed; `effect` describes it.
 
-    `done` is the message afterwards, `past` the entry in the history. One that `asks` cannot
-    be undone: it is confirmed, also as an action of the list.
+    `done` is the message shown afterwards, `history` the text for the object's history. An
+    operation that `is_confirmed` cannot be undone: the list asks for confirmation too.
     """
 
     name: str
@@ -32,8 +32,8 @@ class Operation:
     effect: Any
     run: Callable[[Sequence[Listener]], int]
     done: Any
-    past: Any
-    asks: bool = False
+    history: Any
+    is_confirmed: bool = False
 
 
 def _revoke(rows: Sequence[Listener]) -> int:
@@ -49,7 +49,7 @@ OPERATIONS = (
     Operation(
         "start",
         _("Start"),
-        _("Streams may be opened again. Delivery goes on where it stopped."),
+        _("Streams can be opened again. Delivery continues where it stopped."),
         operations.start,
         ngettext_lazy("%(count)d listener started.", "%(count)d listeners started.", "count"),
         _("Started."),
@@ -60,8 +60,8 @@ OPERATIONS = (
         _("Open streams end on every server. New messages wait in the queue."),
         operations.stop,
         ngettext_lazy(
-            "%(count)d listener stopped: its streams end, new messages wait.",
-            "%(count)d listeners stopped: their streams end, new messages wait.",
+            "%(count)d listener stopped: its streams end, and new messages wait.",
+            "%(count)d listeners stopped: their streams end, and new messages wait.",
             "count",
         ),
         _("Stopped."),
@@ -82,24 +82,24 @@ OPERATIONS = (
         "revoke",
         _("Revoke access"),
         _(
-            "Open streams end on every server, and tickets (signed URLs) made until now are no "
+            "Open streams end on every server, and tickets (signed URLs) issued until now are no "
             "longer valid. An owner who is logged in can open a stream again."
         ),
         _revoke,
         ngettext_lazy(
             "Access to %(count)d listener revoked: its streams end on every server, and "
-            "tickets made until now are no longer valid.",
+            "tickets issued until now are no longer valid.",
             "Access to %(count)d listeners revoked: their streams end on every server, and "
-            "tickets made until now are no longer valid.",
+            "tickets issued until now are no longer valid.",
             "count",
         ),
         _("Revoked access."),
-        asks=True,
+        is_confirmed=True,
     ),
     Operation(
         "replay",
         _("Replay the last hour"),
-        _("The messages of the last hour are sent again, with the positions that they had."),
+        _("The messages of the last hour are sent again, with the same positions."),
         _replay,
         ngettext_lazy(
             "%(count)d listener gets the messages of the last hour again.",
@@ -107,23 +107,23 @@ OPERATIONS = (
             "count",
         ),
         _("Replayed the last hour."),
-        asks=True,
+        is_confirmed=True,
     ),
     Operation(
         "discard",
         _("Discard waiting messages"),
         _(
-            "The messages that wait now are never delivered to it. Other listeners keep theirs. "
+            "The messages that are waiting now are never delivered. Other listeners keep theirs. "
             "This cannot be undone."
         ),
         operations.discard,
         ngettext_lazy(
-            "%(count)d listener skipped its waiting messages.",
-            "%(count)d listeners skipped their waiting messages.",
+            "Waiting messages of %(count)d listener discarded.",
+            "Waiting messages of %(count)d listeners discarded.",
             "count",
         ),
         _("Discarded the waiting messages."),
-        asks=True,
+        is_confirmed=True,
     ),
 )
 BY_NAME = {operation.name: operation for operation in OPERATIONS}

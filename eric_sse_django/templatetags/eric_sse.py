@@ -1,4 +1,4 @@
-"""`{% load eric_sse %}`: the paths of streams, with fresh tickets, and a page's cursor."""
+"""`{% load eric_sse %}`: paths of streams with new tickets, and the cursor of a page."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ register = template.Library()
 @register.simple_tag
 def eric_cursor() -> str:
     """
-    Return the log's head, read live: one query at each place in the template.
+    Return the head of the log. Each use in a template makes one query.
 
-    As digits: Django writes an integer of a tag with thousand separators, and none at all
-    where autoescape is off.
+    A string, because Django would localize an integer ("1,234").
 
-    It must stand before what the page shows is queried, so above lazy querysets; a view
-    that queries itself calls shortcuts.cursor() first, and puts it in the context.
+    The head must be read before the data that the page shows: put the tag above lazy querysets.
+    A view that queries the data calls shortcuts.cursor() first and passes it in the context.
     """
     return str(shortcuts.cursor())
 
@@ -36,8 +35,9 @@ def eric_stream_url(
     """
     Return the path of a listener's stream: shortcuts.stream_url().
 
-    With a ticket, bound to the user and session of the context's `request`, where the session
-    does not open the stream by itself. `unbound`: with a ticket for whoever has the URL.
+    If the session gives no access to the stream, the path has a ticket that is bound to the user
+    and session of the context's `request`. With `unbound`, it has a ticket that is valid for
+    anyone who has the URL.
     """
     if not isinstance(listener, DatabaseListener):
         raise TypeError(
@@ -54,18 +54,18 @@ def eric_watch_url(
     context: Any, channel_id: str, cursor: int | str | None = None, unbound: bool = False
 ) -> str:
     """
-    Return the path of watching a channel: shortcuts.watch_url(). Two queries at most.
+    Return the path of a stream that watches a channel: shortcuts.watch_url(). Two queries at most.
 
-    With a ticket, bound to the user and session of the context's `request`, where neither
-    `Channel.access` nor the session opens the stream by itself. `unbound`: with a ticket for
-    whoever has the URL.
+    If neither `Channel.access` nor the session gives access to the stream, the path has a ticket
+    that is bound to the user and session of the context's `request`. With `unbound`, it has a
+    ticket that is valid for anyone who has the URL.
     """
     if not channel_id:
         raise ValueError("eric_watch_url takes the id of a channel, and got an empty one.")
     try:
         row = channel_row(channel_id)
     except InvalidChannelException:
-        row = None  # the page may be there before the channel is
+        row = None  # the page may be rendered before the channel exists
     request = context.get("request")
     if row is not None and not unbound and opens_without_ticket(request, row):
         return address.with_query(address.of(channel_id), cursor=cursor)
@@ -74,13 +74,13 @@ def eric_watch_url(
 
 
 def _request(context: Any, tag: str) -> Any:
-    """Return the context's request; raise ValueError where it has none."""
+    """Return the context's request; raise ValueError if it has none."""
     request = context.get("request")
     if request is None:
         raise ValueError(
-            f"{tag} binds its ticket to the session of the request, and the context has none: "
-            "render the template with one (render(request, …), and the context processor "
-            "django.template.context_processors.request), or say unbound=True to give the stream "
-            "to whoever has the URL."
+            f"{tag} binds its ticket to the session of the request, but the context has no "
+            "request. Render the template with one (render(request, …), and the context processor "
+            "django.template.context_processors.request), or set unbound=True to give access to "
+            "anyone who has the URL."
         )
     return request

@@ -1,4 +1,4 @@
-"""A channel with listeners, and people who may do this or that in the admin."""
+"""A channel with a listener, and staff users with some permissions."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Where the admin's pages are, and what they say."""
+"""The URLs of the admin's pages, and what they show."""
 
 from html import unescape
 
@@ -19,13 +19,13 @@ def act(client, action, rows, **data):
     return client.post(url("listener"), {**chosen, **data})
 
 
-def told(response):
-    """Return what the response's messages say."""
+def shown_messages(response):
+    """Return the texts of the response's messages."""
     return [str(message) for message in get_messages(response.wsgi_request)]
 
 
 def history(row):
-    """Return what the history of an object says, oldest first."""
+    """Return the texts of an object's history, oldest first."""
     entries = LogEntry.objects.filter(
         object_id=str(row.pk), content_type__model=row._meta.model_name
     )

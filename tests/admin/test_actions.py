@@ -1,4 +1,4 @@
-"""What can be done to listeners: with its permission, counted, told, and in their history."""
+"""The operations on listeners: their permissions, messages, and entries in the history."""
 
 import json
 from datetime import timedelta
@@ -6,29 +6,29 @@ from datetime import timedelta
 import pytest
 
 from eric_sse_django import log
+from eric_sse_django.admin.formatting import MAX_COUNT
 from eric_sse_django.admin.operations import BY_NAME, OPERATIONS
-from eric_sse_django.admin.words import MOST
 from eric_sse_django.authorization import make_ticket, read_ticket
 from eric_sse_django.entry import CLOSE, REPLAY, REVOKE, STOP
 from eric_sse_django.exception import NoMessagesException
 from eric_sse_django.message import Message
 from eric_sse_django.models import Listener, QueuedMessage
 from tests.admin.conftest import settle
-from tests.admin.pages import act, history, text, told, url
+from tests.admin.pages import act, history, shown_messages, text, url
 from tests.tickets import is_void
 
 NAMES = [operation.name for operation in OPERATIONS]
-TOLD = {
+MESSAGES = {
     "start": "2 listeners started.",
-    "stop": "1 listener stopped: its streams end, new messages wait. "
-    "There was nothing to do for the others.",
+    "stop": "1 listener stopped: its streams end, and new messages wait. "
+    "The others needed no change.",
     "disconnect": "2 listeners disconnected: their streams end on every server.",
     "revoke": "Access to 2 listeners revoked: their streams end on every server, and tickets "
-    "made until now are no longer valid.",
+    "issued until now are no longer valid.",
     "replay": "2 listeners get the messages of the last hour again.",
-    "discard": "2 listeners skipped their waiting messages.",
+    "discard": "Waiting messages of 2 listeners discarded.",
 }
-PAST = {
+HISTORY = {
     "start": "Started.",
     "stop": "Stopped.",
     "disconnect": "Disconnected.",
@@ -46,7 +46,7 @@ CONTROLS = {
 
 @pytest.fixture
 def rows(channel, listener):
-    """Return a running listener and a stopped one, for each of whom a message waits."""
+    """Return a running listener and a stopped one, each with a waiting message."""
     other = channel.add_listener(listener_id="till-8").row
     channel.broadcast(Message("paid", 1))
     settle()
@@ -59,12 +59,12 @@ def controls():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_action_counts_tells_and_is_in_the_history(staff, rows, name):
+def test_an_action_shows_a_count_and_is_in_the_history(staff, rows, name):
     if name == "start":
         Listener.objects.update(running=False)
     response = act(staff("operate_listener"), name, rows)
-    assert told(response) == [TOLD[name]]
-    assert [history(row) for row in rows] == [[PAST[name]]] * 2
+    assert shown_messages(response) == [MESSAGES[name]]
+    assert [history(row) for row in rows] == [[HISTORY[name]]] * 2
     assert controls() == CONTROLS.get(name, [])
 
 
@@ -72,7 +72,7 @@ def test_an_action_counts_tells_and_is_in_the_history(staff, rows, name):
 def test_an_action_needs_its_permission(staff, rows, name):
     missing = "operate_listener" if name == "send" else "publish_channel"
     client = staff(missing, "sign_listener")
-    assert told(act(client, name, rows)) == ["No action selected."]
+    assert shown_messages(act(client, name, rows)) == ["No action selected."]
     assert f'value="{name}"' not in text(client.get(url("listener")))
     assert [history(row) for row in rows] == [[], []]
     assert controls() == []
@@ -82,7 +82,7 @@ def test_an_action_needs_its_permission(staff, rows, name):
 
 
 @pytest.mark.parametrize("name", ["revoke", "replay", "discard"])
-def test_what_cannot_be_undone_is_asked_first_without_a_script(staff, rows, name):
+def test_what_cannot_be_undone_is_confirmed_first_without_a_script(staff, rows, name):
     client = staff("operate_listener")
     asked = text(client.post(url("listener"), {"action": name, "_selected_action": rows[0].pk}))
     assert str(BY_NAME[name].effect) in asked
@@ -92,12 +92,14 @@ def test_what_cannot_be_undone_is_asked_first_without_a_script(staff, rows, name
     assert controls() == []
 
 
-def test_stopping_who_is_stopped_says_that_none_was(staff, rows):
+def test_stopping_a_stopped_listener_shows_that_none_was_stopped(staff, rows):
     response = act(staff("operate_listener"), "stop", rows[1:])
-    assert told(response) == ["0 listeners stopped: their streams end, new messages wait."]
+    assert shown_messages(response) == [
+        "0 listeners stopped: their streams end, and new messages wait."
+    ]
 
 
-def test_revoking_voids_the_tickets_of_these_listeners_alone(staff, rows, channel):
+def test_revoking_voids_the_tickets_of_these_listeners_only(staff, rows, channel):
     other = channel.add_listener(listener_id="till-9").row
     tickets = {row.pk: read_ticket(make_ticket("orders", row.name)) for row in [*rows, other]}
     act(staff("operate_listener"), "revoke", rows)
@@ -113,7 +115,7 @@ def test_discarded_messages_are_not_delivered(staff, rows, channel):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_button_does_the_same_to_one(staff, rows, name):
+def test_a_button_does_the_same_for_one_listener(staff, rows, name):
     client = staff("operate_listener")
     where = url("listener", "operate", rows[0].pk, name)
     asked = client.get(where)
@@ -121,7 +123,7 @@ def test_a_button_does_the_same_to_one(staff, rows, name):
     assert history(rows[0]) == []
     response = client.post(where)
     assert response["Location"] == url("listener", "change", rows[0].pk)
-    assert [history(row) for row in rows] == [[PAST[name]], []]
+    assert [history(row) for row in rows] == [[HISTORY[name]], []]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -148,24 +150,23 @@ def test_an_unknown_operation_or_listener_does_nothing(staff, listener):
     assert Listener.objects.get().running
 
 
-def test_an_action_takes_a_bounded_number_at_once(staff, channel):
+def test_an_action_takes_a_bounded_number_of_rows(staff, channel):
     Listener.objects.bulk_create(
-        Listener(channel=channel.row, name=str(number), running=True) for number in range(MOST + 1)
+        Listener(channel=channel.row, name=str(number), running=True)
+        for number in range(MAX_COUNT + 1)
     )
     first = Listener.objects.all()[:1]
     response = act(staff("operate_listener"), "stop", first, select_across="1")
-    assert told(response) == [
-        "Nothing was done: an action takes at most 1,000 rows, and more are selected."
-    ]
+    assert shown_messages(response) == ["Nothing was changed: an action takes at most 1,000 rows."]
     assert not Listener.objects.filter(running=False).exists()
 
 
-def test_a_message_is_sent_to_each_that_is_selected(staff, rows, channel):
+def test_a_message_is_sent_to_each_selected_listener(staff, rows, channel):
     client = staff("publish_channel")
     page = text(act(client, "send", rows))
     assert "till-7 (orders)" in page
     response = act(client, "send", rows, type="note", payload='{"order": 7}')
-    assert told(response) == ["Message sent to 2 listeners."]
+    assert shown_messages(response) == ["Message sent to 2 listeners."]
     assert [history(row) for row in rows] == [["Sent a message of type “note”."]] * 2
     act(staff("operate_listener"), "start", rows)
     for row in rows:
@@ -174,7 +175,7 @@ def test_a_message_is_sent_to_each_that_is_selected(staff, rows, channel):
 
 
 WRONG = {
-    "no JSON": ("note", "{order: 7}", "This is not valid JSON: Expecting property name"),
+    "not JSON": ("note", "{order: 7}", "This is not valid JSON: Expecting property name"),
     "NaN": ("note", "NaN", "payload is nan"),
     "too deep": ("note", "[" * 101 + "]" * 101, "more than 100 levels"),
     "far too deep": ("note", "[" * 100_000, "cannot be read as JSON"),
@@ -189,7 +190,7 @@ WRONG = {
 
 @pytest.mark.parametrize("wrong", WRONG)
 @pytest.mark.parametrize("page", ["send", "broadcast"])
-def test_a_wrong_message_changes_nothing_and_says_why(staff, listener, wrong, page):
+def test_an_invalid_message_changes_nothing_and_the_page_shows_why(staff, listener, wrong, page):
     type, payload, reason = WRONG[wrong]
     row = listener if page == "send" else listener.channel
     where = url("listener" if page == "send" else "channel", page, row.pk)
@@ -217,12 +218,12 @@ def test_broadcasting_needs_its_permission_and_is_in_the_history(staff, listener
     data = {"type": "note", "payload": ""}
     assert staff("operate_listener").post(where, data).status_code == 403
     response = staff("publish_channel").post(where, data)
-    assert told(response) == ["Message broadcast to “orders”."]
+    assert shown_messages(response) == ["Message broadcast to “orders”."]
     assert history(channel.row) == ["Broadcast a message of type “note”."]
     assert channel.deliver_next("till-7").payload is None
 
 
-def test_a_stream_url_is_shown_once_and_kept_nowhere(staff, listener):
+def test_a_stream_url_is_shown_once_and_not_stored(staff, listener):
     client = staff("sign_listener")
     where = url("listener", "stream_url", listener.pk)
     assert "/events/" not in text(client.get(where))
@@ -230,5 +231,5 @@ def test_a_stream_url_is_shown_once_and_kept_nowhere(staff, listener):
     response = client.post(where)
     assert "/events/orders/till-7/?ticket=" in text(response)
     assert "no-store" in response["Cache-Control"]
-    assert history(listener) == ["Made a signed stream URL."]
+    assert history(listener) == ["Created a signed stream URL."]
     assert staff("operate_listener", "publish_channel").post(where).status_code == 403

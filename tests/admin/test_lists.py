@@ -1,4 +1,4 @@
-"""What the lists show, find and ask the database."""
+"""What the lists show and find."""
 
 from datetime import timedelta
 
@@ -7,7 +7,7 @@ from django.contrib.auth import get_user_model
 from django.utils import timezone
 
 from eric_sse_django import log, reports
-from eric_sse_django.admin.words import MOST, age, at_least, bounded, duration
+from eric_sse_django.admin.formatting import MAX_COUNT, age, at_least, bounded, duration
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.message import Message
 from eric_sse_django.models import Channel, Listener, QueuedMessage, ServerProcess, Watchers
@@ -28,7 +28,7 @@ def make_old(minutes):
     QueuedMessage.objects.using(log.database()).update(created_at=moment)
 
 
-def test_depths_count_what_is_addressed_in_each_way_and_no_controls(channel, listener, staff):
+def test_depths_count_messages_of_each_address_and_no_control_messages(channel, listener, staff):
     ada = get_user_model().objects.create_user("ada")
     hers = channel.add_listener(ada, "phone-1").row
     channel.broadcast(Message("paid", 1))
@@ -60,7 +60,7 @@ def test_depths_of_more_ranges_than_one_statement_takes(channel, listener):
     assert len(reports.depths(rows)) == 1_000
 
 
-def test_the_list_shows_who_is_online_where_and_what_waits(staff, channel, listener, open_stream):
+def test_the_list_shows_open_streams_and_waiting_messages(staff, channel, listener, open_stream):
     open_stream(listener, "web-1:7")
     open_stream(listener, "web-1:7")
     open_stream(channel.add_listener(listener_id="gone").row, "web-9:9", age_s=50)
@@ -74,7 +74,12 @@ def test_the_list_shows_who_is_online_where_and_what_waits(staff, channel, liste
     assert "5\xa0min ago" in shown
 
 
-def test_presence_is_for_programs_too(channel, listener, open_stream):
+def test_a_listener_with_an_open_stream_is_seen_now(staff, listener, open_stream):
+    open_stream(listener)
+    assert '<td class="field-seen">now</td>' in text(staff().get(url("listener")))
+
+
+def test_presence_is_available_to_programs_too(channel, listener, open_stream):
     assert not listener.is_online
     assert channel.online() == []
     open_stream(listener)
@@ -124,12 +129,12 @@ def test_a_young_message_does_not_lag(staff, channel, listener):
     assert names(staff().get(f"{url('listener')}?lagging=yes")) == []
 
 
-def test_counting_stops_and_the_page_says_so(staff, channel, listener):
+def test_counting_stops_and_the_page_shows_it(staff, channel, listener):
     Listener.objects.bulk_create(
-        Listener(channel=channel.row, name=str(number)) for number in range(MOST)
+        Listener(channel=channel.row, name=str(number)) for number in range(MAX_COUNT)
     )
     shown = text(staff().get(url("listener")))
-    assert "There are more: counting and paging stop at 1000." in shown
+    assert "There are more rows: counting and paging stop at 1000." in shown
     assert "1000 listeners" in shown
 
 
@@ -147,17 +152,17 @@ def test_channels_show_listeners_and_traffic(staff, channel, listener, open_stre
     log.append([log.control(listener, "eric-close")])
     settle()
     rows = staff().get(url("channel")).context["cl"].result_list
-    facts = {row.name: row._facts for row in rows}
-    seen = facts["orders"]
+    counts = {row.name: row._counts for row in rows}
+    seen = counts["orders"]
     assert (seen.online, seen.listeners, seen.hour, seen.day) == (1, 2, "2", "5")
-    seen = facts["quiet"]
+    seen = counts["quiet"]
     assert (seen.online, seen.listeners, seen.hour, seen.day) == (0, 0, "0", "0")
     assert "1 hour" in text(staff().get(url("channel")))
     assert "7 days (default)" in text(staff().get(url("channel")))
     assert quiet.name in text(staff().get(f"{url('channel')}?q=qui"))
 
 
-def test_traffic_says_when_it_looked_at_too_few(channel):
+def test_traffic_shows_when_it_did_not_read_all(channel):
     channel.broadcast_many(Message("paid", number) for number in range(4))
     settle()
     short = reports.recent_traffic(most=3)
@@ -199,11 +204,11 @@ def test_messages_without_a_position_are_pending(staff, channel):
     log.append([log.row(channel.row, Message("paid", 1))])
     shown = text(staff().get(url("queuedmessage")))
     assert "pending" in shown
-    assert "1 published, but without a position yet" in shown
+    assert "Published messages without a position: 1." in shown
     assert shown.count("pending") >= 1
 
 
-def test_messages_tell_how_many_have_them(staff, channel, listener):
+def test_messages_show_how_many_listeners_have_been_served(staff, channel, listener):
     ada = get_user_model().objects.create_user("ada")
     channel.add_listener(ada, "phone-1")
     channel.broadcast(Message("paid", 1))
@@ -217,17 +222,15 @@ def test_messages_tell_how_many_have_them(staff, channel, listener):
         row.save(update_fields=["cursor"])
     client = staff()
     response = client.get(url("queuedmessage"))
-    reaches = [
-        (row._facts.delivered, row._facts.addressed) for row in response.context["cl"].result_list
-    ]
-    assert reaches == [(0, 1), (1, 1), (1, 2)]
-    for row, said in zip(
+    found = [row._counts for row in response.context["cl"].result_list]
+    assert [(count.delivered, count.addressed) for count in found] == [(0, 1), (1, 1), (1, 2)]
+    for row, shown in zip(
         response.context["cl"].result_list, ("0 of 1", "1 of 1", "1 of 2"), strict=True
     ):
-        assert said in text(client.get(url("queuedmessage", "change", row.pk)))
+        assert shown in text(client.get(url("queuedmessage", "change", row.pk)))
 
 
-def test_numbers_and_times_are_words():
+def test_numbers_and_times_are_formatted():
     assert [bounded(number) for number in (0, 1_000, 1_001)] == ["0", "1,000", "1,000+"]
     assert at_least(5, True) == "5+"
     lengths = [duration(seconds) for seconds in (1, 119, 120, 3_600, 5_400, 86_400, 604_800)]
@@ -243,7 +246,7 @@ def test_numbers_and_times_are_words():
     assert age(None) == "-"
 
 
-def test_payloads_of_any_language_are_shown_and_found_as_they_are_read(staff, channel, listener):
+def test_payloads_of_any_language_are_shown_and_found_in_readable_form(staff, channel, listener):
     channel.broadcast(Message("paid", {"greeting": "grüße aus München", "from": "日本"}))
     channel.broadcast(Message("paid", "a backslash: \\u00fc"))
     channel.broadcast(Message("note", "München" * 30))
@@ -277,13 +280,13 @@ def test_a_preview_cut_within_an_escape_is_still_text(channel):
     assert shown(stored, 80) == ('"' + "ü" * 79, True)
 
 
-def test_channels_show_how_many_watch_them(staff, channel, listener, open_stream):
+def test_channels_show_how_many_streams_watch_them(staff, channel, listener, open_stream):
     open_stream(listener, "web-1:7")
     open_stream(listener, "web-2:7")
     open_stream(listener, "dead:7", age_s=50)
     for server in ServerProcess.objects.all():
         Watchers.objects.create(process=server, channel=channel.row, streams=3)
     row = staff().get(url("channel")).context["cl"].result_list[0]
-    assert (row._facts.online, row._facts.watchers) == (1, 6)
+    assert (row._counts.online, row._counts.watchers) == (1, 6)
     page = text(staff().get(url("channel", "change", channel.row.pk)))
     assert "Watchers online" in page

@@ -1,4 +1,4 @@
-"""Adding, showing and deleting, by who may; and payloads that mean harm."""
+"""Adding, showing and deleting, with their permissions; and hostile payloads."""
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -12,7 +12,7 @@ from eric_sse_django.entry import REVOKE, STOP
 from eric_sse_django.message import Message, UniqueMessage
 from eric_sse_django.models import Channel, Listener, QueuedMessage
 from tests.admin.conftest import settle
-from tests.admin.pages import act, history, text, told, url
+from tests.admin.pages import act, history, shown_messages, text, url
 
 HOSTILE = "<script>alert('x')</script>"
 
@@ -70,7 +70,7 @@ def test_a_listener_added_by_hand_begins_at_the_head(staff, channel):
     assert len(Listener.objects.exclude(pk=row.pk).get().name) == 36
 
 
-def test_a_listener_added_by_hand_may_be_served_when_its_client_says_so(staff, channel):
+def test_a_listener_added_by_hand_may_be_acknowledged_by_its_client(staff, channel):
     client = staff("add_listener")
     data = {"channel": channel.row.pk, "name": "till-7", "acknowledgement": "client"}
     client.post(url("listener", "add"), data)
@@ -79,7 +79,7 @@ def test_a_listener_added_by_hand_may_be_served_when_its_client_says_so(staff, c
     assert "when the client acknowledges it" in text(client.get(url("listener", "change", row.pk)))
 
 
-def test_a_listener_too_many_is_refused_in_words(staff, channel, listener, settings):
+def test_a_listener_over_the_limit_is_refused_with_a_message(staff, channel, listener, settings):
     settings.ERIC_SSE = {"MAX_LISTENERS_PER_CHANNEL": 1}
     client = staff("add_listener")
     shown = client.post(url("listener", "add"), {"channel": channel.row.pk, "name": "b"})
@@ -96,7 +96,7 @@ def test_a_listener_is_not_changed_by_hand(staff, listener):
     assert Listener.objects.get().name == "till-7"
 
 
-def test_a_listeners_page_shows_what_waits_what_went_and_its_streams(
+def test_a_listeners_page_shows_waiting_and_delivered_messages_and_streams(
     staff, channel, listener, open_stream
 ):
     channel.broadcast_many(Message(f"type-{number}", number) for number in range(4))
@@ -174,7 +174,7 @@ def test_a_hostile_payload_is_shown_as_text(superuser, channel, listener, payloa
         assert HOSTILE in text(page)
 
 
-def test_text_that_is_no_json_is_shown_as_it_is(superuser, channel):
+def test_text_that_is_not_json_is_shown_unchanged(superuser, channel):
     row = log.row(channel.row, Message("paid", 1))
     row.payload = "{broken"
     log.append([row])
@@ -182,20 +182,20 @@ def test_text_that_is_no_json_is_shown_as_it_is(superuser, channel):
     assert "{broken" in text(page)
 
 
-def test_a_message_to_who_is_gone_still_has_a_page(superuser, channel, listener):
+def test_a_message_to_a_deleted_recipient_still_has_a_page(superuser, channel, listener):
     ada = get_user_model().objects.create_user("ada")
     channel.dispatch("till-7", Message("paid", 1))
     channel.dispatch_to_owner(ada, Message("paid", 2))
     listener.delete()
     ada.delete()
     settle()
-    assert "a user who was removed" in text(superuser.get(url("queuedmessage")))
+    assert "a deleted user" in text(superuser.get(url("queuedmessage")))
     for row in QueuedMessage.objects.filter(type="paid"):
         page = superuser.get(url("queuedmessage", "change", row.pk))
-        assert "was removed" in text(page)
+        assert "a deleted " in text(page)
 
 
-def test_a_word_to_all_servers_is_shown_as_that(superuser, database):
+def test_a_notice_is_shown_as_addressed_to_every_server(superuser, database):
     revoke(session="a")
     settle()
     row = QueuedMessage.objects.get()
@@ -203,7 +203,7 @@ def test_a_word_to_all_servers_is_shown_as_that(superuser, database):
         assert "every server process" in text(superuser.get(page))
 
 
-def test_deleting_a_channel_says_what_goes_and_takes_it(staff, channel, listener):
+def test_deleting_a_channel_shows_and_deletes_its_listeners_and_messages(staff, channel, listener):
     channel.broadcast_many(Message("paid", number) for number in range(3))
     other = DatabaseChannel.create("other")
     other.broadcast(Message("paid", 1))
@@ -230,7 +230,7 @@ def test_deleting_a_channel_loads_listeners_in_batches(channel, monkeypatch):
     with CaptureQueriesContext(connections[log.database()]) as queries:
         removal.remove_channel(channel.row)
     inserts = [query for query in queries if "INSERT" in query["sql"]]
-    assert len(inserts) == 3 + 1  # and the notice for those who watch
+    assert len(inserts) == 3 + 1  # and the notice for the watchers
     assert QueuedMessage.objects.filter(type=STOP).count() == 25
     assert not Listener.objects.exists()
 
@@ -242,17 +242,17 @@ def test_selected_channels_are_deleted_after_the_same_confirmation(staff, channe
     client = staff("delete_channel")
     assert "1 message<" in text(client.post(url("channel"), data))
     response = client.post(url("channel"), {**data, "post": "yes"})
-    assert told(response) == ["Successfully deleted 1 channel."]
+    assert shown_messages(response) == ["Successfully deleted 1 channel."]
     assert not Channel.objects.exists()
 
 
 def test_deleting_listeners_ends_their_streams(staff, listener):
     response = act(staff("delete_listener"), "delete_selected", [listener], post="yes")
-    assert told(response) == ["Successfully deleted 1 listener."]
+    assert shown_messages(response) == ["Successfully deleted 1 listener."]
     assert QueuedMessage.objects.get().type == STOP
 
 
-def test_no_page_has_a_script_or_style_of_its_own(superuser, channel, listener):
+def test_no_page_has_an_inline_script_or_style(superuser, channel, listener):
     channel.broadcast(Message("paid", 1))
     settle()
     message = QueuedMessage.objects.get()
@@ -276,7 +276,7 @@ def test_no_page_has_a_script_or_style_of_its_own(superuser, channel, listener):
         assert "<script>" not in source
 
 
-def test_pages_of_what_is_not_there_go_back_to_the_list(superuser, database):
+def test_pages_of_a_missing_object_redirect_to_the_list(superuser, database):
     for page in ("send", "change"):
         assert superuser.get(url("listener", page, 77)).status_code == 302
     assert superuser.post(url("listener", "stream_url", 77)).status_code == 302

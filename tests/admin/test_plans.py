@@ -1,4 +1,4 @@
-"""Each database's planner finds what a page asks of the log by index."""
+"""Each database's planner uses an index for the pages' queries of the log."""
 
 import pytest
 from django.db import connections
@@ -45,9 +45,9 @@ def plans(pages, name, prefix):
     connection = connections[log.database()]
     with CaptureQueriesContext(connection) as queries:
         assert client.get(where[name]).status_code == 200
-    asked = [query["sql"] for query in queries if TABLE in query["sql"]]
-    assert asked
-    for sql in asked:
+    sent = [query["sql"] for query in queries if TABLE in query["sql"]]
+    assert sent
+    for sql in sent:
         with connection.cursor() as cursor:
             cursor.execute(f"{prefix} {sql}".replace("%", "%%"))
             yield from cursor.fetchall()
@@ -65,7 +65,7 @@ def test_sqlite_scans_no_log(pages, name):
     assert scans == []
 
 
-# But for the channels' traffic: with all of a small log to count, a scan is the best plan.
+# Except for the channels' traffic: it counts all of a small log, so a scan is the best plan.
 @databases.mariadb_only
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "channels"])
 def test_mariadb_scans_no_log(pages, name):

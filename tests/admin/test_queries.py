@@ -1,4 +1,4 @@
-"""What a list asks the database: nine queries at most for staff, whatever the tables hold."""
+"""A list makes nine queries at most for staff, whatever the tables hold."""
 
 from datetime import timedelta
 
@@ -14,13 +14,13 @@ from eric_sse_django.models import Channel, Listener
 from tests.admin.conftest import settle
 from tests.admin.pages import text, url
 
-# Session, user, and who is no superuser: the permissions of the user and of the groups.
+# The session, the user, and the permissions of the user and of the groups.
 OF_DJANGO = 4
 ROWS = 110  # more than a page of 100
 
-# Its own queries are four: channels, listener, its messages, and those that the filter leaves.
+# It has four queries of its own: channels, listener, its messages, and the filtered ones.
 TEN = "messages of a listener, filtered"
-# For one row, and for two pages of them, which are counted too.
+# Queries for one row, and for two pages of rows, which are counted too.
 PAGES = {
     "listeners": ("listener", "", 4, 5),
     "listeners by every filter": (
@@ -42,7 +42,7 @@ PAGES = {
 
 
 def rows(first, last, channel):
-    """Make channels, listeners and messages."""
+    """Create channels, listeners and messages."""
     owner = get_user_model().objects.get_or_create(username="ada")[0]
     numbers = range(first, last)
     Channel.objects.bulk_create(Channel(name=f"orders-{number}") for number in numbers)
@@ -51,16 +51,16 @@ def rows(first, last, channel):
     )
     channel.broadcast_many(Message("paid", number) for number in numbers)
     till = Listener.objects.get(name="till-7")
-    # Not one by one: that took three of the suite's seconds.
+    # Together, because one by one took 3 s.
     log.append([log.row(channel.row, Message("paid", number), till.pk) for number in numbers])
     settle()
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_staff_take_less_than_ten_and_as_many_for_any_number(
+def test_a_list_takes_less_than_ten_queries_for_any_number_of_rows(
     staff, channel, listener, open_stream, name, monkeypatch
 ):
-    monkeypatch.setattr("eric_sse_django.admin.filters.LAG", -timedelta(hours=1))
+    monkeypatch.setattr("eric_sse_django.admin.filters.LATE_AFTER", -timedelta(hours=1))
     open_stream(channel.add_listener(listener_id="online").row)
     model, query, few, many = PAGES[name]
     client = staff("operate_listener", "publish_channel", "delete_listener", "add_channel")
@@ -81,7 +81,7 @@ def test_staff_take_less_than_ten_and_as_many_for_any_number(
     assert count > 100 or name == "messages by position"
 
 
-def test_a_listeners_page_takes_less_than_ten(staff, channel, listener, open_stream):
+def test_a_listeners_page_takes_less_than_ten_queries(staff, channel, listener, open_stream):
     for number in range(3):
         open_stream(listener, f"web-{number}:7")
     rows(0, 1, channel)

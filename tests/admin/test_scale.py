@@ -1,4 +1,4 @@
-"""100,000 listeners and 1,000,000 messages on PostgreSQL: few queries, none a walk of the log."""
+"""100,000 listeners and 1,000,000 messages on PostgreSQL: few queries, and no scan of the log."""
 
 import pytest
 from django.contrib.contenttypes.models import ContentType
@@ -6,7 +6,7 @@ from django.db import connections
 from django.test.utils import CaptureQueriesContext
 
 from eric_sse_django import log
-from eric_sse_django.admin.messages import MOST_FILTERED
+from eric_sse_django.admin.messages import MAX_FILTERED
 from eric_sse_django.models import Channel, Listener, QueuedMessage
 from tests import databases
 from tests.admin.pages import url
@@ -15,9 +15,9 @@ pytestmark = [pytest.mark.live, databases.on("postgres")]
 
 LISTENERS, CHANNELS, MESSAGES = 100_000, 100, 1_000_000
 FIRST_USER = 1_000_000
-MOST_QUERIES = 10
-# Rows of the log that one page may touch: twice what a filter looks through.
-MOST_ROWS = 2 * MOST_FILTERED
+MAX_QUERIES = 10
+# Rows of the log that one page may read: twice what a filter reads.
+MAX_ROWS = 2 * MAX_FILTERED
 LOAD = f"""
 INSERT INTO auth_user (id, username, password, is_superuser, first_name, last_name, email,
     is_staff, is_active, date_joined)
@@ -68,7 +68,7 @@ def reads(sql):
     return sql.startswith("SELECT") and QueuedMessage._meta.db_table in sql
 
 
-def walked(connection, sql):
+def rows_read(connection, sql):
     """Return how many rows of the log the query's plan read, and whether it read it all."""
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}")
@@ -106,7 +106,7 @@ PAGES = {
 }
 
 
-def test_pages_stay_fast_and_never_walk_the_log(full, database):
+def test_pages_stay_fast_and_never_scan_the_log(full, database):
     connection = connections[database]
     pages = {name: url(model) + query for name, (model, query) in PAGES.items()}
     row = Listener.objects.order_by("cursor").first()
@@ -118,7 +118,7 @@ def test_pages_stay_fast_and_never_walk_the_log(full, database):
         with CaptureQueriesContext(connection) as queries:
             response = full.get(page)
         assert response.status_code == 200, name
-        assert len(queries) < MOST_QUERIES, name
-        plans = [walked(connection, query["sql"]) for query in queries if reads(query["sql"])]
+        assert len(queries) < MAX_QUERIES, name
+        plans = [rows_read(connection, query["sql"]) for query in queries if reads(query["sql"])]
         assert not any(whole for _, whole in plans), name
-        assert sum(rows for rows, _ in plans) <= MOST_ROWS, name
+        assert sum(rows for rows, _ in plans) <= MAX_ROWS, name

@@ -1,4 +1,4 @@
-"""More than one admin site: each page stays on its own, and a site may have a few of them only."""
+"""Several admin sites: each page links to its own site, and a site may have a few pages only."""
 
 import re
 

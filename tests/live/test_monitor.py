@@ -26,7 +26,7 @@ expect = async_api.expect
 
 COOKIE = project_settings.SESSION_COOKIE_NAME
 SITE = "tests.live.admin_asgi:application"
-# Forbids all that is inline, in the admin too.
+# Forbids inline scripts and styles, in the admin too.
 STRICT = {
     "ERIC_SSE_TEST_MIDDLEWARE": json.dumps(["demo_project.middleware.content_security_policy"])
 }
@@ -51,7 +51,7 @@ async def snapshot(client):
 
 @pytest.mark.parametrize("server", SERVERS)
 @sqlite_only
-async def test_each_server_streams_it_and_notices_who_leaves(database, serve, server):
+async def test_each_server_streams_it_and_detects_a_client_that_leaves(database, serve, server):
     channel = await DatabaseChannel.acreate("orders")
     process = serve(server, options=["-w", "0"] if server == "hypercorn" else [])
     url = f"{process.url}/{conf.get('URL_PREFIX')}{PATH}"
@@ -74,7 +74,7 @@ async def test_each_server_streams_it_and_notices_who_leaves(database, serve, se
 
 
 @sqlite_only
-async def test_a_server_that_stops_ends_it_in_order(database, serve):
+async def test_a_server_that_stops_ends_it_with_a_complete_response(database, serve):
     process = serve("uvicorn")
     headers = {"Cookie": f"{COOKIE}={await superuser()}"}
     url = f"{process.url}/{conf.get('URL_PREFIX')}{PATH}"
@@ -95,7 +95,7 @@ async def browser(chromium):
 
 
 async def monitor(browser, server):
-    """Return the monitor's page as a superuser; `problems` is what its console complains of."""
+    """Return the monitor's page as a superuser; `problems` are the errors of its console."""
     context = await browser.new_context()
     cookie = {"name": COOKIE, "value": await superuser(), "url": server.url}
     await context.add_cookies([cookie])
@@ -163,7 +163,7 @@ async def test_watchers_are_shown_and_counted(database, serve, browser):
         await expect(rows.first).to_contain_text("2 watchers")
         await expect(rows.first).to_contain_text("orders")
         await expect(page.locator("#eric-streams-some")).to_have_text("")
-    await expect(page.locator("#eric-streams-empty")).to_have_text("No stream is open.")
+    await expect(page.locator("#eric-streams-empty")).to_have_text("No open streams.")
     assert page.problems == []
 
 
@@ -200,13 +200,13 @@ async def test_a_message_is_text_and_can_be_filtered_and_held(database, serve, b
     await expect(pause).to_have_text("Resume (50 new)")
     await expect(rows).to_have_count(4)
     await pause.click()
-    await expect(rows).to_have_count(55)  # with the line that tells of 20 more
+    await expect(rows).to_have_count(55)  # with the line that shows 20 more
     await expect(page.locator(".eric-skipped")).to_contain_text("20 more messages")
     assert page.problems == []
 
 
 @sqlite_only
-async def test_it_fits_a_phone_and_comes_back_by_itself(database, serve, browser):
+async def test_it_fits_a_phone_and_reconnects_by_itself(database, serve, browser):
     await DatabaseChannel.acreate("orders")
     server = serve("daphne", application=SITE, environment=STRICT)
     page = await monitor(browser, server)
@@ -214,6 +214,6 @@ async def test_it_fits_a_phone_and_comes_back_by_itself(database, serve, browser
     assert await page.evaluate("document.documentElement.scrollWidth") == 390
     server.terminate()
     server.wait()
-    await expect(page.locator("#eric-status")).to_have_text("connection lost, trying again")
+    await expect(page.locator("#eric-status")).to_have_text("connection lost, reconnecting")
     server.start()
     await expect(page.locator("#eric-status")).to_have_text("live", timeout=15_000)

@@ -1,11 +1,9 @@
 // The live monitor: one stream from the server, shown as charts and tables.
 //
-// One file: where static files carry a hash in their names, or a cache keeps the old ones,
-// an import of another file fails.
+// One file, because an import of another file fails if static files have a hash in their
+// names, or if a cache keeps the old ones.
 
-// Numbers and times -----------------------------------------------------------
-
-// Numbers, delays and lengths of time as people read them, in the page's language.
+// Numbers and times, in the page's language --------------------------------------
 
 const LANGUAGE = document.documentElement.lang || undefined;
 const plain = new Intl.NumberFormat(LANGUAGE, { maximumFractionDigits: 0 });
@@ -32,8 +30,8 @@ function rate(value) {
   return value && value < 10 ? tenths.format(value) : plain.format(value);
 }
 
-// "1,000+" where counting stopped there. (None found in a part of the streams is no "0+".)
-const least = (text, isLeast) => (isLeast && text !== plain.format(0) ? `${text}+` : text);
+// "1,000+" if counting stopped there; never "0+".
+const atLeast = (text, isLeast) => (isLeast && text !== plain.format(0) ? `${text}+` : text);
 
 function delay(ms) {
   if (ms == null) return DASH;
@@ -41,7 +39,7 @@ function delay(ms) {
   return (ms && ms < 10 ? DELAYS.tenths : DELAYS.ms).format(ms);
 }
 
-// How long ago, in the largest unit that fits.
+// A duration, in the largest unit that fits.
 function length(seconds) {
   const passed = Math.max(0, seconds);
   const [unit, size] = UNITS.find(([, each]) => passed >= each) ?? UNITS.at(-1);
@@ -53,18 +51,18 @@ const minutesAgo = (minutes) => relative.format(-minutes, "minute");
 
 const timeOfDay = (iso) => clock.format(new Date(iso));
 
-// A sentence of the page, with {names} replaced.
+// A text of the page with its {placeholders} replaced.
 const fill = (text, values) =>
   text.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
 
 // Charts ----------------------------------------------------------------------
 
-// A line chart of the last two minutes, in SVG. Colours come from the style sheet.
+// Line charts of the last two minutes, in SVG. Colours come from the style sheet.
 
 const NAMESPACE = "http://www.w3.org/2000/svg";
 const MARGIN = { top: 8, right: 10, bottom: 18, left: 44 };
 const WINDOW_S = 120;
-// Samples come once a second; a longer silence is drawn as a gap.
+// Samples arrive once a second; a longer interval is drawn as a gap.
 const GAP_S = 3.5;
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -75,7 +73,8 @@ function node(name, attributes = {}, text = null) {
   return made;
 }
 
-// The smallest of 1, 2, 4 or 5 times a power of ten that holds `value`: halves are round.
+// The smallest of 1, 2, 4 or 5 times a power of ten that is not below `value`, so that its half
+// is a round number.
 function roundTop(value) {
   const power = 10 ** Math.floor(Math.log10(value));
   return power * ([1, 2, 4, 5, 10].find((step) => step * power >= value) ?? 10);
@@ -85,21 +84,21 @@ class Chart {
   #svg;
   #series;
   #format;
-  #least;
-  #words;
+  #minTop;
+  #labels;
   #clip;
   #plot = node("g", { class: "eric-plot" });
   #moving = node("g");
   #frame = node("g");
   #mark = node("g");
 
-  // `series` are keys of the samples; `least` is the least top of the scale.
-  constructor(svg, { series, format, least, words }) {
+  // `series` are keys of the samples; `minTop` is the lowest top of the scale.
+  constructor(svg, { series, format, minTop, labels }) {
     this.#svg = svg;
     this.#series = series;
     this.#format = format;
-    this.#least = least;
-    this.#words = words;
+    this.#minTop = minTop;
+    this.#labels = labels;
     const id = `${svg.id}-clip`;
     this.#clip = node("rect");
     const clip = node("clipPath", { id });
@@ -109,15 +108,15 @@ class Chart {
     svg.replaceChildren(clip, this.#frame, this.#plot, this.#mark);
   }
 
-  // The seconds before now that a place on the screen stands for, null beside the plot.
+  // The age in seconds at a position on the screen, null outside the plot.
   ageAt(clientX) {
     const box = this.#svg.getBoundingClientRect();
     const share = (clientX - box.left - MARGIN.left) / (box.width - MARGIN.left - MARGIN.right);
     return share < 0 || share > 1 ? null : (1 - share) * WINDOW_S;
   }
 
-  // `samples` have `t` in seconds, in order; `marked` is one of them or null. `passed`
-  // are the seconds since the last sample: the lines then slide in.
+  // `samples` have `t` in seconds, in order; `marked` is one of them or null. `passed` are the
+  // seconds since the last sample, by which the lines slide.
   draw(samples, now, marked, passed = 0) {
     const { clientWidth: width, clientHeight: height } = this.#svg;
     if (!width || !height) return;
@@ -148,11 +147,11 @@ class Chart {
   }
 
   #top(samples) {
-    let most = this.#least;
+    let highest = this.#minTop;
     for (const sample of samples) {
-      for (const key of this.#series) most = Math.max(most, sample[key] ?? 0);
+      for (const key of this.#series) highest = Math.max(highest, sample[key] ?? 0);
     }
-    return roundTop(most);
+    return roundTop(highest);
   }
 
   *#axes({ y, top, right, bottom }) {
@@ -163,8 +162,8 @@ class Chart {
       yield node("text", { class: "eric-y", x: MARGIN.left - 6, y: at + 3.5 }, this.#format(value));
     }
     const under = bottom + 13;
-    yield node("text", { class: "eric-x", x: MARGIN.left, y: under }, this.#words.first);
-    yield node("text", { class: "eric-x eric-last", x: right, y: under }, this.#words.now);
+    yield node("text", { class: "eric-x", x: MARGIN.left, y: under }, this.#labels.first);
+    yield node("text", { class: "eric-x eric-last", x: right, y: under }, this.#labels.now);
   }
 
   *#marks(marked, { x, y, bottom }) {
@@ -211,10 +210,10 @@ function* runs(samples, key) {
 
 // Rows of tables --------------------------------------------------------------
 
-// Rows of a table from what a server sent: always text, whatever it holds.
+// What the server sends is always shown as text.
 
-// A cell is { text, href, title, className, code }; what stays the same is not touched, so that
-// a selection and the focus outlive the next snapshot.
+// A cell is { text, href, title, className, code }. Unchanged parts are not written, so that
+// a selection and the focus stay.
 function fillRow(row, cells) {
   while (row.cells.length > cells.length) row.lastElementChild.remove();
   cells.forEach((cell, index) => {
@@ -259,7 +258,7 @@ function newRow(cells) {
   return fillRow(row, cells);
 }
 
-// Shows `items` in a table's body, each by `toCells`; `empty` is there for none.
+// Shows `items` in a table's body, each with toCells(); shows `empty` if there are none.
 function fillRows(body, empty, items, toCells) {
   while (body.rows.length > items.length) body.lastElementChild.remove();
   items.forEach((item, index) => {
@@ -271,14 +270,12 @@ function fillRows(body, empty, items, toCells) {
   body.parentElement.hidden = !items.length;
 }
 
-// The page of an object, of a URL that is made for object 0; "" without one.
+// The URL of an object's page, from the URL for object 0; "" without one.
 const pageOf = (url, id) => url.replace("/0/", `/${id}/`);
 
-// The numbers -----------------------------------------------------------------
+// The numbers of the last two minutes, and their charts -----------------------------
 
-// The numbers of the last two minutes, and their charts.
-
-// Each chart's name in the page, its numbers, how they are written, and its least scale.
+// Each chart: its name in the page, its numbers, their format, and the lowest top of its scale.
 const CHARTS = [
   ["published", ["published_per_s"], rate, 4],
   ["delivered", ["delivered_per_s"], rate, 4],
@@ -292,7 +289,7 @@ class Numbers {
   #root;
   #texts;
   #samples = [];
-  #age = null; // seconds before now, where the pointer is
+  #age = null; // seconds before now, at the pointer
   #passed = 0;
   #scheduled = false;
   #charts;
@@ -300,10 +297,10 @@ class Numbers {
   constructor(root, texts) {
     this.#root = root;
     this.#texts = texts;
-    const words = { first: minutesAgo(WINDOW_S / 60), now: texts.now };
-    this.#charts = CHARTS.map(([name, series, format, top]) => {
+    const labels = { first: minutesAgo(WINDOW_S / 60), now: texts.now };
+    this.#charts = CHARTS.map(([name, series, format, minTop]) => {
       const svg = root.querySelector(`#eric-chart-${name}`);
-      const chart = new Chart(svg, { series, format, least: top, words });
+      const chart = new Chart(svg, { series, format, minTop, labels });
       svg.addEventListener("pointermove", (event) => this.#point(chart.ageAt(event.clientX)));
       svg.addEventListener("pointerleave", () => this.#point(null));
       new ResizeObserver(() => this.#schedule()).observe(svg);
@@ -320,7 +317,7 @@ class Numbers {
     return this.#samples.at(-1);
   }
 
-  // What others saw before this page was opened.
+  // Adds the samples from before this page was opened.
   begin({ names, samples }) {
     const past = samples.map((values) => {
       const sample = Object.fromEntries(names.map((name, index) => [name, values[index]]));
@@ -334,33 +331,33 @@ class Numbers {
   add(snapshot) {
     const t = Date.parse(snapshot.at) / 1_000;
     const last = this.#samples.at(-1)?.t;
-    if (t <= last) return; // another server process, whose clock is behind
+    if (t <= last) return; // from another server process whose clock is behind
     this.#passed = last ? t - last : 0;
     this.#samples.push({ ...snapshot, processes: null, open_streams: null, messages: null, t });
     while (this.#samples[0].t < t - WINDOW_S - 2) this.#samples.shift();
     this.#schedule();
   }
 
-  // For who cannot see the charts: what they show now, in words.
+  // Describes the charts for screen readers.
   describe() {
     for (const { svg, series, format } of this.#charts) {
       const now = series.map((key) => format(this.latest?.[key])).join(" / ");
-      const most = series.map((key) => format(this.#most(key))).join(" / ");
+      const highest = series.map((key) => format(this.#highest(key))).join(" / ");
       const name = svg.dataset.label;
-      svg.setAttribute("aria-label", fill(this.#texts.chart, { name, now, most }));
+      svg.setAttribute("aria-label", fill(this.#texts.chart, { name, now, highest }));
     }
     const at = this.latest ?? {};
     return fill(this.#texts.summary, {
       published: rate(at.published_per_s),
       delivered: rate(at.delivered_per_s),
       streams: whole(at.streams),
-      waiting: least(whole(at.waiting), at.waiting_is_least),
+      waiting: atLeast(whole(at.waiting), at.waiting_is_least),
       delay: at.delay_p50_ms == null ? this.#texts.unknown : delay(at.delay_p50_ms),
     });
   }
 
-  #most(key) {
-    return this.#samples.reduce((most, sample) => Math.max(most, sample[key] ?? 0), 0);
+  #highest(key) {
+    return this.#samples.reduce((highest, sample) => Math.max(highest, sample[key] ?? 0), 0);
   }
 
   #point(age) {
@@ -383,7 +380,7 @@ class Numbers {
     for (const { chart, series, format } of this.#charts) {
       chart.draw(this.#samples, this.now, marked, this.#passed);
       for (const key of series) {
-        const text = least(format(shown?.[key]), shown?.[BOUNDED[key]]);
+        const text = atLeast(format(shown?.[key]), shown?.[BOUNDED[key]]);
         this.#root.querySelector(`#eric-now-${key}`).textContent = text;
       }
     }
@@ -399,12 +396,10 @@ class Numbers {
   }
 }
 
-// The messages ----------------------------------------------------------------
+// The latest messages, with a filter and a pause button ---------------------------
 
-// The latest messages: filtered, paused, and never more than fit in a page.
-
-const MOST_KEPT = 500;
-const MOST_SHOWN = 100;
+const MAX_KEPT = 500;
+const MAX_SHOWN = 100;
 
 class Tail {
   #body;
@@ -416,7 +411,7 @@ class Tail {
   #text;
   #entries = []; // newest last; { message } or { skipped }
   #seen = new Set();
-  #held = null; // what came while paused
+  #held = null; // entries received while paused
 
   constructor(root, texts) {
     const find = (id) => root.querySelector(`#eric-${id}`);
@@ -431,16 +426,16 @@ class Tail {
     this.#pause.addEventListener("click", () => this.#toggle());
   }
 
-  // `messages` are in order; `skipped` came before them, and are not among them. Those
-  // that are not `fresh` were there before the page.
+  // `messages` are in order; `skipped` is the number of messages before them that are not
+  // included. Messages from before the page was opened are not `fresh`.
   add(messages, skipped, fresh = true) {
     const unseen = messages.filter((message) => !this.#seen.has(message.position));
     if (!unseen.length) return;
-    const entries = unseen.map((message) => ({ message, words: words(message) }));
+    const entries = unseen.map((message) => ({ message, searched: searched(message) }));
     if (skipped) entries.unshift({ skipped });
     for (const { position } of unseen) this.#seen.add(position);
     if (this.#held) {
-      this.#held = [...this.#held, ...entries].slice(-MOST_KEPT);
+      this.#held = [...this.#held, ...entries].slice(-MAX_KEPT);
       this.#label();
     } else {
       this.#keep(entries);
@@ -450,7 +445,7 @@ class Tail {
 
   #keep(entries) {
     this.#entries.push(...entries);
-    for (const { message } of this.#entries.splice(0, this.#entries.length - MOST_KEPT)) {
+    for (const { message } of this.#entries.splice(0, this.#entries.length - MAX_KEPT)) {
       if (message) this.#seen.delete(message.position);
     }
   }
@@ -468,9 +463,9 @@ class Tail {
 
   #label() {
     const count = this.#held?.filter((entry) => entry.message).length ?? 0;
-    const words = this.#held ? this.#texts.resume : this.#texts.pause;
+    const label = this.#held ? this.#texts.resume : this.#texts.pause;
     const more = count ? ` (${fill(this.#texts.new, { n: whole(count) })})` : "";
-    this.#pause.textContent = words + more;
+    this.#pause.textContent = label + more;
   }
 
   #showAll() {
@@ -481,12 +476,12 @@ class Tail {
   #show(entries, fresh = true) {
     const topic = this.#topic.value.trim().toLowerCase();
     const text = this.#text.value.trim().toLowerCase();
-    const matches = ({ message, words }) =>
-      message ? words.topic.includes(topic) && words.text.includes(text) : !topic && !text;
-    const rows = entries.filter(matches).slice(-MOST_SHOWN).map((entry) => this.#row(entry));
+    const matches = ({ message, searched }) =>
+      message ? searched.topic.includes(topic) && searched.text.includes(text) : !topic && !text;
+    const rows = entries.filter(matches).slice(-MAX_SHOWN).map((entry) => this.#row(entry));
     for (const row of rows) row.classList.toggle("eric-fresh", fresh);
     this.#body.prepend(...rows.reverse());
-    while (this.#body.rows.length > MOST_SHOWN) this.#body.lastElementChild.remove();
+    while (this.#body.rows.length > MAX_SHOWN) this.#body.lastElementChild.remove();
     this.#empty.hidden = this.#body.rows.length > 0;
     this.#empty.textContent =
       topic || text ? this.#texts.none_match : this.#texts.no_messages;
@@ -518,8 +513,8 @@ class Tail {
 
 const isToAll = ({ listener, owner }) => listener === null && owner === null;
 
-// What the filters look in.
-function words({ channel, type, payload, listener, owner }) {
+// The texts that the filters search.
+function searched({ channel, type, payload, listener, owner }) {
   return {
     topic: `${channel}\n${type}`.toLowerCase(),
     text: `${payload}\n${listener ?? ""}\n${owner ?? ""}`.toLowerCase(),
@@ -528,24 +523,25 @@ function words({ channel, type, payload, listener, owner }) {
 
 // The page --------------------------------------------------------------------
 
-// Seconds between two summaries for screen readers, and without a snapshot until it is said.
+// Seconds between two summaries for screen readers.
 const SUMMARY_S = 15;
+// Seconds without a snapshot after which the page shows it.
 const SILENT_S = 4;
 
-class Page {
+class MonitorPage {
   #root = document.getElementById("eric-monitor");
   #texts = JSON.parse(document.getElementById("eric-texts").textContent);
   #status = document.getElementById("eric-status");
   #numbers = new Numbers(this.#root, this.#texts);
   #tail = new Tail(this.#root, this.#texts);
   #source;
-  #heardAt = null; // performance.now() of the last snapshot
-  #summedUpAt = -Infinity;
+  #receivedAt = null; // performance.now() of the last snapshot
+  #describedAt = -Infinity;
 
   open() {
     this.#connect();
-    setInterval(() => this.#listen(), 1_000);
-    // A browser keeps a page that was left for a while, and its connection.
+    setInterval(() => this.#checkSilence(), 1_000);
+    // A browser may keep a page that the user has left, with its connection.
     window.addEventListener("pagehide", () => this.#source.close());
     window.addEventListener("pageshow", ({ persisted }) => persisted && this.#connect());
   }
@@ -563,20 +559,20 @@ class Page {
   }
 
   #show(snapshot) {
-    const isFirst = this.#heardAt === null;
-    this.#heardAt = performance.now();
-    this.#say("live", this.#texts.live);
+    const isFirst = this.#receivedAt === null;
+    this.#receivedAt = performance.now();
+    this.#setStatus("live", this.#texts.live);
     this.#numbers.add(snapshot);
     this.#tail.add(snapshot.messages, snapshot.skipped, !isFirst);
     this.#showStreams(snapshot);
     this.#showProcesses(snapshot.processes);
-    if (this.#heardAt - this.#summedUpAt >= SUMMARY_S * 1_000) {
-      this.#summedUpAt = this.#heardAt;
+    if (this.#receivedAt - this.#describedAt >= SUMMARY_S * 1_000) {
+      this.#describedAt = this.#receivedAt;
       this.#find("summary").textContent = this.#numbers.describe();
     }
   }
 
-  // Those that watch a channel are one row for each server process.
+  // The streams that watch a channel are one row for each server process.
   #showStreams({ open_streams: streams, watched, parts: all }) {
     const url = this.#root.dataset.listener;
     fillRows(this.#find("streams"), this.#find("streams-empty"), [...watched, ...streams], (row) =>
@@ -585,7 +581,7 @@ class Page {
         { text: row.channel, className: "eric-channel" },
         { text: row.owner ?? "–", className: "eric-owner" },
         { text: row.process, className: "eric-where" },
-        { text: this.#since(row.opened_at), title: row.opened_at, className: "eric-time" },
+        { text: this.#durationSince(row.opened_at), title: row.opened_at, className: "eric-time" },
       ],
     );
     const shown = watched.reduce((sum, row) => sum + row.streams, streams.length);
@@ -607,7 +603,7 @@ class Page {
   #showProcesses(processes) {
     fillRows(this.#find("processes"), this.#find("processes-empty"), processes, (process) => [
       { text: process.name, className: "eric-name" },
-      { text: this.#since(process.started_at), title: process.started_at, className: "eric-time" },
+      { text: this.#durationSince(process.started_at), title: process.started_at, className: "eric-time" },
       { text: whole(process.streams), className: "eric-figure" },
       { text: rate(process.delivered_per_s), className: "eric-figure" },
       { text: delay(process.delay_p50_ms), className: "eric-figure" },
@@ -615,25 +611,25 @@ class Page {
     ]);
   }
 
-  // By the server's clock at its last snapshot: the reader's may be wrong.
-  #since(iso) {
+  // By the server's clock at its last snapshot: the user's clock may be wrong.
+  #durationSince(iso) {
     return length(this.#numbers.now - Date.parse(iso) / 1_000);
   }
 
   #lost() {
     const closed = this.#source.readyState === EventSource.CLOSED;
-    if (closed) this.#say("refused", this.#texts.refused);
-    else this.#say("away", this.#texts.away);
+    if (closed) this.#setStatus("closed", this.#texts.closed);
+    else this.#setStatus("lost", this.#texts.lost);
   }
 
-  // A connection that is up and silent is no news from EventSource.
-  #listen() {
-    if (this.#heardAt === null || this.#status.dataset.state === "refused") return;
-    const silent = Math.floor((performance.now() - this.#heardAt) / 1_000);
-    if (silent >= SILENT_S) this.#say("silent", fill(this.#texts.silent, { n: whole(silent) }));
+  // EventSource does not report an open connection that is silent.
+  #checkSilence() {
+    if (this.#receivedAt === null || this.#status.dataset.state === "closed") return;
+    const silent = Math.floor((performance.now() - this.#receivedAt) / 1_000);
+    if (silent >= SILENT_S) this.#setStatus("silent", fill(this.#texts.silent, { n: whole(silent) }));
   }
 
-  #say(state, text) {
+  #setStatus(state, text) {
     if (this.#status.dataset.state !== state) this.#status.dataset.state = state;
     if (this.#status.textContent !== text) this.#status.textContent = text;
   }
@@ -643,4 +639,4 @@ class Page {
   }
 }
 
-new Page().open();
+new MonitorPage().open();

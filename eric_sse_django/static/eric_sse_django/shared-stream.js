@@ -1,20 +1,21 @@
-// One stream for all tabs that a browser has open of a site.
+// One stream for all tabs of a site in a browser.
 //
 //   const stream = new SharedStream(url, { types: ["paid"], refresh });
 //   stream.addEventListener("paid", ({ data, lastEventId }) => …);
 //
-// Over HTTP/1.1 a browser opens six connections to a site, for all of its tabs. So one tab,
-// the one that holds a Web Lock, has the EventSource, and tells the others what comes over a
-// BroadcastChannel. When it is closed another gets the lock, and goes on from the last event
-// that any tab has. Each tab gets every event after the `last_event_id` of its own url.
+// Over HTTP/1.1 a browser opens six connections to a site, for all of its tabs together. So
+// one tab, the leader, which holds a Web Lock, has the EventSource, and sends its events to the
+// other tabs over a BroadcastChannel. When the leader is closed, another tab gets the lock and
+// continues after the last event of the tab that is furthest behind. Each tab gets every event
+// after the `last_event_id` of its own url.
 //
-// A browser keeps a page that was left for a while, with its connections and locks, in case
-// its reader comes back to it. So a page gives both up when it is left, and goes on from its
-// last event when it is shown again.
+// A browser may keep a page that the user has left, with its connections and locks, to show it
+// again. So a page closes and releases them when it is left, and continues after its last event
+// when it is shown again.
 
-const ANSWER_MS = 2_000; // without one, the tab that leads is frozen
-const COLLECT_MS = 50; // for the others to say how far they are
-const LONGEST_PAUSE_MS = 30_000;
+const ANSWER_MS = 2_000; // a leader that does not answer in time is frozen
+const COLLECT_MS = 50; // time for the other tabs to send their positions
+const MAX_RETRY_MS = 30_000;
 
 export class SharedStream extends EventTarget {
   #url;
@@ -23,21 +24,21 @@ export class SharedStream extends EventTarget {
   #name;
   #tab = `${Math.random()}`;
   #channel = null;
-  #turn = null; // AbortController: of waiting for the lock, or of holding it
+  #lock = null; // AbortController of the request for the lock, also while it is held
   #leads = false;
-  #source = null; // of the tab that leads
+  #source = null; // the EventSource of the leader
   #failures = 0;
   #state = "connecting";
-  #listened = ""; // types that #source listens for
+  #subscribed = ""; // the types that #source listens for
   #reached; // position of the last event of #source, null before the first
-  #last; // that of the last event which this tab got
-  #isHeard = false; // whether the tab that leads knows how far this one is
-  #run = { key: "" }; // which connection the last event came by,
-  #previous = null; // that event's position,
-  #again = null; // and up to which position this tab had been served before
+  #last; // position of the last event of this tab
+  #isKnown = false; // whether the leader knows the position of this tab
+  #run = { key: "" }; // the connection of the last event
+  #previous = null; // position of the last event of that connection
+  #again = null; // position up to which this tab had its events before that connection
 
-  // `refresh` returns a fresh url, or a promise of one: for a ticket that has expired.
-  // Tabs with one `name` share a stream; by default, those with one url but for its ticket.
+  // `refresh` returns a new url, or a promise of one, for when the ticket has expired.
+  // Tabs with the same `name` share a stream; the default is the url without its ticket.
   constructor(url, { types = ["message"], refresh = null, name = null } = {}) {
     super();
     this.#url = new URL(url, location.href);
@@ -45,62 +46,62 @@ export class SharedStream extends EventTarget {
     this.#refresh = refresh;
     this.#last = number(this.#url.searchParams.get("last_event_id"));
     this.#name = name ?? without(this.#url, "ticket", "last_event_id").href;
-    document.addEventListener("visibilitychange", this.#look);
-    window.addEventListener("pagehide", this.#leave);
-    window.addEventListener("pageshow", this.#show);
-    this.#join();
+    document.addEventListener("visibilitychange", this.#onVisible);
+    window.addEventListener("pagehide", this.#stop);
+    window.addEventListener("pageshow", this.#onShow);
+    this.#start();
   }
 
   close() {
-    document.removeEventListener("visibilitychange", this.#look);
-    window.removeEventListener("pagehide", this.#leave);
-    window.removeEventListener("pageshow", this.#show);
-    this.#leave();
+    document.removeEventListener("visibilitychange", this.#onVisible);
+    window.removeEventListener("pagehide", this.#stop);
+    window.removeEventListener("pageshow", this.#onShow);
+    this.#stop();
   }
 
-  // Whether the page is there ------------------------------------------------------
+  // The page is shown or left --------------------------------------------------------
 
-  #join() {
+  #start() {
     if (!navigator.locks || !window.BroadcastChannel) {
-      this.#open(this.#last); // without https a tab must do for itself
+      this.#open(this.#last); // not available without https: each tab has its own stream
       return;
     }
     this.#channel = new BroadcastChannel(`eric-sse ${this.#name}`);
-    this.#channel.onmessage = ({ data }) => this.#hear(data);
-    this.#wait();
+    this.#channel.onmessage = ({ data }) => this.#onMessage(data);
+    this.#requestLock();
     this.#greet();
   }
 
-  #leave = () => {
-    this.#turn?.abort();
+  #stop = () => {
+    this.#lock?.abort();
     this.#follow();
     this.#channel?.close();
     this.#channel = null;
   };
 
-  #show = ({ persisted }) => {
-    if (!persisted) return this.#look();
-    this.#leave(); // a browser may have skipped it
-    this.#join();
+  #onShow = ({ persisted }) => {
+    if (!persisted) return this.#onVisible();
+    this.#stop(); // a browser may not have fired pagehide
+    this.#start();
   };
 
-  // Who leads ----------------------------------------------------------------------
+  // The leader -----------------------------------------------------------------------
 
-  async #wait(steal = false) {
-    this.#turn?.abort();
-    const turn = (this.#turn = new AbortController());
-    const over = new Promise((resolve) => turn.signal.addEventListener("abort", resolve));
-    const options = steal ? { steal } : { signal: turn.signal };
-    const hold = () => (this.#lead(), over);
+  async #requestLock(steal = false) {
+    this.#lock?.abort();
+    const lock = (this.#lock = new AbortController());
+    const released = new Promise((resolve) => lock.signal.addEventListener("abort", resolve));
+    const options = steal ? { steal } : { signal: lock.signal };
+    const hold = () => (this.#lead(), released);
     try {
       await navigator.locks.request(`eric-sse ${this.#name}`, options, hold);
     } catch (error) {
       if (error.name !== "AbortError") throw error;
     }
-    if (this.#turn !== turn) return;
-    this.#follow(); // the lock was taken from us, or close() gave it back
-    if (turn.signal.aborted) return;
-    this.#wait();
+    if (this.#lock !== lock) return;
+    this.#follow(); // another tab took the lock, or close() released it
+    if (lock.signal.aborted) return;
+    this.#requestLock();
     this.#greet();
   }
 
@@ -117,19 +118,19 @@ export class SharedStream extends EventTarget {
     this.#source = null;
   }
 
-  // A tab that comes to the front may have slept, or the one that leads may sleep.
-  #look = () => {
+  // A tab that becomes visible may have been frozen, or the leader may be frozen.
+  #onVisible = () => {
     if (document.visibilityState === "visible" && !this.#leads) this.#greet();
   };
 
   #greet() {
-    this.#isHeard = false;
+    this.#isKnown = false;
     const channel = this.#channel;
     const { href } = this.#url;
     this.#post({ kind: "hello", tab: this.#tab, last: this.#last, types: [...this.#types], href });
     setTimeout(() => {
-      const isNeeded = !this.#isHeard && !this.#leads && document.visibilityState === "visible";
-      if (isNeeded && channel && channel === this.#channel) this.#wait(true);
+      const isNeeded = !this.#isKnown && !this.#leads && document.visibilityState === "visible";
+      if (isNeeded && channel && channel === this.#channel) this.#requestLock(true);
     }, ANSWER_MS);
   }
 
@@ -137,37 +138,37 @@ export class SharedStream extends EventTarget {
     this.#channel?.postMessage(message);
   }
 
-  #hear(message) {
-    if (message.kind === "hello") this.#meet(message);
-    else if (this.#leads) return; // who led before us, and slept, wakes up
+  #onMessage(message) {
+    if (message.kind === "hello") this.#onHello(message);
+    else if (this.#leads) return; // from an earlier leader that was frozen
     else if (message.kind === "event") this.#receive(message);
-    else if (message.kind === "state") this.#say(message.state);
+    else if (message.kind === "state") this.#setState(message.state);
     else if (message.kind === "who") this.#greet();
     else if (message.kind === "here" && message.tab === this.#tab) {
-      this.#isHeard = true;
+      this.#isKnown = true;
       this.#begin(message.run, message.reached);
       this.#last ??= message.reached;
       for (const type of message.types) this.#types.add(type);
-      this.#say(message.state);
+      this.#setState(message.state);
     }
   }
 
-  // Another tab: have the stream go back to where that one is, if it is behind.
-  #meet({ tab, last, types, href }) {
+  // Answers another tab; if that tab is behind, opens the stream again at its position.
+  #onHello({ tab, last, types, href }) {
     for (const type of types) this.#types.add(type);
     if (!this.#leads) return;
     const isBehind = last !== null && (this.#reached === null || last < this.#reached);
-    this.#url = new URL(href); // its ticket is younger
+    this.#url = new URL(href); // its ticket is newer
     this.#post({
       ...{ kind: "here", tab, types: [...this.#types], state: this.#state },
       ...{ run: this.#run, reached: this.#reached },
     });
     if (isBehind) this.#reached = last;
-    const isDeaf = [...this.#types].join() !== this.#listened;
-    if (this.#source && (isBehind || isDeaf)) this.#open(this.#reached);
+    const hasNewTypes = [...this.#types].join() !== this.#subscribed;
+    if (this.#source && (isBehind || hasNewTypes)) this.#open(this.#reached);
   }
 
-  // What comes ---------------------------------------------------------------------
+  // Events ---------------------------------------------------------------------------
 
   #open(from) {
     this.#source?.close();
@@ -178,7 +179,7 @@ export class SharedStream extends EventTarget {
     this.#begin(run, from);
     const source = new EventSource(url, { withCredentials: url.origin !== location.origin });
     this.#source = source;
-    this.#listened = [...this.#types].join();
+    this.#subscribed = [...this.#types].join();
     for (const type of this.#types) {
       source.addEventListener(type, ({ data, lastEventId: id }) => {
         const message = { kind: "event", run, after: this.#reached, type, data, id };
@@ -189,18 +190,18 @@ export class SharedStream extends EventTarget {
     }
     source.onopen = () => {
       this.#failures = 0;
-      this.#tell("live");
+      this.#shareState("live");
     };
     source.onerror = () => {
-      this.#tell("reconnecting");
-      // The browser comes back by itself, but after an answer that is no stream.
+      this.#shareState("reconnecting");
+      // The browser reconnects by itself, except after an answer that is not a stream.
       if (source === this.#source && source.readyState === EventSource.CLOSED) this.#retry(source);
     };
   }
 
   async #retry(source) {
-    const most = Math.min(LONGEST_PAUSE_MS, 500 * 2 ** this.#failures++);
-    await new Promise((resolve) => setTimeout(resolve, most * (0.5 + Math.random() / 2)));
+    const longest = Math.min(MAX_RETRY_MS, 500 * 2 ** this.#failures++);
+    await new Promise((resolve) => setTimeout(resolve, longest * (0.5 + Math.random() / 2)));
     try {
       const fresh = source === this.#source && (await this.#refresh?.());
       if (fresh) this.#url = new URL(fresh, location.href);
@@ -212,12 +213,13 @@ export class SharedStream extends EventTarget {
 
   #receive({ run, after, type, data, id }) {
     if (this.#channel && !this.#leads) {
-      if (!this.#isHeard) return; // it comes again
+      if (!this.#isKnown) return; // the leader sends it again
       if (run.key !== this.#run.key) this.#begin(run, run.start);
-      if (after !== this.#previous) return this.#greet(); // one was lost between the tabs
+      if (after !== this.#previous) return this.#greet(); // an event was lost between the tabs
     }
     const position = number(id);
-    // Somebody was behind: what we had comes again, in its order. What goes back is a replay.
+    // If another tab was behind, events of this tab are sent again, in order, and skipped here.
+    // A position that goes back is a replay, and is not skipped.
     const isAgain = this.#again !== null && position > this.#previous && position <= this.#again;
     this.#previous = position ?? this.#previous;
     if (isAgain) return;
@@ -232,12 +234,12 @@ export class SharedStream extends EventTarget {
     this.#again = this.#last;
   }
 
-  #tell(state) {
+  #shareState(state) {
     this.#post({ kind: "state", state });
-    this.#say(state);
+    this.#setState(state);
   }
 
-  #say(state) {
+  #setState(state) {
     this.#state = state;
     this.dispatchEvent(new CustomEvent("state", { detail: state }));
   }

@@ -1,4 +1,4 @@
-"""Numbers, times and states as people read them."""
+"""Numbers, times, states and payloads, formatted for the pages."""
 
 from __future__ import annotations
 
@@ -14,29 +14,28 @@ from django.utils.translation import ngettext
 
 from eric_sse_django.monitor import payload
 
-# Where counting stops: beyond, the number tells nobody more.
-MOST = 1_000
+# Where counting stops, and the number of rows of one action.
+MAX_COUNT = 1_000
 # Characters of a payload in a table, and on its page.
-PREVIEW = 80
-MOST_CHARACTERS = 100_000
-NOTHING = "-"
+PREVIEW_CHARACTERS = 80
+MAX_PAYLOAD_CHARACTERS = 100_000
+EMPTY_VALUE = "-"
 DAY_S, HOUR_S, MINUTE_S = 86_400, 3_600, 60
 
 
-def bounded(number: int, most: int = MOST) -> str:
-    """Return the number, or "1,000+" for one beyond `most`."""
-    shown = number_format(min(number, most), use_l10n=True, force_grouping=True)
-    return f"{shown}+" if number > most else shown
+def bounded(number: int) -> str:
+    """Return the number, or "1,000+" if it is over MAX_COUNT."""
+    return at_least(min(number, MAX_COUNT), number > MAX_COUNT)
 
 
-def at_least(number: int, stops: bool) -> str:
-    """Return the number, with a "+" where counting stopped before the end."""
+def at_least(number: int, stopped: bool) -> str:
+    """Return the number, with a "+" if counting stopped before the end."""
     shown = number_format(number, use_l10n=True, force_grouping=True)
-    return f"{shown}+" if stops else shown
+    return f"{shown}+" if stopped else shown
 
 
 def duration(seconds: float) -> str:
-    """Return a length of time in the largest unit that fits exactly, or twice: "90 minutes"."""
+    """Return a duration in the largest unit that gives exactly 1, or 2 or more: "90 minutes"."""
     whole = int(max(0, seconds))
     if whole >= 2 * DAY_S or whole == DAY_S:
         return ngettext("%(n)d day", "%(n)d days", whole // DAY_S) % {"n": whole // DAY_S}
@@ -49,7 +48,7 @@ def duration(seconds: float) -> str:
 
 
 def brief(seconds: float) -> str:
-    """Return a length of time in a few characters, for a column: "3 min"."""
+    """Return a duration in a few characters, for a column: "3 min"."""
     whole = int(max(0, seconds))
     if whole >= 2 * DAY_S:
         return _("%(n)d d") % {"n": whole // DAY_S}
@@ -61,18 +60,18 @@ def brief(seconds: float) -> str:
 
 
 def age(moment: datetime | None) -> str:
-    """Return how long ago a moment was: "3 min ago"; hovering shows it exactly."""
+    """Return how long ago a moment was: "3 min ago"; its tooltip is the exact time."""
     return _moment(moment, _("%(time)s ago"))
 
 
 def since(moment: datetime | None) -> str:
-    """Return how long something has lasted: "3 min"; hovering shows when it began."""
+    """Return the time since a moment: "3 min"; its tooltip is the exact time."""
     return _moment(moment, "%(time)s")
 
 
 def _moment(moment: datetime | None, text: str) -> str:
     if moment is None:
-        return NOTHING
+        return EMPTY_VALUE
     local = timezone.localtime(moment) if timezone.is_aware(moment) else moment
     exact = date_format(local, "DATETIME_FORMAT")
     passed = brief((timezone.now() - moment).total_seconds()).replace(" ", "\xa0")
@@ -81,7 +80,7 @@ def _moment(moment: datetime | None, text: str) -> str:
 
 
 def pill(kind: str, text: str) -> SafeString:
-    """Return a state with its mark; `kind` is on, off, late or quiet."""
+    """Return a state as a coloured label; `kind` is on, off, late or quiet."""
     return format_html('<span class="eric-pill eric-{}">{}</span>', kind, text)
 
 
@@ -90,19 +89,23 @@ def running(is_running: bool) -> SafeString:
 
 
 def preview(text: str, is_cut: bool = False) -> SafeString:
-    """Return the beginning of a payload for a table; `is_cut` where `text` is not all of it."""
-    shown, is_cut = payload.shown(text, PREVIEW, is_cut)
-    # A lone surrogate can be published, and no page can be sent with it.
-    shown = shown.encode(errors="backslashreplace").decode()
+    """Return the beginning of a payload for a table; `is_cut` if `text` is already cut."""
+    shown, is_cut = payload.shown(text, PREVIEW_CHARACTERS, is_cut)
+    shown = _encodable(shown)
     return format_html('<code class="eric-preview">{}{}</code>', shown, "…" if is_cut else "")
 
 
 def pretty(payload: str) -> str:
-    """Return JSON text indented, or as it is where it is none; safe to encode, cut if long."""
+    """Return JSON text indented, other text unchanged; cut at MAX_PAYLOAD_CHARACTERS."""
     try:
         text = json.dumps(json.loads(payload), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):
         text = payload
-    # A lone surrogate can be published, and no page can be sent with it.
-    text = text.encode(errors="backslashreplace").decode()
-    return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}\n…"
+    text = _encodable(text)
+    is_short = len(text) <= MAX_PAYLOAD_CHARACTERS
+    return text if is_short else f"{text[:MAX_PAYLOAD_CHARACTERS]}\n…"
+
+
+def _encodable(text: str) -> str:
+    """Escape lone surrogates: they can be published, but a page cannot contain them."""
+    return text.encode(errors="backslashreplace").decode()

@@ -1,0 +1,71 @@
+"""How many of the listeners that a message is addressed to have been served it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import QuerySet
+
+from eric_sse_django.admin.formatting import MAX_COUNT
+from eric_sse_django.models import Listener, QueuedMessage
+
+# Listeners read for a page of messages. If its channels have more, the list shows no numbers;
+# the page of a single message counts.
+MAX_LISTENERS_READ = 2_000
+
+
+@dataclass(frozen=True)
+class DeliveredCount:
+    """The listeners that a message is addressed to, and those that have been served it."""
+
+    delivered: int
+    addressed: int
+
+
+def count_one(message: QueuedMessage) -> DeliveredCount | None:
+    """Return a message's count, up to MAX_COUNT + 1; None if it has no position yet."""
+    if message.position is None:
+        return None
+    rows = Listener.objects.filter(channel=message.channel_id)
+    rows = rows.filter(start__lt=message.position)
+    if message.listener_id is not None:
+        rows = rows.filter(pk=message.listener_id)
+    elif message.owner_id is not None:
+        rows = rows.filter(owner=message.owner_id)
+    return DeliveredCount(_count(rows.filter(cursor__gte=message.position)), _count(rows))
+
+
+def _count(rows: QuerySet[Listener]) -> int:
+    return rows[: MAX_COUNT + 1].count()
+
+
+def count_page(messages: Sequence[QueuedMessage]) -> dict[int, DeliveredCount]:
+    """Return the messages' counts by primary key; {} if there are too many listeners to read."""
+    channels = {message.channel_id for message in messages}
+    rows = Listener.objects.filter(channel__in=channels)
+    columns = rows.values_list("channel_id", "pk", "owner_id", "start", "cursor")
+    found = list(columns[: MAX_LISTENERS_READ + 1])
+    if len(found) > MAX_LISTENERS_READ:
+        return {}
+    listeners: dict[int, list[Any]] = defaultdict(list)
+    for channel, *listener in found:
+        listeners[channel].append(listener)
+    return {
+        message.pk: _count_among(listeners[message.channel_id], message, message.position)
+        for message in messages
+        if message.position is not None
+    }
+
+
+def _count_among(listeners: list[Any], message: QueuedMessage, position: int) -> DeliveredCount:
+    cursors = [
+        cursor
+        for pk, owner, start, cursor in listeners
+        if start < position
+        and message.listener_id in (None, pk)
+        and message.owner_id in (None, owner)
+    ]
+    return DeliveredCount(sum(cursor >= position for cursor in cursors), len(cursors))
