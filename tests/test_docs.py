@@ -1,4 +1,4 @@
-"""What the documents say is what the code does."""
+"""The documentation agrees with the code."""
 
 import ast
 import importlib
@@ -14,7 +14,7 @@ README = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def test_the_readme_table_is_the_settings():
+def test_the_settings_table_of_readme_agrees_with_conf():
     expected = [
         f"| `{each.name}` | `{each.default!r}` | {each.meaning} |" for each in conf.SETTINGS
     ]
@@ -27,14 +27,14 @@ def test_the_readme_is_short():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_between_the_pages_lead_somewhere(page):
+def test_links_between_the_pages_exist(page):
     text = page.read_text()
     for target in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", text):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_tests_that_the_pages_name_are_there(page):
+def test_tests_that_the_pages_name_exist(page):
     for name in re.findall(r"(?<![\w/])tests/[\w/]+\.py(?:::\w+)*", page.read_text()):
         path, *names = name.split("::")
         assert (ROOT / path).exists(), f"{page.name} names {path}"
@@ -44,7 +44,7 @@ def test_tests_that_the_pages_name_are_there(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_python_of_the_pages_can_be_read_and_its_imports_are_there(page):
+def test_the_python_of_the_pages_compiles_and_its_imports_exist(page):
     for block in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
         tree = compile(
             block, page.name, "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT

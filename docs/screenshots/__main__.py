@@ -1,10 +1,10 @@
 """
-Makes docs/images anew: a site of its own with a database of its own, Chromium in front of it.
+Create docs/images: start a site with a separate database, and take screenshots with Chromium.
 
     python -m docs.screenshots [--into DIRECTORY] [--watch SECONDS]
 
-Needs the extra `test`, and Chromium: `playwright install chromium`, or one on the PATH.
-Takes three minutes: the monitor's charts show two. Ends all that it started.
+Needs the extra `test`, and Chromium: `playwright install chromium`, or one on the PATH. Takes
+three minutes, because the monitor's charts show two. Stops every process that it starts.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 IMAGES = Path(__file__).parents[1] / "images"
 SIZE: Any = {"width": 1280, "height": 800}
-# Seconds for which the monitor is watched: it shows two minutes.
+# Seconds before the screenshot of the monitor: its charts show two minutes.
 WATCHED_S = 122.0
 SEED = 7
 
@@ -36,11 +36,11 @@ SEED = 7
 def main() -> None:
     options = arguments()
     options.into.mkdir(parents=True, exist_ok=True)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Ended."))  # the stack unwinds
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Terminated."))  # unwinds the stack
     with ExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory())
         prepare(Path(directory))
-        # After the settings.
+        # These import the settings.
         from docs.screenshots import data, site  # noqa: PLC0415
 
         stack.callback(site.connections.close_all)
@@ -48,10 +48,10 @@ def main() -> None:
         data.fill(choose)
         paths, cookie = data.pages(), data.log_in()
         servers = [stack.enter_context(site.server()) for _ in site.NAMES]
-        site.listen(servers, data.who_listens(choose))
+        site.listen(servers, data.connected(choose))
         site.rename()
         stack.enter_context(site.traffic(choose))
-        # From here on this thread has an event loop: no more queries.
+        # From here on this thread has an event loop, so it can run no queries.
         playwright = stack.enter_context(sync_playwright())
         sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
         path = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -69,11 +69,11 @@ def arguments() -> argparse.Namespace:
 
 
 def prepare(directory: Path) -> None:
-    """Point the settings, also of processes to come, to a new database."""
+    """Let this process and its children use a new database."""
     os.environ |= {
         "DJANGO_SETTINGS_MODULE": "docs.screenshots.settings",
         "DEMO_DATABASE": str(directory / "site.sqlite3"),
-        "DEMO_SECRET_KEY": "signs nothing that outlives these pictures",
+        "DEMO_SECRET_KEY": "used for these screenshots only",
     }
     django.setup()
     call_command("migrate", verbosity=0)
@@ -81,7 +81,7 @@ def prepare(directory: Path) -> None:
 
 @dataclass
 class Pages:
-    """Opens pages of the site, logged in."""
+    """Opens pages of the site as a logged-in user."""
 
     browser: Browser
     url: str
@@ -96,7 +96,7 @@ class Pages:
 
 
 def take(pages: Pages, paths: dict[str, str], options: argparse.Namespace) -> None:
-    """Take a picture of each page: of the monitor once its charts are full, in the dark."""
+    """Take a screenshot of each page: the monitor with full charts, in the dark theme."""
     monitor = pages.open(paths.pop("monitor"), "dark")
     monitor.wait_for_timeout(options.watch * 1_000)
     save(monitor, options.into / "monitor.png")
@@ -105,7 +105,7 @@ def take(pages: Pages, paths: dict[str, str], options: argparse.Namespace) -> No
 
 
 def save(page: Page, path: Path) -> None:
-    """Take the picture, unless it would show this machine's name or an error."""
+    """Take the screenshot, unless it would show this machine's name or an error."""
     text = page.locator("body").inner_text()
     for unwanted in (socket.gethostname(), tempfile.gettempdir(), "Traceback", "Server Error"):
         if unwanted in text:

@@ -1,4 +1,4 @@
-"""What the site of the pictures holds: people, channels, listeners and a day of messages."""
+"""The data of the screenshots: people, channels, listeners and a day of messages."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ CHANNELS: dict[str, dict[str, Any]] = {
 }
 PEOPLE = ("ada", "grace", "katherine", "margaret", "radia")
 DEVICES = ("till", "phone", "laptop", "display", "worker")
-# The listener whose page is shown: away, so that messages wait for it.
+# The listener whose page is shown. It is offline, so messages wait for it.
 SHOWN = ("alerts", "phone-7")
 HISTORY = 400
-# Messages that the listeners who are away have not had, at most.
-MOST_BEHIND = 60
+# The largest number of messages that wait for an offline listener.
+MAX_BEHIND = 60
 
 
 def fill(choose: random.Random) -> None:
-    """Make it all, with a day of messages behind it."""
+    """Create all data."""
     people = [get_user_model().objects.create_user(name) for name in PEOPLE]
     for name, given in CHANNELS.items():
         Channel.objects.create(name=name, **given)
@@ -58,7 +58,7 @@ def fill(choose: random.Random) -> None:
 
 
 def message(choose: random.Random, channel: str) -> Message:
-    """Return a message that such a channel might carry."""
+    """Return a typical message of a channel."""
     if channel == "prices":
         cents = choose.randint(120, 950)
         return Message("price", {"sku": f"A-{choose.randint(10, 99)}", "cents": cents})
@@ -69,7 +69,7 @@ def message(choose: random.Random, channel: str) -> Message:
         words = choose.choice(
             ("Good morning!", "Who takes table 4?", "On my way.", "Coffee, anyone?")
         )
-        return Message("said", f"<p><b>{choose.choice(PEOPLE)}</b> {words}</p>")
+        return Message("posted", f"<p><b>{choose.choice(PEOPLE)}</b> {words}</p>")
     order = choose.randint(4_000, 4_999)
     if channel == "kitchen":
         return Message(choose.choice(("started", "ready")), {"order": order})
@@ -79,31 +79,31 @@ def message(choose: random.Random, channel: str) -> Message:
 
 
 def _spread() -> None:
-    """Have the messages be of the last day, denser towards now."""
+    """Distribute the messages over the last day, more of them near its end."""
     now = timezone.now()
     rows = list(QueuedMessage.objects.order_by("-position"))
     for number, row in enumerate(rows):
         row.created_at = now - timedelta(seconds=20 + number * 3 + number**2 / 2)
     QueuedMessage.objects.bulk_update(rows, ["created_at"], 200)
-    # By the time of its last message a log is known again.
+    # The log is recognised by the time of its last message.
     LogHead.objects.update(marked_at=rows[0].created_at)
 
 
 def _serve(choose: random.Random) -> None:
-    """Have the listeners be somewhere in the log, some of them stopped."""
+    """Move the cursors of the listeners, and stop some of the listeners."""
     head, _ = log.head()
     now = timezone.now()
     for row in Listener.objects.select_related("channel"):
         is_shown = (row.channel.name, row.name) == SHOWN
-        is_away = is_shown or choose.random() < 0.4
-        row.cursor = head - choose.randint(1, MOST_BEHIND) if is_away else head
+        is_offline = is_shown or choose.random() < 0.4
+        row.cursor = head - choose.randint(1, MAX_BEHIND) if is_offline else head
         row.last_seen = now - timedelta(seconds=choose.choice((40, 400, 4_000, 70_000)))
         row.running = is_shown or choose.random() > 0.15
         row.save(update_fields=["cursor", "last_seen", "running"])
 
 
-def who_listens(choose: random.Random) -> list[Listener]:
-    """Return the listeners to open streams of: most of those who missed nothing."""
+def connected(choose: random.Random) -> list[Listener]:
+    """Return the listeners to connect: most of those without waiting messages."""
     head, _ = log.head()
     rows = Listener.objects.filter(running=True, cursor=head).select_related("channel")
     return [row for row in rows for _ in range(choose.choice((0, 1, 1, 1, 2)))]
@@ -118,7 +118,7 @@ def log_in() -> dict[str, str]:
 
 
 def pages() -> dict[str, str]:
-    """Return the paths of the pages by the names of their pictures."""
+    """Return the paths of the pages by the names of their screenshots."""
     channel, name = SHOWN
     shown = Listener.objects.get(channel__name=channel, name=name)
     admin = "admin:eric_sse_django_"

@@ -1,4 +1,4 @@
-"""The site of the pictures while it runs: servers, their clients, and who publishes."""
+"""The running site of the screenshots: its servers, clients and publisher."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from tests.server import free_port
 
 ROOT = Path(__file__).parents[2]
 START_S, STOP_S = 30.0, 10.0
-# What the servers are called in the pictures, rather than by this machine's name.
+# The names of the servers in the screenshots, instead of this machine's name.
 NAMES = ("web-1:4117", "web-2:3980")
-# Messages a second between which the traffic swings, and how long one swing takes.
-LEAST_PER_S, MOST_PER_S, SWING_S = 4.0, 14.0, 47.0
-# The share of messages to one owner's listeners.
-TO_ONE = 0.15
+# The traffic oscillates between these messages per second, with this period.
+MIN_PER_S, MAX_PER_S, PERIOD_S = 4.0, 14.0, 47.0
+# The share of messages to the listeners of one owner.
+TO_OWNER = 0.15
 
 
 @contextlib.contextmanager
 def server() -> Iterator[str]:
-    """Run a server process with the environment's settings; give its URL once it answers."""
+    """Run a server process with the environment's settings; yield its URL when it answers."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = ["-m", "daphne", "-v", "0", "-p", str(port), "demo_project.asgi:application"]
@@ -61,11 +61,11 @@ def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
             urllib.request.urlopen(url, timeout=START_S).close()
             return
         time.sleep(0.1)
-    raise SystemExit("The server did not start: its errors stand above.")
+    raise SystemExit("The server did not start: see its errors above.")
 
 
 def listen(urls: Sequence[str], rows: Sequence[Listener]) -> None:
-    """Open a stream of each of the listeners, on the servers in turn, until their ends."""
+    """Open a stream of each listener, on the servers in turn, until the servers stop."""
     for number, row in enumerate(rows):
         url = urls[number % len(urls)] + stream_url(DatabaseListener(row), ticket=True)
         threading.Thread(target=_read, args=(url,), daemon=True).start()
@@ -79,20 +79,20 @@ def _read(url: str) -> None:
 
 
 def rename() -> None:
-    """Name the server processes, once both have their rows in the database."""
+    """Name the server processes when both have their rows in the database."""
     deadline = time.monotonic() + START_S
     while len(rows := ServerProcess.objects.order_by("pk")) < len(NAMES):
         if time.monotonic() > deadline:
-            raise SystemExit("The servers wrote no streams into the database.")
+            raise SystemExit("The servers recorded no streams in the database.")
         time.sleep(0.1)
     for row, name in zip(rows, NAMES, strict=True):
-        # Only the name: a server renews the rest, and never writes this again.
+        # Only the name: a server writes the other columns again, but not this one.
         ServerProcess.objects.filter(pk=row.pk).update(name=name)
 
 
 @contextlib.contextmanager
 def traffic(choose: random.Random) -> Iterator[None]:
-    """Publish to the channels, now more, now less, until the block ends."""
+    """Publish to the channels, at a rate that oscillates, until the block ends."""
     stop = threading.Event()
     thread = threading.Thread(target=_publish, args=(choose, stop))
     thread.start()
@@ -109,13 +109,13 @@ def _publish(choose: random.Random, stop: threading.Event) -> None:
     began = time.monotonic()
     try:
         while True:
-            swing = (1 + math.sin((time.monotonic() - began) * 2 * math.pi / SWING_S)) / 2
-            per_s = LEAST_PER_S + (MOST_PER_S - LEAST_PER_S) * swing
+            level = (1 + math.sin((time.monotonic() - began) * 2 * math.pi / PERIOD_S)) / 2
+            per_s = MIN_PER_S + (MAX_PER_S - MIN_PER_S) * level
             if stop.wait(choose.expovariate(per_s)):
                 return
             channel = choose.choice(channels)
             text = message(choose, channel.id)
-            if choose.random() < TO_ONE:
+            if choose.random() < TO_OWNER:
                 channel.dispatch_to_owner(choose.choice(people), text)
             else:
                 channel.broadcast(text)

@@ -1,4 +1,4 @@
-"""README's quick start, pasted into a project as a new user would, word for word."""
+"""A new project with the code of README's quick start, unchanged."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tests.server import free_port, until
 
 README = (ROOT / "README.md").read_text()
 SECTION = README.split("## In your project, in five minutes\n")[1].split("\n## ")[0]
-# A line that names a file (from its beginning), and the block below it.
+# A line that begins with the name of a file, and the block below it.
 BLOCK = re.compile(r"^`([\w./]+)`[^`\n]*:\n\n```\w+\n(.*?)^```", re.MULTILINE | re.DOTALL)
 BLOCKS = BLOCK.findall(SECTION)
 
 
 def commands(text: str) -> list[str]:
-    """Return the lines of shell in a text of Markdown."""
+    """Return the shell commands in a Markdown text."""
     return re.findall(r"^    (\S.*)$", re.sub(r"```.*?```", "", text, flags=re.S), re.M)
 
 
@@ -37,18 +37,18 @@ CODE = re.findall(r"^```\w+\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 NAME, PASSWORD = "ada", "tea at half past 4"
 PATIENCE_S = 60.0
-# Seconds until a server answers: the demo's line installs what it needs first.
+# Seconds until a server answers: the demo's command installs packages first.
 START_PATIENCE_S = 120.0
 
 
 def command(beginning: str) -> str:
-    """Return the one command of the quick start that begins so."""
+    """Return the only command of the quick start that begins with this text."""
     [found] = [each for each in COMMANDS if each.startswith(beginning)]
     return found
 
 
 class Project:
-    """A project as `startproject` makes it, with README's lines."""
+    """A project created by `startproject`, with README's code."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -62,7 +62,7 @@ class Project:
             file.write_text(before + text)
 
     def run(self, line: str) -> str:
-        """Return what a line of shell prints; raises AssertionError where it fails."""
+        """Return the output of a shell command; raise AssertionError if it fails."""
         done = subprocess.run(
             line,
             shell=True,
@@ -78,32 +78,32 @@ class Project:
         return done.stdout + done.stderr
 
     def serve(self, line: str) -> AbstractContextManager[str]:
-        """Run a server's line while inside, see serving()."""
+        """Run a server while the block runs, see serving()."""
         return serving(line, self.folder, self.environment, "/admin/login/")
 
     def converse(self, line: str, *answers: tuple[str, str]) -> None:
-        """Run a line in a terminal; each of its questions gets its answer."""
+        """Run a shell command in a terminal, and answer each of its questions."""
         pid, terminal = pty.fork()
         if pid == 0:
             os.chdir(self.folder)
             os.execvpe("/bin/sh", ["sh", "-c", line], self.environment)
-        said = b""
+        output = b""
         deadline = time.monotonic() + PATIENCE_S
         for question, answer in answers:
-            while question.encode() not in said:
-                assert time.monotonic() < deadline, f"{line}\n{said!r} lacks {question!r}"
+            while question.encode() not in output:
+                assert time.monotonic() < deadline, f"{line}\n{output!r} lacks {question!r}"
                 if select.select([terminal], [], [], 0.2)[0]:
-                    said += os.read(terminal, 4_096)
-            said = b""
+                    output += os.read(terminal, 4_096)
+            output = b""
             os.write(terminal, f"{answer}\n".encode())
         os.waitpid(pid, 0)
         os.close(terminal)
 
 
 def clean_environment() -> dict[str, str]:
-    """Return the environment of a new user: this Python's commands, and no settings of ours."""
-    ours = ("DJANGO", "ERIC", "PYTEST", "PYTHONPATH")
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    """Return a new user's environment: the commands of this Python, and no test settings."""
+    ignored = ("DJANGO", "ERIC", "PYTEST", "PYTHONPATH")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(ignored)}
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     return inherited | {"PATH": path, "PYTHONUNBUFFERED": "1"}
 
@@ -111,9 +111,9 @@ def clean_environment() -> dict[str, str]:
 @contextmanager
 def serving(line: str, folder: Path, environment: dict[str, str], path: str) -> Iterator[str]:
     """
-    Run a server's line of shell while inside; `{port}` in it is a free one. Yields the URL.
+    Run the shell command of a server, with a free `{port}`, while the block runs; yield its URL.
 
-    Raises AssertionError when it does not answer at the path within two minutes.
+    Raises AssertionError if the server does not answer at the path within two minutes.
     """
     port = free_port()
     url, log = f"http://127.0.0.1:{port}", folder / "server.log"
@@ -149,7 +149,7 @@ def _answers(url: str) -> bool:
 
 
 def log_in(client: httpx.Client, path: str) -> httpx.Response:
-    """Return the page at a path that asks for a login first, as its user sees it."""
+    """Log in at a path that requires it, and return the page."""
     form = client.get(path)
     [token] = re.findall(r'name="csrfmiddlewaretoken" value="(\w+)"', form.text)
     fields = {"username": NAME, "password": PASSWORD, "csrfmiddlewaretoken": token, "next": path}

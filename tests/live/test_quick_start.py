@@ -1,4 +1,4 @@
-"""What README says a new user pastes works, on each server, word for word."""
+"""README's quick start works unchanged on each server."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from tests.live.quick_start import (
     SECTION,
     Project,
     clean_environment,
+    command,
     commands,
     log_in,
     serving,
 )
-from tests.live.quick_start import command as said
 
 LINES = {
     "runserver": "python manage.py runserver 127.0.0.1:{port}",
@@ -46,9 +46,9 @@ PATIENCE_S = 30
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     project = Project(tmp_path_factory.mktemp("mysite"))
-    project.run(said("python manage.py migrate"))
+    project.run(command("python manage.py migrate"))
     project.converse(
-        said("python manage.py createsuperuser"),
+        command("python manage.py createsuperuser"),
         ("Username", NAME),
         ("Email", "ada@example.com"),
         ("Password:", PASSWORD),
@@ -59,23 +59,23 @@ def project(tmp_path_factory):
 
 
 def within(seconds, lines):
-    """Yield the lines; heartbeats are lines too, and come for ever."""
+    """Yield lines for some seconds: heartbeats are lines too, and never end."""
     deadline = time.monotonic() + seconds
     for line in lines:
         assert time.monotonic() < deadline
         yield line
 
 
-def test_the_page_has_the_files_that_are_pasted():
+def test_the_quick_start_has_these_files():
     files = ["settings.py", "asgi.py", "views.py", "urls.py"]
     assert sorted(path for path, _ in BLOCKS) == sorted(
         [*(f"mysite/{name}" for name in files), "templates/orders.html"]
     )
-    assert SECTION.count("```") // 2 == len(BLOCKS) + 1  # and the block that only publishes
+    assert SECTION.count("```") // 2 == len(BLOCKS) + 1  # and the block that publishes
     assert len(COMMANDS) == 5  # install, migrate, createsuperuser, runserver, shell
 
 
-def test_no_line_of_readme_is_left_out():
+def test_every_block_and_command_of_readme_is_tested():
     python = [block for block in CODE if block not in [text for _, text in BLOCKS]]
     assert python == [PUBLISHING]
     checkout, demo, gate = (
@@ -86,13 +86,13 @@ def test_no_line_of_readme_is_left_out():
     others = [line for line in commands(README) if line not in COMMANDS]
     assert others == [
         f'{checkout}pip install -e ".[demo]" && .venv/bin/python {demo}',
-        f'{checkout}pip install -e ".[test]" && {gate}',  # what CI does
+        f'{checkout}pip install -e ".[test]" && {gate}',  # .ci/run runs it
     ]
 
 
 @pytest.mark.parametrize("has_customer", [True, False])
 @sqlite_only
-def test_the_lines_that_publish_do_so(database, django_user_model, has_customer):
+def test_the_publishing_block_works(database, django_user_model, has_customer):
     ana = django_user_model.objects.create(username="ana")
     channel("orders")
     exec(PUBLISHING, {"order": SimpleNamespace(customer=ana if has_customer else None)})
@@ -100,8 +100,8 @@ def test_the_lines_that_publish_do_so(database, django_user_model, has_customer)
     assert list(found) == [('{"id":7}', None), ('{"id":7}', ana.pk)][: 1 + has_customer]
 
 
-def test_the_line_of_the_demo_starts_it_in_a_checkout(tmp_path):
-    """In a virtual environment of its own, with what it installs."""
+def test_the_command_of_the_demo_works_in_a_checkout(tmp_path):
+    """It creates a virtual environment, and installs the packages that it needs."""
     checkout = tmp_path / "checkout"
     ignored = shutil.ignore_patterns(".git", ".venv", "*.sqlite3*", ".*cache", "__pycache__")
     shutil.copytree(ROOT, checkout, ignore=ignored)
@@ -112,7 +112,7 @@ def test_the_line_of_the_demo_starts_it_in_a_checkout(tmp_path):
     assert "/events/" in page.text
 
 
-def test_the_checks_find_nothing(project):
+def test_the_checks_report_nothing(project):
     project.run("python manage.py check --fail-level INFO")
 
 
@@ -123,7 +123,7 @@ def test_the_checks_find_nothing(project):
         ("mysite/settings.py", '"daphne", ', "W021"),
     ],
 )
-def test_what_was_forgotten_is_named_by_a_check(project, path, line, check):
+def test_a_check_reports_a_missing_line(project, path, line, check):
     file = project.folder / path
     whole = file.read_text()
     assert line in whole
@@ -134,13 +134,13 @@ def test_what_was_forgotten_is_named_by_a_check(project, path, line, check):
         file.write_text(whole)
 
 
-def test_asgi_py_is_imported_by_a_bare_interpreter(project):
+def test_asgi_py_can_be_imported_without_a_server(project):
     project.run("python -c 'import mysite.asgi; print(mysite.asgi.application)'")
 
 
 @pytest.mark.parametrize("server", LINES)
 def test_a_user_logs_in_and_sees_what_is_published(project, server):
-    assert LINES["runserver"].startswith(said("python manage.py runserver"))
+    assert LINES["runserver"].startswith(command("python manage.py runserver"))
     with (
         project.serve(LINES[server]) as url,
         httpx.Client(base_url=url, follow_redirects=True, timeout=PATIENCE_S) as client,
@@ -152,7 +152,7 @@ def test_a_user_logs_in_and_sees_what_is_published(project, server):
             assert stream.status_code == 200
             lines = within(PATIENCE_S, stream.iter_lines())
             assert next(lines).startswith("retry:")
-            project.run(said("python manage.py shell"))
+            project.run(command("python manage.py shell"))
             assert next(line for line in lines if line.startswith("event:")) == "event: paid"
             assert next(lines) == 'data: {"id":7}'
 
@@ -172,7 +172,7 @@ def test_a_browser_shows_what_is_published(project, chromium):
         with page.expect_response(lambda response: "/events/" in response.url) as answer:
             page.click("[type=submit]")
         assert answer.value.status == 200
-        project.run(said("python manage.py shell"))
+        project.run(command("python manage.py shell"))
         page.get_by_text("order 7").wait_for()
         assert problems == []
         browser.close()

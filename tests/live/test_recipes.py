@@ -1,4 +1,4 @@
-"""The files in docs/testing.md, put together into a project, do what the page says."""
+"""The files of docs/testing.md work in a project as the page describes."""
 
 import re
 import subprocess
@@ -62,7 +62,7 @@ application = with_streams(django_application)
 
 @pytest.fixture
 def project(tmp_path, database, database_servers):
-    """Return the directory of the project, on SQLite or on the session's PostgreSQL."""
+    """Return the directory of a project that uses SQLite or the session's PostgreSQL."""
     name = {alias: name for name, alias in databases.ALIASES.items()}[database]
     port = str(database_servers[name].port) if name in database_servers else ""
     where = str(tmp_path / "db.sqlite3") if name == "sqlite" else "recipes"
@@ -83,7 +83,7 @@ def project(tmp_path, database, database_servers):
 
 
 def run(project: Path, *arguments: str) -> str:
-    """Return what `python -m …` says in the project; fail with it where it fails."""
+    """Return the output of `python -m …` in the project; fail the test if it fails."""
     environment = {
         "PATH": "/usr/bin:/bin",
         "PYTHONPATH": f"{ROOT}:{project}",
@@ -115,7 +115,7 @@ FUNCTIONS = ("orders/tests/test_with_pytest.py", "orders/tests/test_http.py")
 
 def test_the_page_has_the_files_that_are_tested():
     assert {*CASES, *FUNCTIONS, "orders/views.py", "conftest.py", "pytest.ini"} <= FILES.keys()
-    assert len(FILES) == PAGE.count("```") // 2  # nothing on it is left out
+    assert len(FILES) == PAGE.count("```") // 2  # every block is a file
 
 
 @on("sqlite", "postgres")
@@ -124,7 +124,7 @@ def test_djangos_runner_runs_the_cases(project):
     output = run(project, "django", "test", "orders.tests.test_views", "orders.tests.test_streams")
     assert f"Ran {count_of(*CASES)} tests" in output
     assert "OK" in output
-    assert "failed" not in output  # no thread of ours complained
+    assert "failed" not in output  # no error in a thread of the app
     assert "Destroying test database" in output
 
 
@@ -138,7 +138,7 @@ def test_djangos_runner_runs_the_cases_in_parallel(project):
 
 
 @on("sqlite", "postgres")
-def test_pytest_runs_all_of_it(project):
+def test_pytest_runs_all_tests(project):
     output = run(project, "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", "orders")
     assert f"{count_of(*CASES, *FUNCTIONS)} passed" in output
     assert "warning" not in output

@@ -1,4 +1,4 @@
-"""The pictures in the documents can be made again."""
+"""The screenshots in the documentation can be created again."""
 
 import subprocess
 import sys
@@ -14,14 +14,14 @@ pytest.importorskip("playwright.sync_api")
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "docs" / "images"
-# kB of all pictures: who clones the repository has each version of them.
-MOST_KB = 900
-# Made by other commands: see benchmarks/README.md and docs/reliability.md.
+# kB of all images: a clone of the repository contains every version of them.
+MAX_KB = 900
+# Created by other commands: see benchmarks/README.md and docs/reliability.md.
 PLOTS = {"growth.svg", "scaling.svg", "soak.png", "benchmarks.svg"}
 TIMEOUT_S = 120
 
 
-def test_the_command_makes_every_picture(chromium, tmp_path):
+def test_the_command_creates_every_screenshot(chromium, tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "docs.screenshots", "--into", str(tmp_path), "--watch", "3"],
         cwd=ROOT,
@@ -32,9 +32,9 @@ def test_the_command_makes_every_picture(chromium, tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    made = {path.name for path in tmp_path.iterdir()}
-    assert made == {path.name for path in IMAGES.iterdir()} - PLOTS
+    created = {path.name for path in tmp_path.iterdir()}
+    assert created == {path.name for path in IMAGES.iterdir()} - PLOTS
 
 
-def test_the_pictures_are_small():
-    assert sum(path.stat().st_size for path in IMAGES.iterdir()) < MOST_KB * 1024
+def test_the_images_are_small():
+    assert sum(path.stat().st_size for path in IMAGES.iterdir()) < MAX_KB * 1024
