@@ -18,7 +18,7 @@ from eric_sse_django.cancelling import within
 from eric_sse_django.consumers import limits, origin
 from eric_sse_django.consumers.refused import Refused, check, check_size
 from eric_sse_django.consumers.request import Ids, StreamRequest
-from eric_sse_django.hub import Hub, totals
+from eric_sse_django.hub import End, Hub, totals
 from eric_sse_django.quiet import Quiet
 from eric_sse_django.streaming import Response
 from eric_sse_django.streaming.clock import LAST_WRITE_S
@@ -46,12 +46,12 @@ OPEN_TIMEOUT_S = 10.0
 class Served(Protocol):
     """What is written: it can be ended, and tells how it did."""
 
-    reason: str | None
+    reason: End | None
     was_cut: bool
 
-    def end(self, reason: str) -> None: ...
+    def end(self, reason: End) -> None: ...
 
-    def abort(self, reason: str) -> None: ...
+    def abort(self, reason: End) -> None: ...
 
 
 class EventConsumer(AsyncHttpConsumer):
@@ -153,20 +153,20 @@ class EventConsumer(AsyncHttpConsumer):
         gone = asyncio.ensure_future(self._watch(served))
         try:
             if not await self._in_time(self.send_headers(headers=self._headers())):
-                served.end("send timeout")
+                served.end(End.SEND_TIMEOUT)
                 return
             drain.watch(response.stopping)
             await self.write(served, response)
-            if served.was_cut and served.reason != "client left":
+            if served.was_cut and served.reason is not End.CLIENT_LEFT:
                 response.cut()
                 # Servers note that a connection is gone in a turn of their own; before it they
                 # would log that its response is not complete.
                 await asyncio.sleep(0)
         except OSError:  # ASGI 2.4: send() may raise it once the client has left
-            served.end("client left")
+            served.end(End.CLIENT_LEFT)
         except Exception as error:  # noqa: BLE001 - as above
             # The log has it still: the client gets it once what failed is mended.
-            served.end("error")
+            served.end(End.ERROR)
             self._log("a stream failed", error)
             await self._end_now(response)
         finally:
@@ -185,7 +185,7 @@ class EventConsumer(AsyncHttpConsumer):
         """Wait until the client leaves; what it sends meanwhile is dropped."""
         while (await self._receive())["type"] != "http.disconnect":  # noqa: ASYNC110 - it waits for what is sent
             await asyncio.sleep(0)  # a receive() that never waits is not to keep the loop
-        served.abort("client left")
+        served.abort(End.CLIENT_LEFT)
 
     async def _refuse(self, refused: Refused) -> None:
         totals.refused(str(refused.status))

@@ -9,7 +9,7 @@ from typing import Any
 from eric_sse_django.consumers.admission import Admission, admit
 from eric_sse_django.consumers.base import EventConsumer
 from eric_sse_django.consumers.encoder import encoder_of
-from eric_sse_django.hub import Hub
+from eric_sse_django.hub import End, Hub
 from eric_sse_django.streaming import Part, Response, Stream
 
 logger = logging.getLogger(__name__)
@@ -42,13 +42,13 @@ class StreamConsumer(EventConsumer):
 
     def clean_up(self, served: Stream) -> None:
         served.close()
-        level = logging.WARNING if served.reason == "send timeout" else logging.INFO
+        reason = served.reason or End.CLOSED
         logger.log(
-            level,
+            reason.level,
             "stream closed channel=%s listener=%s sent=%d reason=%s",
             *self._names,
             served.sent,
-            served.reason,
+            reason,
         )
 
 

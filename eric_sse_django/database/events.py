@@ -12,15 +12,11 @@ from eric_sse_django.alarm import Alarm
 from eric_sse_django.backoff import Backoff
 from eric_sse_django.entry import Entry
 from eric_sse_django.exception import StreamEnded
-from eric_sse_django.hub import Hub
+from eric_sse_django.hub import End, Hub
 from eric_sse_django.listener import MessageQueueListener
 from eric_sse_django.models import Channel, Listener
 from eric_sse_django.outage import LAST_DELAY_S
 from eric_sse_django.streaming import Part, Stream
-
-# Why a stream ends that another one takes the place of, where it was. A client over HTTP
-# reconnects by itself; who reads in Python has nobody to do that.
-GOES_ON = frozenset({"database away", "hub closed", "sent away", "history"})
 
 # Returns the rows to read by, None when the listener does not run; raises
 # InvalidChannelException or InvalidListenerException for what is not there. It queries.
@@ -51,7 +47,7 @@ async def entries(
     with Alarm(listener.watch) as stopped:
         while True:
             hub = Hub.for_running_loop()
-            rows, reason = None, "database away"
+            rows, reason = None, End.DATABASE_AWAY
             try:
                 rows = await hub.run(find)
             except (DatabaseError, RuntimeError):  # the second: the hub closed meanwhile
@@ -69,12 +65,12 @@ async def entries(
                         backoff.reset()
                         position = entry.position
                         yield entry
-                reason = str(stream.reason)
+                reason = stream.reason or End.CLOSED
             if not _goes_on(reason, rows):
                 await _raise_if_removed(hub, find)
-                if reason == "stopped":
+                if reason is End.STOPPED:
                     return
-                raise StreamEnded(reason)
+                raise StreamEnded(str(reason))
             await stopped.sleep(backoff.next_delay_s(), listener.is_running)
 
 
@@ -90,7 +86,7 @@ async def _reading(
 
     def end() -> None:
         if not listener.is_running():
-            stream.end("stopped")
+            stream.end(End.STOPPED)
 
     try:
         async with Reading(hub, part, position) as stream:
@@ -98,17 +94,17 @@ async def _reading(
             try:
                 yield stream
             finally:
-                stream.end("closed")
+                stream.end(End.CLOSED)
                 if undo is not None:
                     undo()
     finally:
         await hub.write_records()  # who reads the listener next goes on from here
 
 
-def _goes_on(reason: str, rows: tuple[Channel, Listener | None] | None) -> bool:
+def _goes_on(reason: End, rows: tuple[Channel, Listener | None] | None) -> bool:
     watches = rows is not None and rows[1] is None
     # What was revoked of a watcher's is to be asked anew over HTTP; or the channel is removed.
-    return reason in GOES_ON or (watches and reason == "revoked")
+    return reason.resumes or (watches and reason is End.REVOKED)
 
 
 async def _raise_if_removed(hub: Hub, find: Find) -> None:

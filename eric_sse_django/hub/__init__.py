@@ -1,6 +1,7 @@
 """The hub, one per event loop: reads the log's tail once, and hands entries to streams."""
 
 from eric_sse_django.hub.counters import Counters, totals
+from eric_sse_django.hub.ends import End
 from eric_sse_django.hub.feed import Batch, Feed
 from eric_sse_django.hub.hooks import Apart
 from eric_sse_django.hub.hub import Hub, channels_of
@@ -12,6 +13,7 @@ __all__ = [
     "Apart",
     "Batch",
     "Counters",
+    "End",
     "Feed",
     "Hub",
     "ReadLimit",

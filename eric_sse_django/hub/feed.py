@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from eric_sse_django.entry import CONTROLS, Encode, Entry
 from eric_sse_django.exception import EncodingFailed
+from eric_sse_django.hub.ends import End
 from eric_sse_django.hub.ring import MAX_RING_BYTES, Ring, Rings
 
 logger = logging.getLogger(__name__)
@@ -116,7 +117,7 @@ class Subscriber(Protocol):
 
     def fall_back(self) -> None: ...
 
-    def end(self, reason: str) -> None: ...
+    def end(self, reason: End) -> None: ...
 
 
 class Feed:
@@ -183,7 +184,7 @@ class Feed:
             except Exception as error:  # noqa: BLE001 - it ends that stream alone
                 self._fail(stream, error)
 
-    def end_all(self, reason: str) -> None:
+    def end_all(self, reason: End) -> None:
         """End all its streams."""
         for stream in tuple(self.streams):
             stream.end(reason)
@@ -207,7 +208,7 @@ class Feed:
     def _fail(self, stream: Subscriber, error: Exception) -> None:
         """End a stream that cannot take what it gets."""
         logger.error("a stream failed channels=%s", self.channels, exc_info=error)
-        stream.end("error")
+        stream.end(End.ERROR)
 
     def _shares(
         self, entries: Iterable[Entry]

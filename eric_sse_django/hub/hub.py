@@ -16,6 +16,7 @@ from eric_sse_django.cancelling import cancel, within
 from eric_sse_django.hub import hubs
 from eric_sse_django.hub.announcer import Announcer
 from eric_sse_django.hub.database_thread import FIRST, DatabaseThread
+from eric_sse_django.hub.ends import End
 from eric_sse_django.hub.feed import Subscriber
 from eric_sse_django.hub.feeds import LINGER_S
 from eric_sse_django.hub.hooks import Hooks
@@ -120,9 +121,9 @@ class Hub:
         self.records.opened(stream)
         self.tail.feed_of(*channels_of(stream)).add(stream)
         if self._closed or self.draining:
-            stream.end("hub closed" if self._closed else "draining")
+            stream.end(End.HUB_CLOSED if self._closed else End.DRAINING)
         elif self.is_away():
-            stream.end("database away")
+            stream.end(End.DATABASE_AWAY)
 
     def is_away(self) -> bool:
         """Whether the log could not be read for so long that streams cannot be served."""
@@ -180,7 +181,7 @@ class Hub:
     def drain(self) -> None:
         """End all streams, each with a `retry:` of its own. Safe from any thread."""
         self.draining = True
-        self._soon(self._end_streams, "draining")
+        self._soon(self._end_streams, End.DRAINING)
 
     @contextlib.contextmanager
     def revocable(self, one: Endable, as_of: int) -> Iterator[None]:
@@ -194,14 +195,14 @@ class Hub:
 
     def _on_revoked(self, subjects: frozenset[str]) -> None:
         for each in self.subjects.of(subjects):
-            each.end("revoked")
+            each.end(End.REVOKED)
 
     def _on_history(self) -> None:
         """Let go of all that was of the log's other history: rows may be others now, too."""
         self.records.forget()
-        self._end_streams("history")
+        self._end_streams(End.HISTORY)
         for each in self.subjects.all():
-            each.end("history")
+            each.end(End.HISTORY)
 
     def _soon(self, function: Callable[..., None], *args: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has closed
@@ -235,7 +236,7 @@ class Hub:
         for threads in self._threads():
             threads.check(now)
         if self.is_away():
-            self._end_streams("database away")
+            self._end_streams(End.DATABASE_AWAY)
         self.timetable.tick(now)
         self.tail.feeds.forget_quiet(now)
         self.tail.feeds.bound(len(hubs.all_hubs()))
@@ -259,7 +260,7 @@ class Hub:
 
     # The end --------------------------------------------------------------------
 
-    def _end_streams(self, reason: str) -> None:
+    def _end_streams(self, reason: End) -> None:
         for stream in tuple(self.streams):
             stream.end(reason)
 
@@ -270,7 +271,7 @@ class Hub:
             await self._finish()
 
     async def _finish(self) -> None:
-        self._end_streams("hub closed")
+        self._end_streams(End.HUB_CLOSED)
         await cancel(self._tasks - {asyncio.current_task()})
         with contextlib.suppress(asyncio.TimeoutError):
             await within(EXIT_WRITE_S, self.records.leave(self.run))

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from eric_sse_django.hub.ends import End
 from eric_sse_django.hub.subjects import Endable, keys_of
 
 # Seconds for which it is remembered: longer than a stream takes from the look at its access to
@@ -41,11 +42,11 @@ class Revoked:
     def catch_up(self, one: Endable, position: int) -> None:
         """End what a notice since a position would have ended, had it been open."""
         if position < self._begun:
-            one.end("history")
+            one.end(End.HISTORY)
             return
         for _, at, subjects in reversed(self._lately):
             if at <= position:
                 return
             if not set(keys_of(subjects)).isdisjoint(one.subjects):
-                one.end("revoked")
+                one.end(End.REVOKED)
                 return

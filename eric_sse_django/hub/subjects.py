@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
+from eric_sse_django.hub.ends import End
+
 
 class Endable(Protocol):
     """A stream, or a monitor page. Its `subjects` are keys_of() those whose revocation ends it."""
 
     subjects: tuple[int, ...]
 
-    def end(self, reason: str) -> None: ...
+    def end(self, reason: End) -> None: ...
 
 
 def keys_of(subjects: Iterable[str]) -> tuple[int, ...]:

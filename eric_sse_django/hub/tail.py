@@ -12,6 +12,7 @@ from typing import Any
 from eric_sse_django import conf, log, notifier
 from eric_sse_django.entry import NO_CHANNEL, REVOKE, Entry
 from eric_sse_django.hub.counters import Counters
+from eric_sse_django.hub.ends import End
 from eric_sse_django.hub.feed import Feed
 from eric_sse_django.hub.feeds import Feeds
 from eric_sse_django.hub.lookout import Lookout
@@ -208,7 +209,7 @@ class Tail:
                 # Access may have been taken from anybody: all reconnect, and are asked again.
                 logger.exception("a notice cannot be obeyed position=%d", notice.position)
                 for feed in self.feeds:
-                    feed.end_all("error")
+                    feed.end_all(End.ERROR)
 
     def _obey_one(self, notice: Entry) -> None:
         if notice.type == REVOKE:

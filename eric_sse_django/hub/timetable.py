@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Protocol
 
+from eric_sse_django.hub.ends import End
+
 logger = logging.getLogger(__name__)
 
 
@@ -15,7 +17,7 @@ class Timed(Protocol):
 
     def on_tick(self, now: float) -> float: ...
 
-    def end(self, reason: str) -> None: ...
+    def end(self, reason: End) -> None: ...
 
 
 class Timetable:
@@ -57,7 +59,7 @@ class Timetable:
                 except Exception:
                     logger.exception("a stream failed at its time")
                     at = now
-                    stream.end("error")
+                    stream.end(End.ERROR)
                 if stream in self._by_second.get(second, ()):
                     self.discard(stream)
                     self.add(stream, at)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from weakref import WeakKeyDictionary
 
 from eric_sse_django import wire
-from eric_sse_django.hub import Hub, all_hubs
+from eric_sse_django.hub import End, Hub, all_hubs
 from eric_sse_django.monitor.snapshot import MAX_MESSAGES, Json, Observer
 from eric_sse_django.monitor.viewer import Viewer
 from eric_sse_django.outage import Outage
@@ -98,7 +98,7 @@ class Sampler:
             for viewer in tuple(self._viewers):
                 viewer.on_tick(now)
                 if hub.draining or hub not in all_hubs():
-                    viewer.end("draining" if hub.draining else "hub closed")
+                    viewer.end(End.DRAINING if hub.draining else End.HUB_CLOSED)
 
     def _publish(self, snapshot: Json) -> None:
         self._samples.append({name: snapshot[name] for name in NUMBERS})

@@ -11,6 +11,7 @@ from typing import Any
 from django.db import Error as DatabaseError
 
 from eric_sse_django import conf, wire
+from eric_sse_django.hub import End
 from eric_sse_django.streaming.clock import LAST_WRITE_S, Clock
 
 # Snapshots kept for a slow client; when exceeded, the oldest is dropped.
@@ -34,7 +35,7 @@ class Viewer:
 
     def __init__(self, subjects: tuple[int, ...] = ()) -> None:
         self.subjects = subjects
-        self.reason: str | None = None
+        self.reason: End | None = None
         self.was_cut = False
         self._ended = asyncio.get_running_loop().create_future()
         self._offered = asyncio.Event()
@@ -47,21 +48,21 @@ class Viewer:
         self._chunks.append(chunk)
         self._offered.set()
 
-    def end(self, reason: str) -> None:
+    def end(self, reason: End) -> None:
         """End it, also during a write that does not return; the first reason is kept."""
         if self.reason is None:
             self.reason = reason
             if not self._ended.done():
                 self._ended.set_result(None)
 
-    def abort(self, reason: str) -> None:
+    def abort(self, reason: End) -> None:
         """Same as end()."""
         self.end(reason)
 
     def on_tick(self, now: float) -> None:
         """End it if it has the maximum age of a stream at time.monotonic() `now`."""
         if self._clock.is_old(now):
-            self.end("age")
+            self.end(End.AGE)
 
     async def serve(self, write: Write, check: Check) -> None:
         """Write what is offered until it ends; `check` returns whether access is still allowed."""
@@ -75,7 +76,7 @@ class Viewer:
             self._chunks.clear()
             if self.reason is None:
                 await self._write(write, chunk)
-        if self.reason != "client left" and not self.was_cut:
+        if self.reason is not End.CLIENT_LEFT and not self.was_cut:
             await self._write_last(write)
 
     async def _is_allowed(self, check: Check) -> bool:
@@ -87,13 +88,13 @@ class Viewer:
         if allowed:
             self._checked_at = time.monotonic()
         elif allowed is False:
-            self.end("not allowed")
+            self.end(End.NOT_ALLOWED)
         return bool(allowed)
 
     async def _write(self, write: Write, chunk: bytes) -> None:
         if not await self._unless_ended(_written(write, chunk), conf.get("SEND_TIMEOUT_S")):
             self.was_cut = True
-            self.end("send timeout")
+            self.end(End.SEND_TIMEOUT)
 
     async def _write_last(self, write: Write) -> None:
         try:

@@ -14,7 +14,7 @@ from django.db import Error as DatabaseError
 from eric_sse_django import log
 from eric_sse_django.cancelling import within
 from eric_sse_django.entry import CONTROLS, REPLAY, STOP, Entry
-from eric_sse_django.hub import Batch, Feed, Hub, ReadLimit, channels_of
+from eric_sse_django.hub import Batch, End, Feed, Hub, ReadLimit, channels_of
 from eric_sse_django.models import Listener
 from eric_sse_django.streaming.buffer import Buffer
 from eric_sse_django.streaming.part import Part
@@ -59,7 +59,7 @@ class Follower:
 
     def __init__(self, hub: Hub, parts: Sequence[Part], last_event_id: int | None) -> None:
         self.parts = parts
-        self.reason: str | None = None
+        self.reason: End | None = None
         self.behind = True
         self.cursor = self._obeyed = 0
         self._hub = hub
@@ -68,7 +68,7 @@ class Follower:
         self._its_feed: Feed | None = None
         self._histories = self._counters.histories  # of the log, when it began
         self._asked = last_event_id
-        self._last: str | None = None  # the reason to end once the buffer is empty
+        self._last: End | None = None  # the reason to end once the buffer is empty
         self._beat = False
         self._owes = 0  # the position of a reset that the log has for us
         self._resets: list[Entry] = []  # what is told before all else
@@ -76,7 +76,7 @@ class Follower:
         self._limit = ReadLimit(self._buffer.most_bytes, BACKLOG_ROWS)
         self._waiter: asyncio.Future[None] | None = None
 
-    def end(self, reason: str) -> None:
+    def end(self, reason: End) -> None:
         """Have it end before its next message; the first reason counts."""
         if self.reason is None:
             self.reason = reason
@@ -102,7 +102,7 @@ class Follower:
         self.cursor = min(part.after for part in self.parts)
         self._obeyed = tail.position
         if self._histories != self._counters.histories:
-            self.end("history")  # its rows were looked up in the one before
+            self.end(End.HISTORY)  # its rows were looked up in the one before
         # Before all that any part goes on with, and no two with one id.
         told = [part for part in self.parts if part in lost]
         self._resets = [
@@ -171,7 +171,7 @@ class Follower:
         if control.type == REPLAY:
             self._go_back(control, min(self.cursor, json.loads(control.payload)))
             return
-        reason = "stopped" if control.type == STOP else "sent away"
+        reason = End.STOPPED if control.type == STOP else End.DISCONNECTED
         if self.behind:
             self.end(reason)
         self._last = reason  # what came before it is in the buffer, and is sent

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from django.db import Error as DatabaseError
 
 from eric_sse_django.entry import Entry
-from eric_sse_django.hub import Hub, keys_of
+from eric_sse_django.hub import End, Hub, keys_of
 from eric_sse_django.models import Listener
 from eric_sse_django.streaming.part import Part
 from eric_sse_django.streaming.writer import Writer
@@ -78,22 +78,22 @@ class Stream(Writer):
         try:
             runs = await self._hub.run(_all_run, listeners)
         except (DatabaseError, RuntimeError):  # the second: the hub closed meanwhile
-            self.end("database away")
+            self.end(End.DATABASE_AWAY)
         else:
             if not runs:
-                self.end("stopped")
+                self.end(End.STOPPED)
 
     async def __aexit__(self, *_: object) -> None:
         self.close()
 
-    def end(self, reason: str) -> None:
+    def end(self, reason: End) -> None:
         """Have it end before its next message; the first reason counts."""
         super().end(reason)
         self._hub.timetable.hasten(self)  # its last write is to be short
 
     def close(self) -> None:
         """Leave the hub. Never waits, and may be called twice."""
-        self.end("closed")
+        self.end(End.CLOSED)
         self._writer = None
         self._note(acknowledged=False)
         self._hub.detach(self)
@@ -107,9 +107,9 @@ class Stream(Writer):
         """
         clock = self._clock
         if clock.is_old(now):
-            self.end("age")
+            self.end(End.AGE)
         if clock.is_stuck(now, ends=self.reason is not None):
-            self.abort("send timeout")
+            self.abort(End.SEND_TIMEOUT)
         elif clock.is_silent(now) and not self._beat_at_once():
             self._beat = True
             self._wake()

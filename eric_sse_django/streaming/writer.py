@@ -11,7 +11,7 @@ from typing import Any
 from eric_sse_django import conf, wire
 from eric_sse_django.entry import Encode
 from eric_sse_django.exception import EncodingFailed
-from eric_sse_django.hub import Apart, Batch, Hub
+from eric_sse_django.hub import Apart, Batch, End, Hub
 from eric_sse_django.streaming.clock import Clock
 from eric_sse_django.streaming.follower import Follower
 from eric_sse_django.streaming.part import Part
@@ -55,7 +55,7 @@ class Writer(Follower):
         self._rest_s = 0.0
         self._is_apart = False  # whether frames are made by code that may hang
 
-    def abort(self, reason: str) -> None:
+    def abort(self, reason: End) -> None:
         """Have it end also amid a write that does not return."""
         self.end(reason)
         if self._clock.is_writing and self._writer is not None and not self.was_cut:
@@ -153,23 +153,16 @@ class Writer(Follower):
                 chunk = await self._fail(batches, failed, encode)
             await write(chunk, True)
             self._served()
-        if self.reason != "client left":
+        if self.reason is not None and self.reason is not End.CLIENT_LEFT:
             self._clock.writes()
-            await self._take_leave(write)
+            await write(wire.farewell(self._retry_ms(self.reason)), False)
             self._clock.wrote()
 
-    async def _take_leave(self, write: Write) -> None:
-        """Write the last chunk: when to come back, at random, so that no herd does."""
-        retry_ms: int = conf.get("RETRY_MS")
+    def _retry_ms(self, reason: End) -> int:
         if self._hub.draining:
-            retry_ms = 1_000 + int(random.random() * 1_000 * conf.get("DRAIN_S"))
-        elif self.reason == "error":
-            retry_ms = int(max(retry_ms, self._rest_s * 1_000) * random.uniform(1, 1.5))
-        elif self.reason == "database away":
-            retry_ms = int(max(retry_ms, self._hub.away_rest_s() * 1_000) * random.uniform(1, 1.5))
-        elif self.reason in ("age", "stopped", "sent away", "revoked", "history"):
-            retry_ms = int(retry_ms * random.uniform(0.1, 1))
-        await write(wire.farewell(retry_ms), False)
+            return End.DRAINING.retry_ms()
+        is_away = reason is End.DATABASE_AWAY
+        return reason.retry_ms(self._hub.away_rest_s() if is_away else self._rest_s)
 
     def _bytes(self, batches: list[Batch], encode: Encode) -> bytes:
         if not batches:
@@ -198,7 +191,7 @@ class Writer(Follower):
     async def _fail(self, batches: list[Batch], failed: EncodingFailed, encode: Encode) -> bytes:
         """End at a message that has no event; return what can be sent of those before it."""
         self._rest_s = self._hub.unsendable.note(failed)
-        self.end("error")
+        self.end(End.ERROR)
         position = failed.position or 0
         left = [part for batch in batches if (part := batch.before(position)) is not None]
         if self._is_apart:

@@ -13,7 +13,7 @@ from django.db import OperationalError
 from django.test import Client, RequestFactory
 
 from eric_sse_django import conf
-from eric_sse_django.hub import Hub
+from eric_sse_django.hub import End, Hub
 from eric_sse_django.monitor import PATH, sampler, viewer
 from eric_sse_django.monitor.snapshot import Observer
 from eric_sse_django.monitor.viewer import Viewer
@@ -169,7 +169,7 @@ async def test_a_slow_client_misses_snapshots_and_only_a_few_are_kept():
     async def write(chunk, more):
         written.append(chunk)
         if len(written) == 2:
-            slow.end("client left")
+            slow.end(End.CLIENT_LEFT)
 
     for number in range(9):
         slow.offer(f"{number}\n".encode())

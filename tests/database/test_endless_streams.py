@@ -17,7 +17,7 @@ from eric_sse_django import conf, log
 from eric_sse_django.authorization import revoke
 from eric_sse_django.database import DatabaseChannel, operations
 from eric_sse_django.exception import StreamEnded
-from eric_sse_django.hub import Hub
+from eric_sse_django.hub import End, Hub
 from eric_sse_django.listener import MessageQueueListener
 from eric_sse_django.models import Listener
 from tests import databases
@@ -62,7 +62,7 @@ async def ended_once(hub, reason, streams=1):
     await soon(seen())
 
 
-@pytest.mark.parametrize("reason", ["database away", "hub closed", "sent away", "history"])
+@pytest.mark.parametrize("reason", [end for end in End if end.resumes])
 async def test_it_goes_on_where_it_was(stream, channel, call, reason):
     waiting = asyncio.ensure_future(take(stream, 2))
     await asyncio.sleep(0)
@@ -104,7 +104,7 @@ async def test_it_goes_on_when_the_database_is_back(stream, channel, call, monke
     waiting = asyncio.ensure_future(take(stream, 1))
     await asyncio.sleep(0)
     away.set()
-    await ended_once(Hub.for_running_loop(), "database away")
+    await ended_once(Hub.for_running_loop(), End.DATABASE_AWAY)
     await call(channel.broadcast, count(1))
     assert not waiting.done()
     away.clear()
@@ -128,7 +128,7 @@ async def test_what_a_client_did_not_acknowledge_stays_unacknowledged(channel, l
     assert await take(stream, 1) == [("count", 0)]
     await call(channel.broadcast, count(1))
     waiting = asyncio.ensure_future(take(stream, 1))
-    await ended_once(Hub.for_running_loop(), "hub closed")
+    await ended_once(Hub.for_running_loop(), End.HUB_CLOSED)
     assert await soon(waiting) == [("count", 1)]
     await soon(stream.aclose())
     row = await Listener.objects.aget()
@@ -144,7 +144,7 @@ async def test_it_ends_when_its_listener_is_stopped_in_an_outage(channel, call):
     assert await take(stream, 1) == [("count", 0)]
     waiting = asyncio.ensure_future(rest(stream))
     await asyncio.sleep(0)
-    await ended_once(Hub.for_running_loop(), "database away")
+    await ended_once(Hub.for_running_loop(), End.DATABASE_AWAY)
     own.stop()
     assert await soon(waiting) == []
 
@@ -229,7 +229,7 @@ async def test_a_replay_while_it_was_disconnected_is_obeyed(channel, listener, c
     hub = Hub.for_running_loop()
     await soon(hub.write_records())
     for each in tuple(hub.streams):
-        each.end("hub closed")
+        each.end(End.HUB_CLOSED)
     row = await Listener.objects.aget()
     await Listener.objects.aupdate(cursor=row.start, replays=row.replays + 1)
     assert await take(stream, 2) == [("count", 0), ("count", 1)]

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from eric_sse_django import notifier
 from eric_sse_django.delays import BOUNDS_S
-from eric_sse_django.hub import all_hubs, totals
+from eric_sse_django.hub import End, all_hubs, totals
 from eric_sse_django.metrics import EricSseCollector
 from tests.streams.conftest import site
 
@@ -72,7 +72,7 @@ async def test_the_metrics_count_what_streams_do(site):
     await site.publish(1, 2, 3)
     await reader.count(3)
     assert sample("streams") == 1
-    reader.stream.end("age")
+    reader.stream.end(End.AGE)
     await reader.ended()
     assert sample("streams") == 0
     assert sample("streams_ended_total", reason="age") - before == 1

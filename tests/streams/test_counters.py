@@ -6,7 +6,7 @@ import pytest
 
 from eric_sse_django.delays import BOUNDS_S, Delays
 from eric_sse_django.entry import Entry
-from eric_sse_django.hub import Hub, totals
+from eric_sse_django.hub import End, Hub, totals
 from eric_sse_django.hub.counters import Totals
 
 
@@ -61,7 +61,7 @@ async def test_a_streams_life_is_counted(site):
     reader = await site.read(await site.listener())
     await site.publish(1, 2)
     await reader.count(2)
-    reader.stream.end("age")
+    reader.stream.end(End.AGE)
     await reader.ended()
     after = sums()
     assert after.opened - before.opened == 1

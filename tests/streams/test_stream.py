@@ -13,7 +13,7 @@ from django.utils import timezone
 from eric_sse_django import log, notifier, wire
 from eric_sse_django.database import operations
 from eric_sse_django.entry import RESET
-from eric_sse_django.hub import Hub
+from eric_sse_django.hub import End, Hub
 from eric_sse_django.message import Message
 from eric_sse_django.models import Listener, QueuedMessage
 from eric_sse_django.streaming import Part, Stream
@@ -300,7 +300,7 @@ async def test_a_heartbeat_wakes_no_task_where_it_is_written_at_once(site, setti
         serving = asyncio.ensure_future(stream.serve(write, site.channel.encode, write_at_once))
         for _ in range(3):
             assert await asyncio.wait_for(beats.get(), 5) == wire.HEARTBEAT
-        stream.end("test")
+        stream.end(End.CLOSED)
         await serving
 
 
@@ -344,7 +344,7 @@ async def test_a_write_that_does_not_return_is_cut_off(site, settings, fast_tick
     assert site.hub.streams == set()
 
 
-@pytest.mark.parametrize("reason", ["age", "draining"])
+@pytest.mark.parametrize("reason", [End.AGE, End.DRAINING])
 async def test_the_last_write_may_not_hang_either(site, settings, fast_ticks, monkeypatch, reason):
     monkeypatch.setattr("eric_sse_django.streaming.clock.LAST_WRITE_S", 0.03)
     reader = await site.read(await site.listener())
@@ -499,7 +499,7 @@ async def test_the_cursor_is_written_soon_after_a_stream_ends(site):
     await site.publish(1)
     await reader.count(1)
     await asyncio.sleep(0)
-    reader.stream.end("client left")
+    reader.stream.end(End.CLIENT_LEFT)
     await reader.ended()
     began = time.monotonic()
     while (await Listener.objects.aget(pk=listener.pk)).cursor != reader.ids[0]:
@@ -571,7 +571,7 @@ async def test_where_nothing_is_ever_written_at_once_that_is_tried_once(site):
         for number in (1, 2, 3):
             await site.publish(number)
             assert b"data: %d\n" % number in await asyncio.wait_for(written.get(), 5)
-        stream.end("test")
+        stream.end(End.CLOSED)
         await serving
     assert len(tried) == 1
 
