@@ -10,7 +10,7 @@ from eric_sse_django.consumers.admission import Admission, admit
 from eric_sse_django.consumers.base import EventConsumer
 from eric_sse_django.consumers.encoder import encoder_of
 from eric_sse_django.hub import End, Hub
-from eric_sse_django.streaming import Part, Response, Stream
+from eric_sse_django.streaming import Response, Stream, Subscription
 
 logger = logging.getLogger(__name__)
 
@@ -28,12 +28,15 @@ class StreamConsumer(EventConsumer):
     async def open(self, hub: Hub, admitted: Any) -> Stream:
         self._names = _names(admitted)
         self._encode = await encoder_of(hub, [channel for channel, _ in admitted.places])
-        parts = [
-            Part(channel, listener, since)
+        subscriptions = [
+            Subscription(channel, listener, since)
             for (channel, listener), since in zip(admitted.places, admitted.since, strict=True)
         ]
         position = self.request.last_event_id()
-        stream = Stream(hub, parts, position, admitted.ends_at, admitted.as_of, admitted.subjects)
+        stream = Stream(
+            *(hub, subscriptions, position),
+            *(admitted.ends_at, admitted.as_of, admitted.subjects),
+        )
         return await stream.open()
 
     def write(self, served: Stream, response: Response) -> Awaitable[None]:

@@ -16,22 +16,11 @@ from eric_sse_django.hub import End, Hub
 from eric_sse_django.listener import MessageQueueListener
 from eric_sse_django.models import Channel, Listener
 from eric_sse_django.outage import LAST_DELAY_S
-from eric_sse_django.streaming import Part, Stream
+from eric_sse_django.streaming import Stream, Subscription
 
 # Returns the rows to read by, None when the listener does not run; raises
 # InvalidChannelException or InvalidListenerException for what is not there. It queries.
 Find = Callable[[], "tuple[Channel, Listener | None] | None"]
-
-
-class Reading(Stream):
-    """A stream that is read in Python: it has no age, and where it begins acknowledges nothing."""
-
-    def __init__(self, hub: Hub, part: Part, position: int | None) -> None:
-        super().__init__(hub, [part], position)
-        self._clock.never_ends()
-
-    def _note(self, acknowledged: bool) -> None:
-        super()._note(acknowledged=False)
 
 
 async def entries(
@@ -60,7 +49,7 @@ async def entries(
                 # An operator who had it go back has changed the cursor.
                 at = position if replays in (None, again) else None
                 replays = again
-                async with _reading(hub, Part(*rows), at, listener) as stream:
+                async with _reading(hub, Subscription(*rows), at, listener) as stream:
                     async for entry in stream.entries():
                         backoff.reset()
                         position = entry.position
@@ -76,7 +65,7 @@ async def entries(
 
 @asynccontextmanager
 async def _reading(
-    hub: Hub, part: Part, position: int | None, listener: MessageQueueListener
+    hub: Hub, subscription: Subscription, position: int | None, listener: MessageQueueListener
 ) -> AsyncIterator[Stream]:
     """Open a stream that ends when the listener object is stopped, from any thread."""
     loop = asyncio.get_running_loop()
@@ -89,7 +78,7 @@ async def _reading(
             stream.end(End.STOPPED)
 
     try:
-        async with Reading(hub, part, position) as stream:
+        async with Stream(hub, [subscription], position, is_request=False) as stream:
             undo = listener.watch(wake)
             try:
                 yield stream

@@ -108,10 +108,10 @@ class Addressee(Protocol):
 
 
 class Subscriber(Protocol):
-    """What a feed hands batches to: a stream, by its parts."""
+    """What a feed hands batches to: a stream, by its subscriptions."""
 
     @property
-    def parts(self) -> Sequence[Addressee]: ...
+    def subscriptions(self) -> Sequence[Addressee]: ...
 
     def push(self, batch: Batch, alone: bool) -> None: ...
 
@@ -156,20 +156,20 @@ class Feed:
     def add(self, stream: Subscriber) -> None:
         self.streams.add(stream)
         self.quiet_since = None
-        for part in stream.parts:
-            if part.listener is not None:
-                self._by_listener.setdefault(part.listener, []).append(stream)
-            if part.owner is not None:
-                self._by_owner.setdefault((part.channel, part.owner), []).append(stream)
+        for each in stream.subscriptions:
+            if each.listener is not None:
+                self._by_listener.setdefault(each.listener, []).append(stream)
+            if each.owner is not None:
+                self._by_owner.setdefault((each.channel, each.owner), []).append(stream)
 
     def discard(self, stream: Subscriber) -> None:
         """Take a stream out; one that is not in changes nothing."""
         self.streams.discard(stream)
         if not self.streams:
             self.quiet_since = time.monotonic()
-        for part in stream.parts:
-            _discard(self._by_listener, part.listener, stream)
-            _discard(self._by_owner, (part.channel, part.owner), stream)
+        for each in stream.subscriptions:
+            _discard(self._by_listener, each.listener, stream)
+            _discard(self._by_owner, (each.channel, each.owner), stream)
 
     def since(self, position: int, gets: Callable[[Entry], bool]) -> list[Entry] | None:
         """Return what came after `position` and who asks gets; None: the ring begins later."""

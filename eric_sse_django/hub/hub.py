@@ -17,7 +17,7 @@ from eric_sse_django.hub import hubs
 from eric_sse_django.hub.announcer import Announcer
 from eric_sse_django.hub.database_thread import FIRST, DatabaseThread
 from eric_sse_django.hub.ends import End
-from eric_sse_django.hub.feed import Subscriber
+from eric_sse_django.hub.feed import Addressee, Subscriber
 from eric_sse_django.hub.feeds import LINGER_S
 from eric_sse_django.hub.hooks import Hooks
 from eric_sse_django.hub.past import Past
@@ -46,13 +46,13 @@ AWAY_S = 30.0
 MAX_AWAY_REST_S = 60.0
 
 
-class Served(Subscriber, Timed, Endable, Protocol):
+class Attachable(Subscriber, Timed, Endable, Protocol):
     """What a hub serves: a stream."""
 
 
-def channels_of(stream: Subscriber) -> Iterable[int]:
+def channels_of(subscriptions: Iterable[Addressee]) -> Iterable[int]:
     """Return the channels that a stream is of."""
-    return (part.channel for part in stream.parts)
+    return (each.channel for each in subscriptions)
 
 
 class Hub:
@@ -66,7 +66,7 @@ class Hub:
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.streams: set[Served] = set()
+        self.streams: set[Attachable] = set()
         self.timetable = Timetable()
         self.records = Records()
         self.unsendable = Unsendable()
@@ -113,13 +113,13 @@ class Hub:
         if not self._started.done():
             await asyncio.wait({self._started})
 
-    def attach(self, stream: Served) -> None:
+    def attach(self, stream: Attachable) -> None:
         """Serve a stream from here on; a hub that stops ends it at once."""
         self.streams.add(stream)
         self.timetable.add(stream)
         self.subjects.add(stream)
         self.records.opened(stream)
-        self.tail.feed_of(*channels_of(stream)).add(stream)
+        self.tail.feed_of(*channels_of(stream.subscriptions)).add(stream)
         if self._closed or self.draining:
             stream.end(End.HUB_CLOSED if self._closed else End.DRAINING)
         elif self.is_away():
@@ -139,7 +139,7 @@ class Hub:
         hooks = self.hooks.trouble() if self.hooks.refuses() else None
         return self.tail.trouble() or self._thread.trouble() or hooks
 
-    def detach(self, stream: Served) -> None:
+    def detach(self, stream: Attachable) -> None:
         """Serve it no more, and have that written. Never waits; may be called twice."""
         if stream not in self.streams:
             return
@@ -148,7 +148,7 @@ class Hub:
         self.timetable.discard(stream)
         self.subjects.discard(stream)
         self.records.ended(stream)
-        feed = self.tail.feeds.found(channels_of(stream))
+        feed = self.tail.feeds.found(channels_of(stream.subscriptions))
         if feed is not None:
             feed.discard(stream)
         self._write_soon()

@@ -36,7 +36,7 @@ class Records:
     def opened(self, stream: Any) -> None:
         """Note that a stream is open. A watcher's writes no row of its own."""
         self.counters.opened += 1
-        listeners = [part.listener for part in stream.parts if part.listener is not None]
+        listeners = [each.listener for each in stream.subscriptions if each.listener is not None]
         if listeners:
             self._keys[stream] = [self._presence.opened(listener) for listener in listeners]
         self._watch(stream, 1)
@@ -49,9 +49,9 @@ class Records:
         self._watch(stream, -1)
 
     def _watch(self, stream: Any, more: int) -> None:
-        for part in stream.parts:
-            if part.listener is None:
-                self._presence.watched(part.channel, more)
+        for each in stream.subscriptions:
+            if each.listener is None:
+                self._presence.watched(each.channel, more)
 
     @property
     def waits(self) -> bool:

@@ -40,7 +40,7 @@ class Viewer:
         self._ended = asyncio.get_running_loop().create_future()
         self._offered = asyncio.Event()
         self._chunks: deque[bytes] = deque(maxlen=MAX_KEPT_SNAPSHOTS)
-        self._clock = Clock(None)
+        self._clock = Clock()
         self._checked_at = time.monotonic()
 
     def offer(self, chunk: bytes) -> None:

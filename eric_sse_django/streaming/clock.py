@@ -12,30 +12,32 @@ LAST_WRITE_S = 2.0
 
 
 class Clock:
-    """The times of one stream, for the hub's timer. Starts when it is made."""
+    """The times of one stream, for the hub's timer. Starts when it is built."""
 
     __slots__ = ("_ends_at", "_heartbeat_s", "_send_timeout_s", "_since", "is_writing")
 
-    def __init__(self, ends_at: float | None) -> None:
-        """`ends_at` is the time.monotonic() at which it is old, if not before."""
-        age = conf.get("MAX_STREAM_AGE_S") * random.uniform(0.8, 1)
+    def __init__(self, ends_at: float | None = None, ages: bool = True) -> None:
+        """`ends_at` is the time.monotonic() at which it is old, if that is before its age."""
         self._since = time.monotonic()
-        self._ends_at: float = min(self._since + age, float("inf") if ends_at is None else ends_at)
+        self._ends_at = float("inf")
+        if ages:
+            age = conf.get("MAX_STREAM_AGE_S") * random.uniform(0.8, 1)
+            self._ends_at = min(self._since + age, self._ends_at if ends_at is None else ends_at)
         self._heartbeat_s: float = conf.get("HEARTBEAT_S")
         self._send_timeout_s: float = conf.get("SEND_TIMEOUT_S")
         self.is_writing = False
-
-    def never_ends(self) -> None:
-        """Have it never be old."""
-        self._ends_at = float("inf")
 
     def writes(self) -> None:
         """Note that a write has begun."""
         self.is_writing, self._since = True, time.monotonic()
 
     def wrote(self) -> None:
-        """Note that nothing is being written, and the client has heard of us."""
+        """Note that the write has ended."""
         self.is_writing = False
+
+    def wrote_at_once(self) -> None:
+        """Note a write that took no time."""
+        self.is_writing, self._since = False, time.monotonic()
 
     def due_at(self, now: float) -> float:
         """Return when to look next; what is written later only defers it."""
@@ -50,6 +52,6 @@ class Clock:
         return not self.is_writing and now - self._since >= self._heartbeat_s
 
     def is_stuck(self, now: float, ends: bool) -> bool:
-        """Whether a write takes too long; less is too long for a stream that `ends`."""
+        """Return whether a write takes too long; a stream that `ends` has less time for it."""
         limit = min(LAST_WRITE_S, self._send_timeout_s) if ends else self._send_timeout_s
         return self.is_writing and now - self._since >= limit

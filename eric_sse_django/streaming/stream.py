@@ -1,64 +1,96 @@
-"""One stream: where it begins, what ends it, and what it leaves to its listeners' cursors."""
+"""One stream: where it begins, what the hub calls on it, and what ends it."""
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from collections.abc import AsyncGenerator, Sequence
+from typing import Any
 
 from django.db import Error as DatabaseError
 
-from eric_sse_django.entry import Entry
-from eric_sse_django.hub import End, Hub, keys_of
+from eric_sse_django.entry import Encode, Entry
+from eric_sse_django.hub import Batch, End, Hub, keys_of
 from eric_sse_django.models import Listener
-from eric_sse_django.streaming.part import Part
-from eric_sse_django.streaming.writer import Writer
+from eric_sse_django.streaming.clock import Clock
+from eric_sse_django.streaming.reader import Reader
+from eric_sse_django.streaming.sender import Sender, Write, WriteAtOnce
+from eric_sse_django.streaming.subscription import Subscription
 
 
-class Stream(Writer):
+class Stream:
     """
-    One reader of a channel, or of several: a listener's, or a watcher's.
+    A client of a channel, or of several: a listener, or a watcher.
 
     It is attached to the running loop's hub between open() and close(), or as an async context
-    manager. Then either serve() it, or take its entries().
+    manager. Then either serve() it, or take its entries(). `sent` is the number of messages
+    that serve() has written; `was_cut` is true if its last write was not done.
     """
 
-    # Of 30 attributes Python makes a dict for each object: 1.5 KiB.
-    __slots__ = ("_as_of", "due_at", "subjects")
+    # Without them Python makes a dict for each object.
+    __slots__ = (
+        *("_as_of", "_clock", "_hub", "_is_request", "_sender", "_task", "due_at", "reader"),
+        *("sent", "subjects", "was_cut"),
+    )
 
     def __init__(
         self,
         hub: Hub,
-        parts: Sequence[Part],
+        subscriptions: Sequence[Subscription],
         last_event_id: int | None = None,
         ends_at: float | None = None,
         as_of: int | None = None,
         subjects: frozenset[str] = frozenset(),
+        is_request: bool = True,
     ) -> None:
         """
-        `ends_at` is the time.monotonic() at which it ends, were it younger than its age.
+        `ends_at` is the time.monotonic() at which it ends, if that is before its maximum age.
 
         `as_of` is the hub's position before the listeners were looked up: where it is the same
         when the stream begins, no stop can have been missed, and a query is saved.
 
         `subjects` are those whose revocation ends it, beside its listeners and their owners.
+
+        `is_request` is false where Python code reads it: then it has no age, and the position
+        where it begins acknowledges nothing.
         """
-        super().__init__(hub, parts, last_event_id, ends_at)
+        self.reader = Reader(hub, subscriptions, last_event_id)
+        self.was_cut = False
+        self.sent = 0
         self.due_at = 0.0
+        self.subjects = keys_of(subjects.union(*(each.subjects() for each in subscriptions)))
+        self._hub = hub
         self._as_of = as_of
-        self.subjects = keys_of(subjects.union(*(part.subjects() for part in parts)))
+        self._is_request = is_request
+        self._clock = Clock(ends_at, ages=is_request)
+        self._sender: Sender | None = None
+        self._task: asyncio.Task[Any] | None = None
+
+    @property
+    def subscriptions(self) -> Sequence[Subscription]:
+        """Its channels, with their listeners."""
+        return self.reader.subscriptions
+
+    @property
+    def reason(self) -> End | None:
+        """Why it ends, None before."""
+        return self.reader.reason
 
     # Its beginning and its end ----------------------------------------------------
 
     async def __aenter__(self) -> Stream:
         return await self.open()
 
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
     async def open(self) -> Stream:
         """Attach it at its first position: Last-Event-ID, else the cursor, else now."""
         await self._hub.ready()
-        await self._find_start()
-        self._marked = self.cursor
+        await self.reader.begin()
         self._hub.attach(self)
-        self._note(acknowledged=self._asked is not None)
-        if self._obeyed != self._as_of:
+        self.reader.seen(acknowledged=self._is_request)
+        if self.reader.applied != self._as_of:
             try:
                 await self._check_since()
             except BaseException:
@@ -67,10 +99,10 @@ class Stream(Writer):
         return self
 
     async def _check_since(self) -> None:
-        """End it for what was told after it was let in, and before it was attached."""
+        """End it for what was published after it was admitted, and before it was attached."""
         if self._as_of is not None:
             self._hub.tail.revoked.catch_up(self, self._as_of)
-        running = [part.listener for part in self.parts if part.listener and part.runs]
+        running = [each.listener for each in self.subscriptions if each.listener and each.runs]
         if running:
             await self._check_running(running)
 
@@ -83,63 +115,118 @@ class Stream(Writer):
             if not runs:
                 self.end(End.STOPPED)
 
-    async def __aexit__(self, *_: object) -> None:
-        self.close()
-
     def end(self, reason: End) -> None:
-        """Have it end before its next message; the first reason counts."""
-        super().end(reason)
+        """End before the next message; the first reason counts."""
+        self.reader.end(reason)
         self._hub.timetable.hasten(self)  # its last write is to be short
 
+    def abort(self, reason: End) -> None:
+        """End, also amid a write that does not return."""
+        self.end(reason)
+        if self._clock.is_writing and self._task is not None and not self.was_cut:
+            self.was_cut = True
+            self._task.cancel()
+
     def close(self) -> None:
-        """Leave the hub. Never waits, and may be called twice."""
-        self.end(End.CLOSED)
-        self._writer = None
-        self._note(acknowledged=False)
+        """Detach it from the hub. Never waits, and may be called twice."""
+        self.reader.close()
+        self.reader.seen(acknowledged=False)
         self._hub.detach(self)
-        self._buffer.clear()
+        self._task = None
+
+    # What the hub calls -----------------------------------------------------------
+
+    def push(self, batch: Batch, alone: bool) -> None:
+        """
+        Take what comes next: write it at once, or else have it read and written by the task.
+
+        `alone` is true if nothing follows it at once, which would better be written with it.
+        """
+        reader, sender = self.reader, self._sender
+        if (
+            alone
+            and sender is not None
+            and batch.control is None
+            and reader.is_idle()
+            and sender.send_at_once(batch)
+        ):
+            return
+        reader.push(batch)
+        if reader.reason is not None:
+            self._hub.timetable.hasten(self)
+
+    def fall_back(self) -> None:
+        """Drop what waits, and read the log again."""
+        self.reader.fall_back()
+        if self.reader.reason is not None:
+            self._hub.timetable.hasten(self)
 
     def on_tick(self, now: float) -> float:
         """
-        End it when it is old or stuck in a write; have a heartbeat sent when it was silent.
+        End it when it is old or stuck in a write; write a heartbeat when it was silent.
 
-        Returns when that is to be seen to next, as a time.monotonic().
+        Returns when to call it next, as a time.monotonic().
         """
-        clock = self._clock
+        clock, sender = self._clock, self._sender
         if clock.is_old(now):
             self.end(End.AGE)
         if clock.is_stuck(now, ends=self.reason is not None):
             self.abort(End.SEND_TIMEOUT)
-        elif clock.is_silent(now) and not self._beat_at_once():
-            self._beat = True
-            self._wake()
+        elif sender is not None and clock.is_silent(now) and not sender.beat_at_once():
+            self.reader.ask_heartbeat()
         return 0.0 if self.reason is not None else clock.due_at(now)
 
-    # As entries ---------------------------------------------------------------------
+    # What it delivers -------------------------------------------------------------
+
+    async def serve(
+        self,
+        write: Write,
+        encode: Encode,
+        write_at_once: WriteAtOnce | None = None,
+        blank: bool = True,
+    ) -> None:
+        """
+        Write opening, frames, heartbeats and the last chunk until it ends.
+
+        Where nothing waits, `write_at_once(chunk)` is tried first. `write` is cancelled when it
+        takes too long or the client leaves: `was_cut` is then true. For the others see Sender.
+        """
+        self._sender = sender = Sender(
+            *(self._hub, self.reader, self._clock, self.end),
+            *(write, encode, write_at_once, blank),
+        )
+        self._task = asyncio.current_task()
+        try:
+            await sender.run()
+            self._hub.timetable.hasten(self)
+            await sender.finish(self.reason or End.CLOSED)
+        except asyncio.CancelledError:
+            if not self.was_cut or _cancelled_by_others(self._task):
+                raise
+        finally:
+            self.sent = sender.sent
+            self._sender = self._task = None
 
     async def entries(self) -> AsyncGenerator[Entry, None]:
-        """Yield the entries, one by one; each counts as served."""
-        while (batches := await self._next()) is not None:
+        """Yield the entries, one by one; each counts as delivered."""
+        reader = self.reader
+        while (batches := await reader.next()) is not None:
             for batch in batches:
                 for entry in batch.entries:
-                    self._serve(entry.position)
+                    reader.delivered(entry.position)
                     yield entry
-                    if self.reason is not None:
+                    if reader.reason is not None:
                         return
-            self._served()
-
-    # Its cursor ---------------------------------------------------------------------
-
-    def _note(self, acknowledged: bool) -> None:
-        """Note that the listeners were seen, and what a client has told that it has."""
-        if self._histories != self._counters.histories:
-            return
-        for part in self.parts:
-            if part.listener is not None:
-                told = acknowledged and part.by_client
-                self._hub.reached(part.listener, part.after if told else 0, part.replays)
+            reader.delivered(reader.cursor)
 
 
 def _all_run(listeners: Sequence[int]) -> bool:
     rows = Listener.objects.filter(pk__in=listeners, running=True)
     return rows.count() == len(listeners)
+
+
+def _cancelled_by_others(task: asyncio.Task[Any] | None) -> bool:
+    """Take back one cancel() of a task's; return whether there was another."""
+    if task is None or sys.version_info < (3, 11):
+        return False
+    return task.uncancel() > 0

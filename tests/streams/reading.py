@@ -12,7 +12,7 @@ from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.hub import Hub
 from eric_sse_django.message import Message
 from eric_sse_django.models import Channel, Listener, LogHead
-from eric_sse_django.streaming import Part, Stream
+from eric_sse_django.streaming import Stream, Subscription
 from tests.sse import Event, SSEReader
 
 TIMEOUT_S = 5.0
@@ -131,7 +131,7 @@ class Site:
         row: Channel = self.channel.row
         if listener is not None:
             await listener.arefresh_from_db()
-        stream = Stream(self.hub, [Part(row, listener)], last_event_id, **options)
+        stream = Stream(self.hub, [Subscription(row, listener)], last_event_id, **options)
         return await self._stack.enter_async_context(Reader(stream, self.channel))
 
     async def publish(self, *payloads: Any) -> None:

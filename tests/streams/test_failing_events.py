@@ -13,7 +13,7 @@ from eric_sse_django.entry import NO_CHANNEL, REVOKE, Entry
 from eric_sse_django.hub import unsendable
 from eric_sse_django.hub.feed import Batch, Feed
 from eric_sse_django.message import Message
-from eric_sse_django.streaming import Part, Stream
+from eric_sse_django.streaming import Stream, Subscription
 from tests.streams.reading import Reader, Site
 from tests.streams.test_feed import Listening, entry
 from tests.streams.test_tail import rows, tail
@@ -43,7 +43,7 @@ async def others(site):
 
 async def picky(site, row=None, last_event_id=None):
     """Return a reader whose channel is Picky."""
-    stream = Stream(site.hub, [Part(site.channel.row, row)], last_event_id)
+    stream = Stream(site.hub, [Subscription(site.channel.row, row)], last_event_id)
     return await site._stack.enter_async_context(Reader(stream, Picky(site.channel.row)))
 
 
@@ -174,7 +174,7 @@ async def test_what_would_forge_an_event_is_not_sent(site, event, format):
     site.channel.row.format = format
     made = Forging(site.channel.row)
     made.event = event() if event is coroutine else event
-    stream = Stream(site.hub, [Part(site.channel.row)])
+    stream = Stream(site.hub, [Subscription(site.channel.row)])
     async with Reader(stream, made) as reader:
         await site.publish("x")
         assert await reader.ended() == "error"

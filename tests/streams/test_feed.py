@@ -22,7 +22,7 @@ def of(listener=None, owner=None):
 
 class Listening:
     def __init__(self, feed, listener=None, owner=None):
-        self.parts = [SimpleNamespace(channel=1, listener=listener, owner=owner)]
+        self.subscriptions = [SimpleNamespace(channel=1, listener=listener, owner=owner)]
         self.batches = []
         self.falls = 0
         self.alone = []

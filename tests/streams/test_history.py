@@ -22,7 +22,7 @@ from eric_sse_django.hub.database_thread import DatabaseThread
 from eric_sse_django.log import history
 from eric_sse_django.message import Message
 from eric_sse_django.models import Channel, Listener, LogHead, QueuedMessage
-from eric_sse_django.streaming import Part, Stream
+from eric_sse_django.streaming import Stream, Subscription
 from tests.emptying import empty
 from tests.going_back import Backup
 from tests.streams.reading import Site
@@ -241,7 +241,7 @@ async def test_a_stream_that_begins_as_its_history_ends_ends_with_it(site, datab
     listener, reader, before = await at_start(site, database)
     last = await lose(site, reader)
     await sync_to_async(before.restore)()
-    async with Stream(site.hub, [Part(site.channel.row, listener)], last + 1) as stream:
+    async with Stream(site.hub, [Subscription(site.channel.row, listener)], last + 1) as stream:
         assert await reader.ended() == "history"
         assert stream.reason == "history"
 
@@ -391,7 +391,7 @@ async def test_the_end_of_a_lifetime_has_no_stream_read_the_log(site, database):
 
     assert await sync_to_async(publish_and_trim)(30) == 0
     await look(site)
-    assert not reader.stream.behind
+    assert not reader.stream.reader.behind
     poll_s = 300
     assert await sync_to_async(publish_and_trim)(poll_s + 90) == 2
 

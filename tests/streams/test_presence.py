@@ -14,7 +14,7 @@ from eric_sse_django.hub.counters import Counters
 from eric_sse_django.hub.presence import Presence
 from eric_sse_django.models import OpenStream, ServerProcess, Watchers
 from eric_sse_django.models.presence import LEASE_S
-from eric_sse_django.streaming import Part, Stream
+from eric_sse_django.streaming import Stream, Subscription
 from eric_sse_django.workers import Hung
 
 FACTS = {"streams": 0, "delivered": 0, "delay_p50_ms": 0.0, "delay_p99_ms": 0.0}
@@ -178,8 +178,8 @@ async def test_a_hub_writes_its_streams_and_gives_its_lease_back(hub):
     channel = await DatabaseChannel.acreate("orders")
     listener = await channel.aadd_listener()
     async with (
-        Stream(hub, [Part(channel.row, listener.row)]),
-        Stream(hub, [Part(channel.row)]),
+        Stream(hub, [Subscription(channel.row, listener.row)]),
+        Stream(hub, [Subscription(channel.row)]),
     ):
         await hub.write_records()
         assert await open_streams() == [listener.row.pk]
@@ -207,8 +207,8 @@ async def test_streams_that_watch_are_counted_in_one_row_for_all_of_them(hub):
     orders, bills = [(await DatabaseChannel.acreate(name)).row for name in ("orders", "bills")]
     async with AsyncExitStack() as stack:
         for _ in range(3):
-            await stack.enter_async_context(Stream(hub, [Part(orders)]))
-        await stack.enter_async_context(Stream(hub, [Part(orders), Part(bills)]))
+            await stack.enter_async_context(Stream(hub, [Subscription(orders)]))
+        await stack.enter_async_context(Stream(hub, [Subscription(orders), Subscription(bills)]))
         await hub.write_records()
         assert await watchers() == [(orders.pk, 4), (bills.pk, 1)]
         process = await sync_to_async(ServerProcess.objects.get)()

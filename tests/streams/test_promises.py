@@ -91,7 +91,7 @@ async def run_at_once(self, function, *args):
 
 
 BOUNDS = {
-    "streaming.follower": "BACKLOG_ROWS",
+    "streaming.reader": "BACKLOG_ROWS",
     "hub.tail": "READ_ROWS",
     "log.sequence": "SEQUENCE_BATCH",
     "log.trim": "TRIM_BATCH",
@@ -126,7 +126,7 @@ async def trim(*payloads):
 
 async def test_a_loss_is_told_where_a_later_one_is_still_in_memory(site, settings, monkeypatch):
     settings.ERIC_SSE = {"RING_MESSAGES": 2}
-    monkeypatch.setattr(sys.modules["eric_sse_django.streaming.follower"], "BACKLOG_ROWS", 1)
+    monkeypatch.setattr(sys.modules["eric_sse_django.streaming.reader"], "BACKLOG_ROWS", 1)
     listener = await site.listener()
     first = await site.read(listener)
     await site.publish(1, 2, 3, 4)

@@ -152,16 +152,16 @@ async def test_a_ticket_for_a_listener_that_was_removed_opens_no_other_by_its_id
 
 
 async def test_who_is_being_let_in_is_told_too(application, site, mine, monkeypatch):
-    from eric_sse_django.streaming import Stream
+    from eric_sse_django.streaming.reader import Reader
 
-    find_start = Stream._find_start
+    begin = Reader.begin
 
-    async def amid(stream):
+    async def amid(reader):
         await arevoke(listener=mine)
         await site.at_head()
-        await find_start(stream)
+        await begin(reader)
 
-    monkeypatch.setattr(Stream, "_find_start", amid)
+    monkeypatch.setattr(Reader, "begin", amid)
     response = await answer(application, path())
     assert response.status == 200
     assert response.reader.retry_ms is not None

@@ -18,7 +18,7 @@ from eric_sse_django.models import PresentListener, ServerProcess
 from eric_sse_django.models.presence import LEASE_S
 from eric_sse_django.shortcuts import ausers_online, users_online
 from eric_sse_django.signals import GRACE_S, listener_joined, listener_left
-from eric_sse_django.streaming import Part, Stream
+from eric_sse_django.streaming import Stream, Subscription
 
 FACTS = {"streams": 0, "delivered": 0, "delay_p50_ms": 0.0, "delay_p99_ms": 0.0}
 WORDS = {listener_joined: "joined", listener_left: "left"}
@@ -214,7 +214,7 @@ async def test_receivers_are_called_off_the_loop_with_the_listener(hub):
         calls.append((thread, listener.name, listener.channel.name, listener.owner.username))
 
     with received(listener_joined, receive):
-        async with Stream(hub, [Part(channel.row, listener.row)]):
+        async with Stream(hub, [Subscription(channel.row, listener.row)]):
             await hub.write_records()
             await until(lambda: calls)
             assert await ausers_online("orders") == [ada]
@@ -238,12 +238,12 @@ async def test_a_receiver_that_raises_or_hangs_hurts_nobody(hub, settings, caplo
 
     with received(listener_joined, receive):
         async with (
-            Stream(hub, [Part(channel.row, first.row)]),
-            Stream(hub, [Part(channel.row, second.row)]),
+            Stream(hub, [Subscription(channel.row, first.row)]),
+            Stream(hub, [Subscription(channel.row, second.row)]),
         ):
             await hub.write_records()
             await until(lambda: len(calls) == 2)
-            async with Stream(hub, [Part(channel.row, third.row)]):
+            async with Stream(hub, [Subscription(channel.row, third.row)]):
                 began = time.monotonic()
                 await hub.write_records()  # is not held up
                 assert time.monotonic() - began < 1

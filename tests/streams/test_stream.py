@@ -16,8 +16,8 @@ from eric_sse_django.entry import RESET
 from eric_sse_django.hub import End, Hub
 from eric_sse_django.message import Message
 from eric_sse_django.models import Listener, QueuedMessage
-from eric_sse_django.streaming import Part, Stream
-from eric_sse_django.streaming import follower as follower_module
+from eric_sse_django.streaming import Stream, Subscription
+from eric_sse_django.streaming import reader as reader_module
 from tests.databases import on
 from tests.streams.reading import Reader
 
@@ -177,8 +177,8 @@ async def test_a_full_buffer_falls_back_to_the_log_and_nothing_is_lost(site, set
     for number in range(100):
         await site.publish(number)
         await site.at_head()
-    assert reader.stream.behind
-    assert not reader.stream._buffer
+    assert reader.stream.reader.behind
+    assert not reader.stream.reader._buffer
     reader.open.set()
     await reader.count(101)
     assert reader.data[1:] == [str(number) for number in range(100)]
@@ -296,7 +296,7 @@ async def test_a_heartbeat_wakes_no_task_where_it_is_written_at_once(site, setti
         beats.put_nowait(chunk)
         return True
 
-    async with Stream(site.hub, [Part(site.channel.row, None)]) as stream:
+    async with Stream(site.hub, [Subscription(site.channel.row, None)]) as stream:
         serving = asyncio.ensure_future(stream.serve(write, site.channel.encode, write_at_once))
         for _ in range(3):
             assert await asyncio.wait_for(beats.get(), 5) == wire.HEARTBEAT
@@ -316,7 +316,7 @@ async def test_a_heartbeat_moves_the_id_of_a_client_that_the_ring_has_left(
     floor = site.hub.tail.feed_of(site.channel.row.pk).floor
     await reader.until(lambda: int(reader.reader.last_event_id or 0) >= floor > 0)
     assert reader.events == []
-    await reader.until(lambda: reader.stream.parts[0].stored >= floor)
+    await reader.until(lambda: reader.stream.subscriptions[0].stored >= floor)
 
 
 async def test_a_stream_ends_at_its_age_and_says_when_to_come_back(site, settings, fast_ticks):
@@ -409,7 +409,7 @@ async def test_a_stop_between_lookup_and_attach_is_noticed(site):
     row = await Listener.objects.aget(pk=listener.row.pk)
     await listener.astop()
     await site.at_head()
-    stream = Stream(site.hub, [Part(site.channel.row, row)])
+    stream = Stream(site.hub, [Subscription(site.channel.row, row)])
     async with stream:
         assert stream.reason == "stopped"
 
@@ -489,7 +489,7 @@ async def test_a_stream_that_comes_to_a_closed_hub_ends(site):
     hub = site.hub
     await hub.ready()
     await hub.close()
-    async with Stream(hub, [Part(site.channel.row, listener)]) as stream:
+    async with Stream(hub, [Subscription(site.channel.row, listener)]) as stream:
         assert stream.reason == "hub closed"
 
 
@@ -518,7 +518,7 @@ async def test_what_a_failing_adapt_could_not_send_is_there_again(site):
     def encode(entry):
         raise ZeroDivisionError
 
-    async with Stream(site.hub, [Part(site.channel.row, listener)]) as stream:
+    async with Stream(site.hub, [Subscription(site.channel.row, listener)]) as stream:
         await stream.serve(write, encode)
     assert stream.reason == "error"
     again = await site.read(listener)
@@ -541,7 +541,7 @@ async def test_a_write_at_once_that_fails_ends_its_stream_and_no_other(
 
     if what == "a heartbeat":
         settings.ERIC_SSE = {"HEARTBEAT_S": 0.02}
-    async with Stream(site.hub, [Part(site.channel.row, listener)]) as stream:
+    async with Stream(site.hub, [Subscription(site.channel.row, listener)]) as stream:
         serving = asyncio.ensure_future(
             stream.serve(write, site.channel.encode, write_at_once),
         )
@@ -563,7 +563,7 @@ async def test_where_nothing_is_ever_written_at_once_that_is_tried_once(site):
     async def write(chunk, more):
         written.put_nowait(chunk)
 
-    async with Stream(site.hub, [Part(site.channel.row, None)]) as stream:
+    async with Stream(site.hub, [Subscription(site.channel.row, None)]) as stream:
         serving = asyncio.ensure_future(
             stream.serve(write, site.channel.encode, tried.append),
         )
@@ -579,7 +579,7 @@ async def test_where_nothing_is_ever_written_at_once_that_is_tried_once(site):
 async def test_entries_do_not_turn_idle_waiting_into_work(site, settings, fast_ticks):
     settings.ERIC_SSE = {"HEARTBEAT_S": 0.02}
     listener = await site.listener()
-    async with Stream(site.hub, [Part(site.channel.row, listener)]) as stream:
+    async with Stream(site.hub, [Subscription(site.channel.row, listener)]) as stream:
         entries = stream.entries()
         coming = asyncio.ensure_future(entries.__anext__())
         await asyncio.sleep(0.05)
@@ -614,7 +614,7 @@ async def test_an_idle_hub_stops_by_itself(transactional_db, monkeypatch, fast_t
 
 
 async def test_waiting_for_a_hub_behind_its_client_is_bounded(site, monkeypatch):
-    monkeypatch.setattr(follower_module, "LOOK_TIMEOUT_S", 0.02)
+    monkeypatch.setattr(reader_module, "LOOK_TIMEOUT_S", 0.02)
     listener = await site.listener()
     await site.at_head()
 
@@ -636,7 +636,9 @@ async def test_a_cancel_ends_a_stream_that_begins_whenever_it_comes(site, turns)
         await looked
 
     site.hub.tail.look = look
-    opening = asyncio.ensure_future(Stream(site.hub, [Part(site.channel.row)], 2**40).open())
+    opening = asyncio.ensure_future(
+        Stream(site.hub, [Subscription(site.channel.row)], 2**40).open()
+    )
     await asyncio.sleep(0.01)
     looked.set_result(None)
     for _ in range(turns):

@@ -12,7 +12,7 @@ from eric_sse_django.hub import Hub, hubs
 from eric_sse_django.hub import hub as hub_module
 from eric_sse_django.hub import tail as tail_module
 from eric_sse_django.metrics import EricSseCollector
-from eric_sse_django.streaming import Part, Stream
+from eric_sse_django.streaming import Stream, Subscription
 
 DEADLINE_S = 0.05
 TIMEOUT_S = 10.0
@@ -102,7 +102,7 @@ async def test_streams_end_while_the_log_cannot_be_read_and_so_do_new_ones(
     assert reader.reader.retry_ms >= 3_000
     [health] = examine(["hub"])
     assert not health.works
-    async with Stream(hub, [Part(site.channel.row)], 0) as stream:
+    async with Stream(hub, [Subscription(site.channel.row)], 0) as stream:
         assert stream.reason == "database away"
     monkeypatch.undo()
     hub.wake()

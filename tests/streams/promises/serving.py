@@ -17,7 +17,7 @@ from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.hub import Hub, hubs
 from eric_sse_django.log import number_of
 from eric_sse_django.models import Listener, LogHead
-from eric_sse_django.streaming import Part, Stream
+from eric_sse_django.streaming import Stream, Subscription
 from tests.streams.promises.faults import faults
 from tests.streams.promises.model import Listening, Model, View
 from tests.streams.reading import Reader
@@ -61,11 +61,7 @@ class Client:
     @property
     def is_idle(self) -> bool:
         """Whether it has nothing more to do until something is published."""
-        stream = self.reader.stream
-        if self.is_gone or self.is_stalled:
-            return True
-        busy = stream.behind or stream._buffer or stream._last or stream.reason or stream._beat
-        return stream._waiter is not None and not stream._waiter.done() and not busy
+        return self.is_gone or self.is_stalled or self.reader.stream.reader.is_idle()
 
 
 class Serving:
@@ -115,8 +111,8 @@ class Serving:
         """Have a client come; something may happen between its being let in and its start."""
         self.note()
         at = self.run(self._position())
-        parts = [
-            Part(self.channels[channel].row, listener and self.row(listener))
+        subscriptions = [
+            Subscription(self.channels[channel].row, listener and self.row(listener))
             for channel, listener in places
         ]
         if meanwhile is not None:
@@ -125,22 +121,22 @@ class Serving:
         self.session = (self.session + 1) % SESSIONS
         known_by = frozenset(f"{kind}:{self.session}" for kind in ("session", "login", "auth"))
         options = {"as_of": at, "subjects": known_by}
-        reader = self.run(self._enter(parts, last_event_id, options, encode))
+        reader = self.run(self._enter(subscriptions, last_event_id, options, encode))
         views = []
-        for part, (channel, listener) in zip(parts, places, strict=True):
-            views.append(View(channel, listener, part.after))
+        for each, (channel, listener) in zip(subscriptions, places, strict=True):
+            views.append(View(channel, listener, each.after))
             if last_event_id is not None:
-                highest = max(last_event_id, part.start)
-                is_old = number_of(last_event_id) != number_of(reader.stream._obeyed)
-                assert part.after == highest or (is_old and listener and part.after < highest), (
-                    f"it begins after {part.after}, not {highest}"
+                highest = max(last_event_id, each.start)
+                is_old = number_of(last_event_id) != number_of(reader.stream.reader.applied)
+                assert each.after == highest or (is_old and listener and each.after < highest), (
+                    f"it begins after {each.after}, not {highest}"
                 )
                 if listener and listener.by_client:
-                    listener.served = max(listener.served, part.after)
+                    listener.served = max(listener.served, each.after)
             elif listener is not None:
                 self.note()  # what others got while it came is seen, too
                 self.learn()
-                self.model.check_start(listener, part.after)
+                self.model.check_start(listener, each.after)
         client = Client(reader, views, self.session)
         self.clients.append(client)
         return client
@@ -151,9 +147,9 @@ class Serving:
         return hub.tail.position
 
     async def _enter(
-        self, parts: list[Part], last: int | None, options: Any, encode: Any
+        self, subscriptions: list[Subscription], last: int | None, options: Any, encode: Any
     ) -> Reader:
-        stream = Stream(Hub.for_running_loop(), parts, last, **options)
+        stream = Stream(Hub.for_running_loop(), subscriptions, last, **options)
         reader = Page(stream, _Encoding(encode))
         return await reader.__aenter__()
 

@@ -1,4 +1,4 @@
-"""One channel of a stream, as a listener of it or a watcher sees it."""
+"""One channel of a stream, for a listener of it or for a watcher."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from eric_sse_django.log import number_of
 from eric_sse_django.models import Channel, Listener, subjects_of
 
 
-class Part:
+class Subscription:
     """
     A channel with the listener whose messages are wanted, or (None) its broadcasts alone.
 
-    What it gets comes after `after`, which may be beyond the stream's cursor: the parts of
-    a stream begin at places of their own. `stored` is the listener's cursor as the database
-    has it, or is about to. A listener begins after its `start` at the earliest, and who watches
-    after `since`.
+    It gets what comes after `after`, which may be higher than the stream's cursor: the
+    subscriptions of a stream begin at different positions. `stored` is the listener's cursor
+    in the database, or soon there. A listener begins after its `start` at the earliest, and a
+    watcher after `since`.
     """
 
     __slots__ = (
@@ -39,11 +39,11 @@ class Part:
 
     def begin(self, asked: int | None, head: int) -> bool:
         """
-        Take its first place: the one asked for, else the listener's cursor, else the head.
+        Begin after the position that is asked for, else the listener's cursor, else `head`.
 
-        A place beyond the head is nobody's, and one of another history says little: a listener
-        never begins after its cursor then. One that watches begins after its `since` at the
-        earliest. Returns whether it has the place that was asked for.
+        A position above the head is invalid, and one of another history is not reliable: a
+        listener never begins after its cursor then. Returns whether it gets all that
+        follows the position that is asked for.
         """
         first = head if self.listener is None else self.stored
         is_known = asked is None or asked <= head
@@ -54,9 +54,9 @@ class Part:
         return is_known and (self.listener is not None or asked is None or asked >= self.start)
 
     def gets(self, entry: Entry) -> bool:
-        """Whether an entry of the channel is for it, and not from before it began."""
+        """Return whether an entry of the channel is for it, and came after it began."""
         return entry.position > self.after and entry.addressed(self.listener, self.owner)
 
     def subjects(self) -> frozenset[str]:
-        """Return those whose revocation ends it."""
+        """Return the subjects whose revocation ends it."""
         return subjects_of(self.channel, self.listener, self.owner)
