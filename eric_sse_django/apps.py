@@ -19,12 +19,12 @@ class EricSseConfig(AppConfig):
 
     def ready(self) -> None:
         # Importing checks registers them. Here, for models are ready only now.
-        from eric_sse_django import checks, mounted  # noqa: F401, PLC0415
+        from eric_sse_django import checks, stream_urls  # noqa: F401, PLC0415
         from eric_sse_django.authorization import events  # noqa: PLC0415
         from eric_sse_django.database import configured, loading, orphans, removal  # noqa: PLC0415
         from eric_sse_django.models import Channel, Listener  # noqa: PLC0415
 
-        request_started.connect(mounted.on_request)
+        request_started.connect(stream_urls.on_request)
         post_migrate.connect(configured.make, sender=self)
         user_logged_in.connect(events.on_logged_in)
         user_logged_out.connect(events.on_logged_out)

@@ -1,4 +1,4 @@
-"""Waiting for coroutines that may ignore their cancel: always with a bound."""
+"""Waiting, for a bounded time, for coroutines that may ignore their cancellation."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-# Seconds after which a task that was cancelled and goes on is cancelled again: before Python
-# 3.12 wait_for() swallows a cancel now and then, and so do libraries that use it.
+# Seconds after which a cancelled task that still runs is cancelled again: before Python 3.12
+# wait_for() sometimes swallows a cancellation, and so do libraries that use it.
 AGAIN_S = 0.05
-# Seconds after which a cancelled task that goes on is left to itself.
+# Seconds after which a cancelled task that still runs is abandoned.
 CANCEL_S = 2.0
 
 
@@ -19,9 +19,9 @@ async def cancel(
     tasks: Collection[asyncio.Task[Any]], timeout_s: float = CANCEL_S
 ) -> set[asyncio.Task[Any]]:
     """
-    Cancel the tasks, again and again until they are done; return those that are not.
+    Cancel the tasks, repeatedly until they are done; return those that are not.
 
-    Waits `timeout_s` at most, and raises nothing of theirs. Not for the task that calls it.
+    Waits `timeout_s` at most, and raises none of their exceptions. Not for the calling task.
     """
     loop = asyncio.get_running_loop()
     until = loop.time() + timeout_s
@@ -41,7 +41,7 @@ async def within(timeout_s: float, coroutine: Coroutine[Any, Any, T]) -> T:
     """
     Return what the coroutine returns; raise asyncio.TimeoutError after `timeout_s`.
 
-    As asyncio.wait_for(), but that it never waits for a coroutine that ignores its cancel.
+    Like asyncio.wait_for(), but it never waits for a coroutine that ignores its cancellation.
     """
     task = asyncio.ensure_future(coroutine)
     try:
@@ -57,6 +57,6 @@ async def within(timeout_s: float, coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def _retrieve(task: asyncio.Task[Any]) -> None:
-    """Keep asyncio from logging what a task raised that nobody waits for any more."""
+    """Keep asyncio from logging the exception of a task that is no longer awaited."""
     if not task.cancelled():
         task.exception()

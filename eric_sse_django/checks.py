@@ -16,7 +16,7 @@ from django.core.management import get_commands
 from django.db import connections, router
 from django.utils.module_loading import import_string
 
-from eric_sse_django import conf, mounted
+from eric_sse_django import conf, stream_urls
 from eric_sse_django.authorization import Authorizer
 from eric_sse_django.database import DatabaseChannel, configured
 from eric_sse_django.encoding import encoder
@@ -156,7 +156,7 @@ def check_streams(**_: Any) -> list[CheckMessage]:
         import_string(path)  # as runserver does; with_streams() in it notes that it was called
     except Exception:  # noqa: BLE001 - the server says more of it than a check can
         return []
-    if mounted.is_mounted():
+    if stream_urls.is_mounted():
         return []
     return [_no_streams(f"{path}, which ASGI_APPLICATION names, serves no streams.")]
 

@@ -1,4 +1,4 @@
-"""An event loop to run coroutines on, also where gevent makes greenlets of threads."""
+"""An event loop for a thread to run coroutines on, also if gevent has patched threads."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_is_said = False
+_is_logged = False
 
 
 class Runner:
-    """Runs coroutines on a loop of its own, on the thread that calls."""
+    """Runs coroutines on its own loop, on the calling thread."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Return what the coroutine does; raises what it raises."""
+        """Return the coroutine's result; raise what it raises."""
         return self._loop.run_until_complete(coroutine)
 
     def close(self) -> None:
@@ -34,9 +34,9 @@ class Runner:
 
 class GeventRunner(Runner):
     """
-    Runs them on a native thread, the same one each time; only the calling greenlet waits.
+    Runs coroutines on one native thread; only the calling greenlet waits.
 
-    All greenlets share one thread: with a loop that runs on it, Django refuses all their queries.
+    All greenlets share one thread: while a loop runs on it, Django refuses all their queries.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class GeventRunner(Runner):
 
 
 def _native_loop() -> asyncio.AbstractEventLoop:
-    """Return a loop that waits and resolves names without gevent, which would switch greenlets."""
+    """Return a loop that does not call gevent: its functions would switch greenlets."""
     get_original = import_module("gevent.monkey").get_original
 
     class Selector(selectors.PollSelector):
@@ -67,25 +67,25 @@ def _native_loop() -> asyncio.AbstractEventLoop:
 
 
 def runner() -> Runner | None:
-    """Return what runs coroutines in this process, None where nothing can; that is said once."""
+    """Return a new runner, None if this process can have none; that is logged once."""
     if _is_patched("gevent.monkey", "is_module_patched", "threading"):
         return GeventRunner()
     if _is_patched("eventlet.patcher", "is_monkey_patched", "thread"):
-        _say()
+        _warn_once()
         return None
     return Runner()
 
 
-def _is_patched(module: str, asked: str, what: str) -> bool:
+def _is_patched(module: str, function: str, what: str) -> bool:
     patcher = sys.modules.get(module)
-    is_patched: Callable[[str], object] | None = getattr(patcher, asked, None)
+    is_patched: Callable[[str], object] | None = getattr(patcher, function, None)
     return is_patched is not None and bool(is_patched(what))
 
 
-def _say() -> None:
-    global _is_said
-    if not _is_said:
-        _is_said = True
+def _warn_once() -> None:
+    global _is_logged
+    if not _is_logged:
+        _is_logged = True
         logger.warning(
             "threads are greenlets of eventlet: wakes are not sent, other processes poll"
         )

@@ -1,24 +1,24 @@
-"""What goes on for a while and comes with each request is logged once."""
+"""A case that occurs with each request while it lasts is logged once."""
 
 from __future__ import annotations
 
 import time
 
-# Seconds without a case after which the next one is logged again: twice the longest time
-# after which a refused client reconnects, so that one which waits is not logged each time.
+# Seconds without a case after which the next one is logged again: twice the longest delay
+# before a refused client reconnects, so that one such client is not logged each time.
 QUIET_S = 120.0
-# Kinds that are remembered: they are names of settings and of exceptions, not of clients.
+# Kinds that are remembered: names of settings and exceptions, not of clients.
 MAX_KINDS = 100
 
 
 class Quiet:
-    """When each kind of case was last seen."""
+    """Records when each kind of case last occurred."""
 
     def __init__(self) -> None:
         self._seen_at: dict[str, float] = {}
 
     def begins(self, kind: str) -> bool:
-        """Note a case; return whether it is the first of its kind for QUIET_S."""
+        """Record a case; return whether it is the first of its kind for QUIET_S."""
         now = time.monotonic()
         before = self._seen_at.get(kind)
         if before is None and len(self._seen_at) >= MAX_KINDS:

@@ -1,8 +1,8 @@
 """
-Where streams are in the URL space.
+The ASGI application of streams, and their URL patterns.
 
 asgi.py may import this before Django is set up: what needs models is imported when
-with_streams() is called, or with the first request where Django is not ready by then.
+with_streams() is called, or with the first request if Django is not ready by then.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from django.apps import apps
 from django.conf import settings
 from django.urls import path
 
-from eric_sse_django import conf, mounted
+from eric_sse_django import conf, stream_urls
 from eric_sse_django.monitor import PATH
 
 if TYPE_CHECKING:
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 def with_streams(application: Any) -> Any:
     """
-    Return an ASGI application that serves streams below URL_PREFIX, and else `application`.
+    Return an ASGI application that serves streams below URL_PREFIX, and else calls `application`.
 
     In asgi.py: `application = with_streams(get_asgi_application())`.
     """
     prefix: str = "/" + conf.get("URL_PREFIX")
-    mounted.note()
+    stream_urls.set_mounted()
     if apps.ready:
         _consumers()
 
@@ -42,27 +42,27 @@ def with_streams(application: Any) -> Any:
         ids = _ids(below)
         if below and ids is None:
             return await _not_found(send)
-        # The ids not in a copy of the scope, which would be kept with the stream: 1 KiB.
+        # Not in a copy of the scope, which would be kept while the stream is open: 1 KiB.
         return await stream(ids)(scope, receive, send)
 
     return route
 
 
 async def stream(scope: Any, receive: Any, send: Any) -> Any:
-    """The ASGI application of streams, whose ids a router has found in the path."""
+    """The ASGI application of streams, for a router that finds the ids in the path."""
     return await _consumers()[0]()(scope, receive, send)
 
 
 async def monitor(scope: Any, receive: Any, send: Any) -> Any:
-    """The ASGI application of the monitor's numbers."""
+    """The ASGI application of the monitor."""
     return await _consumers()[1]()(scope, receive, send)
 
 
 def __getattr__(name: str) -> Any:
     if name != "urlpatterns":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # For a project that composes its own URLRouter of Channels.
-    mounted.note()
+    # For a project that builds its own URLRouter of Channels.
+    stream_urls.set_mounted()
     return [
         path(PATH, monitor, name="monitor"),
         path("<str:channel_id>/<str:listener_id>/", stream, name="listener"),
@@ -73,7 +73,7 @@ def __getattr__(name: str) -> Any:
 
 @cache
 def _consumers() -> tuple[Any, Any]:
-    """Return the classes that serve streams and the monitor. They need models."""
+    """Return the consumers of streams and of the monitor. They need models."""
     from eric_sse_django.consumers import StreamConsumer  # noqa: PLC0415 - see the module's
     from eric_sse_django.monitor.consumer import MonitorConsumer  # noqa: PLC0415
 
@@ -82,9 +82,9 @@ def _consumers() -> tuple[Any, Any]:
 
 def _below_root(scope: Any) -> str:
     """
-    Return the path within the application, as Django finds it: below FORCE_SCRIPT_NAME.
+    Return the path without FORCE_SCRIPT_NAME, as Django does, else without root_path.
 
-    Else below root_path, which some servers leave in front of the path, and some do not.
+    Some servers include root_path in the path, and some do not.
     """
     whole: str = scope["path"]
     root: str = (settings.FORCE_SCRIPT_NAME or scope.get("root_path") or "").rstrip("/")

@@ -13,7 +13,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 
-from eric_sse_django import address, conf, log
+from eric_sse_django import conf, log, stream_urls
 from eric_sse_django.authorization import bound_to, make_ticket
 from eric_sse_django.database import DatabaseChannel, DatabaseListener, online
 from eric_sse_django.database import publisher as durable
@@ -170,10 +170,10 @@ def stream_url(
     """
     ids = ids_of_listener(listener)
     if not ticket and request is None:
-        return address.with_query(address.of(*ids), cursor=cursor)
+        return stream_urls.with_query(stream_urls.path_of(*ids), cursor=cursor)
     row = getattr(listener, "row", listener)
     tickets = [make_ticket(ids[0], row, **bound_to(request))]
-    return address.with_query(address.of(*ids), tickets, cursor)
+    return stream_urls.with_query(stream_urls.path_of(*ids), tickets, cursor)
 
 
 async def astream_url(
@@ -198,7 +198,7 @@ def watch_url(channel_id: Any, *, request: Any = None, cursor: int | str | None 
     """
     name = channel_id_of(channel_id)
     tickets = [make_ticket(name, since=_since(cursor), **bound_to(request))]
-    return address.with_query(address.of(name), tickets, cursor)
+    return stream_urls.with_query(stream_urls.path_of(name), tickets, cursor)
 
 
 def _since(cursor: int | str | None) -> int | None:
@@ -242,7 +242,7 @@ def streams_url(
     named = [("channel", channel) for channel in channels]
     if any(listener is not None for _, listener in ids):
         named += [("listener", listener or "") for _, listener in ids]
-    return address.with_query(address.root(), tickets, cursor, named)
+    return stream_urls.with_query(stream_urls.root(), tickets, cursor, named)
 
 
 def _pair(given: Any) -> Any:

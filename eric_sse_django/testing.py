@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eric_sse_django import log, notifier
-from eric_sse_django.authorization import later
+from eric_sse_django.authorization import revocation
 from eric_sse_django.database import orphans
 from eric_sse_django.hub import Hub, abandon_all
 
@@ -15,8 +15,8 @@ def close_all() -> None:
     Call it before a test database is removed: PostgreSQL refuses while one is open.
     In a coroutine, `await Hub.close_all()` first.
     """
-    later.later.close()
-    orphans.close()
+    revocation.retries.close()
+    orphans.retries.close()
     notifier.close()
     abandon_all()
     log.forget_counts()

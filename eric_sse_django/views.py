@@ -1,4 +1,4 @@
-"""What the app's plain views have in common."""
+"""A decorator for the views of health and metrics."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from django.views.decorators.http import require_safe
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 
 
-def plain(view: View) -> View:
+def read_only(view: View) -> View:
     """
-    Return the view for GET and HEAD alone, never cached, and in no transaction.
+    Return the view for GET and HEAD only, never cached, and without a transaction.
 
-    With ATOMIC_REQUESTS, on whichever database, a dead one would keep it from answering.
+    With ATOMIC_REQUESTS on any database, the view would fail while that one is unavailable.
     """
     safe = never_cache(require_safe(view))
     for alias in connections:

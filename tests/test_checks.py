@@ -7,7 +7,7 @@ from django.core.signals import request_started
 from django.db import connections
 from django.utils.module_loading import import_string
 
-from eric_sse_django import address, checks, conf, mounted
+from eric_sse_django import checks, conf, stream_urls
 from eric_sse_django.authorization import Authorizer
 from tests import databases
 
@@ -314,9 +314,9 @@ def test_a_pool_with_too_few_connections_for_our_threads_is_named(monkeypatch, p
 
 @pytest.fixture
 def not_mounted(monkeypatch):
-    monkeypatch.setattr(mounted, "_is_mounted", False)
-    monkeypatch.setattr(mounted, "_is_said", False)
-    monkeypatch.setattr(mounted, "_has_requests", True)
+    monkeypatch.setattr(stream_urls, "_is_mounted", False)
+    monkeypatch.setattr(stream_urls, "_is_logged", False)
+    monkeypatch.setattr(stream_urls, "_has_requests", True)
 
 
 @pytest.fixture
@@ -378,29 +378,29 @@ def test_a_wsgi_runserver_is_warned_of_in_debug(settings, monkeypatch):
 
 
 def test_a_url_that_nothing_here_serves_is_logged_once_in_debug(settings, not_mounted, caplog):
-    address.with_query("events/")
+    stream_urls.with_query("events/")
     assert not caplog.records
     settings.DEBUG = True
-    address.with_query("events/")
-    address.with_query("events/")
+    stream_urls.with_query("events/")
+    stream_urls.with_query("events/")
     [record] = caplog.records
     assert "serves no streams" in record.message
-    mounted.note()
-    mounted._is_said = False
-    address.with_query("events/")
+    stream_urls.set_mounted()
+    stream_urls._is_logged = False
+    stream_urls.with_query("events/")
     assert len(caplog.records) == 1
 
 
 @pytest.mark.django_db  # Django looks at its connections when a request starts
 def test_a_shell_or_a_worker_is_not_warned_of_its_urls(settings, not_mounted, monkeypatch, caplog):
     settings.DEBUG = True
-    monkeypatch.setattr(mounted, "_has_requests", False)
-    address.with_query("events/")
+    monkeypatch.setattr(stream_urls, "_has_requests", False)
+    stream_urls.with_query("events/")
     assert not caplog.records
-    request_started.connect(mounted.on_request)
-    request_started.send(None)
-    assert mounted.on_request not in [each[1]() for each in request_started.receivers]
-    address.with_query("events/")
+    request_started.connect(stream_urls.on_request)
+    stream_urls.on_request(signal=request_started)  # Django's own receivers use the database
+    assert stream_urls.on_request not in [each[1]() for each in request_started.receivers]
+    stream_urls.with_query("events/")
     assert len(caplog.records) == 1
 
 

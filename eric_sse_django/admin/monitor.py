@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils.translation import gettext as _
 
-from eric_sse_django import address
+from eric_sse_django import stream_urls
 from eric_sse_django.admin.base import APP, EricAdmin
 from eric_sse_django.models import Listener, Monitor, QueuedMessage
 from eric_sse_django.monitor import PATH
@@ -44,7 +44,7 @@ class MonitorAdmin(EricAdmin):
     ) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        events = address.root() + PATH
+        events = stream_urls.root() + PATH
         links = {
             "message": self._link(request, QueuedMessage),
             "listener": self._link(request, Listener),

@@ -1,6 +1,6 @@
 """
-Publishing over HTTP: channels, listeners, messages and queues for programs in any language.
+The HTTP API: channels, listeners, messages and queues for programs in any language.
 
-Needs the extra: `pip install eric-sse-django[api]`. Mount `eric_sse_django.api.urls`; nothing
-else of the package imports this one.
+Needs the extra: `pip install eric-sse-django[api]`. Include `eric_sse_django.api.urls`; nothing
+else in the package imports this one.
 """

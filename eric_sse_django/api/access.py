@@ -1,8 +1,8 @@
 """
-Who may do what.
+What the caller may do.
 
-403 where the answer depends on the caller alone: a permission of Django's is missing, and is
-named. 404 where it depends on the thing: unknown and not the caller's are one answer.
+403 if that depends on the caller alone: the response names the missing permission. 404 if it
+depends on the object: the response is the same for unknown and for forbidden objects.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ APP = "eric_sse_django"
 
 
 def has(request: HttpRequest, permission: str) -> bool:
-    """Whether the caller has one of the app's permissions, such as "add_channel"."""
+    """Return whether the caller has a permission of the app, such as "add_channel"."""
     return bool(caller_of(request).user.has_perm(f"{APP}.{permission}"))
 
 
 def require(request: HttpRequest, permission: str) -> None:
-    """Raise a Problem for a caller without the permission. Before any look at what exists."""
+    """Raise a Problem for a caller without the permission. Call it before any lookup."""
     if not has(request, permission):
         raise Problem(403, f"This needs the permission {APP}.{permission}.")
 
 
 def known_user(name: str, place: str) -> Any:
-    """Return the user of that name; raises a Problem that names the place it stands in."""
+    """Return the user with that name; raises a Problem that names its place in the request."""
     users = get_user_model()
     try:
         # PostgreSQL raises ValueError for a NUL in a query's parameter.
@@ -47,7 +47,7 @@ def known_user(name: str, place: str) -> Any:
 
 
 def known_channel(channel_id: str) -> Channel:
-    """Return the channel; raises a Problem. For callers who may know what exists."""
+    """Return the channel; raises a Problem. For callers that may know what exists."""
     row = _channel(channel_id)
     if row is None:
         raise _unknown("channel", channel_id)
@@ -55,7 +55,7 @@ def known_channel(channel_id: str) -> Channel:
 
 
 def known_listener(channel_id: str, listener_id: str) -> Listener:
-    """Return the listener; raises a Problem. For callers who may know what exists."""
+    """Return the listener; raises a Problem. For callers that may know what exists."""
     row = listener_of(known_channel(channel_id), listener_id)
     if row is None:
         raise _unknown("listener", listener_id)
@@ -65,12 +65,12 @@ def known_listener(channel_id: str, listener_id: str) -> Listener:
 def publishable(request: HttpRequest, channel_id: str) -> Channel:
     """Return the channel to publish to; raises a Problem, the same for unknown and forbidden."""
     row = _channel(channel_id)
-    if row is None or not _says(request, authorizer().can_publish, row):
+    if row is None or not _allows(request, authorizer().can_publish, row):
         raise Problem(
             404,
-            "There is no such channel that you may publish to: create it, or ask for access "
-            f"({APP}.publish_channel, or what the project's AUTHORIZER asks for).",
-            {"channel_id": "unknown, or not yours to publish to"},
+            "There is no such channel, or you may not publish to it: create it, or get access "
+            f"({APP}.publish_channel, or what the project's AUTHORIZER requires).",
+            {"channel_id": "unknown or not permitted"},
         )
     return row
 
@@ -84,11 +84,11 @@ def watchable(request: HttpRequest, channel_id: str, permission: str) -> Channel
     row = _channel(channel_id)
     if row is not None and has(request, permission):
         return row
-    if row is None or not _says(request, authorizer().can_watch, row):
+    if row is None or not _allows(request, authorizer().can_watch, row):
         raise Problem(
             404,
-            "There is no such channel that you may watch.",
-            {"channel_id": "unknown, or not yours to watch"},
+            "There is no such channel, or you may not watch it.",
+            {"channel_id": "unknown or not permitted"},
         )
     return row
 
@@ -105,17 +105,17 @@ def own_listener(
     row = None if channel is None else listener_of(channel, listener_id)
     if row is not None and permission is not None and has(request, permission):
         return row
-    if row is None or not _says(request, authorizer().can_listen, row.channel, row):
+    if row is None or not _allows(request, authorizer().can_listen, row.channel, row):
         raise Problem(
             404,
-            "There is no such listener of yours in such a channel.",
-            {"listener_id": "unknown, or not yours"},
+            "There is no such listener, or you may not use it.",
+            {"listener_id": "unknown or not permitted"},
         )
     return row
 
 
 def listener_of(channel: Channel, listener_id: str) -> Listener | None:
-    """Return the channel's listener with that id, None if it has none."""
+    """Return the channel's listener with that id, None if there is none."""
     try:
         return listener_row(channel, listener_id)
     except InvalidListenerException:
@@ -133,9 +133,9 @@ def _unknown(what: str, identifier: str) -> Problem:
     return Problem(404, f"There is no {what} {identifier!r}.", {f"{what}_id": "unknown"})
 
 
-def _says(request: HttpRequest, rule: Any, *rows: Any) -> bool:
-    """Return what a rule says of the caller; raises a Problem where a coroutine takes too long."""
+def _allows(request: HttpRequest, rule: Any, *rows: Any) -> bool:
+    """Return a rule's answer for the caller; raises a Problem if a coroutine takes too long."""
     try:
         return ask_now(rule, caller_of(request).user, *rows)
     except asyncio.TimeoutError:
-        raise Problem(503, "The project's rule does not answer: try again.") from None
+        raise Problem(503, "The project's rule does not answer: send it again.") from None

@@ -1,4 +1,4 @@
-"""Channels: create, list, look at, delete."""
+"""Channels: create, list, show, delete."""
 
 from __future__ import annotations
 
@@ -7,10 +7,17 @@ from django.http import HttpRequest
 from ninja import Router, Status
 
 from eric_sse_django.api.access import known_channel, require
-from eric_sse_django.api.documented import errors, example
-from eric_sse_django.api.pages import After, Limit, page
-from eric_sse_django.api.problem import Problem
-from eric_sse_django.api.schemas import ChannelId, ChannelOut, ChannelPage, NewChannel
+from eric_sse_django.api.problem import Problem, errors
+from eric_sse_django.api.schemas import (
+    After,
+    ChannelId,
+    ChannelOut,
+    ChannelPage,
+    Limit,
+    NewChannel,
+    example,
+    page,
+)
 from eric_sse_django.database.removal import remove_channel
 from eric_sse_django.database.rows import create_channel as create
 from eric_sse_django.models import Channel
@@ -19,7 +26,7 @@ router = Router(tags=["channels"])
 
 
 def shown(row: Channel) -> ChannelOut:
-    """Return what the API shows of a channel."""
+    """Return a channel as the API shows it."""
     return ChannelOut(
         id=row.name,
         format=row.format,
@@ -32,7 +39,7 @@ def shown(row: Channel) -> ChannelOut:
 
 @router.get("/channels", response=ChannelPage, summary="List the channels", openapi_extra=errors())
 def list_channels(request: HttpRequest, limit: Limit = 100, after: After = None) -> ChannelPage:
-    """In the order of their ids. Needs the permission view_channel."""
+    """Ordered by id. Needs the permission view_channel."""
     require(request, "view_channel")
     rows, following = page(Channel.objects.all(), limit, after)
     return ChannelPage(channels=[shown(row) for row in rows], next=following)
@@ -45,7 +52,7 @@ def list_channels(request: HttpRequest, limit: Limit = 100, after: After = None)
     openapi_extra={**errors(409), **example({"id": "orders"})},
 )
 def create_channel(request: HttpRequest, body: NewChannel) -> Status[ChannelOut]:
-    """Needs the permission add_channel. An id that is taken is a conflict."""
+    """Needs the permission add_channel. 409 if the id exists."""
     require(request, "add_channel")
     try:
         row = create(body.id, **body.dict(exclude={"id"}))
@@ -57,7 +64,7 @@ def create_channel(request: HttpRequest, body: NewChannel) -> Status[ChannelOut]
 @router.get(
     "/channels/{channel_id}",
     response=ChannelOut,
-    summary="Look at a channel",
+    summary="Show a channel",
     openapi_extra=errors(404),
 )
 def show_channel(request: HttpRequest, channel_id: ChannelId) -> ChannelOut:
@@ -73,7 +80,7 @@ def show_channel(request: HttpRequest, channel_id: ChannelId) -> ChannelOut:
     openapi_extra=errors(404),
 )
 def delete_channel(request: HttpRequest, channel_id: ChannelId) -> Status[None]:
-    """With its listeners and messages; its streams end. Needs the permission delete_channel."""
+    """Also its listeners and messages; its streams end. Needs the permission delete_channel."""
     require(request, "delete_channel")
     remove_channel(known_channel(channel_id))
     return Status(204, None)

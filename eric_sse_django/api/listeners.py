@@ -1,4 +1,4 @@
-"""Listeners: add, list, look at, start, stop, remove."""
+"""Listeners: add, list, show, change, start, stop, remove."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from eric_sse_django.api.access import (
     own_listener,
     require,
 )
-from eric_sse_django.api.documented import errors, example
-from eric_sse_django.api.pages import After, Limit, page
-from eric_sse_django.api.problem import Problem
+from eric_sse_django.api.problem import Problem, errors
 from eric_sse_django.api.schemas import (
+    After,
     ChannelId,
+    Limit,
     ListenerChange,
     ListenerId,
     ListenerOut,
     ListenerPage,
     NewListener,
+    example,
+    page,
 )
 from eric_sse_django.database import operations
 from eric_sse_django.database.rows import create_listener
@@ -34,7 +36,7 @@ LISTENER = LISTENERS + "/{listener_id}"
 
 
 def shown(row: Listener) -> ListenerOut:
-    """Return what the API shows of a listener."""
+    """Return a listener as the API shows it."""
     return ListenerOut(
         id=row.name,
         channel=row.channel.name,
@@ -56,7 +58,7 @@ def shown(row: Listener) -> ListenerOut:
 def list_listeners(
     request: HttpRequest, channel_id: ChannelId, limit: Limit = 100, after: After = None
 ) -> ListenerPage:
-    """In the order of their ids. Needs the permission view_listener."""
+    """Ordered by id. Needs the permission view_listener."""
     require(request, "view_listener")
     channel = known_channel(channel_id)
     listeners = Listener.objects.filter(channel=channel)
@@ -74,22 +76,20 @@ def add_listener(
     request: HttpRequest, channel_id: ChannelId, body: NewListener
 ) -> Status[ListenerOut]:
     """
-    It gets what is published from now on. Needs the permission add_listener.
+    It gets messages published from now on. Needs the permission add_listener.
 
-    An id that is taken is a conflict; so is a listener beyond MAX_LISTENERS_PER_CHANNEL.
+    409 if the id exists, or if the channel has MAX_LISTENERS_PER_CHANNEL.
     """
     require(request, "add_listener")
     channel = known_channel(channel_id)
     owner = None if body.owner is None else known_user(body.owner, "body.owner")
     if body.id is not None and listener_of(channel, body.id) is not None:
-        raise Problem(409, f"There is a listener {body.id!r} already.", {"body.id": "taken"})
+        raise Problem(409, f"The listener {body.id!r} already exists.", {"body.id": "taken"})
     row = create_listener(channel, body.id, owner, body.running, body.acknowledgement)
     return Status(201, shown(row))
 
 
-@router.get(
-    LISTENER, response=ListenerOut, summary="Look at a listener", openapi_extra=errors(404)
-)
+@router.get(LISTENER, response=ListenerOut, summary="Show a listener", openapi_extra=errors(404))
 def show_listener(
     request: HttpRequest, channel_id: ChannelId, listener_id: ListenerId
 ) -> ListenerOut:
@@ -106,7 +106,7 @@ def show_listener(
 def change_listener(
     request: HttpRequest, channel_id: ChannelId, listener_id: ListenerId, body: ListenerChange
 ) -> ListenerOut:
-    """Its open streams go on as they began. Needs the permission change_listener."""
+    """Open streams keep the old value. Needs the permission change_listener."""
     require(request, "change_listener")
     row = known_listener(channel_id, listener_id)
     row.acknowledgement = body.acknowledgement
@@ -121,7 +121,7 @@ def change_listener(
     openapi_extra=errors(404),
 )
 def start(request: HttpRequest, channel_id: ChannelId, listener_id: ListenerId) -> ListenerOut:
-    """What waits is delivered, and streams may open. Needs the permission operate_listener."""
+    """Its queue is delivered, and streams may open. Needs the permission operate_listener."""
     return _run(request, channel_id, listener_id, True)
 
 
@@ -132,7 +132,7 @@ def start(request: HttpRequest, channel_id: ChannelId, listener_id: ListenerId) 
     openapi_extra=errors(404),
 )
 def stop(request: HttpRequest, channel_id: ChannelId, listener_id: ListenerId) -> ListenerOut:
-    """Its streams end; what comes waits. Needs the permission operate_listener."""
+    """Its streams end; new messages wait. Needs the permission operate_listener."""
     return _run(request, channel_id, listener_id, False)
 
 
@@ -150,7 +150,7 @@ def _run(request: HttpRequest, channel_id: str, listener_id: str, running: bool)
 def remove_listener(
     request: HttpRequest, channel_id: ChannelId, listener_id: ListenerId
 ) -> Status[None]:
-    """Its streams end, and its queue is gone. Needs the permission delete_listener."""
+    """Its streams end, and its queue is removed. Needs the permission delete_listener."""
     require(request, "delete_listener")
     known_listener(channel_id, listener_id).delete()
     return Status(204, None)

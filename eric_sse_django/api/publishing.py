@@ -1,4 +1,4 @@
-"""Publishing: to all, to one, and many at once; each once, however often it is sent."""
+"""Publishing to all listeners, to one or in batches; each request publishes once."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Header, Router
 
 from eric_sse_django import conf, log, notifier, wire
-from eric_sse_django.api import receipts
+from eric_sse_django.api import idempotency
 from eric_sse_django.api.access import publishable
 from eric_sse_django.api.caller import caller_of
-from eric_sse_django.api.documented import errors, example
-from eric_sse_django.api.problem import Problem
+from eric_sse_django.api.problem import Problem, errors
 from eric_sse_django.api.rate import charge
 from eric_sse_django.api.schemas import (
     Accepted,
@@ -23,6 +22,7 @@ from eric_sse_django.api.schemas import (
     ListenerId,
     NewBatch,
     NewMessage,
+    example,
 )
 from eric_sse_django.database.rows import listener_row
 from eric_sse_django.exception import InvalidMessageFormat
@@ -41,13 +41,13 @@ BATCH = example(
     }
 )
 
-# Read from the request by receipts.once(); here, so that OpenAPI shows it.
+# idempotency.once() reads it from the request; this declares it for OpenAPI.
 IdempotencyKey = Annotated[
     str | None,
     Header(
-        alias=receipts.HEADER,
-        description="A new one for each request: sent again with it, it publishes once.",
-        max_length=receipts.KEY_MAX_LENGTH,
+        alias=idempotency.HEADER,
+        description="New for each request; a request that is repeated with it publishes once.",
+        max_length=idempotency.KEY_MAX_LENGTH,
         min_length=1,
     ),
 ]
@@ -66,7 +66,7 @@ def broadcast(
     body: NewMessage,
     idempotency_key: IdempotencyKey = None,
 ) -> Any:
-    """And to who watches it. Asks the project's rules (can_publish)."""
+    """And to its watchers. Checks the project's rules (can_publish)."""
     channel = publishable(request, channel_id)
     return _publish(request, response, channel, [AddressedMessage(**body.dict())])
 
@@ -85,7 +85,7 @@ def dispatch(
     body: NewMessage,
     idempotency_key: IdempotencyKey = None,
 ) -> Any:
-    """Asks the project's rules (can_publish)."""
+    """Checks the project's rules (can_publish)."""
     channel = publishable(request, channel_id)
     row = listener_row(channel, listener_id)
     message = AddressedMessage(**body.dict(), listener=row.name)
@@ -105,12 +105,12 @@ def publish_batch(
     body: NewBatch,
     idempotency_key: IdempotencyKey = None,
 ) -> Any:
-    """In their order; each to all, to one listener, or to a user's. Asks can_publish."""
+    """In order; each to all, to one listener or to a user's listeners. Checks can_publish."""
     channel = publishable(request, channel_id)
     most = conf.get("MAX_BATCH_MESSAGES")
     if len(body.messages) > most:
-        detail = f"A batch holds {most} messages at most."
-        raise Problem(413, detail, {"body.messages": f"{len(body.messages)} of them"})
+        detail = f"A batch may have {most} messages."
+        raise Problem(413, detail, {"body.messages": f"has {len(body.messages)}"})
     return _publish(request, response, channel, body.messages, _listeners(channel, body.messages))
 
 
@@ -133,8 +133,8 @@ def _publish(
         notifier.ring_on_commit()
         return {"channel": channel.name, "accepted": len(rows)}
 
-    answer, again = receipts.once(request, publish)
-    if again:
+    answer, is_replay = idempotency.once(request, publish)
+    if is_replay:
         response["Idempotency-Replayed"] = "true"
     return answer
 
@@ -148,7 +148,7 @@ def _row(
 ) -> log.Draft:
     place = f"message {number}"
     if message.listener is not None and message.owner is not None:
-        raise Problem(422, "Give listener or owner, not both.", {place: "both are given"})
+        raise Problem(422, "Send listener or owner, not both.", {place: "has both"})
     to, owner = listeners.get(message.listener or ""), owners.get(message.owner or "")
     if (message.listener, to) != (None, None) and to is None:
         raise Problem(422, "There is no such listener.", {f"{place}: listener": "unknown"})
@@ -163,7 +163,7 @@ def _row(
 
 
 def _status_of(message: AddressedMessage) -> int:
-    """Return 413 for a payload that is refused for its size alone, else 422."""
+    """Return 413 for a payload that is only too large, else 422."""
     try:
         size = len(wire.json_text(message.payload, sys.maxsize))
     except InvalidMessageFormat:
@@ -181,7 +181,7 @@ def _listeners(channel: Channel, messages: Sequence[AddressedMessage]) -> dict[s
 
 
 def _owners(channel: Channel, messages: Sequence[AddressedMessage]) -> dict[str, Any]:
-    """Return the owners by name: of this channel's listeners only, so that nobody learns more."""
+    """Return the owners of the channel's listeners by name; no other users, to reveal none."""
     names = {message.owner for message in messages if message.owner is not None}
     names = {name for name in names if name.isprintable()}
     if not names:

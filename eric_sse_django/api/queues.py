@@ -1,4 +1,4 @@
-"""A listener's queue: read it, take from it, say how far it was read."""
+"""A listener's queue: read it, take from it, acknowledge it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from ninja import Query, Router, Status
 
 from eric_sse_django import log, notifier
 from eric_sse_django.api.access import own_listener
-from eric_sse_django.api.documented import errors, example
 from eric_sse_django.api.listeners import LISTENER
-from eric_sse_django.api.problem import Problem
+from eric_sse_django.api.problem import Problem, errors
 from eric_sse_django.api.schemas import (
     Acknowledgement,
     ChannelId,
@@ -20,6 +19,7 @@ from eric_sse_django.api.schemas import (
     ListenerId,
     MessageOut,
     MessagePage,
+    example,
 )
 from eric_sse_django.database import operations
 from eric_sse_django.database.queue import DatabaseQueue
@@ -29,25 +29,26 @@ from eric_sse_django.models import Listener
 
 router = Router(tags=["queues"])
 
-READ_MOST = 100
-# Bytes of payloads after which an answer is full, with one message at least.
-READ_BYTES = 1_048_576
-ReadLimit = Annotated[int, Query(ge=1, le=READ_MOST, description="How many to return.")]
+MAX_READ = 100
+# Bytes of payloads in one answer, which has at least one message.
+MAX_READ_BYTES = 1_048_576
+ReadLimit = Annotated[int, Query(ge=1, le=MAX_READ, description="How many to return.")]
 
 
 @router.get(
     LISTENER + "/messages",
     response=MessagePage,
-    summary="Read what waits for a listener",
+    summary="Read the messages that wait for a listener",
     openapi_extra=errors(404, 409),
 )
 def read(
     request: HttpRequest, channel_id: ChannelId, listener_id: ListenerId, limit: ReadLimit = 20
 ) -> MessagePage:
     """
-    Oldest first. It stays in the queue until it is acknowledged. Asks can_listen.
+    Oldest first. They stay in the queue until acknowledged. Checks can_listen.
 
-    A message of type eric-reset stands for what went unread, by retention or as too much.
+    A message of type eric-reset stands for messages that were removed unread, by retention or
+    by MAX_WAITING_MESSAGES.
     """
     row = _running(own_listener(request, channel_id, listener_id))
     entries = _waiting(row, limit)
@@ -60,16 +61,16 @@ def read(
 @router.post(
     LISTENER + "/pop",
     response={200: MessageOut, 204: None},
-    summary="Take the oldest message that waits",
+    summary="Take the oldest message",
     openapi_extra=errors(404, 409),
 )
 def pop(
     request: HttpRequest, channel_id: ChannelId, listener_id: ListenerId
 ) -> Status[MessageOut | None]:
     """
-    204 when none waits. It is gone from the queue, also if the answer does not arrive.
+    204 if the queue is empty. The message leaves the queue even if the response is lost.
 
-    Where that must not be, read and acknowledge. Asks can_listen.
+    To avoid that, read and acknowledge. Checks can_listen.
     """
     row = _running(own_listener(request, channel_id, listener_id))
     try:
@@ -82,23 +83,23 @@ def pop(
 @router.post(
     LISTENER + "/ack",
     response=Cursor,
-    summary="Acknowledge what was read",
+    summary="Acknowledge messages",
     openapi_extra={**errors(404), **example({"position": 1_204})},
 )
 def acknowledge(
     request: HttpRequest, channel_id: ChannelId, listener_id: ListenerId, body: Acknowledgement
 ) -> Cursor:
     """
-    Move the listener's cursor to a position: never back. One that the log lacks moves nothing.
+    Move the listener's cursor forward to a position; one that the log does not have is ignored.
 
-    Returns where it stands. Asks can_listen.
+    Returns the cursor. Checks can_listen.
     """
     row = own_listener(request, channel_id, listener_id)
     return Cursor(cursor=operations.acknowledge(row, body.position))
 
 
 def shown(entry: Entry) -> MessageOut:
-    """Return what the API shows of a message."""
+    """Return a message as the API shows it."""
     return MessageOut(
         position=entry.position,
         type=entry.type,
@@ -116,7 +117,7 @@ def _running(row: Listener) -> Listener:
 
 
 def _waiting(row: Listener, limit: int) -> list[Entry]:
-    """Return up to `limit` entries after the cursor; what tells streams to end is left out."""
+    """Return up to `limit` entries after the cursor, without control messages."""
     after, found = row.cursor, list[Entry]()
     head, _ = log.head()
     while after < head and len(found) < limit and len(_cut(found)) == len(found):
@@ -130,6 +131,6 @@ def _cut(entries: list[Entry]) -> list[Entry]:
     size = 0
     for number, entry in enumerate(entries):
         size += entry.size
-        if size > READ_BYTES and number:
+        if size > MAX_READ_BYTES and number:
             return entries[:number]
     return entries

@@ -1,4 +1,4 @@
-"""How many messages a token publishes in a minute."""
+"""The rate limit: how many messages a token may publish in a minute."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ logger = logging.getLogger(__name__)
 WINDOW_S = 60
 
 _outage = Outage(logger, "counting in Django's cache (API_RATE_PER_MINUTE)")
-_outage_lock = threading.Lock()  # requests are served on several threads
+_outage_lock = threading.Lock()  # requests run on several threads
 
 
 def charge(caller: Caller, messages: int) -> None:
     """
-    Count messages that a caller publishes; raises a Problem once the minute's are used up.
+    Count messages that a caller publishes; raise a Problem once the minute's are used up.
 
-    Counted in Django's cache: for all processes where they share one, else in each apart.
-    The request that reaches the rate goes through whole, so that a batch is never starved.
-    A cache that is down publishes nothing: a bound that fails open is none.
+    Counted in Django's cache: for all processes that share it. The request that exceeds the rate
+    is published completely, so that a batch is never blocked forever. While the cache is
+    unavailable nothing is published: the limit would not hold.
     """
     rate = conf.get("API_RATE_PER_MINUTE")
     if rate is None:
         return
     now = time.time()
-    who = f"token:{caller.token.pk}" if caller.token else f"user:{caller.user.pk}"
-    key = f"eric_sse_django:rate:{who}:{int(now // WINDOW_S)}"
+    payer = f"token:{caller.token.pk}" if caller.token else f"user:{caller.user.pk}"
+    key = f"eric_sse_django:rate:{payer}:{int(now // WINDOW_S)}"
     if _counted(key, messages) - messages >= rate:
         wait_s = WINDOW_S - int(now % WINDOW_S)
         raise Problem(
             429,
-            f"{rate} messages a minute may be published: try again in {wait_s} s.",
+            f"The limit is {rate} messages a minute: try again in {wait_s} s.",
             headers={"Retry-After": str(wait_s)},
         )
 
 
 def _counted(key: str, messages: int) -> int:
-    """Return the count with these in it; raises a Problem while the cache is down."""
+    """Add to the count and return it; raises a Problem while the cache is unavailable."""
     try:
         count = _add(key, messages)
-    except Exception as error:  # what a client library of a cache raises is its own
+    except Exception as error:  # each cache library has its own exceptions
         with _outage_lock:
             wait_s = math.ceil(_outage.failed())
         detail = "Messages cannot be counted now: send it again, with the same Idempotency-Key."
@@ -63,5 +63,5 @@ def _add(key: str, messages: int) -> int:
     cache.add(key, 0, 2 * WINDOW_S)
     try:
         return cache.incr(key, messages)
-    except ValueError:  # a cache that keeps nothing, or dropped it just now
+    except ValueError:  # a cache that stores nothing, or has just dropped the key
         return messages

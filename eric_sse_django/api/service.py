@@ -1,4 +1,4 @@
-"""The API as a whole: its operations, who calls, how errors are answered, its OpenAPI."""
+"""The API: its routers and authentication, a response for each error, its OpenAPI."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from ninja.openapi.schema import OpenAPISchema
 from eric_sse_django import __version__
 from eric_sse_django.api import channels, listeners, publishing, queues, tickets
 from eric_sse_django.api.caller import BearerToken, Session
-from eric_sse_django.api.guard import unexpected
-from eric_sse_django.api.problem import Problem
+from eric_sse_django.api.problem import Problem, unexpected
 from eric_sse_django.api.schemas import ProblemOut
 from eric_sse_django.exception import (
     ChannelExists,
@@ -25,13 +24,13 @@ from eric_sse_django.exception import (
 )
 
 NAMESPACE = "eric_sse_api"
-BUSY_S = 1  # a deadlock or a lock is over by then
-# Errors of one request that are named; beyond, the caller has enough to mend.
-NAMED_MOST = 20
+BUSY_S = 1  # by then a deadlock or a lock has usually ended
+# Validation errors of one request that the response names.
+MAX_NAMED = 20
 
 
 class EricAPI(NinjaAPI):
-    """Ninja's, with problem details, and operations called by their names."""
+    """NinjaAPI with the schema of problems; an operation's id is its function's name."""
 
     def get_openapi_operation_id(self, operation: Any) -> str:
         return str(operation.view_func.__name__)
@@ -46,12 +45,12 @@ class EricAPI(NinjaAPI):
 api = EricAPI(
     title="Durable Server-Sent Events",
     version=__version__,
-    description="Publish to channels and listeners; operate them; read their queues.",
+    description="Publish to channels and listeners, operate them, and read queues.",
     urls_namespace=NAMESPACE,
     auth=[BearerToken(), Session()],
 )
-for part in (channels, listeners, tickets, publishing, queues):
-    api.add_router("", part.router)
+for module in (channels, listeners, tickets, publishing, queues):
+    api.add_router("", module.router)
 
 
 @api.exception_handler(Problem)
@@ -61,16 +60,16 @@ def on_problem(request: HttpRequest, problem: Any) -> HttpResponse:
 
 @api.exception_handler(HttpError)
 def on_http_error(request: HttpRequest, error: Any) -> HttpResponse:
-    """Ninja raises it for a body that is no JSON."""
-    return Problem(400, "The body is no JSON.", {"body": "no JSON"}).response()
+    """Ninja raises it for a body that is not JSON."""
+    return Problem(400, "The body is not JSON.", {"body": "not JSON"}).response()
 
 
 @api.exception_handler(ValidationError)
 def on_validation_error(request: HttpRequest, error: Any) -> HttpResponse:
     names = {}
-    for each in error.errors[:NAMED_MOST]:
-        place = [str(part) for part in each["loc"]]
-        if place[:2] == ["body", "body"]:  # the parameter's name is ours
+    for each in error.errors[:MAX_NAMED]:
+        place = [str(step) for step in each["loc"]]
+        if place[:2] == ["body", "body"]:  # the second is the parameter's name
             del place[0]
         names[".".join(place)] = str(each["msg"])
     detail = "; ".join(f"{name}: {why}" for name, why in names.items())
@@ -79,7 +78,7 @@ def on_validation_error(request: HttpRequest, error: Any) -> HttpResponse:
 
 @api.exception_handler(ChannelExists)
 def on_conflict(request: HttpRequest, error: Any) -> HttpResponse:
-    detail = f"There is a channel {error.channel_id!r} already."
+    detail = f"The channel {error.channel_id!r} already exists."
     return Problem(409, detail, {"body.id": "taken"}).response()
 
 
@@ -95,7 +94,7 @@ def on_invalid_identifier(request: HttpRequest, error: Any) -> HttpResponse:
 
 @api.exception_handler(InvalidListenerException)
 def on_removed(request: HttpRequest, error: Any) -> HttpResponse:
-    """It was removed while the request ran, or is not there to dispatch to."""
+    """It was removed while the request ran, or the one to dispatch to does not exist."""
     return Problem(404, str(error), {"listener_id": "unknown"}).response()
 
 
@@ -108,10 +107,10 @@ def on_repository_error(request: HttpRequest, error: Any) -> HttpResponse:
 @api.exception_handler(DatabaseError)
 @api.exception_handler(InterfaceError)
 def on_database_error(request: HttpRequest, error: Any) -> HttpResponse:
-    """Locks, deadlocks and outages pass; anything else is an error of ours."""
+    """Return 503 for locks, deadlocks and outages; any other error is unexpected."""
     if not isinstance(error, (OperationalError, InterfaceError)):
         return unexpected(request, error)
-    detail = "Nothing was done: send it again, with the same Idempotency-Key if it has one."
+    detail = "Nothing was changed: send it again, with the same Idempotency-Key if it has one."
     return Problem(503, detail, headers={"Retry-After": str(BUSY_S)}).response()
 
 

@@ -1,4 +1,4 @@
-"""Access to streams: the URL of a stream with a ticket in it, and revoking access."""
+"""Access to streams: URLs with a ticket, and revoking access."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from django.http import HttpRequest
 from ninja import Router, Status
 
-from eric_sse_django import address, conf
+from eric_sse_django import conf, stream_urls
 from eric_sse_django.api.access import (
     has,
     known_channel,
@@ -19,10 +19,16 @@ from eric_sse_django.api.access import (
     watchable,
 )
 from eric_sse_django.api.caller import caller_of
-from eric_sse_django.api.documented import errors, example
 from eric_sse_django.api.listeners import LISTENER
-from eric_sse_django.api.problem import Problem
-from eric_sse_django.api.schemas import ChannelId, ListenerId, NewTicket, Revoked, TicketOut
+from eric_sse_django.api.problem import Problem, errors
+from eric_sse_django.api.schemas import (
+    ChannelId,
+    ListenerId,
+    NewTicket,
+    TicketOut,
+    UserRevocation,
+    example,
+)
 from eric_sse_django.authorization import bound_to, make_ticket, read_ticket, revoke
 from eric_sse_django.models import Channel, Listener
 
@@ -40,7 +46,11 @@ AGE = example({"max_age_s": 60})
 def make_stream_ticket(
     request: HttpRequest, channel_id: ChannelId, listener_id: ListenerId, body: NewTicket
 ) -> Status[TicketOut]:
-    """Who has it, has the stream. For your own, or any with the permission sign_listener."""
+    """
+    Whoever has the URL can open the stream.
+
+    For your own listener, or for any with the permission sign_listener.
+    """
     row = own_listener(request, channel_id, listener_id, SIGN)
     return _ticket(request, body, row.channel, row)
 
@@ -48,13 +58,17 @@ def make_stream_ticket(
 @router.post(
     "/channels/{channel_id}/ticket",
     response={201: TicketOut},
-    summary="Get the URL of watching a channel",
+    summary="Get a URL that watches a channel",
     openapi_extra={**errors(404), **AGE},
 )
 def make_watch_ticket(
     request: HttpRequest, channel_id: ChannelId, body: NewTicket
 ) -> Status[TicketOut]:
-    """Who has it, sees the broadcasts. Asks can_watch, or for the permission sign_listener."""
+    """
+    Whoever has the URL gets the broadcasts.
+
+    Checks can_watch, or needs the permission sign_listener.
+    """
     row = watchable(request, channel_id, SIGN)
     return _ticket(request, body, row)
 
@@ -69,7 +83,7 @@ def revoke_listener(
     request: HttpRequest, channel_id: ChannelId, listener_id: ListenerId
 ) -> Status[None]:
     """
-    Its streams end, and tickets made until now are no longer valid.
+    Its streams end, and existing tickets are no longer valid.
 
     Its owner may open it again. Needs the permission operate_listener.
     """
@@ -88,7 +102,7 @@ def revoke_channel(request: HttpRequest, channel_id: ChannelId) -> Status[None]:
     """
     The streams of its listeners and watchers end, and their tickets are no longer valid.
 
-    Clients that the rules let in may open them again. Needs the permission operate_listener.
+    Clients with access by the rules may open them again. Needs the permission operate_listener.
     """
     require(request, "operate_listener")
     revoke(channel=known_channel(channel_id))
@@ -101,11 +115,11 @@ def revoke_channel(request: HttpRequest, channel_id: ChannelId) -> Status[None]:
     summary="Revoke a user's access",
     openapi_extra={**errors(), **example({"user": "ada"})},
 )
-def revoke_user(request: HttpRequest, body: Revoked) -> Status[None]:
+def revoke_user(request: HttpRequest, body: UserRevocation) -> Status[None]:
     """
-    The user's streams end, also those of listeners they own; their tickets are no longer valid.
+    The streams of the user and of listeners the user owns end; their tickets are no longer valid.
 
-    While they are logged in they may open them again. Needs the permission operate_listener.
+    A user who is logged in may open them again. Needs the permission operate_listener.
     """
     require(request, "operate_listener")
     revoke(user=known_user(body.user, "body.user"))
@@ -117,22 +131,22 @@ def _ticket(
 ) -> Status[TicketOut]:
     most = int(conf.get("TICKET_MAX_AGE_S"))
     if body.max_age_s is not None and body.max_age_s > most:
-        detail = f"A ticket is good for {most} s at most."
+        detail = f"A ticket is valid for {most} s at most."
         raise Problem(422, detail, {"body.max_age_s": f"over {most}"})
     owner = None if listener is None else listener.owner_id
     text = make_ticket(channel, listener, body.max_age_s, **_bound(request, owner))
     expires_at = datetime.fromtimestamp(read_ticket(text).expires_at, timezone.utc)
-    path = address.of(channel.name, None if listener is None else listener.name)
-    url = address.with_query(path, [text])
+    path = stream_urls.path_of(channel.name, None if listener is None else listener.name)
+    url = stream_urls.with_query(path, [text])
     return Status(201, TicketOut(ticket=text, url=url, expires_at=expires_at))
 
 
 def _bound(request: HttpRequest, owner: Any) -> dict[str, Any]:
     """
-    Return whom to bind a ticket to: the session; with a token, its user.
+    Return what to bind a ticket to: the session, or with a token its user.
 
-    But a program that may sign for others, does: its tickets are the listener's owner's, or
-    nobody's, for the streams of all would count as the program's (MAX_STREAMS_PER_USER).
+    A program with sign_listener makes tickets for others: they are bound to the listener's owner
+    or to no user, because else all streams would count as the program's (MAX_STREAMS_PER_USER).
     """
     caller = caller_of(request)
     if caller.token is None:

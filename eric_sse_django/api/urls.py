@@ -1,13 +1,13 @@
-"""In the project's urls.py: `path("api/", include("eric_sse_django.api.urls"))`."""
+"""Include it in the project's urls.py: `path("api/", include("eric_sse_django.api.urls"))`."""
 
 from __future__ import annotations
 
 from django.urls import URLPattern
 
-from eric_sse_django.api.guard import guarded
+from eric_sse_django.api.problem import guarded
 from eric_sse_django.api.service import NAMESPACE, api
 
-# Ninja's own pages: the schema, its docs, and the root, which only marks the place.
+# Ninja's own pages: the schema, its docs, and the root, an empty view.
 PAGES = {"openapi-json", "openapi-view", "api-root"}
 
 app_name = NAMESPACE

@@ -1,23 +1,37 @@
-"""Who may listen, watch and publish."""
+"""Which user, session or ticket may listen, watch and publish."""
 
-from eric_sse_django.authorization.binding import bound_to, opens_without_ticket
 from eric_sse_django.authorization.revocation import any_remembered, arevoke, revoke
-from eric_sse_django.authorization.rules import Authorizer, ask, ask_now, authorizer
-from eric_sse_django.authorization.sessions import NOBODY, Visitor, monitor_visitor, visitor_of
-from eric_sse_django.authorization.subjects import subjects_of_session
+from eric_sse_django.authorization.rules import (
+    Authorizer,
+    ask,
+    ask_now,
+    authorizer,
+    monitor_visitor,
+    opens_without_ticket,
+)
+from eric_sse_django.authorization.sessions import (
+    ANONYMOUS,
+    Visitor,
+    subjects_of_session,
+    visitor_of,
+)
 from eric_sse_django.authorization.tickets import (
+    EXPIRED,
+    FOREIGN,
+    REVOKED,
     InvalidTicket,
     Ticket,
     amake_ticket,
+    bound_to,
+    flaws,
     make_ticket,
     read_ticket,
 )
-from eric_sse_django.authorization.validity import EXPIRED, FOREIGN, REVOKED, flaws
 
 __all__ = [
+    "ANONYMOUS",
     "EXPIRED",
     "FOREIGN",
-    "NOBODY",
     "REVOKED",
     "Authorizer",
     "InvalidTicket",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
@@ -12,7 +13,7 @@ from django.db import connections, transaction
 from django.utils.timezone import now
 
 from eric_sse_django import conf, log, notifier
-from eric_sse_django.authorization.subjects import ending_of_session
+from eric_sse_django.authorization.sessions import ending_of_session
 from eric_sse_django.entry import REVOKE
 from eric_sse_django.models import (
     Channel,
@@ -23,12 +24,16 @@ from eric_sse_django.models import (
     subject_of_user,
     user_key,
 )
+from eric_sse_django.outage import Outage
+from eric_sse_django.retry_thread import RetryThread
 
-# Seconds for which the revocation of what tickets are made for is remembered: as long as one
-# may be good.
+logger = logging.getLogger(__name__)
+
+# Seconds for which the revocation of a user, listener or channel is remembered: as long as a
+# ticket may be valid.
 KEPT_S = 365 * 86_400.0
-# Seconds for which a session's is remembered, at least: Django removes the session only after
-# it has said that its user logs out.
+# Seconds for which a session's revocation is remembered, at least: Django removes the session
+# only after it has sent the signal that its user logs out.
 SESSION_KEPT_S = 3_600.0
 # Subjects in one notice: 40 kB.
 BATCH = 500
@@ -44,12 +49,12 @@ def revoke(
     """
     Close the streams of a user, a listener (or several), a session (or its key), a channel.
 
-    Everywhere, within a second of the caller's commit, and no message published later goes out
-    on them. Tickets that were made before for the listener, the channel or its listeners, for
-    a user's listeners, or bound to the user or session, are no longer valid. A session opens no
-    stream for SESSION_COOKIE_AGE. The rules are asked again for any other client that reconnects:
-    so first change what they depend on. Returns at once, whatever the number of streams. Raises
-    TypeError for what is none of these, ValueError for nothing and for a user that is not saved.
+    On every process within a second of the caller's commit; no message published later is sent
+    on them. Tickets made before for the listener, for the channel or its listeners, for a user's
+    listeners, or bound to the user or session, are no longer valid. A session opens no stream
+    for SESSION_COOKIE_AGE. For any other client that reconnects the rules are checked again, so
+    first change what they depend on. Returns at once, whatever the number of streams. Raises
+    TypeError for any other object, ValueError for no argument and for a user that is not saved.
     """
     kept: dict[str, float] = {}
     if user is not None:
@@ -61,8 +66,8 @@ def revoke(
     if channel is not None:
         kept[subject_of_channel(_row(channel, Channel))] = KEPT_S
     if user is listener is session is channel is None:
-        raise ValueError("Nothing to revoke, or None: give a user, listener, session or channel.")
-    withdraw(kept)
+        raise ValueError("Nothing to revoke, or None: pass a user, listener, session or channel.")
+    revoke_subjects(kept)
 
 
 arevoke = sync_to_async(revoke)
@@ -72,8 +77,8 @@ def _saved(user: Any) -> Any:
     key = user_key(user)
     if key is None:
         raise ValueError(
-            f"{user!r} is not a saved user: revoke the visitor's session or listener; the streams "
-            "of a user end by themselves when the user is deleted."
+            f"{user!r} is not a saved user: revoke the visitor's session or listener. "
+            "Deleting a user ends the user's streams."
         )
     return key
 
@@ -88,22 +93,22 @@ def _row(given: Any, model: type[Any]) -> Any:
     row = getattr(given, "row", given)
     if not isinstance(row, model):
         what = model.__name__.lower()
-        raise TypeError(f"{given!r} is not a {what}: give its row, or what the shortcuts return.")
+        raise TypeError(f"{given!r} is not a {what}: pass its row, or what the shortcuts return.")
     return row
 
 
 def session_kept(subjects: Iterable[str], least_s: float = SESSION_KEPT_S) -> dict[str, float]:
-    """Return the subjects of a session, each with the seconds its revocation is remembered."""
+    """Return a session's subjects, each with the seconds its revocation is remembered."""
     kept_s = max(SESSION_KEPT_S, least_s, conf.get("TICKET_MAX_AGE_S"))
     return dict.fromkeys(subjects, kept_s)
 
 
-def withdraw(kept: Mapping[str, float], also: Iterable[str] = ()) -> None:
+def revoke_subjects(kept: Mapping[str, float], also: Iterable[str] = ()) -> None:
     """
-    Revoke subjects, in the caller's transaction: all, or none where it raises.
+    Revoke subjects, in the caller's transaction: all, or none if it raises.
 
-    `kept` has the seconds for which each is remembered, so that tickets made before are no
-    longer valid; the streams of `also` only end. Four statements for 500 subjects.
+    `kept` maps each subject to the seconds for which its revocation is remembered: tickets made
+    before are no longer valid. The streams of `also` only end. Four statements for 500 subjects.
     """
     subjects = sorted({*kept, *also})
     if not subjects:
@@ -114,6 +119,26 @@ def withdraw(kept: Mapping[str, float], also: Iterable[str] = ()) -> None:
         batches = [subjects[first : first + BATCH] for first in range(0, len(subjects), BATCH)]
         log.append([log.notice(REVOKE, batch) for batch in batches])
         notifier.ring_on_commit()
+
+
+def revoke_subjects_later(kept: Mapping[str, float], also: Iterable[str] = ()) -> None:
+    """
+    Revoke subjects as revoke_subjects() does, once the database allows it. Returns at once.
+
+    What a process has not written when it ends is lost: those streams last up to
+    MAX_STREAM_AGE_S, and their tickets until they expire.
+    """
+    retries.add({**dict.fromkeys(also, 0.0), **kept})
+
+
+def _retry(items: Mapping[str, float]) -> None:
+    kept = {subject: kept_s for subject, kept_s in items.items() if kept_s}
+    revoke_subjects(kept, items.keys() - kept.keys())
+
+
+retries: RetryThread[str] = RetryThread(
+    "eric-sse-revoking", _retry, lambda: Outage(logger, "revoking access")
+)
 
 
 def _write(using: str, kept: Mapping[str, float]) -> None:
@@ -133,7 +158,7 @@ def _write(using: str, kept: Mapping[str, float]) -> None:
 
 
 def any_remembered(subjects: Iterable[str]) -> bool:
-    """Whether the revocation of one of some subjects is remembered. One query, none for none."""
+    """Return whether the revocation of any of these subjects is remembered. One query at most."""
     wanted = sorted(subjects)
     rows = Revocation.objects.filter(subject__in=wanted)
     return bool(wanted) and rows.exists()

@@ -1,29 +1,37 @@
-"""The visitor whom a Django session is of, for requests that pass no middleware."""
+"""The visitor that a session cookie names, and the subjects that a session is known by."""
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth import SESSION_KEY, get_user
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, get_user
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest
 
-from eric_sse_django.authorization.revocation import any_remembered
-from eric_sse_django.authorization.subjects import subjects_of_session
-from eric_sse_django.models import subject_of_user
+from eric_sse_django.models import (
+    subject_of_auth,
+    subject_of_login,
+    subject_of_session,
+    subject_of_user,
+)
+
+# Where a session keeps the name of its login. Its key changes with cycle_key(), and with
+# signed cookies at each save; its user's hash is that of all the user's sessions.
+LOGIN_KEY = "_eric_sse_login"
 
 
 @dataclass(frozen=True)
 class Visitor:
     """
-    A user, AnonymousUser for nobody, and what their session is known by.
+    A user, or AnonymousUser, and the subjects of their session.
 
-    `key` is the user's, None for nobody: a user object may be a project's own, whose
-    attributes may hang. `session` are the subjects of the session alone; `subjects` also the
-    user's.
+    `key` is the user's, None for AnonymousUser: kept here because a user object may be a
+    project's own, whose attributes may hang. `session` are the subjects of the session alone;
+    `subjects` includes the user's.
     """
 
     user: Any
@@ -32,7 +40,7 @@ class Visitor:
 
     @classmethod
     def of(cls, user: Any, session: frozenset[str]) -> Visitor:
-        """Return the visitor that a user object and the subjects of a session make."""
+        """Return the visitor with this user object and these subjects of a session."""
         return cls(user, user.pk if user.is_authenticated else None, session)
 
     @property
@@ -40,45 +48,61 @@ class Visitor:
         return self.session if self.key is None else self.session | {subject_of_user(self.key)}
 
 
-NOBODY = Visitor(AnonymousUser())
+ANONYMOUS = Visitor(AnonymousUser())
 
 
-def visitor_of(cookies: dict[str, str]) -> Visitor:
+def visitor_of(session_key: str | None) -> Visitor:
     """
-    Return who asks, by the session that a cookie names. Two queries.
+    Return the visitor with this session, for requests that pass no middleware. Two queries.
 
-    An active user, whose session's hash is checked as Django does for a request; else
+    An active user, whose session hash is checked as Django does for a request; else
     AnonymousUser, with the session if there is one.
     """
-    session_key = cookies.get(settings.SESSION_COOKIE_NAME)
     # PostgreSQL raises ValueError for a NUL in a query's parameter.
     if not session_key or not session_key.isprintable():
-        return NOBODY
+        return ANONYMOUS
     session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
     # get_user() gives a session of an old SECRET_KEY another key, and empties one of an old
-    # password. The client would not get to know: it would be logged out everywhere.
+    # password. A stream cannot set the new cookie, so that would log the client out everywhere.
     session.cycle_key = session.flush = _nothing
     request = HttpRequest()
     request.session = session
     user = get_user(request)
     if not user.is_authenticated:
-        # One of an old password is of nobody: it was somebody's.
-        is_there = session.session_key and not session.is_empty() and SESSION_KEY not in session
-        return Visitor.of(user, subjects_of_session(session)) if is_there else NOBODY
-    return Visitor.of(user, subjects_of_session(session)) if user.is_active else NOBODY
-
-
-def monitor_visitor(cookies: dict[str, str]) -> Visitor | None:
-    """
-    Return the member of the staff whom a session cookie names, and who may watch the monitor.
-
-    None for anybody else. Three queries, and two more for one who is no superuser: nothing is
-    remembered between calls.
-    """
-    visitor = visitor_of(cookies)
-    may = visitor.user.is_staff and visitor.user.has_perm("eric_sse_django.view_monitor")
-    return visitor if may and not any_remembered(visitor.session) else None
+        # A session with a user whose password has changed is not an anonymous visitor's.
+        exists = session.session_key and not session.is_empty() and SESSION_KEY not in session
+        return Visitor.of(user, subjects_of_session(session)) if exists else ANONYMOUS
+    return Visitor.of(user, subjects_of_session(session)) if user.is_active else ANONYMOUS
 
 
 def _nothing() -> None:
-    """Stand for what would change the session."""
+    """Replace a method that would change the session."""
+
+
+def name_login(session: Any) -> None:
+    """Give a session with a logged-in user a name for its login, if it has none."""
+    if LOGIN_KEY not in session:
+        session[LOGIN_KEY] = secrets.token_urlsafe(16)
+
+
+def subjects_of_session(session: Any) -> frozenset[str]:
+    """
+    Return the subjects of a session: its key, its login, its user's password.
+
+    For a session key given as a str: the key alone. May query if the session is not loaded.
+    """
+    found = ending_of_session(session)
+    auth_hash = None if isinstance(session, str) else session.get(HASH_SESSION_KEY)
+    return found | {subject_of_auth(auth_hash)} if auth_hash else found
+
+
+def ending_of_session(session: Any) -> frozenset[str]:
+    """Return the subjects that end with a session: its key and its login, not the password."""
+    if isinstance(session, str):
+        return frozenset({subject_of_session(session)})
+    found = set()
+    if session.session_key:
+        found.add(subject_of_session(session.session_key))
+    if login := session.get(LOGIN_KEY):
+        found.add(subject_of_login(login))
+    return frozenset(found)

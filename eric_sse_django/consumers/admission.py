@@ -1,204 +1,266 @@
-"""Who is let in to which stream."""
+"""Admission: which streams a request may open, by its tickets, its session and the rules."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Any
 
-from eric_sse_django import authorization, conf
-from eric_sse_django.authorization import NOBODY, Ticket, Visitor
-from eric_sse_django.consumers.refused import Refused
-from eric_sse_django.consumers.request import StreamRequest
-from eric_sse_django.database.places import Ids, Place, places
-from eric_sse_django.hub import Hub
+from django.db.models import Exists, Q, QuerySet
 
-# Tickets that are read beside one for each channel: to check a signature takes 15 us.
+from eric_sse_django import authorization, conf
+from eric_sse_django.authorization import ANONYMOUS, Ticket, Visitor
+from eric_sse_django.consumers.limits import Seat
+from eric_sse_django.consumers.request import Ids, Refused, StreamRequest
+from eric_sse_django.hub import Hub
+from eric_sse_django.models import Channel, Listener, Revocation, could_be_id
+
+# Tickets that are read beside one for each channel: checking a signature takes 15 us.
 SPARE_TICKETS = 10
 
 FORBIDDEN = "You may not open this stream: log in as a user who may, or bring a ticket for it.\n"
 
+# What a stream serves: a channel and one of its listeners, None to watch the channel.
+Target = tuple[Channel, "Listener | None"]
+
 
 @dataclass(frozen=True)
 class Admission:
-    """What may be streamed; `ends_at` is the time.monotonic() when access ends, if it does."""
+    """What may be streamed; `ends_at` is the time.monotonic() when access ends, None for never."""
 
-    places: Sequence[Place]
-    # The position after which each begins at the earliest, if its listener does not say.
+    targets: Sequence[Target]
+    # For each, the position after which it begins at the earliest; 0 for the listener's cursor.
     since: Sequence[int]
-    ends_at: float | None = None
-    # The hub's position before the rows were read: what was revoked since may have been missed.
-    as_of: int | None = None
-    # The key of the user whose session or ticket it is, as text; None for nobody known.
-    user_key: str | None = None
-    # Those whose revocation ends it, beside its channels, its listeners and their owners.
-    subjects: frozenset[str] = frozenset()
+    last_event_id: int | None
+    ends_at: float | None
+    # The hub's position before the rows were read: later revocations may be missing in them.
+    as_of: int | None
+    # The subjects whose revocation ends the stream, beside those of its targets.
+    subjects: frozenset[str]
 
 
 @dataclass
 class _Found:
-    """What one visit to the database found."""
+    """What one call to the database found."""
 
-    places: dict[Ids, Place | None]
-    flaws: dict[Ids, str | None]  # why a ticket opens nothing, None where it opens its stream
-    is_out: bool  # the visitor's session was revoked
+    targets: dict[Ids, Target | None]
+    flaws: dict[Ids, str | None]  # why a ticket is invalid, None where it is valid
+    is_revoked: bool  # the visitor's session
 
 
-async def admit(hub: Hub, request: StreamRequest) -> Admission:
+async def admit(hub: Hub, request: StreamRequest, seat: Seat) -> Admission:
     """
-    Return what the request may stream; waits for the hub's thread, and for the rule.
+    Return what the request may stream; waits for the hub's thread and for the rules.
 
-    A ticket that opens nothing (any more) is as none: then the session and the rules count.
-    The session's store, the user object and the rules may be a project's own: they are called
-    by the hub's `hooks`, where they may hang alone.
+    An invalid ticket counts as none: then the session and the rules decide. The session store,
+    the user object and the rules may be a project's own: the hub's `hooks` call them, where they
+    may hang without harm.
 
-    Raises Refused: 403 where they let nobody in (also where nothing exists, so that nobody
-    learns what does), 204 for a listener that was stopped or removed: that ends an EventSource
-    for good; 400 for a query that names nothing. Of several channels, one that is refused is
-    enough.
+    Raises Full where the user's seats are taken, and Refused: 403 without access, also to what
+    does not exist, so that the response does not reveal it; 204 for a listener that was stopped
+    or removed, which ends an EventSource permanently; 400 for a query that names nothing. Of
+    several channels, one that is refused is enough.
     """
-    ids, as_of = _ids(request), hub.tail.position
-    tickets, wrong = _tickets(request, ids)
+    as_of = hub.tail.position
+    try:
+        ids = request.ids()
+    except ValueError as error:
+        raise Refused(400, f"{error}\n") from error
+    tickets, problems = _tickets(request, ids)
     visitor, found = await _find(hub, request, ids, tickets)
     used = {pair: ticket for pair, ticket in tickets.items() if found.flaws[pair] is None}
-    why = _why(wrong, found)
     for pair in ids:
         if pair not in used:
-            await _check_allowed(hub, pair, found.places[pair], visitor, why)
-    served = [place for place in found.places.values() if place is not None]
-    if len(served) < len(ids) or any(row and not row.running for _, row in served):
+            await _check_rules(hub, pair, visitor, problems, found)
+    targets = [target for target in found.targets.values() if target is not None]
+    stopped = [row for _, row in targets if row is not None and not row.running]
+    if stopped or len(targets) < len(ids):
         raise Refused(204, reason="the listener was stopped or removed")
-    subjects = visitor.subjects.union(*(ticket.subjects for ticket in used.values()))
-    user_key = _user_key(visitor.key, used.values(), served)
-    since = [await _since(hub, request, pair, used.get(pair)) for pair in ids]
-    # Not an empty set of its own for each stream: 216 bytes.
-    subjects = subjects or frozenset()
-    ends_at = _ends_at(request, used.values(), visitor)
-    return Admission(served, since, ends_at, as_of, user_key, subjects)
+    seat.take("MAX_STREAMS_PER_USER", _user_key(visitor, used.values(), targets))
+    last_event_id, since = request.last_event_id(), [0] * len(ids)
+    for number, pair in enumerate(ids):
+        if pair[1] is None and last_event_id is not None:
+            since[number] = await _since(hub, last_event_id, used.get(pair))
+    ends_at = _ends_at(request, used.values(), visitor) if used else None
+    subjects = visitor.subjects.union(*[ticket.subjects for ticket in used.values()])
+    # One empty set for all streams: 216 bytes.
+    return Admission(targets, since, last_event_id, ends_at, as_of, subjects or frozenset())
+
+
+# Tickets and the session ----------------------------------------------------------------
+
+
+def _tickets(request: StreamRequest, ids: Sequence[Ids]) -> tuple[dict[Ids, Ticket], list[str]]:
+    """Return the tickets for these ids, and what is wrong with the others."""
+    found: dict[Ids, Ticket] = {}
+    problems, texts = [], request.query("ticket")
+    most = len(ids) + SPARE_TICKETS
+    if len(texts) > most:
+        problems.append(f"of {len(texts)} tickets {most} were read")
+    is_any_signed = False
+    for text in texts[:most]:
+        try:
+            ticket = authorization.read_ticket(text, also_expired=True)
+        except authorization.InvalidTicket:
+            problems.append("a ticket was not signed here")
+            continue
+        pair = ticket.channel, ticket.listener
+        is_any_signed = True
+        if pair in ids:
+            found[pair] = ticket
+    if is_any_signed and not found:
+        problems.append("its ticket is for something else")
+    return found, problems
 
 
 async def _find(
     hub: Hub, request: StreamRequest, ids: Sequence[Ids], tickets: dict[Ids, Ticket]
 ) -> tuple[Visitor, _Found]:
     """
-    Return the rows, what is wrong with the tickets, and the visitor where one opens nothing.
+    Return the visitor, if a valid ticket is missing, and what the database has.
 
-    The visitor first where it is known that a ticket is missing: what tells that the session
-    was revoked then comes with the rows, and costs no query.
+    The visitor first if it is known that a ticket is missing: then the query for the rows also
+    finds whether the session was revoked.
     """
-    visitor = None
-    if any(pair not in tickets or tickets[pair].has_expired() for pair in ids):
+    visitor, now = None, time.time()
+    expired = [ticket for ticket in tickets.values() if ticket.expires_at <= now]
+    if expired or len(tickets) < len(ids):
         visitor = await hub.hooks.call(_visitor, request)
     found = await hub.run(_look_up, ids, tickets, visitor)
     if visitor is None and any(found.flaws.values()):
         visitor = await hub.hooks.call(_visitor, request)
         found = await hub.run(_look_up, ids, tickets, visitor)
-    return NOBODY if found.is_out or visitor is None else visitor, found
-
-
-def _look_up(ids: Sequence[Ids], tickets: dict[Ids, Ticket], visitor: Visitor | None) -> _Found:
-    """Called on the hub's thread: two queries at most, and one where there are tickets."""
-    found, is_out = places(ids, visitor.session if visitor else ())
-    uses = [(ticket, found[pair]) for pair, ticket in tickets.items()]
-    flaws = authorization.flaws(uses, None if is_out else visitor)
-    return _Found(found, dict(zip(tickets, flaws, strict=True)), is_out)
+    return ANONYMOUS if found.is_revoked or visitor is None else visitor, found
 
 
 def _visitor(request: StreamRequest) -> Visitor:
-    """Return who asks, as a middleware or the session says. Called by the hooks."""
+    """Return the visitor that a middleware or the session names. Called by the hooks."""
     if not request.user:
-        return authorization.visitor_of(request.cookies)
-    session = request.session or request.session_key
+        return authorization.visitor_of(request.session_key())
+    session = request.session or request.session_key()
     known_by = authorization.subjects_of_session(session) if session else frozenset[str]()
     return Visitor.of(request.user, known_by)
 
 
-def _tickets(request: StreamRequest, ids: Sequence[Ids]) -> tuple[dict[Ids, Ticket], list[str]]:
-    """Return the request's tickets by what they are for, and what is wrong with others."""
-    tickets, wrong, texts = [], [], request.query("ticket")
-    most = len(ids) + SPARE_TICKETS
-    if len(texts) > most:
-        wrong.append(f"of {len(texts)} tickets {most} were read")
-    for text in texts[:most]:
-        try:
-            tickets.append(authorization.read_ticket(text, also_expired=True))
-        except authorization.InvalidTicket:
-            wrong.append("a ticket was not signed here")
-    found = {pair: ticket for ticket in tickets for pair in ids if ticket.covers(*pair)}
-    if tickets and not found:
-        wrong.append("its ticket is for something else")
-    return found, wrong
-
-
-def _why(wrong: Iterable[str], found: _Found) -> str:
-    """Return what is wrong with the tickets and the session, for the log."""
-    reasons = [*wrong, *filter(None, found.flaws.values())]
-    reasons += ["its session was revoked"] * found.is_out
-    return "".join(f"; {reason}" for reason in dict.fromkeys(reasons))
-
-
-async def _check_allowed(
-    hub: Hub, pair: Ids, place: Place | None, visitor: Visitor, why: str
-) -> None:
-    """Raise Refused where the rules do not let the visitor in; the answer is always the same."""
-    if place is None:
-        what = "channel" if pair[1] is None else "listener"
-        raise Refused(403, FORBIDDEN, reason=f"there is no such {what}{why}")
-    channel, listener = place
-    rule = "can_watch" if listener is None else "can_listen"
-    rows = (channel,) if listener is None else (channel, listener)
-    if not await authorization.ask(hub.hooks.call, rule, visitor.user, *rows):
-        of = "a visitor without login" if visitor.key is None else f"the user {visitor.key!r}"
-        raise Refused(403, FORBIDDEN, reason=f"{rule} refuses {of}{why}")
-
-
-async def _since(hub: Hub, request: StreamRequest, pair: Ids, ticket: Ticket | None) -> int:
-    """
-    Return from which position on a channel may be watched, 0 for what a listener's row says.
-
-    A ticket goes back to its start, and any client WATCH_REPLAY_S: one that reconnects with a
-    fresh ticket misses nothing. Looked up, once a minute for all, only where that counts.
-    """
-    asked, head = request.last_event_id(), hub.tail.position
-    if pair[1] is not None or asked is None or asked >= head:
-        return 0
-    start = head if ticket is None or ticket.since is None else ticket.since
-    back_s = conf.get("WATCH_REPLAY_S")
-    if asked >= start or not back_s:
-        return start
-    return min(start, await hub.past.position(back_s))
-
-
-def _ids(request: StreamRequest) -> list[Ids]:
-    try:
-        return request.ids()
-    except ValueError as wrong:
-        raise Refused(400, f"{wrong}\n") from wrong
+def _user_key(
+    visitor: Visitor, tickets: Iterable[Ticket], targets: Iterable[Target]
+) -> str | None:
+    """Return the key of the stream's user: the session's, else a ticket's, else an owner's."""
+    if visitor.key is not None:
+        return str(visitor.key)
+    for ticket in tickets:
+        if ticket.user is not None:
+            return ticket.user
+    for _, listener in targets:
+        if listener is not None and listener.owner_id is not None:
+            return str(listener.owner_id)
+    return None
 
 
 def _ends_at(request: StreamRequest, tickets: Iterable[Ticket], visitor: Visitor) -> float | None:
     """
-    Return when the first ticket expires; None where each is of the session that asks.
+    Return when the first ticket expires; None if all are bound to the request's session.
 
-    With that session its stream ends, not before. Without its cookie it may have leaked. No
-    query: one whose session has another key by now is asked for anew when it expires.
+    A session's ticket ends its stream with the session, not before. Without the session's cookie
+    the ticket may have leaked. No query: if the session has a new key, the stream ends when the
+    ticket expires, and its client reconnects.
     """
-    key = request.session_key
-    cookie = frozenset() if key is None else authorization.subjects_of_session(key)
-    ends = [
-        ticket.expires_at
-        for ticket in tickets
-        if ticket.session.isdisjoint(cookie) and not ticket.is_of(visitor)
-    ]
+    ends, cookie = [], None
+    for ticket in tickets:
+        if ticket.session and cookie is None:
+            key = request.session_key()
+            cookie = authorization.subjects_of_session(key) if key else frozenset[str]()
+        if ticket.session.isdisjoint(cookie or ()) and not ticket.is_of(visitor):
+            ends.append(ticket.expires_at)
     return time.monotonic() + min(ends) - time.time() if ends else None
 
 
-def _user_key(user_key: Any, tickets: Iterable[Ticket], served: Sequence[Place]) -> str | None:
-    """Return whose stream it is: the session's user, else a ticket's, else an owner."""
-    keys = [
-        user_key,
-        *(ticket.user for ticket in tickets),
-        *(listener.owner_id for _, listener in served if listener is not None),
-    ]
-    return next((str(key) for key in keys if key is not None), None)
+async def _since(hub: Hub, last_event_id: int, ticket: Ticket | None) -> int:
+    """
+    Return the position after which a watched channel begins, 0 if the client names a later one.
+
+    A ticket allows to go back to its start, and any client may go back WATCH_REPLAY_S: one that
+    reconnects with a new ticket misses nothing. Looked up, once a minute for all, if needed.
+    """
+    head = hub.tail.position
+    if last_event_id >= head:
+        return 0
+    start = head if ticket is None or ticket.since is None else ticket.since
+    back_s = conf.get("WATCH_REPLAY_S")
+    if last_event_id >= start or not back_s:
+        return start
+    return min(start, await hub.past.position(back_s))
+
+
+# The rules ------------------------------------------------------------------------------
+
+
+async def _check_rules(
+    hub: Hub, pair: Ids, visitor: Visitor, problems: Sequence[str], found: _Found
+) -> None:
+    """Raise Refused if the rules do not allow the stream; the response is always the same."""
+    target = found.targets[pair]
+    if target is None:
+        what = "channel" if pair[1] is None else "listener"
+        raise Refused(403, FORBIDDEN, reason=f"there is no such {what}{_why(problems, found)}")
+    channel, listener = target
+    rule = "can_watch" if listener is None else "can_listen"
+    rows = (channel,) if listener is None else (channel, listener)
+    if not await authorization.ask(hub.hooks.call, rule, visitor.user, *rows):
+        of = "a visitor without login" if visitor.key is None else f"the user {visitor.key!r}"
+        raise Refused(403, FORBIDDEN, reason=f"{rule} refuses {of}{_why(problems, found)}")
+
+
+def _why(problems: Iterable[str], found: _Found) -> str:
+    """Return what is wrong with the tickets and the session, for the log."""
+    reasons = [*problems, *filter(None, found.flaws.values())]
+    reasons += ["its session was revoked"] * found.is_revoked
+    return "".join(f"; {reason}" for reason in dict.fromkeys(reasons))
+
+
+# The database ---------------------------------------------------------------------------
+
+
+def _look_up(ids: Sequence[Ids], tickets: dict[Ids, Ticket], visitor: Visitor | None) -> _Found:
+    """Called on the hub's thread: two queries at most, and one more if there are tickets."""
+    targets, is_revoked = targets_of(ids, visitor.session if visitor else ())
+    uses = [(ticket, targets[pair]) for pair, ticket in tickets.items()]
+    flaws = authorization.flaws(uses, None if is_revoked else visitor)
+    return _Found(targets, dict(zip(tickets, flaws, strict=True)), is_revoked)
+
+
+def targets_of(
+    ids: Sequence[Ids], subjects: Collection[str] = ()
+) -> tuple[dict[Ids, Target | None], bool]:
+    """
+    Return the rows with these ids, None for those that do not exist; two queries at most.
+
+    And whether the revocation of any of these subjects is remembered, which the same queries
+    find; False if no row exists.
+    """
+    # No query for what cannot be an id: PostgreSQL raises ValueError for a NUL.
+    asked = [(one, other) for one, other in ids if could_be_id(one) and could_be_id(other or one)]
+    found: list[Target] = []
+    if names := [channel_id for channel_id, listener_id in asked if listener_id is None]:
+        channels = _with_revoked(Channel.objects.filter(name__in=names), subjects)
+        found += [(channel, None) for channel in channels]
+    if pairs := [Q(channel__name=one, name=other) for one, other in asked if other is not None]:
+        listeners = Listener.objects.select_related("channel").filter(reduce(or_, pairs))
+        found += [(each.channel, each) for each in _with_revoked(listeners, subjects)]
+    # By the exact ids: MariaDB's usual collations find "orders" by "ORDERS".
+    named = {(channel.name, row and row.name): (channel, row) for channel, row in found}
+    is_revoked = True in [getattr(row or one, "is_revoked", False) for one, row in found]
+    return {pair: named.get(pair) for pair in ids}, is_revoked
+
+
+def _with_revoked(rows: QuerySet[Any], subjects: Collection[str]) -> QuerySet[Any]:
+    """Return the rows, each with whether the revocation of a subject is remembered."""
+    if not subjects:
+        return rows
+    found: QuerySet[Any] = rows.annotate(
+        is_revoked=Exists(Revocation.objects.filter(subject__in=subjects))
+    )
+    return found

@@ -1,4 +1,4 @@
-"""How many streams this process has open: in all, for one user, from one address."""
+"""Limits for the open streams of this process: of all, of a user, of an address."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from eric_sse_django.quiet import Quiet
 
 logger = logging.getLogger(__name__)
 
-# Seconds after which who finds no seat comes back: long enough that 20,000 of them cost
-# some 450 requests a second, which are answered without the database.
+# Seconds after which a client without a seat reconnects: 20,000 such clients send some 450
+# requests a second, which are answered without the database.
 FULL_RETRY_S = (30.0, 60.0)
 
 
 class Full(Exception):
-    """There is no seat within a limit."""
+    """A limit is reached: all its seats are taken."""
 
 
 class Seats:
-    """The seats that are taken, under each limit and key. Safe from any thread."""
+    """The taken seats of each limit and key. Thread-safe."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Begin with none taken."""
+        """Free all seats."""
         self._lock = threading.Lock()
         self._taken: Counter[tuple[str, str]] = Counter()
         self._refusals = Quiet()
 
     def take(self, setting: str, key: str) -> None:
-        """Take a seat; raises Full if as many as the setting says are taken."""
+        """Take a seat; raises Full if the setting's number is taken."""
         limit = conf.get(setting)
         with self._lock:
             if limit is None or self._taken[setting, key] < limit:
@@ -65,35 +65,21 @@ class Seats:
 
 
 seats = Seats()
-# A child has no streams yet; and the lock may be held by a thread that it has not.
+# A child has no streams yet, and a thread that does not exist in it may hold the lock.
 os.register_at_fork(after_in_child=seats.reset)
 
 
 class Seat:
-    """What one request takes of each limit. A context manager: its end gives all back."""
+    """The seats of one request. A context manager that gives them back."""
 
     def __init__(self) -> None:
         self._held: list[tuple[str, str]] = []
 
-    def take_any(self, scope: Any) -> None:
-        """
-        Take one of the process's, and of the client's address; raises Full.
-
-        Taken before the database is asked: no more requests than this wait for it at once.
-        """
-        self._take("MAX_STREAMS", "")
-        address = address_of(scope)
-        if address is not None:
-            self._take("MAX_STREAMS_PER_ADDRESS", address)
-
-    def take_of_user(self, user_key: str | None) -> None:
-        """Take one of the user's, if there is one; raises Full."""
-        if user_key is not None:
-            self._take("MAX_STREAMS_PER_USER", user_key)
-
-    def _take(self, setting: str, key: str) -> None:
-        seats.take(setting, key)
-        self._held.append((setting, key))
+    def take(self, setting: str, key: str | None) -> None:
+        """Take a seat of a limit, none for no key; raises Full."""
+        if key is not None:
+            seats.take(setting, key)
+            self._held.append((setting, key))
 
     def __enter__(self) -> Seat:
         return self
@@ -110,9 +96,9 @@ class Seat:
 
 def address_of(scope: Any) -> str | None:
     """
-    Return the client's address as one key, None where there is none (a Unix socket).
+    Return the client's address as a key, None if there is none (a Unix socket).
 
-    Of IPv6 it is the network of 64 bits: each customer has at least that many addresses.
+    For IPv6 that is the /64 network: each customer has at least that many addresses.
     """
     client = scope.get("client")
     text = str(client[0]) if client else ""
@@ -128,5 +114,5 @@ def address_of(scope: Any) -> str | None:
 
 
 def retry_s() -> float:
-    """Return the seconds after which who found no seat is to come back, at random."""
+    """Return the seconds after which a client without a seat reconnects, at random."""
     return random.uniform(*FULL_RETRY_S)

@@ -1,47 +1,61 @@
-"""One consumer for listeners' streams and for watching channels."""
+"""The consumer of streams, of listeners and of watchers, and what encodes their events."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
+from operator import attrgetter
 from typing import Any
+from weakref import WeakValueDictionary
 
+from django.utils.module_loading import import_string
+
+from eric_sse_django import conf
 from eric_sse_django.consumers.admission import Admission, admit
 from eric_sse_django.consumers.base import EventConsumer
-from eric_sse_django.consumers.encoder import encoder_of
-from eric_sse_django.hub import End, Hub
+from eric_sse_django.consumers.limits import Seat
+from eric_sse_django.database import DatabaseChannel
+from eric_sse_django.entry import Encode, Entry
+from eric_sse_django.hub import Apart, End, Hub
+from eric_sse_django.models import Channel
 from eric_sse_django.streaming import Response, Stream, Subscription
 
 logger = logging.getLogger(__name__)
+
+# Shared by the streams of a channel: a row and its object take 1 KiB. Streams with the same
+# object share frames too; after a change of the row there is a new object, with new frames.
+_shared: WeakValueDictionary[tuple[Any, ...], DatabaseChannel] = WeakValueDictionary()
+_shared_named: WeakValueDictionary[tuple[Any, ...], _Named] = WeakValueDictionary()
+# All columns of a channel's row: a project's adapt() may depend on any of them.
+_columns = attrgetter(*(field.attname for field in Channel._meta.concrete_fields))
 
 
 class StreamConsumer(EventConsumer):
     """Serves one stream."""
 
-    async def admit(self, hub: Hub) -> Admission:
-        return await admit(hub, self.request)
+    def admit(self, hub: Hub, seat: Seat) -> Awaitable[Admission]:
+        return admit(hub, self.request, seat)
 
-    def user_key(self, admitted: Any) -> str | None:
-        key: str | None = admitted.user_key
-        return key
-
-    async def open(self, hub: Hub, admitted: Any) -> Stream:
-        self._names = _names(admitted)
-        self._encode = await encoder_of(hub, [channel for channel, _ in admitted.places])
-        subscriptions = [
-            Subscription(channel, listener, since)
-            for (channel, listener), since in zip(admitted.places, admitted.since, strict=True)
-        ]
-        position = self.request.last_event_id()
-        stream = Stream(
-            *(hub, subscriptions, position),
-            *(admitted.ends_at, admitted.as_of, admitted.subjects),
-        )
-        return await stream.open()
+    async def open(self, hub: Hub, admission: Admission) -> Stream:
+        channels, subscriptions, names = [], [], []
+        for (channel, listener), since in zip(admission.targets, admission.since, strict=True):
+            channels.append(channel)
+            subscriptions.append(Subscription(channel, listener, since))
+            names.append(listener.name if listener else "")
+        self._names = ",".join([channel.name for channel in channels]), ",".join(names) or None
+        self._blank = self.request.is_event_source()
+        self._encode = await encoder_of(hub, channels)
+        return await Stream(
+            hub,
+            subscriptions,
+            admission.last_event_id,
+            admission.ends_at,
+            admission.as_of,
+            admission.subjects,
+        ).open()
 
     def write(self, served: Stream, response: Response) -> Awaitable[None]:
-        blank = self.request.is_event_source()
-        return served.serve(response.write, self._encode, response.write_at_once, blank)
+        return served.serve(response.write, self._encode, response.write_at_once, self._blank)
 
     def clean_up(self, served: Stream) -> None:
         served.close()
@@ -55,8 +69,49 @@ class StreamConsumer(EventConsumer):
         )
 
 
-def _names(admitted: Admission) -> tuple[str, str | None]:
-    """Return the ids of its channels and listeners, for the log."""
-    channels, listeners = zip(*admitted.places, strict=True)
-    named = ",".join(listener.name if listener else "" for listener in listeners)
-    return ",".join(channel.name for channel in channels), named or None
+# Encoding -------------------------------------------------------------------------------
+
+
+class _Named:
+    """Encodes entries of several channels, with the channel's id in the event's name."""
+
+    def __init__(self, channels: Sequence[DatabaseChannel]) -> None:
+        self._encode: dict[int, Encode] = {made.row.pk: made.encode_named for made in channels}
+
+    def __call__(self, entry: Entry) -> bytes:
+        return entry.named_frame(self._encode[entry.channel])
+
+
+async def encoder_of(hub: Hub, channels: Sequence[Channel]) -> Encode:
+    """As encoder(); a project's class is imported and built on a thread where it may hang."""
+    if conf.get("CHANNEL_CLASS") == conf.DEFAULTS["CHANNEL_CLASS"]:
+        return encoder(channels)
+    return await hub.adapters.call(encoder, channels)
+
+
+def encoder(channels: Sequence[Channel]) -> Encode:
+    """
+    Return the function that encodes an entry's frame; for several channels, with their ids.
+
+    It is Apart if a project's class decides what is sent.
+    """
+    kind = import_string(conf.get("CHANNEL_CLASS"))
+    made = tuple([_shared_channel(kind, row) for row in channels])
+    encode = made[0].encode if len(made) == 1 else _shared_by_name(made)
+    is_default = (kind.adapt, kind.encode) == (DatabaseChannel.adapt, DatabaseChannel.encode)
+    return encode if is_default else Apart(encode)
+
+
+def _shared_channel(kind: Any, row: Channel) -> DatabaseChannel:
+    key = (kind, *_columns(row))
+    found = _shared.get(key)
+    if found is None:
+        found = _shared[key] = kind(row)
+    return found
+
+
+def _shared_by_name(made: tuple[DatabaseChannel, ...]) -> _Named:
+    found = _shared_named.get(made)
+    if found is None:
+        found = _shared_named[made] = _Named(made)
+    return found

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
-import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -16,15 +14,14 @@ from eric_sse_django import log
 from eric_sse_django.database.removal import BATCH, remove_listeners
 from eric_sse_django.models import ApiToken, Listener, PublishReceipt
 from eric_sse_django.outage import Outage
-from eric_sse_django.workers import disconnect
+from eric_sse_django.retry_thread import RetryThread
 
 logger = logging.getLogger(__name__)
 
-# Seconds that a process tries again for, when the log's database is away as users are deleted.
-# What is left then goes with the next `manage.py eric_trim`.
+# Seconds for which a process tries again, if the log's database is unavailable as users are
+# deleted. What is left after that is removed by the next `manage.py eric_trim`.
 TRIES_S = 600.0
 
-_closing = threading.Event()
 _OWNED = ((Listener, "owner_id"), (ApiToken, "user_id"), (PublishReceipt, "user_id"))
 
 
@@ -57,42 +54,11 @@ def on_user_deleted(instance: Any, using: str, **signal: object) -> None:
 
 
 def remove_soon(keys: Sequence[Any]) -> None:
-    """Remove what deleted users owned; now, or in a thread once the log's database is back."""
+    """Remove what deleted users owned: now, or on a thread once the database is available."""
     try:
         remove_left_by(keys)
     except DatabaseError:
-        thread = threading.Thread(
-            target=_try_again, args=(keys, _closing), name="eric-sse-orphans", daemon=True
-        )
-        thread.start()
-
-
-def close() -> None:
-    """Have no thread of remove_soon() try again."""
-    global _closing
-    _closing.set()
-    _closing = threading.Event()
-
-
-def _try_again(keys: Sequence[Any], closing: threading.Event) -> None:
-    outage = Outage(logger, "removing what deleted users owned")
-    ends_at = time.monotonic() + TRIES_S
-    while not closing.is_set():
-        try:
-            remove_left_by(keys)
-        except Exception:  # noqa: BLE001 - the loop that owns this thread
-            disconnect()
-            closing.wait(outage.failed())
-        else:
-            outage.over()
-            break
-        if time.monotonic() > ends_at:
-            logger.error(
-                "gave up removing what deleted users owned: "
-                "run eric_trim when the database is back"
-            )
-            break
-    disconnect()
+        retries.add(dict.fromkeys(keys, 0.0))
 
 
 def remove_left_by(keys: Iterable[Any]) -> int:
@@ -116,8 +82,8 @@ def remove_orphans() -> int:
     """
     Remove what users owned that are deleted, however they were; return how many rows.
 
-    For `manage.py eric_trim`: looks at all owners, BATCH at a time. No constraint in the
-    database holds a user whom another program deletes, whatever database users are in.
+    For `manage.py eric_trim`: checks all owners, BATCH at a time. No database constraint
+    removes the rows of a user that another program deletes.
     """
     return sum(map(remove_left_by, _owners()))
 
@@ -134,3 +100,12 @@ def _owners() -> Iterable[list[Any]]:
                 .values_list(column, flat=True)
                 .distinct()[:BATCH]
             )
+
+
+retries: RetryThread[Any] = RetryThread(
+    "eric-sse-orphans",
+    remove_left_by,
+    lambda: Outage(logger, "removing what deleted users owned"),
+    give_up_s=TRIES_S,
+    otherwise="run eric_trim when the database is available",
+)

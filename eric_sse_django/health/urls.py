@@ -10,16 +10,16 @@ from django.http import HttpRequest, JsonResponse
 from django.urls import path
 
 from eric_sse_django.health.parts import PARTS, examine
-from eric_sse_django.views import plain
+from eric_sse_django.views import read_only
 
 
-@plain
+@read_only
 def live(request: HttpRequest) -> JsonResponse:
     """Answer 200: the process handles requests. Checks nothing else."""
     return JsonResponse({"live": True})
 
 
-@plain
+@read_only
 def ready(request: HttpRequest) -> JsonResponse:
     """
     Answer 200 if each part works, 503 if one does not, within TIMEOUT_S.

@@ -12,10 +12,10 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from eric_sse_django.metrics.collector import EricSseCollector
-from eric_sse_django.views import plain
+from eric_sse_django.views import read_only
 
 
-@plain
+@read_only
 def metrics(request: HttpRequest) -> HttpResponse:
     """Answer with this app's metrics only, in the format that `Accept` names. No query."""
     registry = CollectorRegistry()

@@ -11,6 +11,7 @@ from typing import Any
 from eric_sse_django import authorization
 from eric_sse_django.authorization import Visitor
 from eric_sse_django.consumers import EventConsumer, Refused
+from eric_sse_django.consumers.limits import Seat
 from eric_sse_django.hub import Hub, keys_of
 from eric_sse_django.monitor.sampler import Sampler
 from eric_sse_django.monitor.viewer import Viewer
@@ -32,20 +33,21 @@ class MonitorConsumer(EventConsumer):
     # A full process is when the monitor is needed most.
     is_limited = False
 
-    async def admit(self, hub: Hub) -> tuple[int, Visitor]:
+    async def admit(self, hub: Hub, seat: Seat) -> tuple[int, Visitor]:
+        self._session_key = self.request.session_key()
         as_of, visitor = hub.tail.position, await self._visitor(hub)
         if visitor is None:
             raise Refused(403, FORBIDDEN, reason="not a staff user with view_monitor")
         return as_of, visitor
 
     async def _visitor(self, hub: Hub) -> Visitor | None:
-        return await hub.hooks.call(authorization.monitor_visitor, self.request.cookies)
+        return await hub.hooks.call(authorization.monitor_visitor, self._session_key)
 
     async def _is_permitted(self, hub: Hub) -> bool:
         return await self._visitor(hub) is not None
 
-    async def open(self, hub: Hub, admitted: Any) -> Viewer:
-        as_of, visitor = admitted
+    async def open(self, hub: Hub, admission: Any) -> Viewer:
+        as_of, visitor = admission
         viewer = Viewer(keys_of(visitor.subjects))
         self._check = partial(self._is_permitted, hub)
         self._opened = ExitStack()

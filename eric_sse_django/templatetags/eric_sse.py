@@ -6,7 +6,7 @@ from typing import Any
 
 from django import template
 
-from eric_sse_django import address, shortcuts
+from eric_sse_django import shortcuts, stream_urls
 from eric_sse_django.authorization import opens_without_ticket
 from eric_sse_django.database import DatabaseListener
 from eric_sse_django.database.rows import channel_row
@@ -68,7 +68,7 @@ def eric_watch_url(
         row = None  # the page may be rendered before the channel exists
     request = context.get("request")
     if row is not None and not unbound and opens_without_ticket(request, row):
-        return address.with_query(address.of(channel_id), cursor=cursor)
+        return stream_urls.with_query(stream_urls.path_of(channel_id), cursor=cursor)
     request = None if unbound else _request(context, "eric_watch_url")
     return shortcuts.watch_url(channel_id, request=request, cursor=cursor)
 

@@ -89,7 +89,7 @@ def nobody(db) -> Api:
 
 @pytest.fixture
 def publisher(db) -> Api:
-    """Return the API for who may publish, and nothing else."""
+    """Return the API for a user that may publish, and nothing else."""
     return api_of(user_with("publisher", "publish_channel"))
 
 

@@ -1,4 +1,4 @@
-"""Who calls: bearer tokens, sessions with their CSRF tokens, and nobody."""
+"""Authentication: bearer tokens, sessions with their CSRF tokens, and neither."""
 
 from datetime import timedelta
 
@@ -28,7 +28,7 @@ def session(user):
     return Api(client=client)
 
 
-def test_nobody_is_asked_for_a_token(orders):
+def test_without_credentials_the_answer_is_a_challenge(orders):
     answer = Api().post(BROADCAST, {"type": "a"})
     problem(answer, 401)
     assert answer["WWW-Authenticate"].startswith("Bearer")
@@ -42,7 +42,7 @@ def test_a_wrong_header_is_refused_also_in_a_session(session, header):
     problem(answer, 401)
 
 
-def test_the_digest_alone_opens_nothing(user):
+def test_the_digest_of_a_token_gives_no_access(user):
     token, _ = ApiToken.objects.issue(user, "test")
     problem(Api(token.digest).get("channels"), 401)
 
@@ -50,14 +50,14 @@ def test_the_digest_alone_opens_nothing(user):
 @pytest.mark.parametrize(
     "changes", [{"active": False}, {"expires_at": timezone.now() - timedelta(seconds=1)}]
 )
-def test_a_token_that_is_off_or_expired_opens_nothing(user, changes):
+def test_an_inactive_or_expired_token_gives_no_access(user, changes):
     token, secret = ApiToken.objects.issue(user, "test")
     assert Api(secret).get("channels").status_code == 200
     ApiToken.objects.filter(pk=token.pk).update(**changes)
     problem(Api(secret).get("channels"), 401)
 
 
-def test_the_token_of_a_user_who_was_deactivated_opens_nothing(user):
+def test_the_token_of_a_deactivated_user_gives_no_access(user):
     api = api_of(user)
     user.is_active = False
     user.save()
@@ -114,7 +114,7 @@ def test_the_command_prints_a_token_that_works(user, capsys):
 
 
 @pytest.mark.parametrize("arguments", [["who"], ["publisher", "--days", "0"]])
-def test_the_command_says_what_is_wrong(user, arguments):
+def test_the_command_reports_wrong_arguments(user, arguments):
     with pytest.raises(CommandError):
         call_command("eric_token", *arguments)
 
@@ -129,7 +129,7 @@ def test_the_command_says_what_is_wrong(user, arguments):
         ("POST", "user", 415),
     ],
 )
-def test_the_method_is_looked_at_then_the_caller_then_the_body(user, method, of, status):
+def test_the_method_is_checked_then_the_caller_then_the_body(user, method, of, status):
     secret = None
     if of != "nobody":
         caller = user if of == "user" else user_with("stranger")
@@ -141,13 +141,13 @@ def test_the_method_is_looked_at_then_the_caller_then_the_body(user, method, of,
     problem(answer, status, *{405: ["method"], 415: ["Content-Type"]}.get(status, []))
 
 
-def test_a_body_that_is_too_large_is_refused_after_the_caller(user):
+def test_a_too_large_body_is_refused_after_authentication(user):
     body = {"type": "a", "payload": "x" * 300_000}
     problem(Api().post(BROADCAST, body), 401)
     problem(api_of(user).post(BROADCAST, body), 413, "body")
 
 
-def test_a_token_whose_user_another_program_deleted_opens_nothing(orders):
+def test_a_token_whose_user_another_program_deleted_gives_no_access(orders):
     user = user_with("gone")
     api = api_of(user)
     type(user)._base_manager.filter(pk=user.pk)._raw_delete(router.db_for_write(type(user)))

@@ -9,7 +9,7 @@ from tests.api.conftest import api_of, problem, user_with
 pytestmark = pytest.mark.django_db
 
 
-def test_a_channel_is_created_with_what_was_given(root):
+def test_a_channel_is_created_with_the_given_values(root):
     settings = {"format": "text", "access": "users", "retention_s": 60, "expires_in_s": 5}
     body = {"id": "orders", **settings}
     answer = root.post("channels", body)
@@ -22,7 +22,7 @@ def test_a_channel_without_an_id_gets_one(root):
     assert len(root.post("channels", {}).json()["id"]) == 36
 
 
-def test_an_id_that_is_taken_is_a_conflict(root, orders):
+def test_an_existing_id_is_a_conflict(root, orders):
     problem(root.post("channels", {"id": "orders"}), 409, "body.id")
 
 
@@ -73,7 +73,7 @@ def test_a_channel_is_shown_and_deleted(root, orders, till):
 
 
 @pytest.mark.parametrize("name", ["nowhere", "%00", "ORDERS", "..%2e", "%ff"])
-def test_what_is_no_channel_is_unknown(root, orders, name):
+def test_another_name_is_an_unknown_channel(root, orders, name):
     problem(root.get(f"channels/{name}"), 404, "channel_id")
 
 

@@ -1,4 +1,4 @@
-"""Idempotency keys: what is sent again is published once."""
+"""Idempotency keys: a repeated request publishes once."""
 
 from datetime import timedelta
 from threading import Barrier
@@ -7,7 +7,7 @@ import pytest
 from django.db import connections
 from django.utils import timezone
 
-from eric_sse_django.api import receipts
+from eric_sse_django.api import idempotency
 from eric_sse_django.models import PublishReceipt, QueuedMessage
 from tests.api.conftest import Api, api_of, problem, user_with
 from tests.database.tools import threads
@@ -69,8 +69,8 @@ class TestOneAfterTheOther:
         publisher.post(BROADCAST, PAID, Idempotency_Key="old")
         PublishReceipt.objects.update(created_at=timezone.now() - timedelta(seconds=86_401))
         publisher.post(BROADCAST, PAID, Idempotency_Key="new")
-        assert receipts.trim() == 1
-        assert receipts.trim() == 0
+        assert idempotency.trim() == 1
+        assert idempotency.trim() == 0
         assert publisher.post(BROADCAST, PAID, Idempotency_Key="new").status_code == 202
         assert count() == 2
 
@@ -99,7 +99,7 @@ def test_two_at_once_publish_once(database, monkeypatch, in_transaction, publish
     assert count() == 1
 
 
-def test_an_error_gives_the_key_back_to_who_waits(database, monkeypatch, publisher, orders):
+def test_an_error_frees_the_key_for_a_waiting_request(database, monkeypatch, publisher, orders):
     """The first fails after its receipt was inserted: the second publishes."""
     from eric_sse_django.api import publishing
 

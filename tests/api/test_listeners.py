@@ -20,12 +20,12 @@ def test_a_listener_is_added_running_with_its_owner(root, orders, ada):
     assert Listener.objects.get().running
 
 
-def test_a_listener_without_anything_gets_an_id(root, orders):
+def test_a_listener_without_values_gets_an_id(root, orders):
     answer = root.post(LISTENERS, {"running": False}).json()
     assert (len(answer["id"]), answer["owner"], answer["running"]) == (36, None, False)
 
 
-def test_a_listener_may_be_served_when_its_client_says_so(root, orders):
+def test_a_listener_may_be_acknowledged_by_its_client(root, orders):
     added = root.post(LISTENERS, {"id": "till-7", "acknowledgement": "client"}).json()
     assert added["acknowledgement"] == "client"
     assert Listener.objects.get().acknowledgement == "client"
@@ -34,17 +34,17 @@ def test_a_listener_may_be_served_when_its_client_says_so(root, orders):
 
 
 @pytest.mark.parametrize("body", [{}, {"acknowledgement": "x"}, {"acknowledgement": None}])
-def test_a_change_is_to_what_there_is(root, till, body):
+def test_a_change_to_an_unknown_value_is_refused(root, till, body):
     problem(root.call("PATCH", TILL, body), 422, "body.acknowledgement")
 
 
-def test_a_listener_too_many_is_a_conflict(root, till, settings):
+def test_a_listener_over_the_limit_is_a_conflict(root, till, settings):
     settings.ERIC_SSE = {"MAX_LISTENERS_PER_CHANNEL": 1}
     detail = problem(root.post(LISTENERS, {}), 409, "channel_id")["detail"]
     assert "MAX_LISTENERS_PER_CHANNEL is 1" in detail
 
 
-def test_an_id_that_is_taken_is_a_conflict(root, till):
+def test_an_existing_id_is_a_conflict(root, till):
     problem(root.post(LISTENERS, {"id": "till-7"}), 409, "body.id")
 
 
@@ -143,7 +143,7 @@ def test_a_ticket_needs_the_owner_or_the_permission(till):
 
 
 @pytest.mark.parametrize("age", [0, -1, 3_601, 10**40, 1.5])
-def test_a_ticket_is_no_older_than_the_setting_says(root, till, age):
+def test_a_ticket_is_valid_for_the_setting_at_most(root, till, age):
     problem(root.post(f"{TILL}/ticket", {"max_age_s": age}), 422, "body.max_age_s")
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from django.db import transaction
 
-from eric_sse_django.api import guard
+from eric_sse_django.api import caller
 from eric_sse_django.authorization import Authorizer
 from eric_sse_django.models import QueuedMessage
 from tests.api.conftest import api_of, problem, user_with
@@ -18,7 +18,7 @@ BATCH = "channels/orders/messages"
 
 
 class AsyncRules(Authorizer):
-    """Rules that are coroutine functions; who is called "ada" publishes."""
+    """Rules that are coroutine functions; the user "ada" may publish."""
 
     async def can_publish(self, user, channel):
         return user.get_username() == "ada" and channel.name == "orders"
@@ -89,13 +89,13 @@ def test_a_lifetime_is_a_number_of_seconds(publisher, orders, value):
         ({"type": "a", "listener": "TILL-7"}, "message 1: listener"),
     ],
 )
-def test_one_wrong_message_keeps_the_whole_batch_out(root, till, wrong, name):
+def test_one_invalid_message_rejects_the_whole_batch(root, till, wrong, name):
     problem(root.post(BATCH, {"messages": [{"type": "good"}, wrong]}), 422, name)
     assert published() == []
 
 
 @pytest.mark.parametrize("body", [{"messages": []}, {"messages": {}}, {}, {"messages": None}])
-def test_a_batch_that_is_none_is_refused(publisher, orders, body):
+def test_an_invalid_batch_is_refused(publisher, orders, body):
     problem(publisher.post(BATCH, body), 422, "body.messages")
 
 
@@ -112,7 +112,7 @@ def test_a_payload_that_is_too_large_is_413(settings, publisher, orders):
 
 def test_a_body_that_is_too_large_is_refused_before_it_is_read(settings, publisher, orders):
     settings.ERIC_SSE = {"MAX_MESSAGE_BYTES": 10}
-    text = "{" + " " * (guard.ENVELOPE_BYTES + 10)
+    text = "{" + " " * (caller.ENVELOPE_BYTES + 10)
     problem(raw(publisher, BROADCAST, text), 413, "body")
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 5
     assert "DATA_UPLOAD" in problem(raw(publisher, BROADCAST, "{}    "), 413, "body")["detail"]
@@ -128,12 +128,12 @@ def raw(api, path, text, content_type="application/json"):
     "text",
     ["{", "nul", b"\xff", "[" * 100_000, "1" * 5_000, '{"type": "a", "payload": ' + "9" * 5_000],
 )
-def test_what_is_no_json_is_malformed(publisher, orders, text):
+def test_a_body_that_is_not_json_is_malformed(publisher, orders, text):
     problem(raw(publisher, BROADCAST, text), 400, "body")
 
 
 @pytest.mark.parametrize("payload", ["NaN", "-Infinity", "1e999", "[" * 101 + "]" * 101])
-def test_what_json_cannot_say_is_refused(publisher, orders, payload):
+def test_a_value_outside_json_is_refused(publisher, orders, payload):
     problem(raw(publisher, BROADCAST, f'{{"type": "a", "payload": {payload}}}'), 422, "message 0")
 
 
@@ -143,7 +143,7 @@ def test_another_media_type_is_415(publisher, orders, content_type):
     problem(answer, 415, "Content-Type")
 
 
-def test_a_method_that_is_not_there_is_405(publisher):
+def test_another_method_is_405(publisher):
     answer = publisher.get(BROADCAST)
     problem(answer, 405, "method")
     assert answer["Allow"] == "POST"
@@ -158,11 +158,11 @@ def test_unknown_and_forbidden_are_one_answer(nobody, till, name, verb):
     assert published() == []
 
 
-def test_a_listener_that_is_not_there_is_unknown(publisher, orders):
+def test_a_listener_that_does_not_exist_is_unknown(publisher, orders):
     problem(publisher.post(DISPATCH, {"type": "a"}), 404, "listener_id")
 
 
-def test_the_projects_rules_are_asked(settings, orders, ada, publisher):
+def test_the_projects_rules_are_checked(settings, orders, ada, publisher):
     settings.ERIC_SSE = {"AUTHORIZER": "tests.api.test_publishing.AsyncRules"}
     problem(publisher.post(BROADCAST, {"type": "a"}), 404, "channel_id")
     assert api_of(ada).post(BROADCAST, {"type": "a"}).status_code == 202
@@ -188,7 +188,7 @@ def test_the_rate_of_a_token_is_bounded(settings, orders, publisher):
     assert other.post(BATCH, two).status_code == 202
 
 
-def test_an_error_of_ours_tells_the_log_and_nobody_else(monkeypatch, publisher, orders, caplog):
+def test_an_unexpected_error_is_logged_and_not_shown(monkeypatch, publisher, orders, caplog):
     from eric_sse_django.api import publishing
 
     def fail(rows):
@@ -201,7 +201,7 @@ def test_an_error_of_ours_tells_the_log_and_nobody_else(monkeypatch, publisher, 
     assert "RuntimeError: secret" in caplog.text
 
 
-def test_a_database_that_is_busy_asks_to_come_again(monkeypatch, publisher, orders):
+def test_a_busy_database_is_a_503_with_retry_after(monkeypatch, publisher, orders):
     from django.db import OperationalError
 
     from eric_sse_django.api import publishing

@@ -27,7 +27,7 @@ def cursor():
     return Listener.objects.get().cursor
 
 
-def test_pop_takes_the_oldest_and_then_there_is_none(api, orders):
+def test_pop_takes_the_oldest_until_the_queue_is_empty(api, orders):
     orders.broadcast(Message("paid", {"id": 7}))
     orders.dispatch("till-7", UniqueMessage(Message("sent"), "desk", "m-1"))
     first, second = api.post(f"{TILL}/pop").json(), api.post(f"{TILL}/pop").json()
@@ -37,10 +37,10 @@ def test_pop_takes_the_oldest_and_then_there_is_none(api, orders):
     assert api.post(f"{TILL}/pop").status_code == 204
 
 
-def test_what_is_read_stays_until_it_is_acknowledged(api, orders):
+def test_a_message_that_was_read_stays_until_acknowledged(api, orders):
     for number in range(3):
         orders.broadcast(Message("number", number))
-    notifier.settle()  # else it may be amid giving them their positions
+    notifier.settle()  # else it may still be giving them their positions
     answer = api.get(f"{TILL}/messages?limit=2")
     assert payloads(answer) == [0, 1]
     assert payloads(api.get(f"{TILL}/messages")) == [0, 1, 2]
@@ -49,7 +49,7 @@ def test_what_is_read_stays_until_it_is_acknowledged(api, orders):
     assert payloads(api.get(f"{TILL}/messages")) == [2]
 
 
-def test_what_tells_streams_to_end_is_no_message(api, orders, till):
+def test_control_messages_are_not_read(api, orders, till):
     for _ in range(3):
         operations.disconnect([till.row])
     orders.broadcast(Message("number", 1))
@@ -64,7 +64,7 @@ def test_an_answer_is_bounded_by_its_bytes_too(api, orders):
     assert len(payloads(api.get(f"{TILL}/messages"))) == 4
 
 
-def test_the_cursor_never_goes_back_nor_beyond_the_head(api, orders):
+def test_the_cursor_never_moves_back_nor_past_the_head(api, orders):
     orders.broadcast(Message("number", 1))
     log.sequence()
     head, _ = log.head()
@@ -74,7 +74,7 @@ def test_the_cursor_never_goes_back_nor_beyond_the_head(api, orders):
     assert cursor() == head
 
 
-def test_of_more_than_may_wait_the_oldest_are_a_reset(api, orders, settings):
+def test_over_the_limit_the_oldest_are_replaced_by_a_reset(api, orders, settings):
     settings.ERIC_SSE = {"MAX_WAITING_MESSAGES": 2}
     for number in range(5):
         orders.broadcast(Message("number", number))
@@ -102,7 +102,7 @@ def test_a_wrong_position_is_refused(api, position):
     problem(api.post(f"{TILL}/ack", {"position": position}), 422, "body.position")
 
 
-def test_a_listener_that_is_stopped_gives_nothing(api, till):
+def test_the_queue_of_a_stopped_listener_is_a_conflict(api, till):
     till.stop()
     problem(api.post(f"{TILL}/pop"), 409, "listener_id")
     problem(api.get(f"{TILL}/messages"), 409, "listener_id")
@@ -114,7 +114,7 @@ def test_a_wrong_limit_is_refused(api, limit):
     problem(api.get(f"{TILL}/messages?limit={limit}"), 422, "query.limit")
 
 
-def test_a_superuser_does_not_read_what_is_anothers(root, till):
+def test_a_superuser_cannot_read_the_queue_of_another_user(root, till):
     problem(root.post(f"{TILL}/pop"), 404, "listener_id")
     problem(root.get(f"{TILL}/messages"), 404, "listener_id")
     problem(root.post(f"{TILL}/ack", {"position": 1}), 404, "listener_id")

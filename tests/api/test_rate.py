@@ -1,4 +1,4 @@
-"""The rate of a token, while the cache that counts is away."""
+"""The rate limit of a token, while the cache is unavailable."""
 
 import logging
 
@@ -22,7 +22,7 @@ class FailingCache(LocMemCache):
 
     def add(self, *args, **options):
         if not FailingCache.is_up:
-            raise ConnectionRefusedError("10.0.0.7:6379")  # as a client library says it
+            raise ConnectionRefusedError("10.0.0.7:6379")  # as a client library raises it
         return super().add(*args, **options)
 
 
@@ -39,7 +39,7 @@ def publish(api, **headers):
     return api.post(BROADCAST, {"type": "a"}, **headers)
 
 
-def test_nothing_is_published_while_the_cache_is_down(failing, publisher, orders):
+def test_nothing_is_published_while_the_cache_is_unavailable(failing, publisher, orders):
     answer = publish(publisher, Idempotency_Key="1")
     assert "10.0.0.7" not in str(problem(answer, 503))
     assert 1 <= int(answer["Retry-After"]) <= 5
@@ -47,9 +47,7 @@ def test_nothing_is_published_while_the_cache_is_down(failing, publisher, orders
     assert not PublishReceipt.objects.exists()
 
 
-def test_a_cache_that_is_back_goes_on_and_the_log_says_both_once(
-    failing, publisher, orders, caplog
-):
+def test_begin_and_end_of_the_outage_are_logged_once(failing, publisher, orders, caplog):
     caplog.set_level(logging.WARNING, rate.logger.name)
     for _ in range(3):
         problem(publish(publisher, Idempotency_Key="1"), 503)
@@ -63,6 +61,6 @@ def test_a_cache_that_is_back_goes_on_and_the_log_says_both_once(
     assert QueuedMessage.objects.count() == 2
 
 
-def test_without_a_rate_no_cache_is_asked(failing, settings, publisher, orders):
+def test_without_a_rate_the_cache_is_not_used(failing, settings, publisher, orders):
     settings.ERIC_SSE = {}
     assert publish(publisher).status_code == 202

@@ -1,4 +1,4 @@
-"""Leave to open streams over HTTP: whose tickets are, what they open, and taking leave back."""
+"""Tickets over HTTP: what they are bound to, what they open, and how access is revoked."""
 
 import pytest
 from django.test import Client
@@ -16,7 +16,7 @@ LISTENER = "channels/orders/listeners/till-7"
 
 
 class AsyncRules(Authorizer):
-    """Rules that are coroutine functions; who is called "ada" watches."""
+    """Rules that are coroutine functions; the user "ada" may watch."""
 
     async def can_watch(self, user, channel):
         return user.get_username() == "ada"
@@ -49,14 +49,14 @@ def test_a_ticket_opens_the_channel_to_watch(orders, ada):
     assert answer.json()["url"] == f"/events/orders/?ticket={answer.json()['ticket']}"
 
 
-def test_the_rules_say_who_may_watch(orders, ada, nobody, settings):
+def test_the_rules_decide_which_user_may_watch(orders, ada, nobody, settings):
     problem(api_of(ada).post(WATCH, {}), 404, "channel_id")
     settings.ERIC_SSE = {"AUTHORIZER": f"{__name__}.AsyncRules"}
     assert api_of(ada).post(WATCH, {}).status_code == 201
     problem(nobody.post(WATCH, {}), 404, "channel_id")
 
 
-def test_who_signs_for_listeners_signs_for_channels(orders):
+def test_the_permission_to_sign_for_listeners_holds_for_channels(orders):
     assert api_of(user_with("signer", "sign_listener")).post(WATCH, {}).status_code == 201
 
 
@@ -67,7 +67,7 @@ def test_unknown_and_forbidden_are_one_answer(orders, nobody):
 
 
 @pytest.mark.parametrize("age", [0, 3_601, 1.5])
-def test_a_ticket_is_no_older_than_the_setting_says(root, orders, age):
+def test_a_ticket_is_valid_for_the_setting_at_most(root, orders, age):
     problem(root.post(WATCH, {"max_age_s": age}), 422, "body.max_age_s")
 
 
@@ -75,14 +75,14 @@ def test_a_ticket_is_no_older_than_the_setting_says(root, orders, age):
 
 
 @pytest.mark.parametrize("path", [WATCH, f"{LISTENER}/ticket"])
-def test_with_a_token_it_is_the_users(till, ada, path):
+def test_with_a_token_the_ticket_is_bound_to_its_user(till, ada, path):
     Channel.objects.update(access=Channel.Access.USERS)
     ticket = ticket_of(api_of(ada).post(path, {}))
     assert (ticket.user, ticket.session) == (str(ada.pk), frozenset())
 
 
 @pytest.mark.parametrize("path", [WATCH, f"{LISTENER}/ticket"])
-def test_in_a_session_logging_out_voids_it(till, admin_user, session_of, path):
+def test_in_a_session_logging_out_revokes_the_ticket(till, admin_user, session_of, path):
     api, _ = session_of(admin_user)
     ticket = ticket_of(api.post(path, {}))
     assert ticket.user == str(admin_user.pk)
@@ -91,7 +91,9 @@ def test_in_a_session_logging_out_voids_it(till, admin_user, session_of, path):
     assert is_void(ticket)
 
 
-def test_what_a_program_signs_for_others_is_the_owners_or_nobodys(till, orders, ada):
+def test_a_ticket_that_a_program_signs_for_others_is_bound_to_the_owner_or_nobody(
+    till, orders, ada
+):
     signer = api_of(user_with("signer", "sign_listener"))
     orders.add_listener(listener_id="free")
     free = ticket_of(signer.post("channels/orders/listeners/free/ticket", {}))
@@ -102,7 +104,7 @@ def test_what_a_program_signs_for_others_is_the_owners_or_nobodys(till, orders, 
 # Taking it back -------------------------------------------------------------------------
 
 
-def test_a_listeners_tickets_are_taken_back(till, ada):
+def test_the_tickets_of_a_listener_are_revoked(till, ada):
     ticket = ticket_of(api_of(ada).post(f"{LISTENER}/ticket", {}))
     operator = api_of(user_with("operator", "operate_listener"))
     assert operator.post(f"{LISTENER}/revoke").status_code == 204
@@ -110,7 +112,7 @@ def test_a_listeners_tickets_are_taken_back(till, ada):
     problem(operator.post("channels/orders/listeners/none/revoke"), 404, "listener_id")
 
 
-def test_a_channels_tickets_are_taken_back(till, ada):
+def test_the_tickets_of_a_channel_are_revoked(till, ada):
     listening = ticket_of(api_of(ada).post(f"{LISTENER}/ticket", {}))
     operator = api_of(user_with("operator", "operate_listener"))
     assert operator.post("channels/orders/revoke").status_code == 204
@@ -118,7 +120,7 @@ def test_a_channels_tickets_are_taken_back(till, ada):
     problem(operator.post("channels/none/revoke"), 404, "channel_id")
 
 
-def test_a_ticket_opens_the_row_that_it_was_made_for(till, ada):
+def test_a_ticket_opens_only_the_row_that_it_was_made_for(till, ada):
     Channel.objects.update(access=Channel.Access.USERS)
     api = api_of(ada)
     assert ticket_of(api.post(f"{LISTENER}/ticket", {})).key == till.row.pk
@@ -126,7 +128,7 @@ def test_a_ticket_opens_the_row_that_it_was_made_for(till, ada):
     assert (watching.key, watching.since) == (till.row.channel_id, log.head()[0])
 
 
-def test_a_users_tickets_are_taken_back(orders, ada):
+def test_the_tickets_of_a_user_are_revoked(orders, ada):
     Channel.objects.update(access=Channel.Access.USERS)
     ticket = ticket_of(api_of(ada).post(WATCH, {}))
     operator = api_of(user_with("operator", "operate_listener"))
@@ -135,14 +137,14 @@ def test_a_users_tickets_are_taken_back(orders, ada):
 
 
 @pytest.mark.parametrize("body", [{"user": "who"}, {"user": "\0"}, {"user": ""}, {"user": 7}])
-def test_a_user_that_is_none_is_named(root, ada, body):
+def test_an_unknown_user_is_named(root, ada, body):
     problem(root.post("revoke", body), 422, "body.user")
 
 
 @pytest.mark.parametrize(
     ("path", "body"), [(f"{LISTENER}/revoke", None), ("revoke", {"user": "ada"})]
 )
-def test_taking_back_needs_its_permission_whatever_exists(till, ada, nobody, path, body):
+def test_revoking_needs_its_permission_whatever_exists(till, ada, nobody, path, body):
     assert "operate_listener" in problem(nobody.post(path, body), 403)["detail"]
     unknown = path.replace("till-7", "none")
     assert (

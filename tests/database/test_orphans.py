@@ -1,4 +1,4 @@
-"""What users leave behind that another program deletes: nothing in the database holds it."""
+"""Rows of users that another program deletes: no constraint in the database removes them."""
 
 import pytest
 from django.contrib.auth.models import User
@@ -31,7 +31,7 @@ def owners():
 
 def test_a_trim_removes_what_is_of_deleted_users_and_nothing_else(users, database):
     gone = User.objects.filter(pk__in=[user.pk for user in users[1:4]])
-    gone._raw_delete(gone.db)  # as a program does that knows no signals
+    gone._raw_delete(gone.db)  # as a program without these signals does
     call_command("eric_trim", verbosity=0)
     assert owners() == [{users[0].pk, users[4].pk}] * 3
     assert Listener.objects.filter(owner=None).count() == 1

@@ -1,4 +1,4 @@
-"""A log whose database is away fails nobody's logout, save or delete: access is revoked later."""
+"""While the log's database is unavailable, callers do not fail; access is revoked later."""
 
 import time
 from contextlib import suppress
@@ -9,7 +9,8 @@ from django.db import OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import Client
 
-from eric_sse_django.authorization import events, later
+from eric_sse_django import retry_thread
+from eric_sse_django.authorization import events, revocation
 from eric_sse_django.database import orphans
 from eric_sse_django.models import Channel, Revocation
 
@@ -19,7 +20,7 @@ PATIENCE_S = 10
 
 
 class Router:
-    """The log in a database of its own, which may be away."""
+    """The log in its own database, which may be unavailable."""
 
     alias = "default"
 
@@ -31,11 +32,11 @@ class Router:
 
 @pytest.fixture
 def away(settings, tmp_path, monkeypatch, django_db_blocker):
-    """Return a function that says whether the log's database is away."""
+    """Return a function that sets whether the log's database is unavailable."""
     settings.DATABASE_ROUTERS = [f"{__name__}.Router"]
     nowhere = {**connections.settings["default"], "NAME": str(tmp_path / "none" / "log.sqlite3")}
     connections.settings["broken"] = nowhere
-    # As it is outside of tests, so that it fails as a database does.
+    # As outside of tests, so that it fails as a database does.
     connect = django_db_blocker._real_ensure_connection
     monkeypatch.setattr(BaseDatabaseWrapper, "ensure_connection", connect)
 
@@ -44,7 +45,7 @@ def away(settings, tmp_path, monkeypatch, django_db_blocker):
 
     yield put
     put(False)
-    later.later.close()
+    revocation.retries.close()
     with suppress(AttributeError):
         del connections["broken"]
     del connections.settings["broken"]
@@ -52,7 +53,7 @@ def away(settings, tmp_path, monkeypatch, django_db_blocker):
 
 def until_written():
     deadline = time.monotonic() + PATIENCE_S
-    while later.later.waits():
+    while revocation.retries.waiting():
         assert time.monotonic() < deadline, "nothing was written later"
         time.sleep(0.01)
 
@@ -79,14 +80,14 @@ def test_logging_out_saving_and_deleting_work_and_their_access_ends_later(away, 
     bob.save()
     users.filter(pk=eve.pk).delete()
     assert not users.filter(username="eve").exists()
-    assert later.later.waits() == 5
+    assert revocation.retries.waiting() == 5
     away(False)
     until_written()
     assert subjects() == {"session", "login", "auth", "user"}
     errors = [
         record.getMessage()
         for record in caplog.records
-        if record.levelname == "ERROR" and record.name == later.__name__
+        if record.levelname == "ERROR" and record.name == revocation.__name__
     ]
     assert errors == ["revoking access failed, trying again until it works"]
     assert "unable to open database file" in caplog.text
@@ -94,13 +95,13 @@ def test_logging_out_saving_and_deleting_work_and_their_access_ends_later(away, 
 
 def test_nobody_waits_for_a_database_that_is_known_to_be_away(away, monkeypatch):
     away(True)
-    later.later.withdraw({"listener:1": 60})
+    revocation.revoke_subjects_later({"listener:1": 60})
     deadline = time.monotonic() + PATIENCE_S
-    while later.later.outage.trouble is None:
+    while not revocation.retries.is_failing():
         assert time.monotonic() < deadline
         time.sleep(0.01)
     tries = []
-    monkeypatch.setattr(events, "withdraw", lambda *subjects: tries.append(subjects))
+    monkeypatch.setattr(events, "revoke_subjects", lambda *subjects: tries.append(subjects))
     bob = get_user_model().objects.create_user("bob")
     bob.is_active = False
     bob.save()
@@ -111,56 +112,56 @@ def test_nobody_waits_for_a_database_that_is_known_to_be_away(away, monkeypatch)
 
 
 def test_what_is_put_off_at_once_waits_for_the_callers_commit(monkeypatch):
-    """Before it a client would be let in again, by what the caller is about to take away."""
-    later.later.outage.failed()
+    """Before it a client would get access again, by the rows that the caller is changing."""
+    revocation.retries._outage.failed()
     bob = get_user_model().objects.create_user("bob")
     with transaction.atomic():
         bob.is_active = False
         bob.save()
-        assert later.later.waits() == 0
+        assert revocation.retries.waiting() == 0
     until_written()
     assert subjects() == {"user"}
 
 
 def test_what_is_revoked_again_while_it_is_written_is_written_again(monkeypatch):
     """A stream may have been opened in between."""
-    written, write = [], later.withdraw
+    written, write = [], revocation.revoke_subjects
 
     def twice(kept, also):
         written.append((dict(kept), list(also)))
         if len(written) == 1:
-            later.later.withdraw({"user:1": 60}, ["watchers:1"])
+            revocation.revoke_subjects_later({"user:1": 60}, ["watchers:1"])
         write(kept, also)
 
-    monkeypatch.setattr(later, "withdraw", twice)
-    later.later.withdraw({"user:1": 60}, ["watchers:1"])
+    monkeypatch.setattr(revocation, "revoke_subjects", twice)
+    revocation.revoke_subjects_later({"user:1": 60}, ["watchers:1"])
     until_written()
     assert written == [({"user:1": 60}, ["watchers:1"])] * 2
 
 
 def test_what_fails_to_be_written_waits_with_what_came_meanwhile(monkeypatch):
-    written, write = [], later.withdraw
+    written, write = [], revocation.revoke_subjects
 
     def fails_first(kept, also):
         written.append(dict(kept))
         if len(written) == 1:
-            later.later.withdraw({"user:1": 60, "user:2": 30})
+            revocation.revoke_subjects_later({"user:1": 60, "user:2": 30})
             raise OperationalError("gone away")
         write(kept, also)
 
-    monkeypatch.setattr(later, "withdraw", fails_first)
-    later.later.withdraw({"user:1": 30})
+    monkeypatch.setattr(revocation, "revoke_subjects", fails_first)
+    revocation.revoke_subjects_later({"user:1": 30})
     until_written()
     assert written == [{"user:1": 30}, {"user:1": 60, "user:2": 30}]
 
 
 def test_what_fails_after_the_commit_fails_no_caller(away, monkeypatch, caplog):
-    """Django itself failed: it asks what is robust for a `__qualname__`, which partials lack."""
+    """Django itself failed: with robust=True it reads `__qualname__`, which partials lack."""
 
     def fails(*_):
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(events, "_try", fails)
+    monkeypatch.setattr(events, "_revoke_now", fails)
     monkeypatch.setattr(orphans, "remove_soon", fails)
     bob = get_user_model().objects.create_user("bob")
     away(True)  # the log is in another database than users
@@ -175,13 +176,13 @@ def test_what_the_caller_rolls_back_is_not_revoked_later(db, monkeypatch):
     def fails(*_):
         raise OperationalError("gone away")
 
-    monkeypatch.setattr(events, "withdraw", fails)
+    monkeypatch.setattr(events, "revoke_subjects", fails)
     bob = get_user_model().objects.create_user("bob")
     with transaction.atomic():
         bob.is_active = False
         bob.save()
         transaction.set_rollback(True)
-    assert later.later.waits() == 0
+    assert revocation.retries.waiting() == 0
     with transaction.atomic():
         bob.save()
     until_written()
@@ -190,7 +191,7 @@ def test_what_the_caller_rolls_back_is_not_revoked_later(db, monkeypatch):
 
 def test_a_failing_comparison_fails_no_save(monkeypatch, caplog):
     channel = Channel.objects.create(name="orders", access=Channel.Access.EVERYONE)
-    monkeypatch.setattr(events, "_note", lambda *_: 1 / 0)
+    monkeypatch.setattr(events, "_record", lambda *_: 1 / 0)
     channel.access = Channel.Access.TICKET
     channel.save()
     channel.refresh_from_db()
@@ -203,9 +204,9 @@ def test_where_no_thread_can_be_started_the_next_one_writes_all(db, monkeypatch)
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patched:
-        patched.setattr(later.threading.Thread, "start", start)
-        later.later.withdraw({"listener:1": 60})
-    assert later.later.waits() == 1
-    later.later.withdraw({"listener:2": 60})
+        patched.setattr(retry_thread.threading.Thread, "start", start)
+        revocation.revoke_subjects_later({"listener:1": 60})
+    assert revocation.retries.waiting() == 1
+    revocation.revoke_subjects_later({"listener:2": 60})
     until_written()
     assert Revocation.objects.count() == 2

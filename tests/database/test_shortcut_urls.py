@@ -84,7 +84,7 @@ def test_without_ticket_and_request_a_listeners_stream_is_its_owners(channel):
 def test_a_cursor_is_a_position(database):
     assert query(watch_url("orders", cursor=0)) == [("last_event_id", "0")]
     for wrong in ("", "x", -1, 1.5):
-        with pytest.raises(ValueError, match="is no position"):
+        with pytest.raises(ValueError, match="is not a position"):
             watch_url("orders", cursor=wrong)
 
 

@@ -16,7 +16,7 @@ from django.core.management import call_command
 from django.db import OperationalError, connections, transaction
 
 from eric_sse_django import log, notifier
-from eric_sse_django.authorization import later
+from eric_sse_django.authorization import revocation
 from eric_sse_django.database import orphans
 from eric_sse_django.exception import InvalidListenerException, StreamEnded
 from eric_sse_django.message import Message
@@ -181,7 +181,8 @@ def test_users_are_saved_deleted_and_logged_out_while_the_log_is_away(ada, away,
     assert not User.objects.exists()
     away.back()
     assert soon_true(lambda: of_users([key]) == [0, 0, 0])
-    assert soon_true(lambda: later.later.waits() == 0 and not later.later.outage.trouble)
+    retries = revocation.retries
+    assert soon_true(lambda: retries.waiting() == 0 and not retries.is_failing())
 
 
 def soon_true(condition):

@@ -18,7 +18,7 @@ from tests.live.admin_asgi import application as site
 
 from django.template import Context, Template  # isort: skip - Django is set up by the line above
 
-from eric_sse_django import address, shortcuts  # isort: skip
+from eric_sse_django import shortcuts, stream_urls  # isort: skip
 from eric_sse_django.authorization import make_ticket  # isort: skip
 
 PAGE = Template("""
@@ -78,7 +78,7 @@ def _tab(query: dict[str, str]) -> str:
 
 def _url(cursor: Any, age_s: float, listener: str | None = None) -> str:
     ticket = make_ticket("orders", listener, age_s)
-    return address.with_query(address.of("orders", listener), [ticket], cursor)
+    return stream_urls.with_query(stream_urls.path_of("orders", listener), [ticket], cursor)
 
 
 async def _answer(send: Any, text: str, media: bytes) -> None:

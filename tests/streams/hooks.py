@@ -93,7 +93,7 @@ class Listening(Authorizer):
         return hook(True)
 
 
-class Born(Authorizer):
+class Built(Authorizer):
     def __init__(self) -> None:
         hook()
 

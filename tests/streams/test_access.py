@@ -1,4 +1,4 @@
-"""Every event that narrows access ends the streams that it concerns, and no others."""
+"""Every event that narrows access ends the streams concerned, and no others."""
 
 import itertools
 import time
@@ -49,7 +49,7 @@ async def mine(site, ada):
 
 
 class Browser:
-    """A browser of a user's: what is done in a request is saved, and its cookie kept."""
+    """A user's browser: saves the session after a request, and keeps its cookie."""
 
     def __init__(self, settings, engine="db"):
         settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{engine}"
@@ -67,7 +67,7 @@ class Browser:
         return request
 
     def does(self, act, *args):
-        """Have act(request, *args) done in a request of a logged-in user's; return its result."""
+        """Return the result of act(request, *args) in a request of a logged-in user."""
         from django.contrib.auth import get_user
 
         request = self.request()
@@ -108,7 +108,7 @@ numbers = itertools.count()
 
 
 async def ends(site, *responses):
-    """Check that streams end without what is published from now on."""
+    """Check that streams end without messages that are published from now on."""
     later = f"later {next(numbers)}"
     await site.publish(later)
     for response in responses:
@@ -116,9 +116,9 @@ async def ends(site, *responses):
         assert later.encode() not in response.body
 
 
-async def goes_on(site, response):
-    await site.publish("goes on")
-    while (await response.event()).data != '"goes on"':
+async def stays_open(site, response):
+    await site.publish("still open")
+    while (await response.event()).data != '"still open"':
         pass
 
 
@@ -139,7 +139,7 @@ async def test_logging_out_ends_what_was_opened_before_the_sessions_key_was_cycl
         await sync_to_async(here.does)(lambda request: request.session.cycle_key())
         await sync_to_async(here.does)(logout)
         await ends(site, by_cookie, by_ticket)
-        await goes_on(site, other)
+        await stays_open(site, other)
     assert (await answer(application, bound)).status == 403
 
 
@@ -160,7 +160,7 @@ async def test_a_client_that_reconnects_before_its_session_is_removed_is_refused
         await sync_to_async(here.does)(signal_alone)
         await ends(site, response)
     assert (await answer(application, MINE, headers=cookie)).status == 403
-    # Also on a server that has not heard of it by the log.
+    # Also on a server that has not read it in the log.
     await Hub.close_all()
     assert (await answer(application, MINE, headers=cookie)).status == 403
 
@@ -185,7 +185,7 @@ async def test_a_changed_password_ends_the_streams_of_all_sessions(
     ):
         await sync_to_async(here.does)(change)
         await ends(site, one, other, third)
-    # The page that changed it goes on when its client reconnects, by cookie and by ticket.
+    # The page that changed it can reconnect, by cookie and by ticket.
     assert await here.status(application, MINE) == 200
     assert await here.status(application, watching) == 200
     assert await there.status(application, MINE) == 403
@@ -193,7 +193,7 @@ async def test_a_changed_password_ends_the_streams_of_all_sessions(
     assert (await answer(application, watching)).status == 403
 
 
-async def test_a_session_of_an_old_secret_key_is_left_as_it_is(
+async def test_a_session_of_an_old_secret_key_is_not_changed(
     application, site, ada, mine, browser, settings
 ):
     here = await sync_to_async(browser().log_in)(ada)
@@ -249,7 +249,7 @@ async def test_a_user_who_stays_inactive_writes_nothing(site, ada):
     assert await notices.acount() == 1
 
 
-def test_logging_in_asks_nothing_of_the_user_before(ada_, django_assert_num_queries):
+def test_logging_in_does_not_query_the_user_as_it_was(ada_, django_assert_num_queries):
     with django_assert_num_queries(1):
         ada_.save(update_fields=["last_login"])
 
@@ -259,7 +259,7 @@ def ada_(db):
     return get_user_model().objects.create_user("ada", password="old")
 
 
-def test_deleting_many_users_takes_a_handful_of_statements(database):
+def test_deleting_many_users_takes_few_statements(database):
     users = get_user_model().objects
     users.bulk_create(get_user_model()(username=f"u{number}") for number in range(300))
     channel = DatabaseChannel.create("orders")
@@ -273,7 +273,7 @@ def test_deleting_many_users_takes_a_handful_of_statements(database):
     assert QueuedMessage.objects.filter(type=REVOKE).count() == 1
 
 
-async def test_one_who_is_no_longer_of_the_staff_is_asked_anew(
+async def test_the_rules_are_checked_again_for_a_user_who_lost_staff(
     application, site, ada, mine, browser, settings
 ):
     settings.ERIC_SSE = {"AUTHORIZER": f"{__name__}.StaffListens"}
@@ -282,7 +282,7 @@ async def test_one_who_is_no_longer_of_the_staff_is_asked_anew(
     here = await sync_to_async(browser().log_in)(ada)
     async with here.open(application, MINE) as response:
         await ada.asave()
-        await goes_on(site, response)
+        await stays_open(site, response)
         ada.is_staff = False
         await ada.asave()
         await ends(site, response)
@@ -294,7 +294,7 @@ class StaffListens(Authorizer):
         return bool(user.is_authenticated and user.is_staff)
 
 
-async def test_a_user_that_is_saved_as_a_proxy_is_seen(site, ada):
+async def test_a_user_that_is_saved_as_a_proxy_is_handled(site, ada):
     class Customer(get_user_model()):
         class Meta:
             proxy = True
@@ -309,7 +309,7 @@ async def test_a_user_that_is_saved_as_a_proxy_is_seen(site, ada):
     assert await Revocation.objects.aexists()
 
 
-async def test_fewer_may_watch(application, site, ada, browser):
+async def test_a_narrower_access_ends_the_watchers_without_it(application, site, ada, browser):
     await Channel.objects.aupdate(access=Channel.Access.EVERYONE)
     row = await Channel.objects.aget()
     here = await sync_to_async(browser().log_in)(ada)
@@ -322,9 +322,9 @@ async def test_fewer_may_watch(application, site, ada, browser):
         await ends(site, anybody, logged_in)
         assert (await answer(application, WATCH)).status == 403
         async with here.open(application, WATCH) as again:
-            row.access = Channel.Access.EVERYONE  # wider: nobody is asked anew
+            row.access = Channel.Access.EVERYONE  # wider: no rule is checked again
             await row.asave()
-            await goes_on(site, again)
+            await stays_open(site, again)
             row.access = Channel.Access.TICKET
             await row.asave()
             await ends(site, again)
@@ -341,7 +341,7 @@ async def test_a_ticket_to_watch_outlives_a_narrower_access(application, site):
         assert response.status == 200
 
 
-async def test_revoking_a_channel_ends_all_its_streams_and_voids_its_tickets(
+async def test_revoking_a_channel_ends_all_its_streams_and_its_tickets(
     application, site, ada, mine
 ):
     other = await DatabaseChannel.acreate("other")
@@ -418,7 +418,7 @@ async def test_a_listener_that_gets_an_owner_gets_the_owners_messages(applicatio
 
 
 class Late:
-    """Lets the clock of tickets go on by some seconds."""
+    """Moves the clock of tickets forward by some seconds."""
 
     def __init__(self, monkeypatch):
         self.patch = monkeypatch
@@ -447,7 +447,7 @@ async def test_a_page_lives_as_long_as_its_user_is_logged_in(
     url = await sync_to_async(here.does)(ticket_url)
     async with here.open(application, url) as response:
         late(10 * 86_400)
-        await goes_on(site, response)
+        await stays_open(site, response)
     assert await here.status(application, url) == 200
     await sync_to_async(here.does)(lambda request: request.session.cycle_key())
     async with here.open(application, url) as response:
@@ -471,7 +471,7 @@ async def test_a_visitors_page_lives_as_long_as_the_session(application, site, b
 
 
 @pytest.mark.parametrize("flaw", ["expired", "foreign", "revoked", "forged"])
-async def test_a_ticket_that_opens_nothing_falls_back_to_the_session(
+async def test_an_invalid_ticket_falls_back_to_the_session(
     application, site, ada, mine, browser, flaw
 ):
     here = await sync_to_async(browser().log_in)(ada)
@@ -485,7 +485,7 @@ async def test_a_ticket_that_opens_nothing_falls_back_to_the_session(
     assert (await answer(application, url)).status == 403
     async with here.open(application, url) as response:
         assert response.status == 200
-        await goes_on(site, response)
+        await stays_open(site, response)
 
 
 async def test_an_unbound_tickets_stream_ends_at_its_age(application, site, fast_ticks):
@@ -495,7 +495,7 @@ async def test_an_unbound_tickets_stream_ends_at_its_age(application, site, fast
         await response.end()
 
 
-async def test_a_bound_tickets_stream_ends_at_its_age_for_whoever_lacks_the_sessions_cookie(
+async def test_a_bound_tickets_stream_ends_at_its_age_without_the_sessions_cookie(
     application, site, ada, browser, fast_ticks
 ):
     """One that leaked opened a stream for MAX_STREAM_AGE_S a moment before it expired."""
@@ -514,17 +514,17 @@ async def test_a_bound_tickets_stream_ends_at_its_age_for_whoever_lacks_the_sess
         assert own.status == leaked.status == others.status == 200
         await leaked.end()
         await others.end()
-        await goes_on(site, own)
+        await stays_open(site, own)
 
 
-async def test_a_refusal_says_why_in_the_log_alone(
+async def test_the_reason_of_a_refusal_is_only_in_the_log(
     application, site, ada, mine, browser, caplog, settings
 ):
     here = await sync_to_async(browser().log_in)(ada)
     foreign = await sync_to_async(make_ticket)("orders", "other")
     expired = await sync_to_async(make_ticket)("orders", None, -1)
     bodies, reasons = set(), []
-    caplog.set_level("INFO", "eric_sse_django.consumers.refused")
+    caplog.set_level("INFO", "eric_sse_django.consumers.request")
     for path in (
         "/events/none/",
         "/events/orders/none/",
@@ -561,9 +561,7 @@ async def test_a_refusal_says_why_in_the_log_alone(
     assert f"refuses the user {ada.pk}" in caplog.text
 
 
-async def test_admission_takes_no_more_queries_than_before(
-    application, site, ada, mine, browser, monkeypatch
-):
+async def test_admission_takes_so_many_queries(application, site, ada, mine, browser, monkeypatch):
     await site.at_head()  # what a hub asks as it begins is not admission's
     here = await sync_to_async(browser().log_in)(ada)
     by_ticket = f"{MINE}?ticket={await sync_to_async(make_ticket)('orders', 'l')}"
@@ -598,7 +596,7 @@ def seen_by(monkeypatch, statements):
 # What a notice costs ---------------------------------------------------------------------
 
 
-def test_a_notice_visits_what_it_concerns_alone():
+def test_a_notice_visits_only_the_streams_that_it_ends():
     visited, subjects = [], Subjects()
 
     class Open:
@@ -624,7 +622,7 @@ def test_a_notice_visits_what_it_concerns_alone():
     assert len(subjects) == 0
 
 
-async def test_a_logout_asks_no_other_stream_anything(application, site, ada, mine, monkeypatch):
+async def test_a_logout_does_not_visit_other_streams(application, site, ada, mine, monkeypatch):
     url = f"{MINE}?ticket={make_ticket('orders', 'l')}"
     ended = []
     async with Response(application, url), Response(application, url):
@@ -636,8 +634,8 @@ async def test_a_logout_asks_no_other_stream_anything(application, site, ada, mi
         assert ended == []
 
 
-def test_many_subjects_go_in_few_notices(database, settings):
-    settings.ERIC_SSE = {"MAX_MESSAGE_BYTES": 10}  # that of the project's messages, not of ours
+def test_many_subjects_take_few_notices(database, settings):
+    settings.ERIC_SSE = {"MAX_MESSAGE_BYTES": 10}  # for the project's messages, not for notices
     channel = DatabaseChannel.create("orders")
     rows = Listener.objects.bulk_create(
         Listener(channel=channel.row, name=str(number)) for number in range(1_200)
@@ -648,14 +646,14 @@ def test_many_subjects_go_in_few_notices(database, settings):
 
 
 @pytest.mark.parametrize("wrong", ["till-7", 7, object()])
-def test_what_is_no_listener_or_channel_is_named(wrong):
+def test_an_object_of_another_type_is_a_typeerror_that_names_it(wrong):
     with pytest.raises(TypeError, match="is not a listener"):
         revoke(listener=wrong)
     with pytest.raises(TypeError, match="is not a channel"):
         revoke(channel=wrong)
 
 
-def test_what_the_shortcuts_return_is_taken(db):
+def test_revoke_accepts_what_the_shortcuts_return(db):
     channel = DatabaseChannel.create("orders")
     listener = channel.add_listener(listener_id="l")
     revoke(listener=listener)

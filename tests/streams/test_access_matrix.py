@@ -1,4 +1,4 @@
-"""Each way into a stream, and each event that narrows access: what ends, and what opens anew."""
+"""Each way to open a stream, and each event that narrows access: what ends, what opens again."""
 
 import time
 
@@ -7,7 +7,8 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model, logout
 from django.core import signing
 
-from eric_sse_django.authorization import bound_to, make_ticket, revoke, validity
+from eric_sse_django.authorization import bound_to, make_ticket, revoke
+from eric_sse_django.authorization import tickets as tickets_module
 from eric_sse_django.authorization.tickets import SALT
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.models import Channel, Listener, subject_of_session
@@ -24,7 +25,7 @@ EVERY = set(WAYS)
 
 
 class Site:
-    """What the events happen to."""
+    """The rows and sessions that the events change."""
 
     def __init__(self, here):
         users = get_user_model().objects
@@ -33,7 +34,7 @@ class Site:
         self.listener = Listener.objects.get(name="l")
 
     def again(self, owner):
-        """Make a listener by the same id, whose owner may be another."""
+        """Create a listener with the same id, and perhaps another owner."""
         DatabaseChannel.load("orders").add_listener(owner, "l").start()
 
 
@@ -105,7 +106,7 @@ def is_stopped(site):
 
 
 # What happens to ada -> the streams that end, and what opens one afterwards. An owner who is
-# logged in may listen, whatever became of the tickets: so the page goes on.
+# logged in may listen, also after the tickets have ended: so the page can reconnect.
 OWN = {COOKIE, BOUND}
 EVENTS = {
     logs_out: (SESSIONS, {FREE, USERS, OLDEST}),
@@ -132,7 +133,7 @@ def access_is_narrowed(site):
     site.channel.save()
 
 
-# The same for those who watch a channel that users may watch. Without an owner, a user who is
+# The same for watchers of a channel that users may watch. Without an owner, a user who is
 # deactivated, or revoked, ends only what is known to be the user's.
 WATCHING = {
     logs_out: (SESSIONS, {FREE, USERS, OLDEST}),
@@ -169,7 +170,7 @@ def tickets(request, user, listener):
 
 
 class Ways:
-    """Opens the stream of a path in each of the ways."""
+    """Opens the stream of a path in each way."""
 
     def __init__(self, application, path, cookie, made):
         self.application, self.path, self.cookie, self.made = application, path, cookie, made
@@ -194,11 +195,11 @@ async def ada(transactional_db):
     CASES,
     ids=[f"{'watch' if path == WATCH else 'own'}-{event.__name__}" for path, event, *_ in CASES],
 )
-async def test_what_ends_and_what_opens_anew(
+async def test_what_an_event_ends_and_what_can_be_opened_again(
     application, site, ada, settings, monkeypatch, path, event, ends, opens
 ):
-    # Else what is made anew at once cannot be told from what was there, by the oldest tickets.
-    monkeypatch.setattr(validity, "CLOCKS_APART_S", 0.0)
+    # Else the oldest tickets cannot distinguish a row that is created again at once.
+    monkeypatch.setattr(tickets_module, "CLOCKS_APART_S", 0.0)
     await Channel.objects.filter(name="orders").aupdate(access=Channel.Access.USERS)
     await (await site.channel.aadd_listener(owner=ada, listener_id="l")).astart()
     here = await sync_to_async(Browser(settings).log_in)(ada)

@@ -1,4 +1,4 @@
-"""Streams over ASGI: who gets which answer, and that no request makes a 500."""
+"""Streams over ASGI: the answer to each request, never a 500."""
 
 import asyncio
 import json
@@ -71,7 +71,7 @@ async def test_head_has_the_headers_and_ends(application, site, listener):
     assert site.hub.streams == set()
 
 
-async def test_options_tell_the_methods(application):
+async def test_options_returns_the_methods(application):
     response = await answer(application, path(ticket=False), "OPTIONS")
     assert (response.status, response.headers["allow"]) == (204, "GET, HEAD, OPTIONS")
 
@@ -118,7 +118,7 @@ async def test_a_head_that_is_too_large_is_refused_whatever_the_server_takes(
         (b"\xff\xfe", 406),
     ],
 )
-async def test_who_accepts_no_event_stream_is_told(application, accept, status):
+async def test_a_client_that_does_not_accept_event_streams_gets_406(application, accept, status):
     headers = [(b"accept", accept)]
     response = await answer(application, path(ticket=False), headers=headers)
     assert response.status == status
@@ -131,12 +131,12 @@ async def test_below_the_prefix_there_are_only_streams(application, below):
 
 
 @pytest.mark.parametrize("elsewhere", ["/", "/events", "/eventsx/a/", "/other/events/a/b/", ""])
-async def test_all_else_is_the_projects(application, elsewhere):
+async def test_other_paths_are_served_by_the_project(application, elsewhere):
     assert (await answer(application, elsewhere)).status == 299
 
 
 @pytest.mark.parametrize("kind", ["websocket", "lifespan"])
-async def test_other_protocols_are_the_projects(application, kind):
+async def test_other_protocols_are_served_by_the_project(application, kind):
     async with Response(application, "/events/orders/l/", type=kind) as response:
         assert (await response.end()).body == kind.encode()
 
@@ -173,7 +173,7 @@ async def test_ids_are_taken_as_they_stand_in_the_decoded_path(application, site
     assert (await answer(application, escaped, "HEAD")).status == 403
 
 
-# Who is let in --------------------------------------------------------------------------
+# Admission -----------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -194,7 +194,7 @@ async def anas(site, ana):
 
 
 @pytest.mark.parametrize("debug", [True, False])
-async def test_the_owner_comes_in_by_the_session_and_nobody_else(
+async def test_a_session_gives_access_to_the_owner_only(
     application, site, settings, anas, ana, ben, debug
 ):
     settings.DEBUG = debug
@@ -246,14 +246,12 @@ def forged():
     ],
 )
 @pytest.mark.parametrize("debug", [True, False])
-async def test_who_has_no_good_ticket_is_forbidden(
-    application, site, listener, settings, at, debug
-):
+async def test_an_invalid_ticket_is_forbidden(application, site, listener, settings, at, debug):
     settings.DEBUG = debug
     assert (await answer(application, at())).status == 403
 
 
-async def test_what_is_there_and_what_is_not_get_the_same_answer(application, site, listener):
+async def test_existing_and_unknown_streams_get_the_same_answer(application, site, listener):
     answers = {
         (response.status, response.body)
         for response in [
@@ -297,7 +295,7 @@ LAST_IDS += ["٣", "0x10", "1_000", "+1", "\0", "null", "9223372036854775808"]
 
 @pytest.mark.parametrize("text", LAST_IDS, ids=lambda text: repr(text[:12]))
 @pytest.mark.parametrize("where", ["header", "query"])
-async def test_no_last_event_id_loses_anything(application, site, listener, text, where):
+async def test_no_last_event_id_loses_a_message(application, site, listener, text, where):
     await site.publish(1)
     await site.at_head()
     if where == "header":
@@ -308,8 +306,7 @@ async def test_no_last_event_id_loses_anything(application, site, listener, text
         assert response.status == 200
         await site.publish(2)
         event = await response.event()
-        # From the cursor where the id says nothing. One beyond the head is nobody's: as well,
-        # and it is said.
+        # From the cursor if the id is unusable. So with an id above the head, with a reset.
         if text in ("1" * 10_000, "9223372036854775808"):
             assert event.type == RESET
             event = await response.event()
@@ -332,7 +329,7 @@ GARBAGE = [b"\xff\xfe\0", b"\0" * 100, b"%", b"%00%ff%zz", b"=&&;=", b"\xc3\x28"
 
 @on("sqlite", "postgres")
 @pytest.mark.parametrize("garbage", GARBAGE, ids=range(len(GARBAGE)))
-async def test_garbage_is_refused_and_never_an_error(database, application, site, garbage, caplog):
+async def test_garbage_is_refused_without_an_error(database, application, site, garbage, caplog):
     owner = await sync_to_async(make_user)()
     listener = await site.channel.aadd_listener(owner, listener_id="l")
     await listener.astart()
@@ -362,7 +359,7 @@ def make_user():
     return User.objects.create_user("owner")
 
 
-async def test_a_body_is_not_waited_for_and_not_kept(application, site, listener):
+async def test_a_body_is_neither_awaited_nor_kept(application, site, listener):
     response = Response(application, path())
     piece = {"type": "http.request", "body": b"x" * 65_536, "more_body": True}
     await response.send(piece)
@@ -382,35 +379,35 @@ async def test_a_body_is_not_waited_for_and_not_kept(application, site, listener
 # Failures ------------------------------------------------------------------------------------
 
 
-async def test_with_the_database_away_clients_are_asked_to_come_back(
+async def test_while_the_database_is_unavailable_clients_are_asked_to_retry(
     application, site, listener, monkeypatch
 ):
     def away(*args):
         raise OperationalError("gone")
 
-    monkeypatch.setattr(admission, "places", away)
+    monkeypatch.setattr(admission, "targets_of", away)
     response = await answer(application, path())
     assert (response.status, response.complete) == (200, True)
     assert 3_000 <= response.reader.retry_ms <= 6_000
     assert (await answer(application, path(), "HEAD")).status == 503
 
 
-async def test_a_database_that_hangs_is_waited_for_only_so_long(
+async def test_a_database_that_hangs_is_awaited_for_a_bounded_time(
     application, site, listener, monkeypatch
 ):
     monkeypatch.setattr(base, "OPEN_TIMEOUT_S", 0.02)
     answered = threading.Event()
-    monkeypatch.setattr(admission, "places", lambda name: answered.wait(30))
+    monkeypatch.setattr(admission, "targets_of", lambda *_: answered.wait(30))
     response = await answer(application, path())
     assert response.status == 200
-    assert not answered.is_set()  # it was not the database that let us go
+    assert not answered.is_set()  # the database did not end it
     answered.set()
 
 
-async def test_a_bug_in_the_project_is_logged_and_ends_no_client_for_good(
+async def test_a_bug_in_the_project_is_logged_and_ends_no_client(
     application, site, listener, monkeypatch, caplog
 ):
-    monkeypatch.setattr(admission, "places", lambda *_: 1 / 0)
+    monkeypatch.setattr(admission, "targets_of", lambda *_: 1 / 0)
     assert (await answer(application, path())).status == 200
     assert "ZeroDivisionError" in caplog.text
 
@@ -440,7 +437,7 @@ async def test_a_bug_in_adapt_is_logged_and_loses_nothing(
 # Its end ----------------------------------------------------------------------------------------
 
 
-async def test_a_stream_is_closed_once_and_says_so(application, site, listener, caplog):
+async def test_a_stream_is_closed_and_logged_once(application, site, listener, caplog):
     caplog.set_level(logging.INFO, "eric_sse_django")
     async with Response(application, path()) as response:
         await site.publish(1)
@@ -458,7 +455,7 @@ async def test_a_stop_ends_the_response(application, site, listener):
 
 
 @pytest.mark.parametrize("why", ["client left", "send timeout"])
-async def test_a_client_that_does_not_read_is_left_at_once(
+async def test_a_disconnect_is_handled_at_once_while_a_write_waits(
     application, site, listener, settings, fast_ticks, caplog, why
 ):
     caplog.set_level(logging.INFO, "eric_sse_django")
@@ -509,7 +506,7 @@ async def test_a_send_that_fails_is_a_client_that_left(application, site, listen
     assert site.hub.streams == set()
 
 
-async def test_while_the_server_stops_new_streams_are_sent_away(application, site, listener):
+async def test_while_the_server_stops_new_clients_are_asked_to_retry(application, site, listener):
     await site.hub.ready()
     site.hub.drain()
     response = await answer(application, path())
@@ -517,7 +514,7 @@ async def test_while_the_server_stops_new_streams_are_sent_away(application, sit
     assert 1_000 <= response.reader.retry_ms <= 6_000
 
 
-async def test_text_goes_out_as_text(application, transactional_db):
+async def test_text_is_sent_as_text(application, transactional_db):
     channel = await DatabaseChannel.acreate("html", format="text")
     async with Response(application, path("html", None)) as response:
         await response.more()

@@ -7,7 +7,7 @@ import weakref
 import pytest
 from asgiref.sync import sync_to_async
 
-from eric_sse_django.consumers.encoder import encoder
+from eric_sse_django.consumers.stream import encoder
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.entry import NO_CHANNEL, REVOKE, Entry
 from eric_sse_django.hub import unsendable

@@ -1,4 +1,4 @@
-"""What a project's own code does wrong is its own stream's: two others miss nothing."""
+"""A failure of a project's code affects its own stream: two others miss nothing."""
 
 import asyncio
 import threading
@@ -27,7 +27,7 @@ TIMEOUT_S = 20.0
 # Messages that each of the others gets while a hook fails.
 ROUNDS = 5
 
-AUTHORIZERS = ("Watching", "WatchingLater", "Listening", "Born", "Imported")
+AUTHORIZERS = ("Watching", "WatchingLater", "Listening", "Built", "Imported")
 CHANNEL_CLASSES = ("Adapting", "Encoding", "Making")
 OTHERS = ("a session store", "a middleware's user", "a layer", "a signal's receiver")
 
@@ -55,7 +55,7 @@ async def publish(channel, *payloads):
 
 
 class Others:
-    """Two open streams of other channels, and what they get while a hook fails."""
+    """Two open streams of other channels, and what they receive while a hook fails."""
 
     def __init__(self, application):
         self._application = application
@@ -78,7 +78,7 @@ class Others:
             await stream.__aexit__()
 
     async def get_all(self):
-        """Have each get a few messages, all of them, in order and at once."""
+        """Check that each gets a few messages, all of them, in order and at once."""
         for _ in range(ROUNDS):
             self.sent += 1
             began = time.monotonic()
@@ -92,7 +92,7 @@ class Others:
 
 @pytest.fixture
 async def bad(transactional_db):
-    """Return the channel that meets the hooks, with a listener "l" that runs."""
+    """Return the channel that uses the hooks, with a running listener "l"."""
     channel = await DatabaseChannel.acreate(BAD)
     await Channel.objects.filter(pk=channel.row.pk).aupdate(access="everyone")
     await (await channel.aadd_listener(listener_id="l")).astart()
@@ -114,7 +114,7 @@ async def reached():
 
 
 async def ask(application, path, **scope):
-    """Open a stream and return its whole answer, or its first event's data."""
+    """Open a stream and return its complete answer, or its first event's data."""
     async with Response(application, path, **scope) as response:
         while not response.complete and not response.events:
             await response.more()
@@ -159,11 +159,11 @@ async def test_a_channel_class_that_fails_ends_its_own_streams(
 
 @pytest.mark.parametrize("kind", AUTHORIZERS)
 @pytest.mark.parametrize("mode", ["raise", "hang", "nonsense", "exit"])
-async def test_a_rule_that_fails_delays_no_other_stream_and_lets_nobody_in(
+async def test_a_rule_that_fails_delays_no_other_stream_and_gives_no_access(
     application, bad, settings, kind, mode
 ):
-    if (kind, mode) == ("Born", "nonsense"):
-        return  # what __init__ returns is Python's to refuse
+    if (kind, mode) == ("Built", "nonsense"):
+        return  # Python itself refuses what __init__ returns
     configure(settings, AUTHORIZER=f"{MODULE}.{kind}")
     path = f"/events/{BAD}/l/" if kind == "Listening" else f"/events/{BAD}/"
     async with Others(application) as others:
@@ -177,7 +177,7 @@ async def test_a_rule_that_fails_delays_no_other_stream_and_lets_nobody_in(
             assert answer.complete
         hook.mode = None
         hook.released.set()
-        if kind not in ("Born", "Imported"):  # whose own rules let nobody in
+        if kind not in ("Built", "Imported"):  # which deny access by their own rules
             async with Response(application, path) as stream:
                 await publish(bad, "mended")
                 assert (await stream.event()).data == '"mended"'
@@ -256,7 +256,7 @@ class Own(MessageQueueListener):
 async def test_an_on_message_that_fails_delays_no_stream_of_the_servers(
     application, bad, settings, mode
 ):
-    """It is called on the loop of who reads the stream, which is the worker's own."""
+    """It is called on the loop that reads the stream, which is the worker's."""
     configure(settings)
     got = threading.Event()
 

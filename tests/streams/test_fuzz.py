@@ -1,4 +1,4 @@
-"""Whatever a client sends: no error of ours, and nothing that is not for it."""
+"""Whatever a client sends: no error, and no message for another recipient."""
 
 import asyncio
 import logging
@@ -31,7 +31,7 @@ LISTENERS = ["hers", "bobs", "nobodys"]
 
 
 class Mallory:
-    """A user with a session, a listener and tickets of her own, who wants to see others'."""
+    """A user with a session, a listener and tickets, who tries to read the messages of others."""
 
     def __init__(self):
         orders, vault, news = (DatabaseChannel.create(name) for name in CHANNELS)
@@ -75,7 +75,7 @@ NUMBERS = st.integers(-(2**70), 2**70).map(str)
 
 
 def tickets(mallory):
-    """Draw a ticket: one she has, one bent, or anything."""
+    """Draw a ticket: one of hers, a changed one, or any text."""
     own = st.sampled_from(mallory.tickets)
     cut = st.tuples(own, st.integers(0, 90)).map(lambda of: of[0][: of[1]])
     put = st.tuples(own, st.integers(0, 90), st.characters()).map(

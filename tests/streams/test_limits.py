@@ -1,4 +1,4 @@
-"""Limits over open streams: who finds no seat, when there is one again, and who is told."""
+"""Limits for open streams: when they are reached, when there are seats again, what is logged."""
 
 import asyncio
 import logging
@@ -27,7 +27,7 @@ def application(site):
 
 @pytest.fixture(autouse=True)
 def seats(monkeypatch):
-    """Return the process's seats: none is taken, and no refusal was told of."""
+    """Return the process's seats: none is taken, and no refusal was logged."""
     limits.seats.reset()
     yield limits.seats
     assert not limits.seats._taken
@@ -42,8 +42,8 @@ def opened(application, path=None, method="GET", **scope):
     return Response(application, path or watch(), method, **{"client": HERE, **scope})
 
 
-async def is_put_off(application, path=None, **scope):
-    """Whether a request gets no stream; it is told the long retry then."""
+async def is_asked_to_retry(application, path=None, **scope):
+    """Return whether a request gets no stream, with the long retry."""
     async with opened(application, path, **scope) as response:
         assert response.status == 200
         if response.reader.retry_ms is None:
@@ -66,34 +66,32 @@ async def running(site, name, owner=None):
 # In all ----------------------------------------------------------------------------------
 
 
-async def test_who_comes_when_the_process_is_full_is_asked_to_come_much_later(
-    application, site, settings
-):
+async def test_over_the_limit_a_client_is_asked_to_retry_much_later(application, site, settings):
     settings.ERIC_SSE = {"MAX_STREAMS": 2}
     async with opened(application) as first, opened(application) as second:
         await second.more()
-        assert await is_put_off(application)
+        assert await is_asked_to_retry(application)
         await site.publish(1)
         assert (await first.event()).data == (await second.event()).data == "1"
         await first.leave()
-        assert not await is_put_off(application)
+        assert not await is_asked_to_retry(application)
         async with opened(application) as third:
             await third.more()
-            assert await is_put_off(application)
-    assert not await is_put_off(application)
+            assert await is_asked_to_retry(application)
+    assert not await is_asked_to_retry(application)
 
 
-async def test_who_is_put_off_does_not_reach_the_database(application, settings, monkeypatch):
+async def test_a_client_over_the_limit_costs_no_query(application, settings, monkeypatch):
     settings.ERIC_SSE = {"MAX_STREAMS": 1}
     async with opened(application) as response:
         await response.more()
         asked = []
-        monkeypatch.setattr(StreamConsumer, "admit", lambda self, hub: asked.append(self))
-        assert await is_put_off(application)
+        monkeypatch.setattr(StreamConsumer, "admit", lambda self, hub, seat: asked.append(self))
+        assert await is_asked_to_retry(application)
         assert asked == []
 
 
-async def test_head_is_told_in_its_own_way(application, settings):
+async def test_over_the_limit_head_gets_a_503(application, settings):
     settings.ERIC_SSE = {"MAX_STREAMS": 1}
     async with opened(application) as response:
         await response.more()
@@ -105,12 +103,12 @@ async def test_head_is_told_in_its_own_way(application, settings):
             assert (await options.end()).status == 204
 
 
-async def test_all_loops_of_a_process_share_its_places(application, settings):
+async def test_all_loops_of_a_process_share_its_seats(application, settings):
     settings.ERIC_SSE = {"MAX_STREAMS": 1}
 
     async def elsewhere():
         try:
-            return await is_put_off(application)
+            return await is_asked_to_retry(application)
         finally:
             await Hub.close_all()
 
@@ -120,7 +118,9 @@ async def test_all_loops_of_a_process_share_its_places(application, settings):
     assert not await asyncio.to_thread(asyncio.run, elsewhere())
 
 
-async def test_a_page_of_an_allowed_origin_can_read_that_it_is_put_off(application, settings):
+async def test_a_page_of_an_allowed_origin_can_read_that_it_is_asked_to_retry(
+    application, settings
+):
     settings.ERIC_SSE = {"MAX_STREAMS": 1, "ALLOWED_ORIGINS": ["https://shop.example"]}
     async with opened(application) as response:
         await response.more()
@@ -131,13 +131,13 @@ async def test_a_page_of_an_allowed_origin_can_read_that_it_is_put_off(applicati
             assert other.reader.retry_ms >= 30_000
 
 
-async def test_the_monitor_opens_when_the_process_is_full(application, settings):
+async def test_the_monitor_opens_when_the_limit_is_reached(application, settings):
     settings.ERIC_SSE = {"MAX_STREAMS": 1}
     root = await sync_to_async(get_user_model().objects.create_superuser)("root", password="")
     headers = [(b"cookie", await session_of(root))]
     async with opened(application) as response:
         await response.more()
-        assert await is_put_off(application)
+        assert await is_asked_to_retry(application)
         async with opened(application, f"/events/{PATH}", headers=headers) as monitor:
             while b"snapshot" not in monitor.body:
                 await monitor.more()
@@ -146,7 +146,7 @@ async def test_the_monitor_opens_when_the_process_is_full(application, settings)
 # For a user, from an address ---------------------------------------------------------------
 
 
-async def test_a_user_has_so_many_and_others_have_theirs(application, site, settings):
+async def test_each_user_has_seats_of_its_own(application, site, settings):
     settings.ERIC_SSE = {"MAX_STREAMS_PER_USER": 1}
     make = sync_to_async(get_user_model().objects.create_user)
     ana, ben = await make("ana"), await make("ben")
@@ -154,28 +154,28 @@ async def test_a_user_has_so_many_and_others_have_theirs(application, site, sett
         await running(site, name, owner)
     async with opened(application, "/events/orders/a/", user=ana) as response:
         await response.more()
-        assert await is_put_off(application, "/events/orders/b/", user=ana)
-        assert await is_put_off(application, "/events/orders/a/", user=ana)
-        assert not await is_put_off(application, "/events/orders/c/", user=ben)
-        assert not await is_put_off(application)
-    assert not await is_put_off(application, "/events/orders/b/", user=ana)
+        assert await is_asked_to_retry(application, "/events/orders/b/", user=ana)
+        assert await is_asked_to_retry(application, "/events/orders/a/", user=ana)
+        assert not await is_asked_to_retry(application, "/events/orders/c/", user=ben)
+        assert not await is_asked_to_retry(application)
+    assert not await is_asked_to_retry(application, "/events/orders/b/", user=ana)
 
 
-async def test_an_address_has_so_many_and_others_have_theirs(application, settings):
+async def test_each_address_has_seats_of_its_own(application, settings):
     settings.ERIC_SSE = {"MAX_STREAMS_PER_ADDRESS": 1}
     async with opened(application) as response:
         await response.more()
-        assert await is_put_off(application, client=("10.0.0.1", 9))
-        assert await is_put_off(application, client=["::ffff:10.0.0.1", 9])
-        assert not await is_put_off(application, client=("10.0.0.2", 9))
+        assert await is_asked_to_retry(application, client=("10.0.0.1", 9))
+        assert await is_asked_to_retry(application, client=["::ffff:10.0.0.1", 9])
+        assert not await is_asked_to_retry(application, client=("10.0.0.2", 9))
 
 
-async def test_where_there_is_no_address_there_is_no_limit_to_it(application, settings):
+async def test_without_an_address_its_limit_does_not_apply(application, settings):
     settings.ERIC_SSE = {"MAX_STREAMS_PER_ADDRESS": 1}
     for client in (None, ("", 0), ["", None]):
         async with opened(application, client=client) as response:
             await response.more()
-            assert not await is_put_off(application, client=client)
+            assert not await is_asked_to_retry(application, client=client)
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ async def test_where_there_is_no_address_there_is_no_limit_to_it(application, se
     ],
 )
 def test_an_address_of_ipv6_is_its_network(client, key):
-    # Who has one address of IPv6 has 2^64 of them.
+    # A client with one IPv6 address has 2^64 of them.
     assert limits.address_of({"client": client}) == key
     assert limits.address_of({}) is None
 
@@ -210,14 +210,14 @@ async def test_a_limit_of_none_is_no_limit(application, settings):
 # Given back, once -----------------------------------------------------------------------------
 
 
-def has_place():
+def has_seat():
     return limits.seats.taken("MAX_STREAMS_PER_ADDRESS", HERE[0]) == 1
 
 
 async def leaves(application, site, monkeypatch):
     async with opened(application) as response:
         await response.more()
-        assert has_place()
+        assert has_seat()
         await response.leave()
 
 
@@ -241,7 +241,7 @@ async def asks_for_the_head(application, site, monkeypatch):
 
 
 async def finds_no_database(application, site, monkeypatch):
-    async def away(self, hub):
+    async def away(self, hub, seat):
         raise OperationalError("gone")
 
     monkeypatch.setattr(StreamConsumer, "admit", away)
@@ -258,10 +258,10 @@ async def is_cancelled(application, site, monkeypatch):
         await response._communicator.future
 
 
-async def is_cancelled_on_the_way_in(application, site, monkeypatch):
+async def is_cancelled_during_admission(application, site, monkeypatch):
     asked = asyncio.Event()
 
-    async def hang(self, hub):
+    async def hang(self, hub, seat):
         asked.set()
         await asyncio.Event().wait()
 
@@ -269,13 +269,13 @@ async def is_cancelled_on_the_way_in(application, site, monkeypatch):
     response = opened(application)
     await response.send({"type": "http.request"})
     await asyncio.wait_for(asked.wait(), TIMEOUT_S)
-    assert has_place()
+    assert has_seat()
     response._communicator.future.cancel()
     with pytest.raises(asyncio.CancelledError):
         await response._communicator.future
 
 
-async def is_gone_before_it_is_let_in(application, site, monkeypatch):
+async def disconnects_before_admission(application, site, monkeypatch):
     response = opened(application)
     await response.send({"type": "http.request"})
     await response.send({"type": "http.disconnect"})
@@ -299,25 +299,25 @@ WAYS = [
     asks_for_the_head,
     finds_no_database,
     is_cancelled,
-    is_cancelled_on_the_way_in,
-    is_gone_before_it_is_let_in,
+    is_cancelled_during_admission,
+    disconnects_before_admission,
     cannot_be_written_to,
 ]
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
-async def test_a_place_is_given_back_once_however_it_ends(
+async def test_a_seat_is_given_back_once_however_the_stream_ends(
     application, site, seats, monkeypatch, settings, way
 ):
     async with opened(application, client=("10.0.0.2", 1)) as other:
         await other.more()
         await way(application, site, monkeypatch)
-        # Neither kept, nor given back twice: the other has its own.
+        # Neither kept nor given back twice: the other stream has its seat.
         assert seats.taken("MAX_STREAMS") == 1
         assert seats.taken("MAX_STREAMS_PER_ADDRESS", "10.0.0.1") == 0
 
 
-async def test_a_place_that_a_user_did_not_get_costs_the_others_none(
+async def test_a_request_over_the_users_limit_gives_back_its_other_seats(
     application, site, settings, seats
 ):
     settings.ERIC_SSE = {"MAX_STREAMS_PER_USER": 1}
@@ -325,35 +325,35 @@ async def test_a_place_that_a_user_did_not_get_costs_the_others_none(
     await running(site, "a", user)
     async with opened(application, "/events/orders/a/", user=user) as response:
         await response.more()
-        assert await is_put_off(application, "/events/orders/a/", user=user)
+        assert await is_asked_to_retry(application, "/events/orders/a/", user=user)
         assert seats.taken("MAX_STREAMS") == 1
         assert seats.taken("MAX_STREAMS_PER_USER", str(user.pk)) == 1
 
 
-# What the operator reads ---------------------------------------------------------------------
+# The log -----------------------------------------------------------------------------
 
 
-def told(caplog):
+def warnings(caplog):
     return [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
 
 
-def test_a_limit_that_begins_to_bind_is_told_once(settings, seats, caplog, monkeypatch):
+def test_a_limit_that_is_reached_is_logged_once(settings, seats, caplog, monkeypatch):
     settings.ERIC_SSE = {"MAX_STREAMS": 1, "MAX_STREAMS_PER_ADDRESS": 0}
 
-    def try_in_vain(setting, key=""):
+    def try_to_take(setting, key=""):
         with pytest.raises(limits.Full):
             seats.take(setting, key)
 
     seats.take("MAX_STREAMS", "")
     for _ in range(3):
-        try_in_vain("MAX_STREAMS")
-    assert len(told(caplog)) == 1
-    assert "setting=MAX_STREAMS limit=1" in told(caplog)[0]
+        try_to_take("MAX_STREAMS")
+    assert len(warnings(caplog)) == 1
+    assert "setting=MAX_STREAMS limit=1" in warnings(caplog)[0]
     for address in ("10.0.0.1", "10.0.0.2"):
-        try_in_vain("MAX_STREAMS_PER_ADDRESS", address)
-    assert "setting=MAX_STREAMS_PER_ADDRESS limit=0 key='10.0.0.1'" in told(caplog)[1]
-    assert len(told(caplog)) == 2
-    monkeypatch.setattr(quiet, "QUIET_S", -1.0)  # nobody came for so long
-    try_in_vain("MAX_STREAMS")
-    assert len(told(caplog)) == 3
+        try_to_take("MAX_STREAMS_PER_ADDRESS", address)
+    assert "setting=MAX_STREAMS_PER_ADDRESS limit=0 key='10.0.0.1'" in warnings(caplog)[1]
+    assert len(warnings(caplog)) == 2
+    monkeypatch.setattr(quiet, "QUIET_S", -1.0)  # no client came for so long
+    try_to_take("MAX_STREAMS")
+    assert len(warnings(caplog)) == 3
     seats.give_back("MAX_STREAMS", "")

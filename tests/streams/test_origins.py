@@ -1,4 +1,4 @@
-"""Hosts and origins: whose pages may open a stream, and what their browsers are told."""
+"""Hosts and origins: which pages may open a stream, and their CORS headers."""
 
 import logging
 
@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from eric_sse_django import conf
 from eric_sse_django.authorization import make_ticket
 from eric_sse_django.consumers import Refused, StreamConsumer
-from eric_sse_django.consumers.origin import check_origin
+from eric_sse_django.consumers import origin as origin_module
+from eric_sse_django.consumers.request import StreamRequest
 from eric_sse_django.monitor import PATH
 from eric_sse_django.routing import with_streams
 from tests.streams.asgi import Response, answer, session_of
@@ -54,6 +55,11 @@ def ticketed():
     return f"/events/orders/l/?ticket={make_ticket('orders', 'l')}"
 
 
+def check_origin(scope):
+    """Return the CORS headers of the answer to a request with such a scope."""
+    return origin_module.check_origin(StreamRequest({"method": "GET", "path": "/", **scope}))
+
+
 def cors_of(response):
     return {k: v for k, v in response.headers.items() if k.startswith("access-control-")}
 
@@ -88,7 +94,7 @@ async def test_a_refusal_can_be_read_by_an_allowed_origin(application, site, ana
     await listener.astop()
     assert await ask(ticketed()) == 204
 
-    async def away(self, hub):
+    async def away(self, hub, seat):
         raise OperationalError("gone")
 
     monkeypatch.setattr(StreamConsumer, "admit", away)
@@ -109,7 +115,7 @@ async def test_a_preflight_allows_what_stream_clients_send(application):
 
 
 @pytest.mark.parametrize("origin", [None, "http://site.example"])
-async def test_options_without_a_foreign_origin_tell_the_methods_alone(application, origin):
+async def test_options_without_a_foreign_origin_return_the_methods_only(application, origin):
     asked = headers(origin)
     response = await answer(application, "/events/orders/l/", "OPTIONS", headers=asked)
     assert (response.status, response.headers["allow"]) == (204, "GET, HEAD, OPTIONS")
@@ -148,7 +154,7 @@ FOREIGN = [
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST"])
 @pytest.mark.parametrize("origins", FOREIGN, ids=lambda origins: repr(origins)[:40])
-async def test_a_page_of_any_other_origin_is_refused_whoever_asks(application, method, origins):
+async def test_a_page_of_any_other_origin_is_refused_for_every_user(application, method, origins):
     # No fixture gives the test a database: one that is asked would put it off with a 200.
     sent = headers() + [(b"Origin", origin) for origin in origins]
     response = await answer(application, ticketed(), method, headers=sent)
@@ -158,7 +164,7 @@ async def test_a_page_of_any_other_origin_is_refused_whoever_asks(application, m
     assert b"example" not in response.body
 
 
-async def test_the_owners_cookie_counts_for_the_origins_that_are_let_in(application, site, ana):
+async def test_the_owners_cookie_counts_for_allowed_origins(application, site, ana):
     cookie = (await session_of(ana)).decode()
 
     async def status(origin):
@@ -172,7 +178,7 @@ async def test_the_owners_cookie_counts_for_the_origins_that_are_let_in(applicat
     assert await status("null") == 403
 
 
-async def test_the_monitor_has_the_same_door(application, site):
+async def test_the_monitor_checks_origins_too(application, site):
     root = await sync_to_async(get_user_model().objects.create_superuser)("root", password="")
     cookie = (await session_of(root)).decode()
 
@@ -187,13 +193,13 @@ async def test_the_monitor_has_the_same_door(application, site):
 
 
 def test_no_part_of_a_string_is_an_allowed_origin(settings):
-    """Given a string by mistake, as no system check has stopped: nobody is let in."""
+    """With a string by mistake, which no system check has stopped, no origin is allowed."""
     settings.ERIC_SSE = {"ALLOWED_ORIGINS": "https://shop.example.com"}
     with pytest.raises(Refused):
         check(SHOP)
 
 
-async def test_what_was_refused_is_told_to_the_operator(application, caplog):
+async def test_a_refused_origin_is_logged(application, caplog):
     sent = headers("https://evil.example")
     await answer(application, "/events/orders/l/", headers=sent)
     (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
@@ -206,7 +212,7 @@ async def test_what_was_refused_is_told_to_the_operator(application, caplog):
 def check(origin, host="site.example", scheme="http", **others):
     """Return the CORS headers."""
     sent = headers(origin, host, **others)
-    return check_origin({"method": "GET", "path": "/", "scheme": scheme, "headers": sent})
+    return check_origin({"scheme": scheme, "headers": sent})
 
 
 @pytest.mark.parametrize(
@@ -222,7 +228,7 @@ def check(origin, host="site.example", scheme="http", **others):
         ("site.example:8443", "https://site.example:8443"),
     ],
 )
-def test_an_own_origin_needs_no_leave(host, origin):
+def test_the_hosts_own_origin_needs_no_setting(host, origin):
     assert check(origin, host) == []
 
 
@@ -255,7 +261,7 @@ def test_the_scheme_counts_where_it_is_known(settings, scheme):
         check("https://site.example")
 
 
-def test_a_server_that_speaks_tls_knows_the_scheme():
+def test_a_server_with_tls_knows_the_scheme():
     assert check("https://site.example", scheme="https") == []
     with pytest.raises(Refused):
         check("http://site.example", scheme="https")
@@ -339,7 +345,7 @@ VALUES = st.one_of(
 def outcome(sent):
     """Return the CORS headers, or the status of the refusal."""
     try:
-        return dict(check_origin({"method": "OPTIONS", "path": "/", "headers": sent}))
+        return dict(check_origin({"method": "OPTIONS", "headers": sent}))
     except Refused as refused:
         return refused.status
 
@@ -357,7 +363,7 @@ def test_whatever_is_sent_only_an_allowed_origin_is_named(sent):
 
 
 @pytest.mark.parametrize("whose", ["cross-site", "same-site", "", "\xff"])
-async def test_another_sites_link_or_image_opens_nothing(application, ana, whose):
+async def test_a_link_or_image_of_another_site_opens_no_stream(application, ana, whose):
     sent = [*headers(), (b"sec-fetch-site", whose.encode("latin-1"))]
     assert (await answer(application, ticketed(), headers=sent)).status == 403
 
@@ -390,7 +396,7 @@ async def test_an_allowed_origin_is_granted_the_headers_that_its_page_asks_for(a
     "asked",
     [b"*/*", b"a b", b"a\r\nx: y", b"a,", b",", b"", b"x" * 65, b",".join([b"a"] * 51), b"\xff"],
 )
-async def test_what_is_no_list_of_names_is_granted_to_nobody(application, asked):
+async def test_a_value_that_is_not_a_list_of_names_is_not_granted(application, asked):
     assert await preflight(application, asked) == "Accept, Cache-Control, Last-Event-ID"
 
 
@@ -409,5 +415,5 @@ async def test_the_pages_of_an_app_may_be_allowed_by_their_own_scheme(
 @pytest.mark.parametrize(
     "origin", ["null", "file://", "://x", "a b://x", "App://x", "app://", "app://x/", "*://x"]
 )
-def test_what_no_browser_sends_as_an_origin_cannot_be_allowed(origin):
+def test_an_origin_that_no_browser_sends_cannot_be_allowed(origin):
     assert conf.BY_NAME["ALLOWED_ORIGINS"].problem([origin])

@@ -1,4 +1,4 @@
-"""What is read of a request before it is known who asks: little, once, in bounded time."""
+"""What is read of a request before the client is known: little, once, in bounded time."""
 
 import asyncio
 import logging
@@ -14,12 +14,11 @@ from asgiref.sync import sync_to_async
 from django.conf import settings as project_settings
 from sseclient import SSEClient
 
-from eric_sse_django import address, wire
+from eric_sse_django import stream_urls, wire
 from eric_sse_django.authorization import make_ticket
 from eric_sse_django.consumers import admission, base, limits
 from eric_sse_django.consumers.origin import check_origin
-from eric_sse_django.consumers.refused import Refused, check_size
-from eric_sse_django.consumers.request import StreamRequest
+from eric_sse_django.consumers.request import Refused, StreamRequest, check_size
 from eric_sse_django.routing import with_streams
 from tests.sse import SSEReader
 from tests.streams.asgi import Response, answer, inner, session_of
@@ -57,7 +56,7 @@ def read_all(asked):
     began = time.thread_time()
     for field in ("channel", "listener", "ticket", "last_event_id"):
         asked.query(field)
-    _ = asked.last_event_id(), asked.session_key, asked.cookies
+    _ = asked.last_event_id(), asked.session_key()
     return time.thread_time() - began
 
 
@@ -65,12 +64,12 @@ def read_all(asked):
 
 
 @pytest.mark.parametrize("query", [b"a&" * 249 + b"a=1", b"ticket=" + b"%41" * 2_700])
-def test_the_largest_query_is_read_once_and_at_once(query):
-    assert not request(query).has_large_query()
+def test_the_largest_query_is_read_quickly(query):
+    assert not request(query).has_large_query
     assert min(read_all(request(query)) for _ in range(5)) < READ_S
 
 
-# Heads of 64 KiB: what they say takes no longer than an ordinary one's, or is not read.
+# Heads of 64 KiB are read as quickly as an ordinary one, or not at all.
 HEADS = {
     "empty headers": [(b"a", b"")] * 60_000,
     "as many as are allowed": [(b"a", b"")] * 1_900,
@@ -82,18 +81,19 @@ HEADS = {
 
 
 @pytest.mark.parametrize("headers", HEADS.values(), ids=HEADS)
-def test_the_largest_head_is_read_at_once(headers, settings, caplog):
+def test_the_largest_head_is_read_quickly(headers, settings, caplog):
     settings.ALLOWED_HOSTS, settings.ERIC_SSE = ["*"], {"ALLOWED_ORIGINS": ["http://b"]}
     scope = {"type": "http", "method": "OPTIONS", "path": "/", "query_string": b""}
-    asked = request(headers=[(b"host", b"a"), *headers])
+    scope["headers"] = [(b"host", b"a"), *headers]
 
     def read():
         began = time.thread_time()
+        asked = StreamRequest(scope)
         try:
             check_size(asked)
         except Refused:
             return time.thread_time() - began
-        check_origin({**scope, "headers": [(b"host", b"a"), *headers]})
+        check_origin(asked)
         _ = asked.accepts_streams(), asked.is_event_source(), read_all(asked)
         return time.thread_time() - began
 
@@ -101,7 +101,7 @@ def test_the_largest_head_is_read_at_once(headers, settings, caplog):
     assert min(read() for _ in range(5)) < 0.02
 
 
-def test_a_heap_of_tickets_is_not_read(settings):
+def test_too_many_tickets_are_not_read(settings):
     asked = request(b"&".join([b"ticket=a:b:c"] * 500))
     began = time.thread_time()
     tickets, wrong = admission._tickets(asked, [("orders", None)])
@@ -112,7 +112,7 @@ def test_a_heap_of_tickets_is_not_read(settings):
 
 
 @pytest.mark.parametrize("query", [b"&" * 600, b"a=1&" * 600, b"x" * 11_000, b"&" * 60_000])
-async def test_a_query_beyond_the_bounds_is_refused_unread(application, site, query):
+async def test_a_too_large_query_is_refused_unread(application, site, query):
     assert request(query).query("a") == []
     response = await answer(application, "/events/orders/l/", query_string=query)
     assert response.status == 414
@@ -126,9 +126,7 @@ async def test_as_many_tickets_fit_as_one_stream_may_serve_channels(application,
 
 
 @pytest.mark.parametrize("field", ["lastEventId", "lastEventID", "Last-Event-ID"])
-async def test_an_id_in_the_query_by_another_clients_name_is_understood(
-    application, site, listener, field
-):
+async def test_the_id_fields_of_other_clients_are_read(application, site, listener, field):
     for number in range(3):
         await site.publish(number)
     first = await site.at_head() - 2
@@ -179,8 +177,7 @@ def test_no_cookie_takes_longer_to_read_than_any_other(cookie):
 )
 def test_the_sessions_cookie_is_found_as_django_finds_it(cookie, key):
     asked = request(headers=[(b"cookie", cookie.encode())])
-    assert asked.session_key == key
-    assert asked.cookies == ({} if key is None else {SESSION: key})
+    assert asked.session_key() == key
 
 
 def test_a_thousand_headers_of_one_name_are_joined_once():
@@ -189,7 +186,7 @@ def test_a_thousand_headers_of_one_name_are_joined_once():
     for _ in range(5):
         began = time.thread_time()
         with pytest.raises(base.Refused):
-            check_origin({"path": "/", "method": "GET", "headers": headers})
+            check_origin(request(headers=headers))
         costs.append(time.thread_time() - began)
     assert min(costs) < READ_S
 
@@ -198,9 +195,7 @@ def test_a_thousand_headers_of_one_name_are_joined_once():
 
 
 @pytest.mark.parametrize("root", ["", "/shop", "/other"])
-async def test_streams_are_below_the_script_name_that_django_is_told(
-    settings, site, listener, root, client
-):
+async def test_streams_are_below_djangos_script_name(settings, site, listener, root, client):
     settings.FORCE_SCRIPT_NAME = "/shop"
     application = with_streams(inner)
     at = f"/shop{path()}"
@@ -215,7 +210,7 @@ async def test_streams_are_below_the_script_name_that_django_is_told(
 async def test_a_path_cannot_forge_a_line_of_the_log(
     application, site, listener, caplog, monkeypatch
 ):
-    async def fail(hub, request):
+    async def fail(hub, request, seat):
         raise RuntimeError("others' code")
 
     monkeypatch.setattr("eric_sse_django.consumers.stream.admit", fail)
@@ -226,20 +221,20 @@ async def test_a_path_cannot_forge_a_line_of_the_log(
 
 
 async def test_a_refused_path_writes_no_more_of_the_log_than_any_other(application, site, caplog):
-    caplog.set_level(logging.INFO, "eric_sse_django.consumers.refused")
+    caplog.set_level(logging.INFO, "eric_sse_django.consumers.request")
     assert (await answer(application, f"/events/{'x' * 60_000}/")).status == 403
     (line,) = [one.getMessage() for one in caplog.records if "refused" in one.getMessage()]
     assert len(line) < 400
 
 
-async def test_a_session_store_that_is_down_is_logged_once(
+async def test_an_unavailable_session_store_is_logged_once(
     application, site, listener, django_user_model, caplog, monkeypatch
 ):
     user = await sync_to_async(django_user_model.objects.create_user)("ana", password="a")
     cookie = await session_of(user)
 
-    def down(cookies):
-        raise ConnectionError("the cache is away")
+    def down(session_key):
+        raise ConnectionError("the cache is unavailable")
 
     monkeypatch.setattr(admission.authorization, "visitor_of", down)
     with caplog.at_level(logging.WARNING):
@@ -276,7 +271,7 @@ WITHOUT_MESSAGE = [
 
 
 @pytest.mark.parametrize("data", WITHOUT_MESSAGE)
-def test_no_client_takes_what_has_no_message_for_an_event(data):
+def test_no_client_reads_an_event_without_a_message(data):
     assert blank_lines(data) == 0
     assert read_by_httpx(data) == []
     assert list(SSEClient(iter([data])).events()) == []
@@ -285,7 +280,7 @@ def test_no_client_takes_what_has_no_message_for_an_event(data):
 
 @pytest.mark.parametrize("name", [b"cache-control", b"pragma"])
 async def test_an_event_source_has_its_first_id_at_once(application, site, listener, name):
-    """The id of a stream that broke before its first message is what brings that one back."""
+    """After a stream that broke before its first message, this id brings that message."""
     async with Response(application, path(), headers=[(name, b"no-cache")]) as response:
         await response.more()
         assert response.reader.last_event_id != ""
@@ -300,11 +295,11 @@ async def test_a_stream_is_not_to_be_compressed_by_a_proxy(application, site, li
         assert response.headers["content-encoding"] == "identity"
 
 
-# Whom nobody reads -------------------------------------------------------------------------
+# Clients that do not read ----------------------------------------------------------------
 
 
 class Deaf:
-    """A send() whose client has taken all it will, and what became of it."""
+    """A send() whose client stops reading; records whether it was aborted."""
 
     transport = None
 
@@ -354,17 +349,17 @@ async def test_a_client_that_leaves_before_its_answer_is_no_error(application, s
     assert not [one for one in caplog.records if one.levelno >= logging.ERROR]
 
 
-def test_the_address_of_streams_is_below_the_script_name_in_every_thread(settings):
+def test_the_url_of_streams_is_below_the_script_name_in_every_thread(settings):
     settings.FORCE_SCRIPT_NAME = "/shop"
     found = []
-    thread = threading.Thread(target=lambda: found.append(address.of("orders")))
+    thread = threading.Thread(target=lambda: found.append(stream_urls.path_of("orders")))
     thread.start()
     thread.join(5)
-    assert found == [address.of("orders")] == ["/shop/events/orders/"]
+    assert found == [stream_urls.path_of("orders")] == ["/shop/events/orders/"]
 
 
 def test_no_path_is_logged_as_it_comes():
-    """Also in the HTTP API: a path is decoded, and may hold the end of a line."""
+    """Also in the HTTP API: a path is decoded, and may contain line breaks."""
     package = Path(wire.__file__).parent
     sources = [one.read_text() for one in package.rglob("*.py")]
     assert not [one for one in sources if re.search(r"\bpath=%s", one)]

@@ -1,4 +1,4 @@
-"""Leave that is taken back ends streams, and what was given out before counts no more."""
+"""Revoking access ends streams, and tickets made before are no longer valid."""
 
 import time
 
@@ -34,7 +34,7 @@ def path(listener="l", **options):
 
 
 async def ends_before(response, site):
-    """Whether the stream ends without what is published from now on."""
+    """Return whether the stream ends without messages that are published from now on."""
     await site.publish("after the word")
     await response.end()
     assert b"after the word" not in response.body
@@ -66,7 +66,7 @@ async def test_a_ticket_of_the_version_before_opens_its_stream_until_it_is_revok
     assert (await answer(application, f"/events/orders/l/?ticket={ticket}")).status == 403
 
 
-async def test_others_streams_go_on(application, site, owner, mine):
+async def test_the_streams_of_others_stay_open(application, site, owner, mine):
     other = await site.channel.aadd_listener(listener_id="other")
     await other.astart()
     stranger = await get_user_model().objects.acreate(username="eve")
@@ -98,7 +98,7 @@ async def test_logging_out_ends_the_sessions_streams_and_tickets_alone(
     assert (await answer(application, bound)).status == 403
 
 
-async def test_a_watchers_ticket_is_voided_with_the_user_it_is_bound_to(application, site, owner):
+async def test_a_watchers_ticket_is_revoked_with_its_user(application, site, owner):
     url = f"/events/orders/?ticket={make_ticket('orders', user=owner)}"
     async with Response(application, url) as response:
         await arevoke(user=owner)
@@ -106,7 +106,7 @@ async def test_a_watchers_ticket_is_voided_with_the_user_it_is_bound_to(applicat
     assert (await answer(application, url)).status == 403
 
 
-async def test_a_deactivated_user_is_heard_no_more(application, site, owner, mine):
+async def test_a_deactivated_user_loses_access(application, site, owner, mine):
     cookie = [(b"cookie", await session_of(owner))]
     async with Response(application, "/events/orders/l/", headers=cookie) as response:
         owner.is_active = False
@@ -115,7 +115,7 @@ async def test_a_deactivated_user_is_heard_no_more(application, site, owner, min
     assert (await answer(application, "/events/orders/l/", headers=cookie)).status == 403
 
 
-async def test_a_removed_user_is_heard_no_more(application, site, owner, mine):
+async def test_a_removed_user_loses_access(application, site, owner, mine):
     watching = f"/events/orders/?ticket={make_ticket('orders', user=owner)}"
     async with (
         Response(application, path()) as response,
@@ -151,17 +151,17 @@ async def test_a_ticket_for_a_listener_that_was_removed_opens_no_other_by_its_id
     assert (await answer(application, url)).status == 403
 
 
-async def test_who_is_being_let_in_is_told_too(application, site, mine, monkeypatch):
+async def test_a_stream_that_is_being_admitted_is_ended_too(application, site, mine, monkeypatch):
     from eric_sse_django.streaming.reader import Reader
 
     begin = Reader.begin
 
-    async def amid(reader):
+    async def meanwhile(reader):
         await arevoke(listener=mine)
         await site.at_head()
         await begin(reader)
 
-    monkeypatch.setattr(Reader, "begin", amid)
+    monkeypatch.setattr(Reader, "begin", meanwhile)
     response = await answer(application, path())
     assert response.status == 200
     assert response.reader.retry_ms is not None
@@ -185,7 +185,7 @@ async def test_nothing_is_revoked_when_the_transaction_rolls_back(application, s
         assert response.status == 200
 
 
-def test_somebody_is_to_be_named():
+def test_revoke_needs_an_argument():
     with pytest.raises(ValueError, match="user, listener, session or channel"):
         revoke()
 

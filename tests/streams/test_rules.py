@@ -1,4 +1,4 @@
-"""Rules: who may listen and watch is the authorizer's to say."""
+"""Rules: the authorizer decides which users may listen and watch."""
 
 import asyncio
 import contextlib
@@ -27,11 +27,11 @@ class Nobody(Authorizer):
 @pytest.mark.parametrize(
     ("user", "may"), [(OWNER, True), (OTHER, False), (AnonymousUser(), False)]
 )
-def test_the_owner_alone_listens(user, may):
+def test_only_the_owner_may_listen(user, may):
     assert Authorizer().can_listen(user, channel("everyone"), Listener(owner_id=1)) is may
 
 
-def test_a_listener_without_an_owner_is_nobodys():
+def test_nobody_may_listen_to_a_listener_without_an_owner():
     for user in (OWNER, AnonymousUser()):
         assert not Authorizer().can_listen(user, channel("everyone"), Listener())
 
@@ -47,7 +47,7 @@ def test_a_listener_without_an_owner_is_nobodys():
         ("everyone", AnonymousUser(), True),
     ],
 )
-def test_a_channel_says_who_may_watch_it(access, user, may):
+def test_the_channels_access_decides_which_users_may_watch(access, user, may):
     assert Authorizer().can_watch(user, channel(access)) is may
 
 
@@ -63,7 +63,7 @@ def test_publishing_takes_djangos_permission():
     assert Authorizer().can_publish(User.objects.get(pk=user.pk), channel("everyone"))
 
 
-def test_the_projects_class_is_asked(settings):
+def test_the_projects_class_is_used(settings):
     settings.ERIC_SSE = {"AUTHORIZER": f"{__name__}.Nobody"}
     assert isinstance(authorization.authorizer(), Nobody)
 
@@ -92,7 +92,7 @@ class Awaitable:
 
 
 def decorated(rule):
-    """As a plain decorator over a coroutine function, which no longer looks like one."""
+    """A plain decorator over a coroutine function, which hides that it is one."""
 
     def plain(*args):
         return rule(*args)
@@ -113,7 +113,7 @@ class Odd(Authorizer):
 
 @pytest.fixture
 def odd(settings, monkeypatch):
-    """Return a function that asks a rule which answers so, in streams' way and in the API's."""
+    """Return a function that calls a rule with this answer, as streams and as the API do."""
     settings.ERIC_SSE = {"AUTHORIZER": f"{__name__}.Odd", "HOOK_TIMEOUT_S": 0.05}
     monkeypatch.setattr(rules, "quiet", Quiet())
 
@@ -129,12 +129,12 @@ def odd(settings, monkeypatch):
 
 
 @pytest.mark.parametrize("answer", [yes, decorated(yes), lambda user: Awaitable(), True])
-async def test_what_is_awaitable_is_awaited_whatever_returned_it(odd, answer):
+async def test_any_awaitable_answer_is_awaited(odd, answer):
     assert await odd(answer) is True
 
 
 @pytest.mark.parametrize("answer", [no, decorated(no), False])
-async def test_a_forgotten_await_lets_nobody_in(odd, answer):
+async def test_a_forgotten_await_gives_no_access(odd, answer):
     assert await odd(answer) is False
 
 
@@ -164,7 +164,7 @@ async def canceling(*_):
 
 
 @pytest.mark.parametrize("answer", [stubborn, canceling])
-async def test_a_coroutine_that_never_answers_is_waited_for_only_so_long(
+async def test_a_coroutine_that_never_answers_is_awaited_for_a_bounded_time(
     settings, monkeypatch, answer, caplog
 ):
     settings.ERIC_SSE = {"HOOK_TIMEOUT_S": 0.01}

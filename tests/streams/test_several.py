@@ -1,4 +1,4 @@
-"""Several channels in one stream: one order, one id, each event says its channel."""
+"""Several channels in one stream: one order, one id, each event names its channel."""
 
 import pytest
 
@@ -143,7 +143,7 @@ async def test_text_and_json_channels_go_together(application, site):
         ("?" + "&".join(f"channel=c{number}" for number in range(21)), b"too many"),
     ],
 )
-async def test_a_query_that_names_nothing_is_told_so(application, query, word):
+async def test_a_query_that_names_nothing_is_a_400(application, query, word):
     response = await answer(application, f"/events/{query}")
     assert response.status == 400
     assert word in response.body
@@ -180,12 +180,12 @@ async def test_one_listener_id_is_for_every_channel(application, site, other, li
         assert (await response.event()).type == "stock/n"
 
 
-async def test_letting_in_costs_as_many_queries_for_many_channels_as_for_two(
+async def test_admission_takes_as_many_queries_for_many_channels_as_for_two(
     application, site, django_assert_max_num_queries
 ):
     from asgiref.sync import sync_to_async
 
-    from eric_sse_django.database.places import places
+    from eric_sse_django.consumers.admission import targets_of
 
     ids = []
     for number in range(10):
@@ -195,7 +195,7 @@ async def test_letting_in_costs_as_many_queries_for_many_channels_as_for_two(
 
     def look():
         with django_assert_max_num_queries(2):
-            return places([*ids, ("c1", "\0"), ("C1", None)])[0]
+            return targets_of([*ids, ("c1", "\0"), ("C1", None)])[0]
 
     *found, nothing, other = (await sync_to_async(look)()).values()
     assert [(channel.name, listener and listener.name) for channel, listener in found] == ids

@@ -66,7 +66,7 @@ def told(*presences):
 
 @sync_to_async
 def let_pass(seconds):
-    """Have what is missing been missing for longer."""
+    """Move the time since when listeners are missing into the past."""
     for row in PresentListener.objects.filter(missing_since__isnull=False):
         row.missing_since -= timezone.timedelta(seconds=seconds)
         row.save()

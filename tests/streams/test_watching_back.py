@@ -1,4 +1,4 @@
-"""How far back a client may go that watches: WATCH_REPLAY_S, or to its ticket's start."""
+"""How far back a watching client may go: WATCH_REPLAY_S, or to its ticket's start."""
 
 import asyncio
 import itertools
@@ -38,7 +38,7 @@ numbers = itertools.count()
 
 
 async def begins(application, site, url, **scope):
-    """Return the types and data of what a stream begins with, up to what is published now."""
+    """Return the types and data of a stream's first events, up to one that is published now."""
     now = f"now {next(numbers)}"
     async with Response(application, url, **scope) as response:
         assert response.status == 200
@@ -84,7 +84,7 @@ async def test_a_ticket_goes_back_to_its_start_and_no_further(application, site,
     assert named(await begins(application, site, url)) == ["0", "1", "2", "3", "4"]
 
 
-async def test_anybody_gets_the_last_hour_again_and_no_more(application, site, old, settings):
+async def test_every_client_may_go_back_one_hour(application, site, old, settings):
     await Channel.objects.aupdate(access=Channel.Access.EVERYONE)
     url = f"{WATCH}?last_event_id=0"
     assert named(await begins(application, site, url)) == [RESET, "3", "4"]
@@ -103,7 +103,7 @@ async def test_a_listener_goes_back_to_its_own_start(application, site, old):
 
 
 @databases.on("sqlite", "postgres", "mariadb")
-async def test_many_who_go_back_are_one_look(database):
+async def test_many_clients_that_go_back_cost_one_query(database):
     looks = []
 
     async def run(function, *args):
@@ -120,7 +120,7 @@ async def test_many_who_go_back_are_one_look(database):
 
 
 async def test_a_look_that_failed_is_made_again_and_one_that_left_spoils_none():
-    answers = [OperationalError("gone away"), 7]
+    answers = [OperationalError("unavailable"), 7]
     going = asyncio.Event()
 
     async def run(function, *args):

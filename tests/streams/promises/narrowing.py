@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from eric_sse_django.authorization import revoke
-from eric_sse_django.authorization.revocation import session_kept, withdraw
+from eric_sse_django.authorization.revocation import revoke_subjects, session_kept
 from eric_sse_django.models import Channel
 from tests.streams.promises.serving import SESSIONS
 from tests.streams.promises.world import CHANNELS
@@ -28,7 +28,7 @@ class Narrowing:
     @rule(session=sessions, known_by=st.sampled_from(KNOWN_BY))
     def end_a_session(self, session, known_by):
         """Its user logs out, or changes the password."""
-        withdraw(session_kept([f"{known_by}:{session}"]))
+        revoke_subjects(session_kept([f"{known_by}:{session}"]))
         for client in self.world.clients:
             if client.session == session:
                 self.world.tell_to_end(client)
@@ -55,4 +55,4 @@ class Narrowing:
     @rule(known_by=st.sampled_from(KNOWN_BY))
     def end_what_is_anothers(self, known_by):
         """It concerns nobody here."""
-        withdraw(session_kept([f"{known_by}:another"]), ["watchers:0", "user:0"])
+        revoke_subjects(session_kept([f"{known_by}:another"]), ["watchers:0", "user:0"])

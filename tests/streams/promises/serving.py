@@ -12,7 +12,7 @@ from django.db.models.functions import Greatest
 
 from eric_sse_django import log
 from eric_sse_django.authorization import revoke
-from eric_sse_django.consumers.encoder import encoder
+from eric_sse_django.consumers.stream import encoder
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.hub import Hub, hubs
 from eric_sse_django.log import number_of

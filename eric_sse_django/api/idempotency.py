@@ -1,5 +1,5 @@
 """
-Idempotency keys: a publishing request that comes again publishes once.
+Idempotency keys: a publishing request that is repeated publishes once.
 
 See: draft-ietf-httpapi-idempotency-key-header.
 """
@@ -26,17 +26,17 @@ from eric_sse_django.models import PublishReceipt
 
 HEADER = "Idempotency-Key"
 KEY_MAX_LENGTH = 255
-# Receipts removed at once, by one in so many requests that write one: more than come in.
+# Receipts removed at once, by one of TRIM_ONE_IN requests that write one: more than are added.
 TRIM_BATCH = 1_000
 TRIM_ONE_IN = 50
 
 
 def once(request: HttpRequest, publish: Callable[[], dict[str, Any]]) -> tuple[Any, bool]:
     """
-    Return what publish() answers, and whether it is a first answer, given again.
+    Return the answer of publish(), and True if it is the stored answer of an earlier request.
 
-    In one transaction with the receipt: an error keeps neither. A second request with
-    the key waits for the first one's end. Raises a Problem for a key used otherwise.
+    In one transaction with the receipt: an error keeps neither. A second request with the key
+    waits until the first one ends. Raises a Problem for a key that was used for another request.
     """
     key = _key(request)
     using = log.database()
@@ -58,7 +58,7 @@ def once(request: HttpRequest, publish: Callable[[], dict[str, Any]]) -> tuple[A
 
 
 def trim() -> int:
-    """Remove up to TRIM_BATCH receipts past their time, oldest first; return how many."""
+    """Remove up to TRIM_BATCH expired receipts, oldest first; return how many."""
     rows = PublishReceipt.objects
     before = timezone.now() - timedelta(seconds=conf.get("IDEMPOTENCY_S"))
     old = rows.filter(created_at__lt=before).order_by("created_at")
@@ -67,7 +67,7 @@ def trim() -> int:
 
 
 def _insert(receipt: PublishReceipt) -> bool:
-    """Insert the receipt; False when the key has one. Waits for whoever is inserting it."""
+    """Insert the receipt; return False if the key has one. Waits for a concurrent insert."""
     try:
         with transaction.atomic(using=log.database()):
             receipt.save(force_insert=True)
@@ -80,12 +80,12 @@ def _first_answer(receipt: PublishReceipt) -> Any:
     using = log.database()
     rows = PublishReceipt.objects.filter(user=receipt.user_id, key=receipt.key)
     first = next(iter(_locked(rows) if connections[using].vendor == "mysql" else rows), None)
-    if first is None:  # it expired, and was removed just now
-        raise Problem(409, "The key has just expired: try again.", {HEADER: "expired"})
+    if first is None:  # it has expired, and was just removed
+        raise Problem(409, "The key has just expired: send it again.", {HEADER: "expired"})
     if first.request != receipt.request:
         raise Problem(
             422,
-            "The key was used for another request: take a new one for each.",
+            "The key was used for another request: use a new key for each request.",
             {HEADER: "used for another request"},
         )
     return json.loads(first.answer)
@@ -93,9 +93,10 @@ def _first_answer(receipt: PublishReceipt) -> Any:
 
 def _locked(rows: QuerySet[PublishReceipt]) -> RawQuerySet[PublishReceipt]:
     """
-    Return the rows as they are now: at REPEATABLE READ only a lock sees past the snapshot.
+    Return the rows as they are now: at REPEATABLE READ only a locking read ignores the snapshot.
 
-    A shared one: who has met the key holds that already, and three that ask for more deadlock.
+    A shared lock: the failed insert holds one already, and with three requests an exclusive lock
+    would deadlock.
     """
     sql, params = rows.query.get_compiler(rows.db).as_sql()
     return PublishReceipt.objects.raw(f"{sql} LOCK IN SHARE MODE", params)
