@@ -21,7 +21,7 @@ from eric_sse_django.authorization import Authorizer
 from eric_sse_django.database import DatabaseChannel, configured
 from eric_sse_django.encoding import encoder
 from eric_sse_django.hub.hooks import THREADS as HOOK_THREADS
-from eric_sse_django.log import database
+from eric_sse_django.log import database, log_dialect
 from eric_sse_django.models import QueuedMessage
 
 IN_MEMORY_LAYER = "channels.layers.InMemoryChannelLayer"
@@ -233,7 +233,7 @@ def check_layer(**_: Any) -> list[CheckMessage]:
 @register(Tags.compatibility, deploy=True)
 def check_layer_for_deployment(**_: Any) -> list[CheckMessage]:
     """A database for many servers, with nothing to wake them."""
-    if connections[database()].vendor == "sqlite" or _crosses_processes():
+    if log_dialect().is_file or _crosses_processes():
         return []
     return [_no_wakes("Several processes can use this database")]
 
@@ -278,10 +278,10 @@ def check_tables_are_together(**_: Any) -> list[CheckMessage]:
 @register()
 def check_sqlite(**_: Any) -> list[CheckMessage]:
     """SQLite options under which a writer fails instead of waiting for another."""
-    connection = connections[database()]
-    if connection.vendor != "sqlite":
+    dialect = log_dialect()
+    if not dialect.is_file:
         return []
-    options = connection.settings_dict.get("OPTIONS", {})
+    options = dialect.connection.settings_dict.get("OPTIONS", {})
     missing = []
     if str(options.get("transaction_mode", "")).upper() != "IMMEDIATE":
         missing.append('"transaction_mode": "IMMEDIATE"')
@@ -305,13 +305,8 @@ def check_sqlite(**_: Any) -> list[CheckMessage]:
 def check_timeouts(**_: Any) -> list[CheckMessage]:
     """A link to the database that would be waited for for long once it goes dark."""
     alias = database()
-    connection = connections[alias]
-    options = connection.settings_dict.get("OPTIONS", {})
-    missing = [name for name in TIMEOUTS.get(connection.vendor, ()) if not options.get(name)]
-    if connection.vendor == "postgresql" and "statement_timeout" not in str(
-        options.get("options")
-    ):
-        missing.append("options (statement_timeout)")
+    dialect = log_dialect()
+    missing = dialect.missing_timeouts(dialect.connection.settings_dict.get("OPTIONS", {}))
     if not missing:
         return []
     return [
@@ -352,17 +347,12 @@ def check_pool(**_: Any) -> list[CheckMessage]:
 # To read the log, for records, notifier and trims one each; for sessions and rules.
 POOLED_CONNECTIONS = 4 + HOOK_THREADS
 
-TIMEOUTS = {
-    "postgresql": ("connect_timeout", "keepalives_idle", "tcp_user_timeout"),
-    "mysql": ("connect_timeout", "read_timeout", "write_timeout"),
-}
-
 
 @register()
 def check_isolation(**_: Any) -> list[CheckMessage]:
     """An isolation level at which publishers disturb each other."""
     alias = database()
-    level = _isolation(alias)
+    level = log_dialect().isolation_level(connections[alias].settings_dict.get("OPTIONS", {}))
     if level is None or level == "READ COMMITTED":
         return []
     return [
@@ -376,23 +366,6 @@ def check_isolation(**_: Any) -> list[CheckMessage]:
             id="eric_sse_django.W003",
         )
     ]
-
-
-def _isolation(alias: str) -> str | None:
-    """Return the level that the settings of a database ask for; None for the best there is."""
-    connection = connections[alias]
-    options = connection.settings_dict.get("OPTIONS", {})
-    if "isolation_level" not in options:
-        return None
-    level = options["isolation_level"]
-    if connection.vendor == "mysql":
-        # Without one it is the server's, and servers come with this.
-        return str(level or "REPEATABLE READ").upper()
-    if connection.vendor == "postgresql" and level:
-        levels = import_string("django.db.backends.postgresql.psycopg_any.IsolationLevel")
-        name: str = levels(level).name.replace("_", " ")  # the numbers are the driver's
-        return "READ COMMITTED" if name == "READ UNCOMMITTED" else name  # one and the same there
-    return None
 
 
 @register()

@@ -9,6 +9,7 @@ from django.utils.module_loading import import_string
 
 from eric_sse_django import checks, conf, stream_urls
 from eric_sse_django.authorization import Authorizer
+from eric_sse_django.log.dialect import DIALECTS
 from tests import databases
 
 
@@ -284,7 +285,8 @@ GOOD = {
 @pytest.mark.parametrize("vendor", GOOD)
 def test_each_missing_bound_of_the_database_is_named(monkeypatch, vendor):
     connection = connections["default"]
-    monkeypatch.setattr(connection, "vendor", vendor)
+    dialect = DIALECTS[vendor](connection)
+    monkeypatch.setattr(connection, "_eric_sse_dialect", dialect, raising=False)
     monkeypatch.setitem(connection.settings_dict, "OPTIONS", dict(GOOD[vendor]))
     assert checks.check_timeouts() == []
     for name in GOOD[vendor]:

@@ -70,6 +70,16 @@ def test_no_query_names_the_logs_database():
     assert named == of_others
 
 
+def test_only_the_dialect_asks_for_a_vendor():
+    package = ROOT / "eric_sse_django"
+    asking = {
+        str(path.relative_to(package))
+        for path in package.rglob("*.py")
+        if "vendor" in path.read_text() and "migrations" not in path.parts
+    }
+    assert asking == {"log/dialect.py"}
+
+
 def test_no_migration_is_missing():
     run(
         *("-m", "django", "makemigrations", "--check", "--dry-run"),

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from django.db import IntegrityError, connections, transaction
+from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.db.models.query import RawQuerySet
 from django.http import HttpRequest
@@ -77,9 +77,8 @@ def _insert(receipt: PublishReceipt) -> bool:
 
 
 def _first_answer(receipt: PublishReceipt) -> Any:
-    using = log.database()
     rows = PublishReceipt.objects.filter(user=receipt.user_id, key=receipt.key)
-    first = next(iter(_locked(rows) if connections[using].vendor == "mysql" else rows), None)
+    first = next(iter(_locked(rows) if log.log_dialect().stale_snapshot else rows), None)
     if first is None:  # it has expired, and was just removed
         raise Problem(409, "The key has just expired: send it again.", {HEADER: "expired"})
     if first.request != receipt.request:

@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 from django.db import connections, transaction
 from django.utils import timezone
 
-from eric_sse_django.log import Known, database, is_as_known, lock_free
-from eric_sse_django.models import Listener
+from eric_sse_django.log import Known, database, dialect_of, is_as_known, lock_free
 
 # Listeners written in one transaction: within every database's limit of parameters, and
 # short enough that the reads of the log, on the same thread, need not wait for long.
@@ -154,11 +153,10 @@ def write(positions: Sequence[Reached], known: Known) -> list[Reached]:
 @lru_cache
 def _raise(using: str) -> str:
     """Return the UPDATE of listeners whose keys go to `{}`: of 500, Django's takes 5 ms."""
-    connection = connections[using]
-    table = connection.ops.quote_name(Listener._meta.db_table)
-    greatest = "MAX" if connection.vendor == "sqlite" else "GREATEST"
-    raised = f"{greatest}({connection.ops.quote_name('cursor')}, %s)"
+    dialect = dialect_of(connections[using])
+    column = dialect.connection.ops.quote_name("cursor")
     return (
-        f"UPDATE {table} SET {connection.ops.quote_name('cursor')} = {raised}, last_seen = %s "
+        f"UPDATE {dialect.listeners} "
+        f"SET {column} = {dialect.greatest}({column}, %s), last_seen = %s "
         "WHERE id IN ({}) AND replays = %s"
     )

@@ -8,10 +8,8 @@ import random
 import time
 from collections.abc import Sequence
 
-from django.db import connections
-
 from eric_sse_django import conf
-from eric_sse_django.log import database
+from eric_sse_django.log import log_dialect
 
 Stamps = tuple["tuple[int, int] | None", ...]
 
@@ -96,12 +94,7 @@ class Lookout:
 
 def _files() -> tuple[str, ...]:
     """Return the files that a commit to a SQLite database changes: its log, or itself."""
-    connection = connections[database()]
-    if connection.vendor != "sqlite":
-        return ()
-    # SQLite has its log beside the file itself, wherever a link to that is.
-    name = os.path.realpath(str(connection.settings_dict["NAME"]))
-    return f"{name}-wal", name
+    return log_dialect().files()
 
 
 def _stamp(file: str) -> tuple[int, int] | None:

@@ -8,6 +8,7 @@ order of commit, and a row that commits late cannot be skipped.
 
 from eric_sse_django.log.append import append, append_to, control, notice, row
 from eric_sse_django.log.bound import forget_counts, too_old
+from eric_sse_django.log.dialect import dialect_of, log_dialect
 from eric_sse_django.log.forget import forget, forget_lapsed
 from eric_sse_django.log.history import (
     base_of,
@@ -68,6 +69,7 @@ __all__ = [
     "connected",
     "control",
     "database",
+    "dialect_of",
     "first_look",
     "follow",
     "forget",
@@ -78,6 +80,7 @@ __all__ = [
     "is_as_known",
     "is_known",
     "lock_free",
+    "log_dialect",
     "look",
     "lower_what_is_beyond",
     "moment_of",

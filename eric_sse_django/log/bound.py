@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from django.db import connections
-from django.utils import timezone
-
 from eric_sse_django import conf
+from eric_sse_django.log.dialect import log_dialect
 from eric_sse_django.log.entries import ALIVE
-from eric_sse_django.log.ranges import Range, in_order, ranges_to
-from eric_sse_django.log.union import union_all
+from eric_sse_django.log.ranges import Range, ranges_to
 from eric_sse_django.models import database
 
 # Listeners remembered; beyond, all are forgotten, and counted again when they read.
@@ -63,18 +60,19 @@ def _count(ranges: list[Range], limit: int) -> int:
         f"SELECT COUNT(*) FROM (SELECT 1 AS one {part.rows()} LIMIT {limit}) counted"
         for part in ranges
     ]
-    return sum(count for (count,) in union_all(branches, [part.params() for part in ranges]))
+    counts = log_dialect().union_all(branches, [part.params() for part in ranges])
+    return sum(count for (count,) in counts)
 
 
 def _last_to_go(ranges: list[Range], most: int) -> int | None:
     """Return the newest position beyond the `most` newest; those expired are not counted."""
-    connection = connections[database()]
-    now = connection.ops.adapt_datetimefield_value(timezone.now())
-    alive = f"AND {ALIVE} {in_order('DESC')} LIMIT {most + 1}"
+    dialect = log_dialect()
+    now = dialect.now()
+    alive = f"AND {ALIVE} {dialect.order('DESC')} LIMIT {most + 1}"
     newest = " UNION ALL ".join(
         f"SELECT position FROM (SELECT position {part.rows()} {alive}) part" for part in ranges
     )
-    with connection.cursor() as cursor:
+    with dialect.connection.cursor() as cursor:
         cursor.execute(
             f"SELECT position FROM ({newest}) newest ORDER BY position DESC LIMIT 1 OFFSET {most}",
             [value for part in ranges for value in (*part.params(), now)],

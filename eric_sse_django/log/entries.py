@@ -7,13 +7,11 @@ from functools import lru_cache, partial
 from typing import Any
 
 from django.db import connections
-from django.utils import timezone
 
 from eric_sse_django.entry import Entry
+from eric_sse_django.log.dialect import Dialect, dialect_of
 from eric_sse_django.log.moment import moment_of
-from eric_sse_django.log.order import in_a_range
 from eric_sse_django.log.page import Page
-from eric_sse_django.log.statements import stamp
 from eric_sse_django.models import QueuedMessage, database
 
 # Bytes of payloads read at once, were they as large as they may: 1,000 of 256 KB would be
@@ -46,14 +44,14 @@ def page_of(
     """
     using = database()
     connection = connections[using]
+    dialect = dialect_of(connection)
     keys: list[Any] = [] if listener is None else [listener]
     if owner is not None:
-        keys.append(_field("owner").get_db_prep_value(owner, connection))
-    now = connection.ops.adapt_datetimefield_value(timezone.now())
+        keys.append(dialect.key("owner", owner))
     share = [] if limit == 1 else [READ_BYTES // limit]
     statement = _select(using, listener is not None, owner is not None, bool(share))
     with connection.cursor() as cursor:
-        cursor.execute(statement, [*share, channel, *keys, after, upto, now, limit])
+        cursor.execute(statement, [*share, channel, *keys, after, upto, dialect.now(), limit])
         found = list(cursor.fetchall())
     reached = found[-1][0] if len(found) == limit else upto
     large = [row[0] for row in found if row[PAYLOAD] is None]
@@ -64,13 +62,14 @@ def page_of(
 
 @lru_cache
 def _select(using: str, to_listener: bool, to_owner: bool, shared: bool) -> str:
-    payload = f"CASE WHEN {_size(using)} <= %s THEN payload END" if shared else "payload"
+    dialect = dialect_of(connections[using])
+    payload = f"CASE WHEN {dialect.size} <= %s THEN payload END" if shared else "payload"
     return (
-        f"SELECT {columns(using, payload)} FROM {table(using)} WHERE channel_id = %s "
+        f"SELECT {columns(dialect, payload)} FROM {dialect.log} WHERE channel_id = %s "
         f"AND listener_id {'= %s' if to_listener else 'IS NULL'} "
         f"AND owner_id {'= %s' if to_owner else 'IS NULL'} "
         f"AND position > %s AND position <= %s AND {ALIVE} "
-        f"ORDER BY {', '.join(in_a_range())} LIMIT %s"
+        f"{dialect.order()} LIMIT %s"
     )
 
 
@@ -78,7 +77,7 @@ def _with_large(
     using: str, found: list[Row], large: list[int], reached: int
 ) -> tuple[list[Row], int]:
     """Return the rows that fit, with the payloads that were left out, and how far they go."""
-    sizes, total = _at(using, large, _size(using)), 0
+    sizes, total = _at(using, large, dialect_of(connections[using]).size), 0
     for number, row in enumerate(found):
         payload = row[PAYLOAD]
         total += sizes.get(row[0], 0) if payload is None else len(payload)
@@ -99,28 +98,20 @@ def _with_large(
 def _at(using: str, positions: Iterable[int], what: str) -> dict[int, Any]:
     """Return something of each of the messages at these positions. One query."""
     keys = ",".join(map(str, map(int, positions))) or "NULL"
-    with connections[using].cursor() as cursor:
-        cursor.execute(f"SELECT position, {what} FROM {table(using)} WHERE position IN ({keys})")
+    dialect = dialect_of(connections[using])
+    with dialect.connection.cursor() as cursor:
+        cursor.execute(f"SELECT position, {what} FROM {dialect.log} WHERE position IN ({keys})")
         return dict(cursor.fetchall())
 
 
-def _size(using: str) -> str:
-    # PostgreSQL knows the bytes of a large text without reading it. SQLite counts
-    # characters: before 3.43 it has no OCTET_LENGTH().
-    return "LENGTH(payload)" if connections[using].vendor == "sqlite" else "OCTET_LENGTH(payload)"
-
-
-def table(using: str) -> str:
-    """Return the log's table, quoted."""
-    return connections[using].ops.quote_name(QueuedMessage._meta.db_table)
-
-
-def columns(using: str, payload: str = "payload") -> str:
+def columns(dialect: Dialect, payload: str = "payload") -> str:
     """Return what to select for entries()."""
-    names = [connections[using].ops.quote_name(_field(name).column) for name in _FIELDS]
+    quote = dialect.connection.ops.quote_name
+    fields: list[Any] = [QueuedMessage._meta.get_field(name) for name in _FIELDS]
+    names = [quote(field.column) for field in fields]
     names[PAYLOAD] = payload
     for index in (CREATED_AT, _EXPIRES_AT):
-        names[index] = stamp(using, names[index])
+        names[index] = dialect.stamp(names[index])
     # Null for most: no time to parse a row.
     names[_EXPIRES_AT] = f"CASE WHEN perishable THEN {names[_EXPIRES_AT]} END"
     return ", ".join(names)
@@ -136,7 +127,7 @@ def entries(using: str, rows: Iterable[Row]) -> list[Entry]:
             continue
         values = [*row, time_of]
         if values[_OWNER] is not None:
-            owner_of = owner_of or _converter(using, "owner")
+            owner_of = owner_of or dialect_of(connections[using]).converter("owner")
             values[_OWNER] = owner_of(values[_OWNER])
         if values[_EXPIRES_AT] is not None:
             values[_EXPIRES_AT] = time_of(values[_EXPIRES_AT]).timestamp()
@@ -152,25 +143,5 @@ def _time_maker(using: str) -> Convert:
 def _time_of(using: str, value: Any) -> Any:
     """Return the datetime of a column's value, or of a time.time(); on any thread."""
     if not isinstance(value, float):
-        return _converter(using, "created_at")(value)
+        return dialect_of(connections[using]).converter("created_at")(value)
     return moment_of(value)
-
-
-def _converter(using: str, name: str) -> Convert:
-    """Return what makes Python's value of a column's. Not kept: it is of this thread."""
-    connection, column = connections[using], _field(name).get_col(QueuedMessage._meta.db_table)
-    steps = [
-        *connection.ops.get_db_converters(column),
-        *column.get_db_converters(connection),
-    ]
-
-    def convert(value: Any) -> Any:
-        for step in steps:
-            value = step(value, column, connection)
-        return value
-
-    return convert
-
-
-def _field(name: str) -> Any:
-    return QueuedMessage._meta.get_field(name)

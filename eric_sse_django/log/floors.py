@@ -6,10 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from django.db import connections
-
+from eric_sse_django.log.dialect import log_dialect
 from eric_sse_django.log.locks import lock_free, lock_free_channels
-from eric_sse_django.models import Channel, Listener, database
+from eric_sse_django.models import Channel, Listener
 
 # Floors in one statement, which looks through all of them for each row it changes. With them
 # a trim that concerns 1,000 listeners takes 0.17 s on PostgreSQL, one by one it took 2.5 s.
@@ -79,15 +78,14 @@ def _listeners_of(places: set[tuple[int, Any]]) -> Mapping[tuple[int, Any], list
 
 
 def _raise(floors: Mapping[int, int]) -> None:
-    connection = connections[database()]
-    table = connection.ops.quote_name(Listener._meta.db_table)
+    dialect = log_dialect()
     pairs = sorted(floors.items())
-    with connection.cursor() as cursor:
+    with dialect.connection.cursor() as cursor:
         for first in range(0, len(pairs), RAISED_AT_ONCE):
             part = pairs[first : first + RAISED_AT_ONCE]
             floor = " ".join(f"WHEN {int(pk)} THEN {int(position)}" for pk, position in part)
             keys = ", ".join(str(int(pk)) for pk, _ in part)
             cursor.execute(
-                f"UPDATE {table} SET floor = CASE id {floor} END "
+                f"UPDATE {dialect.listeners} SET floor = CASE id {floor} END "
                 f"WHERE id IN ({keys}) AND floor < CASE id {floor} END"
             )

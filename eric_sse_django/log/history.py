@@ -15,9 +15,10 @@ from django.db import connections, transaction
 from django.db.models import BigIntegerField, Case, F, Max, Value, When
 from django.utils import timezone
 
+from eric_sse_django.log.dialect import dialect_of
 from eric_sse_django.log.identity import identity, is_new
 from eric_sse_django.log.protocol import Known
-from eric_sse_django.log.statements import see_statement, stamp
+from eric_sse_django.log.statements import see_statement
 from eric_sse_django.models import Channel, Listener, LogHead, QueuedMessage, database
 
 # Positions of one history: at 10,000 messages a second, those of 79 days. What comes then is
@@ -99,11 +100,10 @@ def is_as_known(known: Known) -> bool:
 
 
 def _stamp_at(using: str, position: int) -> Any:
-    table = connections[using].ops.quote_name(QueuedMessage._meta.db_table)
-    with connections[using].cursor() as cursor:
-        cursor.execute(
-            f"SELECT {stamp(using, 'created_at')} FROM {table} WHERE position = %s", [position]
-        )
+    dialect = dialect_of(connections[using])
+    stamp = dialect.stamp("created_at")
+    with dialect.connection.cursor() as cursor:
+        cursor.execute(f"SELECT {stamp} FROM {dialect.log} WHERE position = %s", [position])
         row = cursor.fetchone()
     return None if row is None else row[0]
 

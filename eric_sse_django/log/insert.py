@@ -15,7 +15,8 @@ from typing import Any
 from django.db import connections, transaction
 from django.utils import timezone
 
-from eric_sse_django.models import Channel, Listener, QueuedMessage
+from eric_sse_django.log.dialect import Dialect, dialect_of
+from eric_sse_django.models import Channel, QueuedMessage
 
 # Rows of one statement on PostgreSQL: it reads the values as a few arrays.
 INSERT_BATCH = 5_000
@@ -44,13 +45,13 @@ class Draft:
 def insert(using: str, drafts: Sequence[Draft]) -> None:
     """Insert the rows in their order: one statement for one, else all of them or none."""
     connection = connections[using]
-    rows = _rows(connection, drafts)
+    rows = _rows(dialect_of(connection), drafts)
     with transaction.mark_for_rollback_on_error(using), connection.cursor() as cursor:
         if len(rows) == 1:
             cursor.execute(_single(using), rows[0])
             return
         with transaction.atomic(using=using, savepoint=False):
-            if connection.vendor != "postgresql":
+            if not dialect_of(connection).arrays:
                 cursor.executemany(_single(using), rows)
                 return
             # One statement for many rows; its executemany() sends one for each.
@@ -71,13 +72,14 @@ def insert_if_unchanged(
     MariaDB above READ COMMITTED, Django's default, it is two statements for that.
     """
     connection = connections[using]
-    [row] = _rows(connection, [draft])
+    dialect = dialect_of(connection)
+    [row] = _rows(dialect, [draft])
     lives = channel.retention_s, channel.expires_in_s
     where = _unchanged(using, listener is not None, *(value is not None for value in lives))
     named: list[Any] = [] if listener is None else [listener]
     known = [*named, channel.pk, channel.name, *(value for value in lives if value is not None)]
     with transaction.mark_for_rollback_on_error(using), connection.cursor() as cursor:
-        if _locks_what_it_reads(connection):
+        if dialect.insert_select_locks:
             cursor.execute(f"SELECT {'l.id' if named else 'NULL'} {where}", known)
             if (found := cursor.fetchone()) is None:
                 return False
@@ -88,22 +90,17 @@ def insert_if_unchanged(
         return bool(cursor.rowcount)
 
 
-def _locks_what_it_reads(connection: Any) -> bool:
-    """Whether INSERT … SELECT locks the rows that it reads until the transaction ends."""
-    return bool(connection.vendor == "mysql" and connection.isolation_level != "read committed")
-
-
-def _rows(connection: Any, drafts: Sequence[Draft]) -> list[tuple[Any, ...]]:
+def _rows(dialect: Dialect, drafts: Sequence[Draft]) -> list[tuple[Any, ...]]:
     """Return the values in the order of the columns, as the database takes them."""
     now = timezone.now()
-    adapt = connection.ops.adapt_datetimefield_value
+    adapt = dialect.time
     expiries = {kept_s: adapt(_later(now, kept_s)) for kept_s in {each.kept_s for each in drafts}}
     created_at = adapt(now)
     return [
         (
             draft.channel,
             draft.listener,
-            None if draft.owner is None else _owner_of(draft.owner, connection),
+            None if draft.owner is None else dialect.key("owner", draft.owner),
             draft.type,
             draft.payload,
             draft.sender,
@@ -118,10 +115,6 @@ def _rows(connection: Any, drafts: Sequence[Draft]) -> list[tuple[Any, ...]]:
 
 def _later(now: datetime, seconds: float) -> datetime:
     return now + timedelta(seconds=seconds)
-
-
-def _owner_of(owner: Any, connection: Any) -> Any:
-    return QueuedMessage._meta.get_field("owner").get_db_prep_save(owner, connection)
 
 
 @lru_cache
@@ -140,31 +133,28 @@ def _selected(using: str, to_listener: bool) -> str:
 
 @lru_cache
 def _unchanged(using: str, to_listener: bool, retention: bool, lifetime: bool) -> str:
-    connection = connections[using]
-    quote = connection.ops.quote_name
-    # MariaDB's usual collations find "orders" by "ORDERS".
-    exact = "BINARY " if connection.vendor == "mysql" else ""
-    channels, listeners = (quote(model._meta.db_table) for model in (Channel, Listener))
-    join = f" JOIN {listeners} l ON l.channel_id = c.id AND {exact}l.name = %s"
+    dialect = dialect_of(connections[using])
+    exact = dialect.exact
+    join = f" JOIN {dialect.listeners} l ON l.channel_id = c.id AND {exact}l.name = %s"
     known = [
         "c.id = %s",
         f"{exact}c.name = %s",
         f"c.retention_s {'= %s' if retention else 'IS NULL'}",
         f"c.expires_in_s {'= %s' if lifetime else 'IS NULL'}",
     ]
-    return f"FROM {channels} c{join if to_listener else ''} WHERE {' AND '.join(known)}"
+    return f"FROM {dialect.channels} c{join if to_listener else ''} WHERE {' AND '.join(known)}"
 
 
 @lru_cache
 def _from_arrays(using: str) -> str:
-    fields = [QueuedMessage._meta.get_field(name) for name in _COLUMNS]
-    types = [field.db_type(connections[using]) for field in fields]
-    arrays = ", ".join(f"(%s)::{type}[]" for type in types)
+    dialect = dialect_of(connections[using])
+    arrays = ", ".join(f"(%s)::{dialect.type_of(name)}[]" for name in _COLUMNS)
     return f"{_into(using)} SELECT * FROM UNNEST({arrays})"
 
 
 def _into(using: str) -> str:
-    quote = connections[using].ops.quote_name
+    dialect = dialect_of(connections[using])
+    quote = dialect.connection.ops.quote_name
     fields: list[Any] = [QueuedMessage._meta.get_field(name) for name in _COLUMNS]
     columns = ", ".join(quote(field.column) for field in fields)
-    return f"INSERT INTO {quote(QueuedMessage._meta.db_table)} ({columns})"
+    return f"INSERT INTO {dialect.log} ({columns})"

@@ -6,11 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import connections
-
 from eric_sse_django.entry import CONTROLS
-from eric_sse_django.log.order import in_a_range
-from eric_sse_django.models import Listener, QueuedMessage, database
+from eric_sse_django.log.dialect import log_dialect
+from eric_sse_django.models import Listener
 
 # A position after every other: the largest that the column holds.
 END = 2**63 - 1
@@ -47,11 +45,11 @@ class Range:
         ]
         if self.listener is not None:
             parts.append(f"type NOT IN ({NO_CONTROLS})")  # only here, where they are
-        return f"FROM {log_table()} WHERE {' AND '.join(parts)}"
+        return f"FROM {log_dialect().log} WHERE {' AND '.join(parts)}"
 
     def values(self, number: int) -> str:
         """Return it as a row of PostgreSQL's VALUES, with a placeholder for each of params()."""
-        kind = _owner_field().db_type(connections[database()])
+        kind = log_dialect().type_of("owner")
         listener = "NULL" if self.listener is None else str(int(self.listener))
         owner = f"CAST({'NULL' if self.owner is None else '%s'} AS {kind})"
         after = f"CAST({int(self.after)} AS bigint)"
@@ -60,21 +58,7 @@ class Range:
     def params(self) -> list[Any]:
         if self.owner is None:
             return []
-        return [_owner_field().get_db_prep_value(self.owner, connections[database()])]
-
-
-def _owner_field() -> Any:
-    return QueuedMessage._meta.get_field("owner")
-
-
-def log_table() -> str:
-    """Return the log's table, quoted for its database."""
-    return connections[database()].ops.quote_name(QueuedMessage._meta.db_table)
-
-
-def in_order(direction: str = "ASC") -> str:
-    """Return the ORDER BY of a range that its index gives without sorting."""
-    return "ORDER BY " + ", ".join(f"{column} {direction}" for column in in_a_range())
+        return [log_dialect().key("owner", self.owner)]
 
 
 def ranges_of(listener: Listener, after: int, upto: int = END) -> Iterator[Range]:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import connections
 from django.db.models import Q
-from django.utils import timezone
 
 from eric_sse_django.entry import CONTROLS, Entry
 from eric_sse_django.log.bound import too_old
+from eric_sse_django.log.dialect import log_dialect
 from eric_sse_django.log.entries import ALIVE, page_of
 from eric_sse_django.log.history import base_of
 from eric_sse_django.log.page import Page, place
 from eric_sse_django.log.ranges import ranges_of
 from eric_sse_django.log.sequence import head
-from eric_sse_django.log.union import union_all
-from eric_sse_django.models import Channel, Listener, QueuedMessage, database
+from eric_sse_django.models import Channel, Listener, QueuedMessage
 
 # The last word counts: whether to stop, or from where to read again.
 MOST_TOLD = 10
@@ -106,10 +104,10 @@ def floor_of(channel: int, listener: int | None) -> int:
 
 def waiting(listener: Listener) -> int:
     """Return how many messages, with a position and not expired, wait in a listener's queue."""
-    now = connections[database()].ops.adapt_datetimefield_value(timezone.now())
+    dialect = log_dialect()
     ranges = list(ranges_of(listener, listener.cursor))
-    counts = union_all(
+    counts = dialect.union_all(
         [f"SELECT COUNT(*) {part.rows()} AND {ALIVE}" for part in ranges],
-        [[*part.params(), now] for part in ranges],
+        [[*part.params(), dialect.now()] for part in ranges],
     )
     return sum(count for (count,) in counts)

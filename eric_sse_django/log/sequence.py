@@ -7,9 +7,9 @@ from typing import Any
 from django.db import connections, transaction
 from django.db.models import QuerySet
 
+from eric_sse_django.log.dialect import log_dialect
 from eric_sse_django.log.history import make_head
 from eric_sse_django.log.identity import connected
-from eric_sse_django.log.order import while_pending
 from eric_sse_django.log.protocol import Head
 from eric_sse_django.log.statements import statements
 from eric_sse_django.models import QueuedMessage, database
@@ -21,7 +21,8 @@ SEQUENCE_BATCH = 1_000
 
 def pending() -> QuerySet[QueuedMessage]:
     """Return the committed rows without a position, in the order of publishing."""
-    return QueuedMessage.objects.filter(position__isnull=True).order_by(*while_pending())
+    order = log_dialect().pending_order
+    return QueuedMessage.objects.filter(position__isnull=True).order_by(*order)
 
 
 def sequence() -> int:

@@ -12,8 +12,8 @@ from functools import lru_cache
 
 from django.db import connections
 
-from eric_sse_django.log.order import while_pending
-from eric_sse_django.models import LogHead, QueuedMessage
+from eric_sse_django.log.dialect import Dialect, dialect_of
+from eric_sse_django.models import LogHead
 
 
 @dataclass(frozen=True)
@@ -37,17 +37,17 @@ class Statements:
 @lru_cache
 def statements(using: str, most: int) -> Statements:
     """Return a database's statements; `most` rows at once are pending to them."""
-    quote = connections[using].ops.quote_name
-    log, heads = (quote(model._meta.db_table) for model in (QueuedMessage, LogHead))
+    dialect = dialect_of(connections[using])
+    log, heads = dialect.log, dialect.heads
     one = f"WHERE id = {LogHead.THE_ONE}"
     waits = _waits(log)
     return Statements(
         waits=waits,
         head=f"SELECT position, EXISTS({waits}) FROM {heads} {one}",
-        lock=_lock(using, heads, one),
+        lock=_lock(dialect, one),
         pending=(
             f"SELECT id FROM {log} WHERE position IS NULL "
-            f"ORDER BY {', '.join(while_pending())} LIMIT {most}"
+            f"ORDER BY {', '.join(dialect.pending_order)} LIMIT {most}"
         ),
         # Without the second condition a snapshot of before another's commit, which MariaDB's
         # REPEATABLE READ keeps, gave a message a second position. A sum, for no planner is to
@@ -57,7 +57,7 @@ def statements(using: str, most: int) -> Statements:
             f"UPDATE {heads} SET position = %s, marked = %s, "
             f"marked_at = (SELECT created_at FROM {log} WHERE id = %s) {one}"
         ),
-        at_once=_at_once(using, log, heads, waits, most),
+        at_once=_at_once(dialect, waits, most) if dialect.one_call else "",
     )
 
 
@@ -68,26 +68,19 @@ def see_statement(using: str) -> str:
 
     Stamps are numbers on PostgreSQL, as those of entries.
     """
-    quote = connections[using].ops.quote_name
-    log, heads = (quote(model._meta.db_table) for model in (QueuedMessage, LogHead))
+    dialect = dialect_of(connections[using])
+    waits, marked_at = _waits(dialect.log), dialect.stamp("marked_at")
     return (
-        f"SELECT position, EXISTS({_waits(log)}), trimmed, marked, {stamp(using, 'marked_at')} "
-        f"FROM {heads} WHERE id = {LogHead.THE_ONE}"
+        f"SELECT position, EXISTS({waits}), trimmed, marked, {marked_at} "
+        f"FROM {dialect.heads} WHERE id = {LogHead.THE_ONE}"
     )
-
-
-def stamp(using: str, column: str) -> str:
-    """Return what to select for a moment: psycopg takes 4 µs to make a datetime."""
-    if connections[using].vendor == "postgresql":
-        return f"EXTRACT(EPOCH FROM {column})::float8"
-    return column
 
 
 def _waits(log: str) -> str:
     return f"SELECT 1 FROM {log} WHERE position IS NULL LIMIT 1"
 
 
-def _at_once(using: str, log: str, heads: str, waits: str, most: int) -> str:
+def _at_once(dialect: Dialect, waits: str, most: int) -> str:
     """
     Return what locks the head if something waits, and, if it did, gives the positions.
 
@@ -96,11 +89,9 @@ def _at_once(using: str, log: str, heads: str, waits: str, most: int) -> str:
     or write: a transaction that has locked nothing also has nothing to sync. An array of the
     ids, for where statistics say that many wait, a join with them reads the whole table.
     """
-    if connections[using].vendor != "postgresql":
-        return ""
-    order = ", ".join(while_pending())
+    log, heads, order = dialect.log, dialect.heads, ", ".join(dialect.pending_order)
     one = f"id = {LogHead.THE_ONE}"
-    (lock,) = _lock(using, heads, f"WHERE {one} AND EXISTS({waits})")
+    (lock,) = _lock(dialect, f"WHERE {one} AND EXISTS({waits})")
     return f"""
         {lock};
         WITH pending AS (
@@ -121,14 +112,13 @@ def _at_once(using: str, log: str, heads: str, waits: str, most: int) -> str:
     """
 
 
-def _lock(using: str, heads: str, one: str) -> tuple[str, ...]:
-    features = connections[using].features
-    read = f"SELECT position FROM {heads} {one}"
-    if not features.has_select_for_update:
+def _lock(dialect: Dialect, one: str) -> tuple[str, ...]:
+    read = f"SELECT position FROM {dialect.heads} {one}"
+    if not dialect.for_update:
         # SQLite: to write first takes the write lock, also in a deferred transaction.
-        lock = f"UPDATE {heads} SET position = position {one}"
-        if features.can_return_columns_from_insert:  # from 3.35 on, of each statement that writes
+        lock = f"UPDATE {dialect.heads} SET position = position {one}"
+        # From 3.35 on each statement that writes can return rows.
+        if dialect.connection.features.can_return_columns_from_insert:
             return (f"{lock} RETURNING position",)
         return lock, read
-    no_key = "NO KEY " if features.has_select_for_no_key_update else ""
-    return (f"{read} FOR {no_key}UPDATE",)
+    return (f"{read} {dialect.for_update}",)

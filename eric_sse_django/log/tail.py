@@ -10,7 +10,8 @@ from typing import Any
 from django.db import connections
 
 from eric_sse_django.entry import Entry
-from eric_sse_django.log.entries import CREATED_AT, PAYLOAD, columns, entries, table
+from eric_sse_django.log.dialect import dialect_of
+from eric_sse_django.log.entries import CREATED_AT, PAYLOAD, columns, entries
 from eric_sse_django.log.history import (
     Seen,
     begin_history,
@@ -72,7 +73,7 @@ def look(known: Known, channels: Iterable[int] | None, limit: int) -> Look:
     using = database()
     connection = connections[using]
     is_this = is_this_database(using, connection)
-    ask = _look_at_once if connection.vendor == "postgresql" else _look
+    ask = _look_at_once if dialect_of(connection).joins_head else _look
     with connection.cursor() as cursor:
         seen, rows = ask(cursor, using, known.position, channels, limit + 1)
     if seen is None:  # the head is lost: see sequence()
@@ -108,7 +109,7 @@ def _look(
 
 @lru_cache
 def _after(using: str) -> str:
-    heads = connections[using].ops.quote_name(LogHead._meta.db_table)
+    heads = dialect_of(connections[using]).heads
     trimmed = f"(SELECT trimmed FROM {heads} WHERE id = {LogHead.THE_ONE})"
     return f"{_from_past(using, trimmed)} AND position <= %s {ORDER}"
 
@@ -137,8 +138,9 @@ def _among(channels: Iterable[int] | None) -> str:
 
 @lru_cache
 def _tail(using: str) -> str:
+    dialect = dialect_of(connections[using])
     return (
-        f"SELECT {columns(using)} FROM {table(using)} "
+        f"SELECT {columns(dialect)} FROM {dialect.log} "
         f"WHERE position > %s AND position <= %s AND {{among}} {ORDER}"
     )
 
@@ -147,8 +149,9 @@ def _tail(using: str) -> str:
 def _from_past(using: str, instead: str = "NULL") -> str:
     # With what stands at the position itself, of whatever channel; not its payload.
     payload = f"CASE WHEN position > %s THEN payload ELSE {instead} END"
+    dialect = dialect_of(connections[using])
     return (
-        f"SELECT {columns(using, payload)} FROM {table(using)} "
+        f"SELECT {columns(dialect, payload)} FROM {dialect.log} "
         f"WHERE position >= %s AND (position = %s OR {{among}})"
     )
 

@@ -11,10 +11,10 @@ from django.utils import timezone
 
 from eric_sse_django import conf
 from eric_sse_django.entry import RESERVED_PREFIX
+from eric_sse_django.log.dialect import log_dialect
 from eric_sse_django.log.floors import Lost, raise_floors
 from eric_sse_django.log.history import note_removed
 from eric_sse_django.log.identity import connected
-from eric_sse_django.log.locks import impatient_transaction
 from eric_sse_django.models import QueuedMessage, database
 
 # Rows removed in one transaction: a few milliseconds, so that no publisher waits.
@@ -50,7 +50,7 @@ def trim() -> int:
     connected()
     using = database()
     while rows := _oldest(using):
-        with impatient_transaction(using, LOCK_TIMEOUT_S):
+        with log_dialect().impatient(LOCK_TIMEOUT_S):
             removed = _remove(rows)
         # A full batch of which all stays is no reason to leave what comes behind it.
         is_behind = len(rows) == TRIM_BATCH and rows[0][-1] < rows[-1][-1]

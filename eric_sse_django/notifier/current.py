@@ -57,8 +57,7 @@ def ring_on_commit() -> None:
 
 def _ring_of(connection: Any) -> Callable[[], None]:
     # Another thread has another database where it is in memory, or waits for no lock there.
-    in_memory = connection.vendor == "sqlite" and connection.is_in_memory_db()
-    return _sequence_here if in_memory else ring
+    return _sequence_here if log.dialect_of(connection).is_in_memory() else ring
 
 
 def _sequence_here() -> None:

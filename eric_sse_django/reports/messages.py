@@ -9,8 +9,8 @@ from typing import Any
 from django.db.models.functions import Left
 
 from eric_sse_django.entry import CONTROLS
-from eric_sse_django.log.ranges import in_order, ranges_of
-from eric_sse_django.log.union import union_all
+from eric_sse_django.log.dialect import log_dialect
+from eric_sse_django.log.ranges import ranges_of
 from eric_sse_django.models import Listener, QueuedMessage, usernames
 
 # The index of the owner's key in a row of latest().
@@ -73,15 +73,16 @@ def around(listener: Listener, most: int = 20) -> tuple[list[QueuedMessage], lis
     The waiting ones oldest first, the served ones newest first, at most `most` of each. Two
     queries.
     """
+    dialect = log_dialect()
     after, upto = listener.cursor, max(listener.cursor, listener.start)
     sought = [(part, "ASC") for part in ranges_of(listener, after)]
     sought += [(part, "DESC") for part in ranges_of(listener, listener.start, upto)]
     branches = [
-        f"SELECT id FROM (SELECT id {part.rows()} {in_order(direction)} LIMIT {most}) part"
+        f"SELECT id FROM (SELECT id {part.rows()} {dialect.order(direction)} LIMIT {most}) part"
         for part, direction in sought
     ]
-    keys = [key for (key,) in union_all(branches, [part.params() for part, _ in sought])]
-    rows = QueuedMessage.objects.filter(pk__in=keys).order_by("position")
+    found = dialect.union_all(branches, [part.params() for part, _ in sought])
+    rows = QueuedMessage.objects.filter(pk__in=[key for (key,) in found]).order_by("position")
     waiting: list[QueuedMessage] = []
     served: list[QueuedMessage] = []
     for row in rows:

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import connections
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 
 from eric_sse_django.entry import CONTROLS
-from eric_sse_django.log.ranges import NO_CONTROLS, Range, in_order, log_table, ranges_of
-from eric_sse_django.log.union import MOST_BRANCHES, union_all
-from eric_sse_django.models import Listener, QueuedMessage, database
+from eric_sse_django.log.dialect import MAX_BRANCHES, log_dialect
+from eric_sse_django.log.ranges import NO_CONTROLS, Range, ranges_of
+from eric_sse_django.models import Listener, QueuedMessage
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,9 @@ def depths(listeners: Iterable[Listener], most: int = 1_000) -> dict[int, Depth]
     """
     rows = list(listeners)
     ranges = list(dict.fromkeys(part for row in rows for part in ranges_of(row, row.cursor)))
-    if connections[database()].vendor == "postgresql":
-        found = _depths_joined(ranges, most + 1)
-    else:
-        found = _depths_united(ranges, most + 1)
-    when = _converter()
+    dialect = log_dialect()
+    ask = _depths_joined if dialect.joins_values else _depths_united
+    found, when = ask(ranges, most + 1), dialect.converter("created_at")
     by_range = {ranges[number]: (count, when(oldest)) for number, count, oldest in found}
     return {
         row.pk: _sum([by_range[part] for part in ranges_of(row, row.cursor)], most) for row in rows
@@ -49,7 +46,7 @@ def depths(listeners: Iterable[Listener], most: int = 1_000) -> dict[int, Depth]
 
 def _depths_united(ranges: list[Range], limit: int) -> list[Any]:
     branches = [_question(str(number), part.rows(), limit) for number, part in enumerate(ranges)]
-    return union_all(branches, [part.params() * 2 for part in ranges])
+    return log_dialect().union_all(branches, [part.params() * 2 for part in ranges])
 
 
 def _depths_joined(ranges: list[Range], limit: int) -> list[Any]:
@@ -69,34 +66,19 @@ def _depths_joined(ranges: list[Range], limit: int) -> list[Any]:
         question = _question("number", parts[0][1].rows_of("asked"), limit)
         branches.append(f"{question} FROM (VALUES {values}) {names}")
         params.append([value for _, part in parts for value in part.params()])
-    return union_all(branches, params)
+    return log_dialect().union_all(branches, params)
 
 
 def _question(number: str, rows: str, limit: int) -> str:
     return (
         f"SELECT {number}, (SELECT COUNT(*) FROM (SELECT 1 AS one {rows} LIMIT {limit}) counted), "
-        f"(SELECT created_at {rows} {in_order()} LIMIT 1)"
+        f"(SELECT created_at {rows} {log_dialect().order()} LIMIT 1)"
     )
 
 
 def _sum(parts: list[tuple[int, datetime | None]], most: int) -> Depth:
     waiting = min(sum(count for count, _ in parts), most + 1)
     return Depth(waiting, min((oldest for _, oldest in parts if oldest), default=None))
-
-
-def _converter() -> Any:
-    """Return a function that converts the driver's value to a datetime."""
-    connection = connections[database()]
-    column = QueuedMessage._meta.get_field("created_at").cached_col
-    converters = connection.ops.get_db_converters(column)
-
-    def convert(value: Any) -> datetime | None:
-        for converter in converters:
-            value = converter(value, column, connection)
-        found: datetime | None = value
-        return found
-
-    return convert
 
 
 _ADDRESSES = {
@@ -113,7 +95,7 @@ def lagging(listeners: QuerySet[Listener], since: datetime) -> QuerySet[Listener
 
     Two or three index lookups for each listener that is examined.
     """
-    if connections[database()].vendor == "mysql":
+    if not log_dialect().correlated_ranges:
         # It cannot begin a range after an outer row's cursor, and would scan from the first
         # message: so it scans back from the last one, over younger messages.
         order = [f"-{column}" for column in _IN_ORDER]
@@ -177,8 +159,8 @@ def backlog(cursors: Iterable[ListenerCursor], upto: int, most: int) -> tuple[in
     left out.
     """
     parts = list(_parts(each for each in cursors if each.cursor < upto))
-    some = parts[:MOST_BRANCHES]
-    ask = _joined if connections[database()].vendor == "postgresql" else _united
+    some = parts[:MAX_BRANCHES]
+    ask = _joined if log_dialect().joins_values else _united
     limit = min(most, MAX_COUNTED // (len(some) or 1)) + 1
     counts = ask(some, upto, limit)
     total = sum(weight * count for weight, count in counts)
@@ -209,7 +191,7 @@ def _united(parts: Sequence[Part], upto: int, limit: int) -> list[Any]:
         count = _counted(part.kind.format(marks), *numbers, upto, limit)
         branches.append(f"SELECT {part.weight}, {count}")
         params.append(_prepared(part))
-    return union_all(branches, params)
+    return log_dialect().union_all(branches, params)
 
 
 def _joined(parts: Sequence[Part], upto: int, limit: int) -> list[Any]:
@@ -219,7 +201,7 @@ def _joined(parts: Sequence[Part], upto: int, limit: int) -> list[Any]:
         rows = [part for part in parts if part.kind == kind]
         if not rows:
             continue
-        array = f"{_field(column).db_type(connections[database()])}[]"
+        array = f"{log_dialect().type_of(column)}[]"
         values = ", ".join(
             f"({int(part.channel)}, CAST({int(part.after)} AS bigint), {part.weight}, "
             f"CAST(%s AS {array}))"
@@ -230,20 +212,16 @@ def _joined(parts: Sequence[Part], upto: int, limit: int) -> list[Any]:
         asked = f"(VALUES {values}) asked (channel, after, weight, keys)"
         branches.append(f"SELECT asked.weight, {count} FROM {asked}")
         params.append([_prepared(part) for part in rows])
-    return union_all(branches, params)
+    return log_dialect().union_all(branches, params)
 
 
 def _counted(where: str, channel: str, after: str, upto: int, limit: int) -> str:
+    table = log_dialect().log
     return (
-        f"(SELECT COUNT(*) FROM (SELECT 1 AS one FROM {log_table()} WHERE channel_id = {channel} "
-        f"AND {where} AND position > {after} AND position <= {int(upto)} LIMIT {limit}) counted)"
+        f"(SELECT COUNT(*) FROM (SELECT 1 AS one FROM {table} WHERE channel_id = {channel} AND "
+        f"{where} AND position > {after} AND position <= {int(upto)} LIMIT {limit}) counted)"
     )
 
 
 def _prepared(part: Part) -> list[Any]:
-    prepare = _field(COLUMNS[part.kind]).get_db_prep_value
-    return [prepare(key, connections[database()]) for key in part.keys]
-
-
-def _field(column: str) -> Any:
-    return QueuedMessage._meta.get_field(column)
+    return [log_dialect().key(COLUMNS[part.kind], key) for key in part.keys]

@@ -6,13 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from django.db import connections
 from django.utils import timezone
 
 from eric_sse_django.log import head
-from eric_sse_django.log.ranges import NO_CONTROLS, log_table
-from eric_sse_django.log.union import union_all
-from eric_sse_django.models import Listener, QueuedMessage, database
+from eric_sse_django.log.dialect import log_dialect
+from eric_sse_django.log.ranges import NO_CONTROLS
 
 # The newest positions that are counted: one range of the index, whatever the period.
 MAX_RECENT = 50_000
@@ -37,15 +35,13 @@ def recent_traffic(newest: int | None = None, most: int = MAX_RECENT) -> Traffic
     There is no index on time: it would slow every publish down.
     """
     before = (head()[0] if newest is None else newest) - most
-    connection, now = connections[database()], timezone.now()
-    hour, day = (
-        connection.ops.adapt_datetimefield_value(now - timedelta(hours=hours)) for hours in (1, 24)
-    )
+    dialect, now = log_dialect(), timezone.now()
+    hour, day = (dialect.time(now - timedelta(hours=hours)) for hours in (1, 24))
     young = f"SUM(CASE WHEN created_at >= %s AND type NOT IN ({NO_CONTROLS}) THEN 1 ELSE 0 END)"
     old = "SUM(CASE WHEN created_at < %s THEN 1 ELSE 0 END)"
-    with connection.cursor() as cursor:
+    with dialect.connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT channel_id, {young}, {young}, {old}, {old} FROM {log_table()} "
+            f"SELECT channel_id, {young}, {young}, {old}, {old} FROM {dialect.log} "
             f"WHERE position > {int(before)} GROUP BY channel_id",
             [hour, day, hour, day],
         )
@@ -69,37 +65,35 @@ def flow(after: int, upto: int, most: int) -> tuple[int, int]:
         f"position > {int(after)} AND position <= {int(upto)} AND type NOT IN ({NO_CONTROLS})",
         f"position IS NULL AND type NOT IN ({NO_CONTROLS})",
     )
+    dialect = log_dialect()
     branches = [
-        f"SELECT {number}, (SELECT COUNT(*) FROM (SELECT 1 AS one FROM {log_table()} "
+        f"SELECT {number}, (SELECT COUNT(*) FROM (SELECT 1 AS one FROM {dialect.log} "
         f"WHERE {condition} LIMIT {int(most) + 1}) counted)"
         for number, condition in enumerate(conditions)
     ]
-    counts = dict(union_all(branches))
+    counts = dict(dialect.union_all(branches))
     return counts[0], counts[1]
 
 
 def count_listeners(channels: Iterable[int], most: int) -> dict[int, int]:
     """Return how many listeners each channel has; `most + 1` means more."""
-    return _count(Listener, channels, most)
+    return _count(log_dialect().listeners, channels, most)
 
 
 def count_messages(channels: Iterable[int], most: int) -> dict[int, int]:
     """Return how many messages of each channel are kept; `most + 1` means more."""
-    return _count(QueuedMessage, channels, most)
+    return _count(log_dialect().log, channels, most)
 
 
-def _count(
-    model: type[Listener] | type[QueuedMessage], channels: Iterable[int], most: int
-) -> dict[int, int]:
-    connection = connections[database()]
-    keys = [int(key) for key in channels]
-    table = connection.ops.quote_name(model._meta.db_table)
+def _count(table: str, channels: Iterable[int], most: int) -> dict[int, int]:
+    dialect, keys = log_dialect(), [int(key) for key in channels]
 
     def counted(key: object) -> str:
         rows = f"SELECT 1 AS one FROM {table} WHERE channel_id = {key} LIMIT {most + 1}"
         return f"SELECT {key}, (SELECT COUNT(*) FROM ({rows}) counted)"
 
-    if keys and connection.vendor == "postgresql":  # see queues._depths_joined() for the reason
+    if keys and dialect.joins_values:  # see queues._depths_joined() for the reason
         values = ", ".join(f"({key})" for key in keys)
-        return dict(union_all([f"{counted('asked')} FROM (VALUES {values}) of_page (asked)"]))
-    return dict(union_all([counted(key) for key in keys]))
+        asked = f"{counted('asked')} FROM (VALUES {values}) of_page (asked)"
+        return dict(dialect.union_all([asked]))
+    return dict(dialect.union_all([counted(key) for key in keys]))

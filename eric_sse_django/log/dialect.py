@@ -1,0 +1,332 @@
+"""
+Which database this is: flags, as in Django's `features`, and spellings of SQL.
+
+No other module asks for a vendor. Another database is one more class here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import cached_property
+from typing import Any
+
+from django.db import DatabaseError, connections, transaction
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+from eric_sse_django.models import Channel, Listener, LogHead, QueuedMessage, database
+
+# SELECTs in one statement: SQLite's limit is 500.
+MAX_BRANCHES = 400
+
+# The system identifier comes from initdb; a promoted replica and a restore to a point in time
+# begin a timeline; a database and a table that were created again have another number. Any
+# role may query it, it takes 0.5 ms.
+_POSTGRESQL_IDENTITY = """
+    SELECT system_identifier, pg_walfile_name(pg_current_wal_lsn()),
+        (SELECT oid FROM pg_database WHERE datname = current_database()), %s::regclass::oid
+    FROM pg_control_system()
+"""
+# Servers that replicate each other have different ids; those of a cluster share its name.
+_MYSQL_VARIABLES = (
+    "SHOW GLOBAL VARIABLES WHERE Variable_name IN "
+    "('server_uuid', 'server_id', 'group_replication_group_name')"
+)
+_MYSQL_CLUSTER = "SHOW GLOBAL STATUS LIKE 'wsrep_cluster_state_uuid'"
+_MYSQL_TABLE = (
+    "SELECT UNIX_TIMESTAMP(create_time) FROM information_schema.tables "
+    "WHERE table_schema = DATABASE() AND table_name = %s"
+)
+
+
+class Dialect:
+    """A database without a class of its own: what all of them can do. Of one connection."""
+
+    # Several statements without parameters are one call, and one transaction.
+    one_call = False
+    # A call costs more than a join: a look reads the head and the new rows in one statement.
+    joins_head = False
+    # A list is one parameter: UNNEST() makes rows of several.
+    arrays = False
+    # VALUES is a table to join. A union of many SELECTs is planned as if all were expensive.
+    joins_values = False
+    # A condition on an outer query's row can begin a range of an index.
+    correlated_ranges = True
+    # In a transaction only a locking SELECT sees what others have committed meanwhile.
+    stale_snapshot = False
+    # The database is a file of this machine, whose times change with each commit.
+    is_file = False
+    # Columns of ORDER BY for which an index needs no sort: of messages with one address
+    # (eric_log_read), and of messages without a position (eric_log_tail).
+    address_order: tuple[str, ...] = ("listener_id", "owner_id", "position")
+    pending_order: tuple[str, ...] = ("position", "id")
+    greatest = "GREATEST"
+    # Before a column that is compared with its exact case.
+    exact = ""
+    # The bytes of a payload. PostgreSQL knows those of a large text without reading it.
+    size = "OCTET_LENGTH(payload)"
+    # Connection options that bound the wait for a link that is down.
+    timeouts: tuple[str, ...] = ()
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+        self.log, self.heads, self.channels, self.listeners = (
+            connection.ops.quote_name(model._meta.db_table)
+            for model in (QueuedMessage, LogHead, Channel, Listener)
+        )
+
+    @property
+    def insert_select_locks(self) -> bool:
+        """Whether INSERT … SELECT locks the rows that it reads until the transaction ends."""
+        return False
+
+    @cached_property
+    def skips_locked(self) -> bool:
+        """Whether a query can skip the rows that others have locked."""
+        return bool(self.connection.features.has_select_for_update_skip_locked)
+
+    @cached_property
+    def for_update(self) -> str:
+        """The clause that locks rows, "" where a transaction that writes is the only one."""
+        features = self.connection.features
+        if not features.has_select_for_update:
+            return ""
+        return "FOR NO KEY UPDATE" if features.has_select_for_no_key_update else "FOR UPDATE"
+
+    def stamp(self, column: str) -> str:
+        """Return what to select for a time that is to be compared, and mostly not converted."""
+        return column
+
+    def now(self) -> Any:
+        """Return the present time as a parameter."""
+        return self.time(timezone.now())
+
+    def time(self, moment: Any) -> Any:
+        """Return a datetime as a parameter."""
+        return self.connection.ops.adapt_datetimefield_value(moment)
+
+    def key(self, column: str, value: Any) -> Any:
+        """Return a key as a parameter: a user's may be of any type."""
+        return _field(column).get_db_prep_value(value, self.connection)
+
+    def type_of(self, column: str) -> str:
+        """Return the type of one of the log's columns."""
+        return str(_field(column).db_type(self.connection))
+
+    def converter(self, column: str) -> Callable[[Any], Any]:
+        """Return a function from the driver's value of a column to Python's."""
+        found = _field(column).get_col(QueuedMessage._meta.db_table)
+        steps = [
+            *self.connection.ops.get_db_converters(found),
+            *found.get_db_converters(self.connection),
+        ]
+
+        def convert(value: Any) -> Any:
+            for step in steps:
+                value = step(value, found, self.connection)
+            return value
+
+        return convert
+
+    def order(self, direction: str = "ASC") -> str:
+        """Return the ORDER BY of messages with one address: their index gives it."""
+        return "ORDER BY " + ", ".join(f"{name} {direction}" for name in self.address_order)
+
+    def union_all(
+        self, branches: Sequence[str], params: Sequence[Sequence[Any]] = ()
+    ) -> list[Any]:
+        """
+        Return the rows of all the SELECTs, in no order: one query for each MAX_BRANCHES.
+
+        `params` has a sequence for each branch, or is empty. What a branch counts or looks up
+        is a constant in it: MariaDB's derived tables see no column of an outer query.
+        """
+        rows: list[Any] = []
+        with self.connection.cursor() as cursor:
+            for first in range(0, len(branches), MAX_BRANCHES):
+                part = slice(first, first + MAX_BRANCHES)
+                values = [value for given in params[part] for value in given]
+                cursor.execute(" UNION ALL ".join(branches[part]), values)
+                rows += cursor.fetchall()
+        return rows
+
+    def impatient(self, seconds: int) -> AbstractContextManager[None]:
+        """
+        Return a transaction whose statements wait for locks no longer than `seconds`.
+
+        They then raise OperationalError. SQLite has its `timeout` from the settings.
+        """
+        transactions: AbstractContextManager[None] = transaction.atomic(self.connection.alias)
+        return transactions
+
+    def identity(self) -> str:
+        """Return what differs in a copy or a replica of the database; "" for nothing known."""
+        return ""
+
+    def inode(self) -> int | None:
+        """Return the number of the database's file; None where it has none."""
+        return None
+
+    def is_in_memory(self) -> bool:
+        """Whether other threads have another database, or do not wait for locks in this one."""
+        return False
+
+    def files(self) -> tuple[str, ...]:
+        """Return the files that a commit changes: none for a server's."""
+        return ()
+
+    def missing_timeouts(self, options: Mapping[str, Any]) -> list[str]:
+        """Return the names of the timeouts that the connection's options do not set."""
+        return [name for name in self.timeouts if not options.get(name)]
+
+    def isolation_level(self, options: Mapping[str, Any]) -> str | None:
+        """Return the level that the connection's options ask for; None for Django's own."""
+        return None
+
+
+class SQLite(Dialect):
+    """SQLite: a file, and one transaction at a time that writes."""
+
+    is_file = True
+    greatest = "MAX"
+    size = "LENGTH(payload)"  # characters: before 3.43 it has no OCTET_LENGTH()
+
+    def identity(self) -> str:
+        """Return the number of the file."""
+        inode = self.inode()
+        return "" if inode is None else str(inode)
+
+    def inode(self) -> int | None:
+        try:
+            return os.stat(str(self.connection.settings_dict["NAME"])).st_ino
+        except (OSError, ValueError):
+            return None
+
+    def is_in_memory(self) -> bool:
+        return bool(self.connection.is_in_memory_db())
+
+    def files(self) -> tuple[str, ...]:
+        """Return its log and itself. The log is beside the file, wherever a link to that is."""
+        name = os.path.realpath(str(self.connection.settings_dict["NAME"]))
+        return f"{name}-wal", name
+
+
+class PostgreSQL(Dialect):
+    """PostgreSQL."""
+
+    one_call = True
+    joins_head = True
+    arrays = True
+    joins_values = True
+    timeouts = ("connect_timeout", "keepalives_idle", "tcp_user_timeout")
+
+    def stamp(self, column: str) -> str:
+        """Return it as a number: psycopg takes 4 µs to make a datetime."""
+        return f"EXTRACT(EPOCH FROM {column})::float8"
+
+    @contextmanager
+    def impatient(self, seconds: int) -> Iterator[None]:
+        with super().impatient(seconds):
+            # LOCAL: also behind a pooler it ends with the transaction.
+            with self.connection.cursor() as cursor:
+                cursor.execute(f"SET LOCAL lock_timeout = '{seconds}s'")
+            yield
+
+    def identity(self) -> str:
+        """Return the system's identifier, its timeline, and numbers of database and table."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(_POSTGRESQL_IDENTITY, [self.heads])
+            system, segment, number, table_number = cursor.fetchone()
+        return f"{system}/{segment[:8]}/{number}/{table_number}"
+
+    def missing_timeouts(self, options: Mapping[str, Any]) -> list[str]:
+        missing = super().missing_timeouts(options)
+        if "statement_timeout" not in str(options.get("options")):
+            missing.append("options (statement_timeout)")
+        return missing
+
+    def isolation_level(self, options: Mapping[str, Any]) -> str | None:
+        if not (level := options.get("isolation_level")):
+            return None
+        levels = import_string("django.db.backends.postgresql.psycopg_any.IsolationLevel")
+        name: str = levels(level).name.replace("_", " ")  # the numbers are the driver's
+        return "READ COMMITTED" if name == "READ UNCOMMITTED" else name  # one and the same there
+
+
+class MySQL(Dialect):
+    """MariaDB and MySQL."""
+
+    correlated_ranges = False
+    stale_snapshot = True
+    # It takes a column that IS NULL for a constant, and sorts when ORDER BY names it: the next
+    # of 7,500 waiting messages took 2.7 ms, as it read and sorted them all, and takes 1.1 ms
+    # so. PostgreSQL sorts when ORDER BY does not name it.
+    address_order = ("position",)
+    pending_order = ("id",)
+    exact = "BINARY "  # its usual collations find "orders" by "ORDERS"
+    timeouts = ("connect_timeout", "read_timeout", "write_timeout")
+
+    @property
+    def insert_select_locks(self) -> bool:
+        return bool(self.connection.isolation_level != "read committed")
+
+    @contextmanager
+    def impatient(self, seconds: int) -> Iterator[None]:
+        with self.connection.cursor() as cursor:
+            cursor.execute("SELECT @@innodb_lock_wait_timeout")
+            (before,) = cursor.fetchone()
+            cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {seconds}")
+        try:
+            with super().impatient(seconds):
+                yield
+        finally:
+            with suppress(DatabaseError), self.connection.cursor() as cursor:
+                cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {int(before)}")
+
+    def identity(self) -> str:
+        """Return the cluster's name, or the server's and when the head's table was created."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(_MYSQL_CLUSTER)
+            cluster = dict(cursor.fetchall()).get("wsrep_cluster_state_uuid")
+            cursor.execute(_MYSQL_VARIABLES)
+            values = dict(cursor.fetchall())
+            cluster = cluster or values.get("group_replication_group_name")
+            if cluster:
+                return str(cluster)
+            cursor.execute(_MYSQL_TABLE, [LogHead._meta.db_table])
+            (created_at,) = cursor.fetchone()
+        return f"{values.get('server_uuid') or values['server_id']}/{int(created_at or 0)}"
+
+    def isolation_level(self, options: Mapping[str, Any]) -> str | None:
+        if "isolation_level" not in options:
+            return None
+        # Without one it is the server's, and servers come with this.
+        return str(options["isolation_level"] or "REPEATABLE READ").upper()
+
+
+# By Django's name of the vendor.
+DIALECTS: dict[str, type[Dialect]] = {
+    "sqlite": SQLite,
+    "postgresql": PostgreSQL,
+    "mysql": MySQL,
+}
+
+
+def dialect_of(connection: Any) -> Dialect:
+    """Return the dialect of a connection: one object for each."""
+    known: Dialect | None = connection.__dict__.get("_eric_sse_dialect")
+    if known is None:
+        known = DIALECTS.get(connection.vendor, Dialect)(connection)
+        connection._eric_sse_dialect = known
+    return known
+
+
+def log_dialect() -> Dialect:
+    """Return the dialect of this thread's connection to the log's database."""
+    return dialect_of(connections[database()])
+
+
+def _field(column: str) -> Any:
+    return QueuedMessage._meta.get_field(column)
