@@ -21,11 +21,11 @@ class EricSseConfig(AppConfig):
         # Importing checks registers them. Here, for models are ready only now.
         from eric_sse_django import checks, stream_urls  # noqa: F401, PLC0415
         from eric_sse_django.authorization import events  # noqa: PLC0415
-        from eric_sse_django.database import configured, loading, orphans, removal  # noqa: PLC0415
+        from eric_sse_django.database import configured, operations, orphans  # noqa: PLC0415
         from eric_sse_django.models import Channel, Listener  # noqa: PLC0415
 
         request_started.connect(stream_urls.on_request)
-        post_migrate.connect(configured.make, sender=self)
+        post_migrate.connect(configured.create_missing, sender=self)
         user_logged_in.connect(events.on_logged_in)
         user_logged_out.connect(events.on_logged_out)
         for model in _with_proxies(get_user_model()):
@@ -37,16 +37,16 @@ class EricSseConfig(AppConfig):
         for model in _with_proxies(Channel):
             pre_save.connect(events.before_channel_saved, sender=model)
             post_save.connect(events.on_channel_saved, sender=model)
-            post_save.connect(loading.on_loaded, sender=model)
+            post_save.connect(configured.on_loaded, sender=model)
             pre_delete.connect(events.before_channel_deleted, sender=model)
             post_delete.connect(events.on_channel_deleted, sender=model)
-            post_delete.connect(removal.on_channel_deleted, sender=model)
+            post_delete.connect(operations.on_channel_deleted, sender=model)
         for model in _with_proxies(Listener):
             pre_save.connect(events.before_listener_saved, sender=model)
             post_save.connect(events.on_listener_saved, sender=model)
-            post_save.connect(loading.on_loaded, sender=model)
-            pre_delete.connect(removal.before_listener_deleted, sender=model)
-            post_delete.connect(removal.on_listener_deleted, sender=model)
+            post_save.connect(configured.on_loaded, sender=model)
+            pre_delete.connect(operations.before_listener_deleted, sender=model)
+            post_delete.connect(operations.on_listener_deleted, sender=model)
 
 
 def _with_proxies(model: Any) -> Iterator[Any]:

@@ -1,9 +1,9 @@
 """
-What a view needs: publish, listen, and the URL of a stream.
+The functions for views: publish, listen, and the URL of a stream.
 
-A channel is given by its id or as channel() returns it, a listener as listen() returns it or
-(where its channel is known) by its id, an owner as a user or by the user's key. What queries
-the database has a twin for coroutines, with the prefix `a`.
+A channel is an id or what channel() returned; a listener is what listen() returned, or an id if
+its channel is given too; an owner is a user or the user's key. Each function has an async twin
+with the prefix `a`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from asgiref.sync import sync_to_async
+from django.contrib.auth import get_user_model
 
 from eric_sse_django import conf, log, stream_urls
 from eric_sse_django.authorization import bound_to, make_ticket
-from eric_sse_django.database import DatabaseChannel, DatabaseListener, online
-from eric_sse_django.database import publisher as durable
+from eric_sse_django.database import DatabaseChannel, DatabaseListener
 from eric_sse_django.database.arguments import (
     TO_ALL,
     channel_id_of,
@@ -26,15 +26,20 @@ from eric_sse_django.database.arguments import (
     listener_id_of,
     owner_key,
 )
-from eric_sse_django.database.known import known_channel
+from eric_sse_django.database.channel import publish_to
 from eric_sse_django.database.operations import seen
+from eric_sse_django.database.rows import known_channel
 from eric_sse_django.database.twins import has_twin
 from eric_sse_django.message import Message, Payload
+from eric_sse_django.models import OpenStream
+
+# Users that users_online() loads in one query.
+USERS_BATCH = 200
 
 
 @has_twin
 def channel(channel_id: str, **options: Any) -> DatabaseChannel:
-    """Return the channel with that id; made, with DatabaseChannel.create()'s options, if new."""
+    """Return the channel with that id; create it (DatabaseChannel.create()) if there is none."""
     return DatabaseChannel.get_or_create(channel_id, **options)
 
 
@@ -56,14 +61,14 @@ def publish(
     """
     Publish to a channel's listeners: to all, to one (`listener_id`), or to a user's (`owner`).
 
-    After `expires_in_s` seconds it is delivered to nobody any more; None: as the channel says.
-    Kept if and only if the caller's transaction commits; waits for its INSERT only, one
-    statement (two for the first to a channel, and after the channel was changed).
+    It is delivered for `expires_in_s` seconds; None: as long as the channel states. It is kept
+    if and only if the caller's transaction commits. Waits for its INSERT only: one statement
+    (two for the first message to a channel, and after the channel was changed).
 
     Raises InvalidChannelException, InvalidListenerException, InvalidMessageFormat; ValueError
     for a `listener_id` or `owner` of None, and for an owner that is not saved; TypeError.
     """
-    durable.publish(
+    publish_to(
         known_channel(channel_id_of(channel_id)),
         Message(type, payload),
         listener_id=listener_id,
@@ -96,14 +101,14 @@ def listen(
     acknowledgement: str | None = None,
 ) -> DatabaseListener:
     """
-    Return a running listener of a channel: the one with that id, else a new one.
+    Return a running listener of a channel: the existing one with that id, or a new one.
 
-    Without an id, an owner has one listener a channel, which all their devices share: what one
-    of them gets, another that is away does not get any more. With a `device` (the request, or a
-    name of yours) each has its own. With none of the three, each call makes a listener.
+    Without an id, an owner has one listener for each channel, which all devices share: what one
+    device was served, a device that was offline does not get. With a `device` (the request, or
+    any name) each device has its own listener. Without all three, each call creates a listener.
     `acknowledgement` is as in DatabaseChannel.add_listener().
 
-    Raises InvalidChannelException, and TooManyListeners for a new one that is too many.
+    Raises InvalidChannelException, and TooManyListeners if MAX_LISTENERS_PER_CHANNEL is reached.
     """
     if device is not None and listener_id is not None:
         raise ValueError("Give listener_id or device, not both.")
@@ -136,11 +141,11 @@ async def alisten(
 @has_twin
 def cursor() -> int:
     """
-    Return the log's head: from where a page should listen that is rendered now. One query.
+    Return the log's head: the position from which a page that is rendered now should listen.
 
-    Read it BEFORE what the page shows is queried. What is published from then on comes on a
-    stream that is opened with it (`last_event_id`): nothing falls between rendering and
-    connecting. A message that the page shows already may come too, with its state.
+    One query. Call it BEFORE the queries for what the page shows. A stream that is opened with
+    it (`last_event_id`) delivers everything published after it: nothing is lost between
+    rendering and connecting. A message whose state the page already shows may be delivered too.
     """
     position, _ = log.head()
     return position
@@ -162,11 +167,10 @@ def stream_url(
     """
     Return the path of the listener's stream, for an EventSource.
 
-    It is open to the listener's owner; with `ticket`, to whoever has the URL, for
-    TICKET_MAX_AGE_S. With a `request` the ticket is bound to its user and session: it is good
-    as long as those are, and void when they log out. Give a `cursor` only if the page shows
-    what the messages before it say: the stream skips them. Raises TypeError for what is not a
-    listener.
+    The listener's owner may open it; with `ticket`, every client that has the URL, for
+    TICKET_MAX_AGE_S seconds. With a `request` the ticket is bound to its user and session, and
+    is no longer valid after they log out. Give a `cursor` only if the page shows the state up to
+    it: the stream skips earlier messages. Raises TypeError for a value that is not a listener.
     """
     ids = ids_of_listener(listener)
     if not ticket and request is None:
@@ -183,7 +187,7 @@ async def astream_url(
     request: Any = None,
     cursor: int | str | None = None,
 ) -> str:
-    """As stream_url(), for a coroutine: a request's user and session may be read only now."""
+    """As stream_url(), for a coroutine: a request may load its user and session only here."""
     return await sync_to_async(stream_url)(listener, ticket, request=request, cursor=cursor)
 
 
@@ -192,9 +196,9 @@ def watch_url(channel_id: Any, *, request: Any = None, cursor: int | str | None 
     """
     Return the path of a channel's stream without a listener, with a ticket for it.
 
-    Bound to the user and session of a `request`, and from a `cursor` on, where they are given.
-    A client may go back with it to the cursor, or to now, however long it sleeps meanwhile. Two
-    queries at most.
+    The ticket is bound to the user and session of a `request`, if one is given. With it a
+    client may replay from the `cursor` on (without one: from now on), also after it was
+    suspended for long. Two queries at most.
     """
     name = channel_id_of(channel_id)
     tickets = [make_ticket(name, since=_since(cursor), **bound_to(request))]
@@ -202,7 +206,7 @@ def watch_url(channel_id: Any, *, request: Any = None, cursor: int | str | None 
 
 
 def _since(cursor: int | str | None) -> int | None:
-    """Return the position that a cursor is; None for what is none, which the URL refuses."""
+    """Return the cursor as a position; None if it is not one, which with_query() refuses."""
     return int(str(cursor)) if str(cursor).isdecimal() else None
 
 
@@ -223,8 +227,9 @@ def streams_url(
     """
     Return the path of one stream of several channels, with a ticket for each.
 
-    A pair is a channel and its listener, or None to watch. Else as watch_url(). Raises
-    ValueError for no channel, one named twice, or more than MAX_CHANNELS_PER_STREAM; TypeError.
+    A pair is a channel and its listener, or None to watch. Otherwise as watch_url(). Raises
+    ValueError for no channels, for one channel twice, and for more than
+    MAX_CHANNELS_PER_STREAM; TypeError.
     """
     ids = [
         (channel_id_of(channel), None if listener is None else listener_id_of(listener))
@@ -266,12 +271,20 @@ async def astreams_url(
 @has_twin
 def users_online(channel_id: Any) -> list[Any]:
     """
-    Return the users who have a stream of a channel's listeners open now, on whatever server.
+    Return the owners of a channel's listeners that have an open stream now, on any server.
 
-    Each once, by their keys; watchers have no listener, so no user. Three queries, one more
-    for each 200 users beyond the first. Raises InvalidChannelException.
+    Each user once, ordered by key; watchers have no listener, so no user. Two queries, and one
+    for each 200 users. Raises InvalidChannelException.
     """
-    return online.users_online(DatabaseChannel.load(channel_id_of(channel_id)).row)
+    channel = DatabaseChannel.load(channel_id_of(channel_id)).row
+    streams = OpenStream.objects.online()
+    owned = streams.filter(listener__channel=channel, listener__owner__isnull=False)
+    keys = sorted(set(owned.values_list("listener__owner", flat=True)))
+    users: Any = get_user_model()._default_manager
+    found: dict[Any, Any] = {}
+    for first in range(0, len(keys), USERS_BATCH):
+        found |= users.in_bulk(keys[first : first + USERS_BATCH])
+    return [found[key] for key in keys if key in found]
 
 
 async def ausers_online(channel_id: Any) -> list[Any]:

@@ -24,7 +24,7 @@ from eric_sse_django.admin.formatting import MAX_COUNT, at_least, bounded, durat
 from eric_sse_django.admin.lists import CountsList
 from eric_sse_django.admin.pages import PagesAdmin
 from eric_sse_django.database import DatabaseChannel
-from eric_sse_django.database.removal import remove_channel
+from eric_sse_django.database.operations import remove_channel
 from eric_sse_django.message import Message
 from eric_sse_django.models import Channel, Listener, LogHead, OpenStream, QueuedMessage, Watchers
 

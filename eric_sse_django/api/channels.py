@@ -18,7 +18,7 @@ from eric_sse_django.api.schemas import (
     example,
     page,
 )
-from eric_sse_django.database.removal import remove_channel
+from eric_sse_django.database.operations import remove_channel
 from eric_sse_django.database.rows import create_channel as create
 from eric_sse_django.models import Channel
 

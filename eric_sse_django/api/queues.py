@@ -21,7 +21,7 @@ from eric_sse_django.api.schemas import (
     MessagePage,
     example,
 )
-from eric_sse_django.database import operations
+from eric_sse_django.database import acknowledgement
 from eric_sse_django.database.queue import DatabaseQueue
 from eric_sse_django.entry import CONTROLS, Entry
 from eric_sse_django.exception import NoMessagesException
@@ -95,7 +95,7 @@ def acknowledge(
     Returns the cursor. Checks can_listen.
     """
     row = own_listener(request, channel_id, listener_id)
-    return Cursor(cursor=operations.acknowledge(row, body.position))
+    return Cursor(cursor=acknowledgement.acknowledge(row, body.position))
 
 
 def shown(entry: Entry) -> MessageOut:

@@ -1,4 +1,4 @@
-"""What callers may give for a channel, a listener, an owner or a device, and what it means."""
+"""The arguments that name a channel, a listener, an owner or a device, and their ids."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from eric_sse_django.models import (
     user_key,
 )
 
-# Where a session keeps the id of its device: it goes on when its key is changed.
+# The item of a session with the id of its device: it is kept when the session's key changes.
 SESSION_DEVICE = "eric_sse_device"
 _PLAIN = re.compile("[^A-Za-z0-9_.:@+-]")
 
 
 class ToAll(Enum):
-    """The default of an address that narrows: not None, which may be a customer's missing user."""
+    """The default of an argument that limits recipients. Not None: that may be a missing user."""
 
     TO_ALL = "all"
 
@@ -38,7 +38,7 @@ TO_ALL: Final = ToAll.TO_ALL
 
 
 def channel_id_of(channel: Any) -> str:
-    """Return the id of a channel: an object of ours, or the id. Raises TypeError for another."""
+    """Return the id of a channel (an object, a row, or the id). Raises TypeError for others."""
     if isinstance(channel, str):
         return channel
     if isinstance(channel, AbstractChannel):
@@ -49,7 +49,7 @@ def channel_id_of(channel: Any) -> str:
 
 
 def listener_id_of(listener: Any) -> str:
-    """Return the id of a listener: an object of ours, or the id. Raises TypeError for another."""
+    """Return the id of a listener (an object, a row, or the id). Raises TypeError for others."""
     if isinstance(listener, str):
         return listener
     if isinstance(listener, MessageQueueListener):
@@ -60,7 +60,7 @@ def listener_id_of(listener: Any) -> str:
 
 
 def ids_of_listener(listener: Any) -> tuple[str, str]:
-    """Return the ids of a listener's channel and its own. Raises TypeError for an id alone."""
+    """Return the ids of a listener's channel and of the listener. Raises TypeError for an id."""
     row = getattr(listener, "row", listener)
     if not isinstance(row, Listener):
         raise TypeError(
@@ -72,28 +72,28 @@ def ids_of_listener(listener: Any) -> tuple[str, str]:
 
 def owner_key(owner: Any) -> Any:
     """
-    Return the key of a user: an object, or the key itself. No query.
+    Return the key of a user (an object, or the key). No query.
 
-    Raises ValueError for a user who is not saved, and TypeError for what is not a user.
+    Raises ValueError for a user that is not saved, and TypeError for a value that is not a user.
     """
     key = user_key(owner)
     if key is None:
         raise ValueError(
-            f"{owner!r} is not a saved user and owns no listeners: let the visitor log in; or "
-            "leave the owner out, and give the visitor a ticket: stream_url(…, request=request)."
+            f"{owner!r} is not a saved user and owns no listeners: ask the visitor to log in; "
+            "or omit the owner, and give the visitor a ticket: stream_url(…, request=request)."
         )
     return key
 
 
 def narrowed(name: str, value: Any) -> Any:
-    """Return an address that was given. Raises ValueError for None, which would be to all."""
+    """Return a value that limits recipients. Raises ValueError for None: it would mean all."""
     if value is None:
         raise ValueError(f"{name} is None: leave it out to publish to all.")
     return value
 
 
 def id_of_user(key: Any) -> str:
-    """Return the id of the listener that all devices of a user share: another for each key."""
+    """Return the id of the listener that all devices of a user share, unique for each key."""
     plain = f"user-{key}"
     try:
         is_identifier(plain)
@@ -104,9 +104,9 @@ def id_of_user(key: Any) -> str:
 
 def id_of_device(key: Any, device: Any) -> str:
     """
-    Return the id of a device's listener: of a user's with that key, or (None) of nobody's.
+    Return the id of a device's listener, for the user with that key, or None for no user.
 
-    `device` is a request, whose session then remembers its device, or a name of the caller's.
+    `device` is a request, whose session then stores an id of the device, or any name.
     """
     name = device if isinstance(device, str) else _device_of(device)
     if not name:
@@ -128,7 +128,7 @@ def _device_of(request: Any) -> str:
 
 
 def _safe(key: Any) -> str:
-    """Return text of an id's characters, another for each key; "~~" is not in it."""
+    """Return text of characters that an id may have, unique for each key, without "~~"."""
     return _PLAIN.sub(lambda found: "".join(f"~{b:02X}" for b in found[0].encode()), str(key))
 
 

@@ -17,10 +17,9 @@ from eric_sse_django.models import Channel, Listener
 
 class DatabaseConnectionsFactory(ConnectionsFactory):
     """
-    Gives listeners durable queues; also in a plain SSEChannel.
+    Gives listeners durable queues, also in a plain SSEChannel.
 
-    The listeners are those of one database channel: `channel_id`, made when it is not
-    there yet.
+    They are listeners of the database channel `channel_id`, which is created if it is missing.
     """
 
     def __init__(self, channel_id: str) -> None:
@@ -30,8 +29,8 @@ class DatabaseConnectionsFactory(ConnectionsFactory):
         """
         Return the connection of `listener`, or of a new one.
 
-        A listener whose id the database knows gets its queue back, with what waits.
-        Raises InvalidIdentifier for an id that could not stand in a URL.
+        A listener whose id exists in the database gets its queue, with the waiting messages.
+        Raises InvalidIdentifier for an id that cannot stand in a URL.
         """
         if listener is None:
             return connect(create_listener(self.channel))
@@ -42,13 +41,13 @@ class DatabaseConnectionsFactory(ConnectionsFactory):
         return await sync_to_async(self.create)(listener)
 
     def renew(self, connection: Connection, listener: MessageQueueListener) -> Connection:
-        """As the base's; a DatabaseListener is the one of this factory's channel again."""
+        """As the base class; a DatabaseListener becomes a listener of this factory's channel."""
         if isinstance(listener, DatabaseListener):
             register(self.channel, listener)
         return super().renew(connection, listener)
 
     def release(self, connection: Connection) -> None:
-        """Remove the listener's row and queue, whatever queue the connection has."""
+        """Remove the listener's row with its queue, also if the connection has another queue."""
         with suppress(InvalidListenerException):
             listener_row(self.channel, connection.listener.id).delete()
 
@@ -59,9 +58,9 @@ class DatabaseConnectionsFactory(ConnectionsFactory):
 
 def register(channel: Channel, listener: MessageQueueListener) -> Listener:
     """
-    Return the row of a listener object in a channel: the one that its id has, or a new one.
+    Return the row of a listener object in a channel: the existing row of its id, or a new one.
 
-    A DatabaseListener follows: it is that row's from then on.
+    A DatabaseListener uses that row from then on.
     """
     row = create_listener(channel, listener.id, running=listener.is_running())
     if isinstance(listener, DatabaseListener):
@@ -70,7 +69,7 @@ def register(channel: Channel, listener: MessageQueueListener) -> Listener:
 
 
 def connect(row: Listener, listener: MessageQueueListener | None = None) -> Connection:
-    """Return the connection of a row; its listener is `listener`, else the row's own."""
+    """Return the connection of a row, with `listener` or a new DatabaseListener."""
     if isinstance(listener, DatabaseListener) and listener.row == row:
-        listener.show(row)  # else it was registered with another channel since
+        listener.show(row)  # unless it was registered with another channel since
     return Connection(listener or DatabaseListener(row), DatabaseQueue(row), str(row.pk))

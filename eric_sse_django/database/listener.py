@@ -14,12 +14,12 @@ from eric_sse_django.models import Listener
 @methods_have_twins
 class DatabaseListener(MessageQueueListener):
     """
-    A listener with a row. Take it from a channel: add_listener() or get_listener().
+    A listener with a row. Get one from a channel: add_listener() or get_listener().
 
-    start() and stop() are for all processes: its streams, wherever they are, end soon
-    after stop(). is_running() is what this object last read or said: see refresh(). Registered
-    with another channel, or again after it was removed, it is the listener of that channel's
-    row from then on.
+    start() and stop() apply to all processes: after stop() its streams end soon, on every
+    server. is_running() is what this object last read or wrote: see refresh(). An object that is
+    registered with another channel, or again after it was removed, uses that channel's row from
+    then on.
     """
 
     def __init__(self, row: Listener) -> None:
@@ -27,12 +27,12 @@ class DatabaseListener(MessageQueueListener):
         self.show(row)
 
     def show(self, row: Listener) -> None:
-        """Be the listener of this row, as it was read."""
+        """Use this row, as it was read."""
         self.row = row
         self._running = row.running
 
     def follow(self, row: Listener) -> None:
-        """Be the listener of this row from now on, which then runs or not as this object does."""
+        """Use this row from now on, and start or stop it as this object was."""
         was_running = self._running
         self.show(row)
         if was_running and not row.running:
@@ -42,9 +42,9 @@ class DatabaseListener(MessageQueueListener):
 
     def start(self) -> None:
         """
-        Begin to receive: what waits is delivered, and streams may open. One query, or two.
+        Start to receive: waiting messages are delivered, and streams may open. One query or two.
 
-        Raises InvalidListenerException once the listener is removed.
+        Raises InvalidListenerException if the listener was removed.
         """
         if not operations.start([self.row]) and not operations.exists(self.row):
             super().stop()
@@ -53,13 +53,13 @@ class DatabaseListener(MessageQueueListener):
         super().start()
 
     def stop(self) -> None:
-        """End to receive, when the caller's transaction commits; what comes then waits."""
+        """Stop to receive when the caller's transaction commits; later messages wait."""
         operations.stop([self.row])
         self.row.running = False
         super().stop()
 
     def refresh(self) -> None:
-        """Read the row again. One query; raises Listener.DoesNotExist once it is removed."""
+        """Read the row again. One query; raises Listener.DoesNotExist if it was removed."""
         fields = ["running", "acknowledgement", "cursor", "floor", "last_seen", "owner"]
         try:
             self.row.refresh_from_db(fields=fields)

@@ -1,4 +1,4 @@
-"""What an operator does to listeners: for their queues, and for their streams on every process."""
+"""What operators and the app do to many listeners: their state, queues, streams and removal."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import F, QuerySet, Value
+from django.db.models import F, Q, QuerySet, Value
 from django.db.models.functions import Least
 from django.utils import timezone
 
 from eric_sse_django import log, notifier
 from eric_sse_django.entry import CLOSE, REPLAY, STOP
-from eric_sse_django.exception import InvalidListenerException
 from eric_sse_django.message import MessageContract
-from eric_sse_django.models import Listener
+from eric_sse_django.models import Channel, Listener, OpenStream, deleted_with, note_deletion
 
-# A listener whose owner opened a page within that time is not written as seen again.
+# Time after which a listener is recorded as seen again.
 SEEN_AFTER = timedelta(days=1)
+# Listeners that are removed, and whose streams are ended, together: what is in memory at once.
+BATCH = 1_000
 
 
 def start(rows: Sequence[Listener]) -> int:
-    """Have the listeners receive; return how many did not before."""
+    """Start the listeners; return how many were not running."""
     return _listeners(rows).filter(running=False).update(running=True)
 
 
@@ -31,27 +32,27 @@ def exists(row: Listener) -> bool:
 
 
 def seen(row: Listener) -> None:
-    """Record that somebody asks for the listener. One query a day, for who is removed as away."""
+    """Record that listen() was called for the listener, for away(). At most one query a day."""
     now = timezone.now()
     if now - (row.last_seen or row.created_at) > SEEN_AFTER:
         _listeners([row]).update(last_seen=now)
 
 
 def stop(rows: Sequence[Listener]) -> int:
-    """Stop the listeners, and end their streams; return how many did before."""
+    """Stop the listeners and end their streams; return how many were running."""
     with transaction.atomic(using=log.database()):
         changed = _listeners(rows).filter(running=True).update(running=False)
-        tell(rows, STOP)
+        send_control(rows, STOP)
     return changed
 
 
 def disconnect(rows: Sequence[Listener]) -> int:
     """
-    Have the listeners' open streams end, on every process, after the commit.
+    End the listeners' open streams in every process, after the commit.
 
-    Clients that reconnect, as browsers do, come back. Returns how many listeners.
+    Their clients reconnect. Returns how many listeners.
     """
-    tell(rows, CLOSE)
+    send_control(rows, CLOSE)
     return len(rows)
 
 
@@ -61,9 +62,9 @@ def send(
     """
     Publish to each of the listeners, in the caller's transaction; return how many.
 
-    After `expires_in_s` seconds it is delivered to nobody any more; None: as the channel says.
-    All or none: raises InvalidMessageFormat for what cannot be sent. The rows'
-    channels should be selected with them, else each costs a query.
+    It is delivered for `expires_in_s` seconds; None: as long as the channel states. All or
+    none: raises InvalidMessageFormat for a message that cannot be sent. Select the rows'
+    channels with them: else each takes a query.
     """
     if rows:
         log.append([log.row(row.channel, message, row.pk, None, expires_in_s) for row in rows])
@@ -71,30 +72,11 @@ def send(
     return len(rows)
 
 
-def acknowledge(row: Listener, position: int) -> int:
-    """
-    Move the listener's cursor up to a position; return where it stands.
-
-    Never back, and not to a position that the log does not have: beyond its head, or of a
-    history that it no longer has. Two queries, three where it stands there already or further.
-    Raises InvalidListenerException when the listener was removed.
-    """
-    if log.is_known(position):
-        ahead = _listeners([row]).filter(cursor__lt=position)
-        if ahead.update(cursor=position, last_seen=timezone.now()):
-            return position
-    cursors = _listeners([row]).values_list("cursor", flat=True)
-    if (cursor := cursors.first()) is None:
-        raise InvalidListenerException(row.name, row.channel.name)
-    return cursor
-
-
 def discard(rows: Sequence[Listener]) -> int:
     """
-    Have the listeners skip what waits; return how many had not reached the log's head.
+    Skip what waits for the listeners; return how many had not reached the log's head.
 
-    The messages stay for other listeners. Open streams have no part in it: what they
-    were to send is sent.
+    The messages stay for other listeners. Open streams still send what they have read.
     """
     notifier.settle()
     head, _ = log.head()
@@ -103,17 +85,18 @@ def discard(rows: Sequence[Listener]) -> int:
 
 def replay(rows: Sequence[Listener], since: datetime) -> int:
     """
-    Have the listeners get again what was published since; return how many listeners.
+    Deliver again to the listeners what was published since; return how many listeners.
 
-    With the same positions, so that clients can tell; never what came before a listener
-    was added. Open streams go back after the commit, other clients when they come.
+    The positions are the same, so that clients recognise the messages. What was published
+    before a listener was added is never delivered. Open streams move back after the commit,
+    other clients when they connect.
     """
     position = log.position_at(since)
     with transaction.atomic(using=log.database()):
         for row in rows:
             back = max(position, row.start)
             moved = _listeners([row])
-            # Counted also where it stands further back: what was reached is not written yet.
+            # Counted also if its cursor is lower: what was reached is not written yet.
             moved.update(cursor=Least("cursor", Value(back)), replays=F("replays") + 1)
             for replays in moved.values_list("replays", flat=True):
                 log.append([log.control(row, REPLAY, str(back), str(replays))])
@@ -121,17 +104,75 @@ def replay(rows: Sequence[Listener], since: datetime) -> int:
     return len(rows)
 
 
+def send_control(rows: Sequence[Listener], control: str) -> None:
+    """
+    Send a control message to the listeners' open streams in every process. One INSERT.
+
+    It is in the log: after what was published before it, and before what is published after.
+    """
+    if rows:
+        log.append([log.control(row, control) for row in rows])
+        notifier.ring_on_commit()
+
+
 def _listeners(rows: Sequence[Listener]) -> QuerySet[Listener]:
     return Listener.objects.filter(pk__in=[row.pk for row in rows])
 
 
-def tell(rows: Sequence[Listener], control: str, payload: str = "null") -> None:
-    """
-    Say something to the listeners' open streams, on every process.
+# Removing -----------------------------------------------------------------------
 
-    The word travels in the log: it comes after what was published before it, and
-    before what is published after.
+
+def away(since: datetime, channel_id: str | None = None) -> QuerySet[Listener]:
     """
-    if rows:
-        log.append([log.control(row, control, payload) for row in rows])
-        notifier.ring_on_commit()
+    Return the listeners, of one channel or of all, that were away since a time.
+
+    These were created before that time, have no open stream, and since then nothing was
+    delivered to them and listen() was not called for them.
+    """
+    online = OpenStream.objects.online().exclude(listener=None).values("listener")
+    rows = Listener.objects.filter(created_at__lt=since)
+    rows = rows.filter(Q(last_seen=None) | Q(last_seen__lt=since)).exclude(pk__in=online)
+    return rows if channel_id is None else rows.filter(channel__name=channel_id)
+
+
+def remove_listeners(rows: QuerySet[Listener]) -> int:
+    """Remove listeners, BATCH in one transaction; their streams end. Return how many."""
+    count = 0
+    ordered = rows.order_by("pk").values_list("pk", flat=True)
+    while keys := list(ordered[:BATCH]):
+        with transaction.atomic(using=log.database()):
+            Listener.objects.filter(pk__in=keys).delete()
+        count += len(keys)
+    return count
+
+
+def remove_channel(row: Channel) -> None:
+    """
+    Remove a channel with its listeners; their streams end. Holds BATCH rows in memory at most.
+
+    Its messages are removed after the commit: see on_channel_deleted(). About 0.1 ms a listener.
+    """
+    with transaction.atomic(using=log.database()):
+        remove_listeners(Listener.objects.filter(channel=row))
+        row.delete()
+
+
+def before_listener_deleted(instance: Listener, origin: object = None, **_: object) -> None:
+    """Connected to pre_delete."""
+    note_deletion(instance, origin)
+
+
+def on_listener_deleted(instance: Listener, origin: object = None, **_: object) -> None:
+    """End the streams of deleted listeners, with one INSERT. Connected to post_delete."""
+    send_control(deleted_with(instance, origin), STOP)
+
+
+def on_channel_deleted(instance: Channel, **_: object) -> None:
+    """
+    Remove a deleted channel's messages after the commit. Connected to post_delete.
+
+    Not in its transaction: one statement for a million rows holds locks that publishers to
+    other channels wait for (MariaDB). Retention removes what is left after a crash.
+    """
+    channel = instance.pk
+    transaction.on_commit(lambda: log.forget(channel), using=log.database(), robust=True)

@@ -11,7 +11,7 @@ from django.db import Error as DatabaseError
 from django.db import connections, transaction
 
 from eric_sse_django import log
-from eric_sse_django.database.removal import BATCH, remove_listeners
+from eric_sse_django.database.operations import BATCH, remove_listeners
 from eric_sse_django.models import ApiToken, Listener, PublishReceipt
 from eric_sse_django.outage import Outage
 from eric_sse_django.retry_thread import RetryThread

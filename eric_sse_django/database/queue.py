@@ -26,26 +26,26 @@ from eric_sse_django.message import MessageContract
 from eric_sse_django.models import Listener
 from eric_sse_django.queues import Queue
 
-# Positions without a message for the listener that are looked through again and again; of more,
-# its cursor goes to their end. 60,000 expired messages that were not removed yet made each pop()
-# take 33 ms on SQLite, 107 on PostgreSQL and 195 on MariaDB.
-LOOKED_THROUGH = 1_000
+# Positions without a message for the listener that each pop() may read again; after more, its
+# cursor moves to their end. With 60,000 expired messages that were not removed yet, each pop()
+# took 33 ms on SQLite, 107 on PostgreSQL and 195 on MariaDB.
+MAX_READ_AGAIN = 1_000
 
 
 @methods_have_twins
 class DatabaseQueue(Queue):
     """
-    What a listener has not been served: broadcasts and its own messages, oldest first.
+    The messages that a listener has not been served: broadcasts and its own, oldest first.
 
-    Any number of processes may push and pop. It shares the listener's cursor with its
-    streams: what one has taken, the other does not see.
+    Any number of processes may push and pop. The queue and the listener's streams share its
+    cursor: each message is taken by one of them.
     """
 
     def __init__(self, row: Listener) -> None:
         self.row = row
 
     def __eq__(self, other: object) -> bool:
-        """Whether it is the same listener's queue."""
+        """Whether it is the queue of the same listener."""
         return isinstance(other, DatabaseQueue) and self.row == other.row
 
     def __hash__(self) -> int:
@@ -55,23 +55,23 @@ class DatabaseQueue(Queue):
         """
         Remove and return the oldest message; two callers never get the same one.
 
-        Never waits for one. The cursor moves with the caller's transaction. Where
-        retention removed unread messages, one of type `eric-reset` stands for them.
-        Raises NoMessagesException when the queue is empty, InvalidListenerException
-        when the listener was removed, RepositoryError when the database fails.
+        Never waits for one. The cursor moves with the caller's transaction. A message of type
+        `eric-reset` stands for unread messages that retention removed. Raises
+        NoMessagesException when the queue is empty, InvalidListenerException when the listener
+        was removed, RepositoryError when the database fails.
         """
         return message_of(self.take())
 
     def take(self) -> Entry:
-        """As pop(), with its position: the entry as it is in the log."""
+        """As pop(), but return the log's entry, which has the position."""
         with _store_errors():
             return self._take()
 
     def push(self, message: MessageContract) -> None:
         """
-        Add a message for this listener, if and when the caller's transaction commits.
+        Add a message for this listener when the caller's transaction commits.
 
-        Raises InvalidMessageFormat for what cannot be sent, RepositoryError when the
+        Raises InvalidMessageFormat for a message that cannot be sent, RepositoryError when the
         database fails.
         """
         with _store_errors():
@@ -87,7 +87,7 @@ class DatabaseQueue(Queue):
         await sync_to_async(self.push)(message)
 
     def watch(self, wake: Wake) -> Undo | None:
-        """Have wake() called after each look of the running loop's hub that found something."""
+        """Call wake() whenever the running loop's hub has read something. See Queue.watch()."""
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -95,7 +95,7 @@ class DatabaseQueue(Queue):
         return Hub.for_running_loop().add_waker(wake)
 
     def __len__(self) -> int:
-        """Return how many messages, with a position, wait."""
+        """Return how many messages with a position wait."""
         self.row.refresh_from_db(fields=["cursor"])
         return log.waiting(self.row)
 
@@ -110,25 +110,25 @@ class DatabaseQueue(Queue):
             head, _ = log.head()
             page = log.read(channel, self.row.pk, owner, cursor, head, limit=1)
             if not page and page.reached < head:
-                continue  # what was found was removed while it was read
+                continue  # the row was removed during the read
             if not page and settled:
-                if head - cursor > LOOKED_THROUGH:
+                if head - cursor > MAX_READ_AGAIN:
                     listeners.filter(cursor=cursor).update(cursor=head)
                 raise NoMessagesException(listener_id=self.row.name)
             if not page:
-                # Then read again whatever it did: another may have sequenced just before.
+                # Read again in any case: another process may have sequenced just before.
                 notifier.settle()
                 settled = True
                 continue
             entry = page[0]
-            # Compare and swap: whoever moves the cursor has the message.
+            # Compare and swap: the caller that moves the cursor has the message.
             moved = listeners.filter(cursor=cursor).update(
                 cursor=entry.position, last_seen=timezone.now()
             )
             if moved and entry.type not in CONTROLS:
                 return entry
             if not moved and connections[listeners.db].in_atomic_block:
-                # MariaDB at REPEATABLE READ shows its old cursor for ever, but to a lock.
+                # MariaDB at REPEATABLE READ shows a new cursor only to a locking read.
                 listeners = listeners.select_for_update()
 
 

@@ -1,4 +1,4 @@
-"""Channels and listeners by their ids: finding and making their rows."""
+"""The rows of channels and listeners by their ids: finding, remembering and creating them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
 from eric_sse_django import conf, log, notifier
+from eric_sse_django.database.acknowledgement import (
+    change_acknowledgement,
+    check_acknowledgement,
+)
 from eric_sse_django.database.arguments import owner_key
 from eric_sse_django.database.configured import differences
 from eric_sse_django.exception import (
@@ -27,13 +31,16 @@ from eric_sse_django.quiet import Quiet
 logger = logging.getLogger(__name__)
 
 CREATE = "check its id, name it in ERIC_SSE['CHANNELS'] and run `manage.py migrate`, or create it"
-MIGRATE = "ERIC_SSE['CHANNELS'] has it, and `manage.py migrate` makes it"
+MIGRATE = "it is in ERIC_SSE['CHANNELS']: run `manage.py migrate` to create it"
+# Channels that are remembered; with more, all are forgotten: each then costs one query again.
+MAX_KNOWN = 1_000
 
 _differs = Quiet()
+_known: dict[tuple[str, str], Channel] = {}
 
 
 def check_identifier(identifier: Any) -> str:
-    """Return the id; raise InvalidIdentifier when it could not stand in a URL's path."""
+    """Return the id; raise InvalidIdentifier if it cannot stand in a URL's path."""
     if not could_be_id(identifier):
         raise InvalidIdentifier(identifier, str(IDENTIFIER_WORDS))
     return str(identifier)
@@ -44,9 +51,31 @@ def channel_row(channel_id: str) -> Channel:
     if not could_be_id(channel_id):  # a NUL would be an error of the database
         raise unknown_channel(channel_id)
     row = Channel.objects.filter(name=channel_id).first()
-    # The second look: MariaDB's usual collations find "orders" by "ORDERS".
+    # Compared again: MariaDB's usual collations find "orders" by "ORDERS".
     if row is None or row.name != channel_id:
         raise unknown_channel(channel_id)
+    return row
+
+
+def known_channel(channel_id: str) -> Channel:
+    """
+    Return the channel's row as this process read it first. No query, or one.
+
+    It may be out of date: the caller finds that out, as log.append_to() does, and then calls
+    refreshed_channel(). Raises InvalidChannelException.
+    """
+    row = _known.get((log.database(), channel_id))
+    return refreshed_channel(channel_id) if row is None else row
+
+
+def refreshed_channel(channel_id: str) -> Channel:
+    """Return the channel's row, read again; raises InvalidChannelException. One query."""
+    key = log.database(), channel_id
+    _known.pop(key, None)
+    row = channel_row(channel_id)
+    if len(_known) >= MAX_KNOWN:
+        _known.clear()
+    _known[key] = row
     return row
 
 
@@ -77,7 +106,7 @@ def create_channel(channel_id: str | None, **fields: Any) -> Channel:
 
 
 def get_or_create_channel(channel_id: str, **fields: Any) -> Channel:
-    """Return the row of the channel with that id, made with `fields` if there is none."""
+    """Return the row of the channel with that id; create it with `fields` if there is none."""
     with suppress(InvalidChannelException):
         return _same(channel_row(channel_id), fields)
     try:
@@ -87,19 +116,19 @@ def get_or_create_channel(channel_id: str, **fields: Any) -> Channel:
 
 
 def _same(row: Channel, fields: dict[str, Any]) -> Channel:
-    """Return the row; log what it has otherwise than asked for, which stays as it is."""
+    """Return the row; log where it differs from the fields that were given."""
     for name, (there, asked) in differences(row, fields).items():
         if _differs.begins(f"{row.name} {name}"):
             logger.warning(
-                "the channel %r has %s=%r, and %r was asked for: it stays as it is; change it "
-                "in the admin, or ask for what it has",
+                "the channel %r has %s=%r and was not changed to %r: change it in the admin, or "
+                "ask for the value that it has",
                 *(row.name, name, there, asked),
             )
     return row
 
 
 def _check_case(name: str, row: Channel | Listener) -> None:
-    # MariaDB's usual collations take "orders" and "ORDERS" for one.
+    # MariaDB's usual collations treat "orders" and "ORDERS" as equal.
     if row.name != name:
         raise InvalidIdentifier(name, f"It differs from {row.name!r} in case only.")
 
@@ -123,16 +152,16 @@ def create_listener(
     acknowledgement: str | None = None,
 ) -> Listener:
     """
-    Return the row of a listener that begins now; the one it has when there is one.
+    Return the row of a new listener that begins now, or the existing row with that id.
 
-    What was committed before is not its own; what commits from now on is, with all that the
-    caller's transaction publishes. An `acknowledgement` that is given ("sent" or "client") is
-    also that of one there was. Raises TooManyListeners, and InvalidIdentifier, also when an
-    `owner` is given and the id is not that owner's.
+    A new listener gets what is committed from now on, including all messages of the caller's
+    transaction. A given `acknowledgement` ("sent" or "client") also changes an existing row.
+    Raises TooManyListeners, and InvalidIdentifier, also for the id of a listener that the given
+    `owner` does not own.
     """
     name = check_identifier(str(uuid4()) if listener_id is None else listener_id)
     key = None if owner is None else owner_key(owner)
-    _check_acknowledgement(acknowledgement)
+    check_acknowledgement(acknowledgement)
     row = None if listener_id is None else _rows(channel, name).first()
     if row is None:
         check_room(channel, name)
@@ -142,9 +171,7 @@ def create_listener(
     _check_case(name, row)
     if key is not None and row.owner_id != key:
         raise InvalidIdentifier(name, "It is the id of a listener that this owner does not own.")
-    if acknowledgement not in (None, row.acknowledgement):
-        row.acknowledgement = str(acknowledgement)
-        row.save(update_fields=["acknowledgement"])
+    change_acknowledgement(row, acknowledgement)
     row.channel = channel
     return row
 
@@ -154,7 +181,7 @@ def _rows(channel: Channel, name: str) -> QuerySet[Listener]:
 
 
 def _begin(channel: Channel, name: str, **options: Any) -> Listener:
-    """Insert a listener at the log's head; return it, or the one that was faster."""
+    """Insert a listener at the log's head; return it, or the row of a faster process."""
     notifier.settle()
     position, _ = log.head()
     row = Listener(channel=channel, name=name, start=position, cursor=position, **options)
@@ -171,7 +198,7 @@ def _begin(channel: Channel, name: str, **options: Any) -> Listener:
 
 
 def _owned_by(owner: Any, key: Any) -> dict[str, Any]:
-    """Return the fields of the owner; a key alone must be a user's, which costs a query."""
+    """Return the fields of the owner. One query for a key, which must be a user's."""
     if owner is None or hasattr(owner, "pk"):
         return {"owner": owner}
     if not get_user_model()._default_manager.filter(pk=key).exists():
@@ -179,18 +206,11 @@ def _owned_by(owner: Any, key: Any) -> dict[str, Any]:
     return {"owner_id": key}
 
 
-def _check_acknowledgement(value: Any) -> None:
-    known = Listener.Acknowledgement.values
-    if value is not None and value not in known:
-        names = " or ".join(map(repr, known))
-        raise ValueError(f"acknowledgement is {value!r}: give {names}, or None.")
-
-
 def check_room(channel: Channel, name: str) -> None:
     """
-    Raise TooManyListeners where the channel has no room for another listener.
+    Raise TooManyListeners if the channel has no room for another listener.
 
-    Nothing is locked: as many more may come as are added at once.
+    Nothing is locked: listeners that are added at the same time may exceed the limit.
     """
     most = conf.get("MAX_LISTENERS_PER_CHANNEL")
     if most is None:

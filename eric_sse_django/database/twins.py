@@ -1,4 +1,4 @@
-"""The error of what queries the database in a coroutine names the twin to await instead."""
+"""In a coroutine, the error of a method that queries the database names its async twin."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Class = TypeVar("Class", bound=type)
 
 
 def has_twin(function: Function) -> Function:
-    """Return the function, whose error in a coroutine names its twin: `a` before its name."""
+    """Return the function with an error that names its async twin: `a` before its name."""
 
     @wraps(function)
     def call(*args: Any, **options: Any) -> Any:
@@ -30,7 +30,7 @@ def has_twin(function: Function) -> Function:
 
 
 def methods_have_twins(cls: Class) -> Class:
-    """Return the class; each method for which there is one with `a` before its name has_twin()."""
+    """Return the class with has_twin() on each method that has an async twin."""
     for name in dir(cls):
         if name.startswith("_") or not hasattr(cls, f"a{name}"):
             continue

@@ -7,7 +7,7 @@ from django.test.utils import CaptureQueriesContext
 
 from eric_sse_django import log
 from eric_sse_django.authorization import revoke
-from eric_sse_django.database import DatabaseChannel, removal
+from eric_sse_django.database import DatabaseChannel, operations
 from eric_sse_django.entry import REVOKE, STOP
 from eric_sse_django.message import Message, UniqueMessage
 from eric_sse_django.models import Channel, Listener, QueuedMessage
@@ -223,12 +223,12 @@ def test_deleting_a_channel_shows_and_deletes_its_listeners_and_messages(staff, 
 
 
 def test_deleting_a_channel_loads_listeners_in_batches(channel, monkeypatch):
-    monkeypatch.setattr(removal, "BATCH", 10)
+    monkeypatch.setattr(operations, "BATCH", 10)
     Listener.objects.bulk_create(
         Listener(channel=channel.row, name=str(number)) for number in range(25)
     )
     with CaptureQueriesContext(connections[log.database()]) as queries:
-        removal.remove_channel(channel.row)
+        operations.remove_channel(channel.row)
     inserts = [query for query in queries if "INSERT" in query["sql"]]
     assert len(inserts) == 3 + 1  # and the notice for the watchers
     assert QueuedMessage.objects.filter(type=STOP).count() == 25

@@ -16,7 +16,6 @@ from eric_sse_django.database import (
     DatabaseListener,
     DatabaseQueue,
 )
-from eric_sse_django.database.sync_channel import SyncDatabaseChannel
 from eric_sse_django.exception import (
     ChannelExists,
     InvalidChannelException,
@@ -353,8 +352,9 @@ class TestAsync:
     TOUCH = {
         DatabaseChannel: {
             name
-            for name in dir(SyncDatabaseChannel)
+            for name in dir(DatabaseChannel)
             if not name.startswith("_")
+            and not inspect.iscoroutinefunction(getattr(DatabaseChannel, name))
             and name not in {"adapt", "encode", "encode_named", "id", "message_stream", "watch"}
         },
         DatabaseListener: {"start", "stop", "refresh"},

@@ -75,7 +75,7 @@ def test_they_are_made_by_the_models_of_the_migrations_so_far(database, settings
 def test_before_that_the_error_names_the_command(database, settings):
     settings.ERIC_SSE = {"CHANNELS": ["orders"]}
     for use in (lambda: publish("orders", "paid"), lambda: listen("orders")):
-        with pytest.raises(InvalidChannelException, match="migrate` makes it"):
+        with pytest.raises(InvalidChannelException, match="migrate` to create it"):
             use()
     with pytest.raises(InvalidChannelException, match="name it in ERIC_SSE"):
         publish("news", "paid")
@@ -120,7 +120,7 @@ def test_an_option_that_a_channel_has_otherwise_is_logged_once(database, caplog,
         assert channel("orders", format="text", access="ticket").row.format == "json"
     [record] = caplog.records
     assert record.message.startswith(
-        "the channel 'orders' has format='json', and 'text' was asked for"
+        "the channel 'orders' has format='json' and was not changed to 'text'"
     )
 
 

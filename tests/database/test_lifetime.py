@@ -132,7 +132,7 @@ class TestReading:
             channel.deliver_next(listener.id)
 
     def test_pop_looks_through_many_of_them_once(self, channel, listener, monkeypatch):
-        monkeypatch.setattr(queue, "LOOKED_THROUGH", 5)
+        monkeypatch.setattr(queue, "MAX_READ_AGAIN", 5)
         for number in range(6):
             publish(channel, number, expires_in_s=60)
         sequence()

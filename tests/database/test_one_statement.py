@@ -6,8 +6,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from eric_sse_django import log
-from eric_sse_django.database import DatabaseChannel, known
-from eric_sse_django.database.removal import remove_channel
+from eric_sse_django.database import DatabaseChannel
+from eric_sse_django.database import rows as channel_rows
+from eric_sse_django.database.operations import remove_channel
 from eric_sse_django.exception import InvalidChannelException, InvalidListenerException
 from eric_sse_django.message import Message
 from eric_sse_django.models import Channel, Listener, QueuedMessage
@@ -174,10 +175,10 @@ def test_nor_at_repeatable_read(warm, channel, listener, statements, monkeypatch
 
 @databases.sqlite_rolled_back
 def test_as_many_channels_as_are_remembered_and_no_more(database, monkeypatch, statements):
-    monkeypatch.setattr(known, "MAX_KNOWN", 2)
+    monkeypatch.setattr(channel_rows, "MAX_KNOWN", 2)
     for name in "abc":
         DatabaseChannel.create(name)
         publish(name, "n")
-        assert len(known._known) <= 2
+        assert len(channel_rows._known) <= 2
     assert statements(publish, "c", "n") == 1
     assert statements(publish, "a", "n") == 2

@@ -8,7 +8,7 @@ from django.db import DatabaseError, connections, transaction
 
 from eric_sse_django import log, notifier
 from eric_sse_django.authorization import revoke
-from eric_sse_django.database import DatabaseChannel, operations, sync_channel
+from eric_sse_django.database import DatabaseChannel, channel, operations
 from eric_sse_django.hub import Hub
 from eric_sse_django.shortcuts import listen, publish
 from tests.conftest import missing
@@ -43,7 +43,7 @@ def pooled(database, mode, database_servers, monkeypatch):
 
 @postgres_only
 def test_all_operations_work_with_transaction_pooling(database, pooled, monkeypatch):
-    monkeypatch.setattr(sync_channel, "PAGE_ROWS", 3)
+    monkeypatch.setattr(channel, "PAGE_ROWS", 3)
     orders = DatabaseChannel.create("orders")
     user = User.objects.create(username="ana")
     listeners = [orders.add_listener(listener_id=f"l{number}") for number in range(10)]

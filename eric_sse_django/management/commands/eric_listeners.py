@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from eric_sse_django.database.removal import away, remove_away
+from eric_sse_django.database.operations import away, remove_listeners
 from eric_sse_django.models import Channel
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
@@ -30,11 +30,12 @@ class Command(BaseCommand):
         channel = options["channel"]
         if channel is not None and not Channel.objects.filter(name=channel).exists():
             raise CommandError(f"There is no channel {channel!r}.")
+        rows = away(since, channel)
         if options["remove"]:
-            count = remove_away(since, channel)
+            count = remove_listeners(rows)
             self.stdout.write(self.style.SUCCESS(f"{count} listeners removed."))
         else:
-            count = away(since, channel).count()
+            count = rows.count()
             self.stdout.write(f"{count} listeners were away. With --remove they are removed.")
 
 
