@@ -1,6 +1,7 @@
-"""Channels, listeners, the log of messages, and who serves which streams."""
+"""Channels, listeners, the log, open streams, revocations and the HTTP API's tokens."""
 
-from eric_sse_django.models.api_token import ApiToken
+from eric_sse_django.models.api import ApiToken, PublishReceipt
+from eric_sse_django.models.base import database, deleted_with, note_deletion
 from eric_sse_django.models.channel import Channel
 from eric_sse_django.models.identifier import (
     IDENTIFIER,
@@ -10,12 +11,14 @@ from eric_sse_django.models.identifier import (
     is_identifier,
 )
 from eric_sse_django.models.listener import Listener
-from eric_sse_django.models.log_head import LogHead
-from eric_sse_django.models.manager import database
-from eric_sse_django.models.message import TYPE_MAX_LENGTH, QueuedMessage
-from eric_sse_django.models.monitor import Monitor
-from eric_sse_django.models.presence import OpenStream, PresentListener, ServerProcess, Watchers
-from eric_sse_django.models.publish_receipt import PublishReceipt
+from eric_sse_django.models.log import TYPE_MAX_LENGTH, LogHead, QueuedMessage
+from eric_sse_django.models.presence import (
+    Monitor,
+    OpenStream,
+    PresentListener,
+    ServerProcess,
+    Watchers,
+)
 from eric_sse_django.models.revocation import (
     Revocation,
     subject_of_auth,
@@ -27,7 +30,6 @@ from eric_sse_django.models.revocation import (
     subject_of_watchers,
     subjects_of,
 )
-from eric_sse_django.models.together import deleted_with, note_deletion
 from eric_sse_django.models.users import (
     user_key,
     usernames,

@@ -7,15 +7,14 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from eric_sse_django.models.base import LogColumnsModel, LogManager
 from eric_sse_django.models.identifier import IDENTIFIER_MAX_LENGTH, is_identifier
-from eric_sse_django.models.kept import Kept
-from eric_sse_django.models.manager import LogManager
 
 
-class Channel(Kept):
-    """What messages are published to."""
+class Channel(LogColumnsModel):
+    """Messages are published to a channel, and it has listeners."""
 
-    KEPT = frozenset({"floor"})
+    LOG_COLUMNS = frozenset({"floor"})
 
     class Format(models.TextChoices):
         JSON = "json", _("JSON, on one line")

@@ -8,18 +8,17 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from eric_sse_django.models.base import LogColumnsModel, LogKey, LogManager
 from eric_sse_django.models.channel import Channel
 from eric_sse_django.models.identifier import IDENTIFIER_MAX_LENGTH, is_identifier
-from eric_sse_django.models.kept import Kept
-from eric_sse_django.models.log_head import LogHead
-from eric_sse_django.models.manager import LogKey, LogManager
+from eric_sse_django.models.log import LogHead
 from eric_sse_django.models.users import UserKey
 
 
-class Listener(Kept):
+class Listener(LogColumnsModel):
     """One durable subscriber of a channel: a user's device, a worker."""
 
-    KEPT = frozenset({"start", "cursor", "floor", "last_seen", "replays"})
+    LOG_COLUMNS = frozenset({"start", "cursor", "floor", "last_seen", "replays"})
 
     class Acknowledgement(models.TextChoices):
         SENT = "sent", _("when it was sent")
@@ -40,7 +39,7 @@ class Listener(Kept):
         max_length=6,
         choices=Acknowledgement.choices,
         default=Acknowledgement.SENT,
-        db_default=Acknowledgement.SENT,  # servers of the version before write rows meanwhile
+        db_default=Acknowledgement.SENT,  # servers of the previous version write rows too
         help_text=_(
             "When a message counts as served. Until then it is sent again, with the same id."
         ),
@@ -63,7 +62,8 @@ class Listener(Kept):
         editable=False,
         help_text=_("Highest position of a message of its own that retention has removed."),
     )
-    # How often an operator moved the cursor back: what a stream reached before is void then.
+    # How often an operator moved the cursor back: positions that streams reached before that
+    # are no longer valid.
     replays = models.BigIntegerField(default=0, db_default=0, editable=False)
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
     last_seen = models.DateTimeField(_("last seen"), null=True, editable=False)
@@ -75,7 +75,7 @@ class Listener(Kept):
         verbose_name = _("listener")
         verbose_name_plural = _("listeners")
         constraints = [
-            # Finding one by the two ids of its URL, and all of a channel's.
+            # A listener by the two ids of its URL, and all listeners of a channel.
             models.UniqueConstraint(fields=["channel", "name"], name="eric_listener_name"),
         ]
         permissions = [
@@ -85,7 +85,7 @@ class Listener(Kept):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Rows that are read come with `args`.
+        # Django passes `args` for rows that it reads.
         if not args and kwargs.keys().isdisjoint({"start", "cursor"}):
             self._begins_at_head = True
 
@@ -93,7 +93,7 @@ class Listener(Kept):
         return self.name
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """As Django's; a new row without a place in the log gets its head. One query more."""
+        """As Model.save(); a new row without a position begins at the log's head, by a query."""
         is_unplaced = self.__dict__.pop("_begins_at_head", False)
         if is_unplaced and self._state.adding and self.start == self.cursor == 0:
             heads = LogHead.objects.filter(pk=LogHead.THE_ONE)
@@ -102,5 +102,5 @@ class Listener(Kept):
 
     @property
     def is_online(self) -> bool:
-        """Whether a live server process serves a stream of it now. One query at each reading."""
+        """Whether it has an open stream now. One query each time."""
         return self.open_streams.online().exists()

@@ -1,4 +1,4 @@
-"""Which server processes serve which streams now."""
+"""Server processes with their open streams, and the live monitor, which shows them."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from eric_sse_django.models.base import LogManager, LogQuerySet
 from eric_sse_django.models.channel import Channel
 from eric_sse_django.models.listener import Listener
-from eric_sse_django.models.manager import LogManager, LogQuerySet
 
-# Seconds after its last renewal for which a process and its streams count as alive.
+# Seconds for which a process and its streams count as alive after a renewal.
 LEASE_S = 45.0
 
 
 class ServerProcess(models.Model):
     """
-    One event loop that serves streams: a lease, renewed by its hub, with what it counts.
+    One event loop that serves streams: a lease that its hub renews, with the hub's counts.
 
-    A process that was killed renews no more, and is forgotten with its streams.
+    A process that was killed no longer renews it, and its rows are removed.
     """
 
     name = models.CharField(_("name"), max_length=255, help_text=_("Host and process id."))
@@ -30,7 +30,7 @@ class ServerProcess(models.Model):
     )
     renewed_at = models.DateTimeField(_("renewed"), db_index=True)
     streams = models.IntegerField(_("open streams"), default=0)
-    # A stream of several channels is several of these.
+    # A stream of several channels has several.
     parts = models.IntegerField(_("subscriptions"), default=0, db_default=0)
     delivered = models.BigIntegerField(_("delivered"), default=0)
     delay_p50_ms = models.FloatField(_("delay, median (ms)"), default=0)
@@ -48,7 +48,7 @@ class ServerProcess(models.Model):
 
 
 class OnlineQuerySet(LogQuerySet[Any]):
-    """Open streams or watchers, also those of processes that died without a word."""
+    """Open streams or watchers, including those of processes that were killed."""
 
     def online(self) -> OnlineQuerySet:
         """Return those whose process has renewed its lease within LEASE_S seconds."""
@@ -57,9 +57,9 @@ class OnlineQuerySet(LogQuerySet[Any]):
 
 class OpenStream(models.Model):
     """
-    A listener's open stream. Written and removed in batches, by the hub that serves it.
+    A listener's open stream. The hub that serves it inserts and removes the rows in batches.
 
-    No constraints in the database: a listener removed meanwhile must not fail the batch.
+    No constraints in the database: a batch must not fail if a listener was removed meanwhile.
     """
 
     id = models.BigIntegerField(primary_key=True)
@@ -88,10 +88,10 @@ class OpenStream(models.Model):
 
 class Watchers(models.Model):
     """
-    How many streams of a process watch a channel, without a listener: one row for all of them.
+    How many streams of a process watch a channel, without a listener: one row for all.
 
-    No constraints in the database, as for OpenStream; and the version before, which knows no
-    such rows, must be able to remove a process.
+    No constraints in the database, as for OpenStream; and the previous version, which does not
+    have this table, must be able to remove a process.
     """
 
     process = models.ForeignKey(
@@ -139,9 +139,10 @@ class PresentQuerySet(LogQuerySet["PresentListener"]):
 
 class PresentListener(models.Model):
     """
-    A listener that has joined and not left: kept only where signals of that are received.
+    A listener that has joined and not left: recorded only while receivers are connected.
 
-    Who inserts the row sends `listener_joined`, who deletes it `listener_left`.
+    The process that inserts the row sends `listener_joined`, and the process that deletes it
+    sends `listener_left`.
     """
 
     listener = models.OneToOneField(
@@ -165,3 +166,13 @@ class PresentListener(models.Model):
 
     def __str__(self) -> str:
         return str(self.listener_id)
+
+
+class Monitor(ServerProcess):
+    """A model without rows, for the admin. view_monitor shows the payloads of all channels."""
+
+    class Meta:
+        proxy = True
+        default_permissions = ("view",)
+        verbose_name = _("live monitor")
+        verbose_name_plural = _("live monitor")

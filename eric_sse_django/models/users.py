@@ -1,4 +1,4 @@
-"""Users: they may be in another database than the app's tables."""
+"""Users, which may be in another database than the app's tables."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from django.core.exceptions import ValidationError
 from django.db import models, router
 from django.db.models.fields.related_descriptors import ForwardManyToOneDescriptor
 
-from eric_sse_django.models.manager import M, database
+from eric_sse_django.models.base import M, database
 
 
 def remove_with_user(collector: Any, field: Any, sub_objs: Any, using: str) -> None:
-    """Remove with the user what is in the user's database, as CASCADE does. An on_delete."""
+    """Remove the user's rows if they are in the user's database, as CASCADE. An on_delete."""
     if using == database():
-        # Not nullable: then rows go before their users, also where constraints cannot wait.
+        # Not nullable: rows are deleted before their users, as immediate constraints require.
         collector.collect(
             sub_objs, source=field.remote_field.model, source_attr=field.name, nullable=False
         )
 
 
-remove_with_user.lazy_sub_objs = True  # type: ignore[attr-defined]  # no query elsewhere
+remove_with_user.lazy_sub_objs = True  # type: ignore[attr-defined]  # no query in another database
 
 
 class _User(ForwardManyToOneDescriptor):  # type: ignore[type-arg]
-    """Reads a user where users are, and takes one from there; one who is gone is none."""
+    """Reads and accepts users of the users' database; a deleted user is None."""
 
     def get_queryset(self, **hints: Any) -> Any:
-        # Said: else Django looks in the database of the row that refers to the user.
+        # Explicit: otherwise Django queries the database of the row.
         return super().get_queryset(**hints).using(router.db_for_read(get_user_model()))
 
     def get_object(self, instance: Any) -> Any:
-        """Return the user, None for one whom another program deleted: no constraint hinders it."""
+        """Return the user, or None: without a constraint another program can delete it."""
         try:
             return super().get_object(instance)
         except self.field.remote_field.model.DoesNotExist:
@@ -45,17 +45,17 @@ class _User(ForwardManyToOneDescriptor):  # type: ignore[type-arg]
         if not isinstance(value, get_user_model()):
             super().__set__(instance, value)
             return
-        # Django's own refuses a relation between databases, unless a router allows it.
+        # Django refuses a relation between databases unless a router allows it.
         setattr(instance, self.field.attname, value.pk)
         self.field.set_cached_value(instance, value)
 
 
 class UserKey(models.ForeignKey):  # type: ignore[type-arg]
     """
-    A user's key, with no constraint in the database: users may be in another one.
+    A user's key, without a constraint in the database: users may be in another one.
 
-    Unless `on_delete` says otherwise the row goes with the user: by remove_with_user() in one
-    database, by database.orphans.on_user_deleted() in two.
+    By default the row is deleted with the user: by remove_with_user() in one database, by
+    database.orphans.on_user_deleted() in two.
     """
 
     forward_related_accessor_class = _User
@@ -65,7 +65,7 @@ class UserKey(models.ForeignKey):  # type: ignore[type-arg]
         super().__init__(on_delete=on_delete, **options)
 
     def deconstruct(self) -> Any:
-        """Return a plain foreign key: all that a migration need know."""
+        """Return a plain foreign key: migrations need no more."""
         name, _, args, options = super().deconstruct()
         return (
             name,
@@ -75,25 +75,25 @@ class UserKey(models.ForeignKey):  # type: ignore[type-arg]
         )
 
     def validate(self, value: Any, model_instance: Any) -> None:
-        """As a foreign key, in the users' database: not in that of the row."""
+        """As ForeignKey.validate(), but in the users' database."""
         super().validate(value, type(model_instance)())
 
 
 def users_are_here() -> bool:
-    """Whether users are in the log's database, so that queries may join them."""
+    """Whether users are in the log's database, so that a query can join them."""
     return router.db_for_write(get_user_model()) == database()
 
 
 def with_user(rows: models.QuerySet[M], name: str) -> models.QuerySet[M]:
-    """Return the rows with their users, in one query, or in two where it takes two databases."""
+    """Return the rows with their users: one query, or two for two databases."""
     return rows.select_related(name) if users_are_here() else rows.prefetch_related(name)
 
 
 def user_key(user: Any) -> Any:
     """
-    Return the key of a user: of an object (None of one that is not saved), or the key itself.
+    Return the key of a user (an object, or the key); None for an object that is not saved.
 
-    No query. Raises TypeError for what is neither.
+    No query. Raises TypeError for other values.
     """
     users = get_user_model()
     if isinstance(user, models.Model) and not isinstance(user, users):
@@ -109,7 +109,7 @@ def user_key(user: Any) -> Any:
 
 
 def usernames(keys: Iterable[Any]) -> dict[Any, str]:
-    """Return the names of users by their keys, without removed ones. One query, none for none."""
+    """Return the names of existing users by their keys. One query, or none for no keys."""
     users = get_user_model()
     wanted = {key for key in keys if key is not None}
     if not wanted:
@@ -119,7 +119,7 @@ def usernames(keys: Iterable[Any]) -> dict[Any, str]:
 
 
 def users_named(names: Iterable[str]) -> dict[str, Any]:
-    """Return the keys of the users of these names, by name. One query."""
+    """Return the keys of the users with these names, by name. One query."""
     users = get_user_model()
     rows = users._base_manager.filter(**{f"{users.USERNAME_FIELD}__in": list(names)})
     return dict(rows.values_list(users.USERNAME_FIELD, "pk"))

@@ -1,4 +1,4 @@
-"""Bearer tokens of the HTTP API."""
+"""The HTTP API: bearer tokens, and receipts of requests that can be repeated."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from eric_sse_django.models.manager import LogManager
+from eric_sse_django.models.base import LogManager
 from eric_sse_django.models.users import UserKey, with_user
 
-SECRET_PREFIX = "eric_"  # so that scanners for leaked secrets can know one
+SECRET_PREFIX = "eric_"  # scanners for leaked secrets recognise it
 SECRET_BYTES = 32
-# Seconds between two writes of the time of last use: a busy token costs no UPDATE a request.
+# Seconds between two writes of the time of last use: not one UPDATE for each request.
 USE_NOTED_S = 60.0
 
 
 def digest_of(secret: str) -> str:
-    """Return what is stored of a token: 256 random bits need no salt and no slow hash."""
+    """Return the stored form of a token: 256 random bits need no salt and no slow hash."""
     return hashlib.sha256(secret.encode(errors="replace")).hexdigest()
 
 
 class ApiTokenManager(LogManager["ApiToken"]):
-    """Makes tokens, and finds them by their secret."""
+    """Creates tokens, and finds them by their secret."""
 
     def issue(self, user: Any, name: str, expires_at: datetime | None = None) -> tuple[Any, str]:
-        """Return a new token of the user's, and its secret, which nobody can read again."""
+        """Return a new token of a user, and its secret, which is not stored."""
         token = ApiToken(user=user, name=name, expires_at=expires_at)
         secret = token.renew_secret()
         token.save(force_insert=True)
         return token, secret
 
     def of_secret(self, secret: str) -> ApiToken | None:
-        """Return the token that is good now, with its user; None for any other. 1 or 2 queries."""
+        """Return the valid token, with its user; None if there is none. One or two queries."""
         good = Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now())
         found = self.filter(good, digest=digest_of(secret), active=True)
         token = with_user(found, "user").first()
-        # Its user may be gone: then Django raises an AttributeError.
+        # If its user was deleted, Django raises an AttributeError.
         return None if getattr(token, "user", None) is None else token
 
 
 class ApiToken(models.Model):
-    """Leave to use the HTTP API as its user. Only a digest of the secret is kept."""
+    """Access to the HTTP API as its user. Only a digest of the secret is stored."""
 
     user = UserKey(verbose_name=_("user"))
     name = models.CharField(_("name"), max_length=100, help_text=_("What the token is for."))
@@ -69,13 +69,13 @@ class ApiToken(models.Model):
         return self.name
 
     def renew_secret(self) -> str:
-        """Return a new secret; the old one opens nothing once this object is saved."""
+        """Return a new secret; the old one is no longer valid once this object is saved."""
         secret = SECRET_PREFIX + secrets.token_urlsafe(SECRET_BYTES)
         self.digest = digest_of(secret)
         return secret
 
     def note_use(self) -> None:
-        """Write down that it was used, once in USE_NOTED_S seconds."""
+        """Record that it was used, at most once in USE_NOTED_S seconds."""
         now = timezone.now()
         before = now - timedelta(seconds=USE_NOTED_S)
         if self.last_used_at is None or self.last_used_at < before:
@@ -83,3 +83,37 @@ class ApiToken(models.Model):
             rows.filter(Q(last_used_at__isnull=True) | Q(last_used_at__lt=before)).update(
                 last_used_at=now
             )
+
+
+class PublishReceipt(models.Model):
+    """
+    A user's Idempotency-Key: inserted in the transaction of the messages that it is for.
+
+    Keys are stored as digests, which are equal in no collation. The user's key has no
+    constraint in the database: MariaDB would lock the user's row.
+    """
+
+    user = UserKey(db_index=False)  # the unique constraint below begins with it
+    key = models.CharField(max_length=64)
+    request = models.CharField(max_length=64, help_text="Digest of method, path and body.")
+    answer = models.TextField(help_text="JSON text.")
+    created_at = models.DateTimeField(default=timezone.now)
+
+    objects = LogManager["PublishReceipt"]()
+
+    class Meta:
+        base_manager_name = "objects"
+        verbose_name = _("publish receipt")
+        verbose_name_plural = _("publish receipts")
+        default_permissions = ()
+        constraints = [
+            # Of two simultaneous requests with one key, the second waits here.
+            models.UniqueConstraint(fields=["user", "key"], name="eric_receipt_key"),
+        ]
+        indexes = [
+            # trim(): expired receipts, oldest first.
+            models.Index(fields=["created_at"], name="eric_receipt_age"),
+        ]
+
+    def __str__(self) -> str:
+        return self.key
