@@ -18,7 +18,7 @@ class EricSseConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        # Importing checks registers them. Here, for models are ready only now.
+        # Here: models are ready only now. Importing checks registers them.
         from eric_sse_django import checks, stream_urls  # noqa: F401, PLC0415
         from eric_sse_django.authorization import events  # noqa: PLC0415
         from eric_sse_django.database import configured, operations, orphans  # noqa: PLC0415
@@ -50,5 +50,5 @@ class EricSseConfig(AppConfig):
 
 
 def _with_proxies(model: Any) -> Iterator[Any]:
-    """Yield a model and those that stand for it: Django sends signals by the class in use."""
+    """Yield a model and its proxies: Django sends signals for the class in use."""
     return (each for each in apps.get_models() if issubclass(each, model))

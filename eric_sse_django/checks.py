@@ -1,4 +1,4 @@
-"""System checks: what is wrong with the settings, before it goes wrong in production."""
+"""System checks: settings that cannot work, or would fail in production."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from eric_sse_django.log import database, log_dialect
 from eric_sse_django.models import QueuedMessage
 
 IN_MEMORY_LAYER = "channels.layers.InMemoryChannelLayer"
-# Seconds a SQLite writer waits for another: Python's own default is 5.
-LEAST_SQLITE_TIMEOUT_S = 5
-# Where projects import the classes from: not their modules.
+# Seconds that a SQLite writer waits for another writer: the default of Python is 5.
+MIN_SQLITE_TIMEOUT_S = 5
+# The paths by which projects import the classes.
 PUBLIC: dict[type, str] = {
     Authorizer: "eric_sse_django.authorization.Authorizer",
     DatabaseChannel: "eric_sse_django.database.DatabaseChannel",
@@ -60,12 +60,12 @@ def check_settings(**_: Any) -> list[CheckMessage]:
 def _names_like(name: Any) -> str:
     near = difflib.get_close_matches(str(name).upper(), conf.BY_NAME, 1)
     meant = f"Did you mean {near[0]}? " if near else ""
-    return f"{meant}There are: {', '.join(sorted(conf.BY_NAME))}."
+    return f"{meant}Settings: {', '.join(sorted(conf.BY_NAME))}."
 
 
 @register()
 def check_classes(**_: Any) -> list[CheckMessage]:
-    """A CHANNEL_CLASS or AUTHORIZER that cannot do its work."""
+    """A CHANNEL_CLASS or AUTHORIZER that cannot be used."""
     return [
         *_check_class("CHANNEL_CLASS", DatabaseChannel, "eric_sse_django.E004"),
         *_check_class("AUTHORIZER", Authorizer, "eric_sse_django.E006"),
@@ -89,12 +89,12 @@ def check_encoder(**_: Any) -> list[CheckMessage]:
 
 @register()
 def check_channels(**_: Any) -> list[CheckMessage]:
-    """Channels to make whose ids or options no channel can have."""
+    """Channels in CHANNELS with an id or option that a channel cannot have."""
     channels = conf.channels() if isinstance(conf.given(), dict) else {}
     return [
         Error(
             f"ERIC_SSE['CHANNELS'][{name!r}] {problem}",
-            hint='Such as "CHANNELS": {"orders": {"access": "users", "retention_s": 86400}}.',
+            hint='Example: "CHANNELS": {"orders": {"access": "users", "retention_s": 86400}}.',
             id="eric_sse_django.E021",
         )
         for name, options in channels.items()
@@ -123,10 +123,10 @@ def _check_class(name: str, base: type, id: str) -> list[CheckMessage]:
 
 @register()
 def check_rules(**_: Any) -> list[CheckMessage]:
-    """An AUTHORIZER whose methods cannot be called as rules are, or are named amiss."""
+    """An AUTHORIZER whose methods cannot be called as rules, or have misspelled names."""
     try:
         found = import_string(conf.get("AUTHORIZER"))
-    except Exception:  # noqa: BLE001 - check_classes() says so
+    except Exception:  # noqa: BLE001 - check_classes() reports it
         return []
     if not (isinstance(found, type) and issubclass(found, Authorizer)):
         return []
@@ -141,20 +141,20 @@ WITH_STREAMS = (
     "In asgi.py: `from eric_sse_django.routing import with_streams`, and "
     "`application = with_streams(get_asgi_application())`."
 )
-# The apps of Django's own runserver, which is WSGI.
+# The apps of Django's runserver, which serves WSGI.
 WSGI_RUNSERVERS = ("django.core", "django.contrib.staticfiles")
 
 
 @register()
 def check_streams(**_: Any) -> list[CheckMessage]:
-    """An application without streams, for whose URLs Django then answers 404."""
+    """An application without streams: Django answers 404 for their URLs."""
     path = getattr(settings, "ASGI_APPLICATION", None)
     if path is None:
         message = "ASGI_APPLICATION is not set: runserver serves no streams."
         return [_no_streams(message)] if settings.DEBUG else []
     try:
-        import_string(path)  # as runserver does; with_streams() in it notes that it was called
-    except Exception:  # noqa: BLE001 - the server says more of it than a check can
+        import_string(path)  # as runserver does; with_streams() records its call
+    except Exception:  # noqa: BLE001 - the server reports it with more detail
         return []
     if stream_urls.is_mounted():
         return []
@@ -167,14 +167,14 @@ def _no_streams(message: str) -> CheckMessage:
 
 @register()
 def check_runserver(**_: Any) -> list[CheckMessage]:
-    """A development server that is WSGI, and answers 404 for streams."""
+    """A development server that serves WSGI, and answers 404 for streams."""
     if not settings.DEBUG or get_commands().get("runserver") not in WSGI_RUNSERVERS:
         return []
     return [
         Warning(
-            "runserver serves WSGI here, and no streams.",
+            "runserver serves WSGI, and no streams.",
             hint='Put "daphne" into INSTALLED_APPS, before "django.contrib.staticfiles"; or '
-            "silence this check if you develop with another server.",
+            "silence this check if you use another development server.",
             id="eric_sse_django.W021",
         )
     ]
@@ -191,14 +191,14 @@ def _bad_rules(found: type) -> Iterator[str]:
     try:
         inspect.signature(found).bind()
     except (TypeError, ValueError) as error:
-        yield f" cannot be made without arguments: {error}."
+        yield f" cannot be created without arguments: {error}."
     for name, arguments in RULE_ARGUMENTS.items():
         rule = inspect.getattr_static(found, name)
         function = getattr(found, name)
         if not callable(function):
             yield f".{name} is not a method."
         elif inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            yield f".{name} is a generator: it would let nobody in."
+            yield f".{name} is a generator function: it would give nobody access."
         else:
             own = [] if isinstance(rule, (staticmethod, classmethod)) else [None]
             try:
@@ -211,12 +211,12 @@ def _misnamed_rules(found: type) -> Iterator[str]:
     for name in sorted(set(dir(found)) - set(dir(Authorizer))):
         near = difflib.get_close_matches(name, RULE_ARGUMENTS, n=1, cutoff=0.75)
         if near and callable(getattr(found, name)):
-            yield f".{name} is never called: is it meant to be {near[0]}?"
+            yield f".{name} is never called: should its name be {near[0]}?"
 
 
 @register()
 def check_layer(**_: Any) -> list[CheckMessage]:
-    """A layer alias that is not there; several processes that cannot wake each other."""
+    """An unknown layer alias, or several processes that cannot wake each other."""
     alias = conf.get("CHANNEL_LAYER")
     layers = getattr(settings, "CHANNEL_LAYERS", {})
     if alias is not None and alias != "default" and alias not in layers:
@@ -232,7 +232,7 @@ def check_layer(**_: Any) -> list[CheckMessage]:
 
 @register(Tags.compatibility, deploy=True)
 def check_layer_for_deployment(**_: Any) -> list[CheckMessage]:
-    """A database for many servers, with nothing to wake them."""
+    """A database for many servers, without a channel layer that wakes them."""
     if log_dialect().is_file or _crosses_processes():
         return []
     return [_no_wakes("Several processes can use this database")]
@@ -246,8 +246,8 @@ def _crosses_processes() -> bool:
 
 def _no_wakes(reason: str) -> CheckMessage:
     return Warning(
-        f"{reason}, and no channel layer reaches them: a message published in one takes up "
-        "to ERIC_SSE['POLL_INTERVAL_S'] to the streams of another.",
+        f"{reason}, and no channel layer connects them: a message that one publishes reaches the "
+        "streams of another up to ERIC_SSE['POLL_INTERVAL_S'] later.",
         hint="Set CHANNEL_LAYERS to channels_redis (pip install 'eric-sse-django[redis]').",
         id="eric_sse_django.W001",
     )
@@ -255,12 +255,12 @@ def _no_wakes(reason: str) -> CheckMessage:
 
 @register()
 def check_tables_are_together(**_: Any) -> list[CheckMessage]:
-    """Routers that spread the app's tables, or keep them out of the database they name."""
+    """Routers that split the app's tables, or do not migrate them in the database they name."""
     alias = database()
     hint = (
-        "Have db_for_write() return one alias for all models of the app eric_sse_django, and "
-        "allow_migrate() its tables there. Users, sessions and the admin's history may be in "
-        "another database."
+        "db_for_write() must return one alias for all models of the app eric_sse_django, and "
+        "allow_migrate() must allow its tables there. Users, sessions and the admin's history may "
+        "be in another database."
     )
     found: list[CheckMessage] = []
     models = apps.get_app_config("eric_sse_django").get_models()
@@ -287,13 +287,13 @@ def check_sqlite(**_: Any) -> list[CheckMessage]:
         missing.append('"transaction_mode": "IMMEDIATE"')
     if "wal" not in str(options.get("init_command", "")).lower():
         missing.append("journal_mode=WAL")
-    if not options.get("timeout", 0) >= LEAST_SQLITE_TIMEOUT_S:
-        missing.append(f'a "timeout" of {LEAST_SQLITE_TIMEOUT_S} or more')
+    if not options.get("timeout", 0) >= MIN_SQLITE_TIMEOUT_S:
+        missing.append(f'a "timeout" of {MIN_SQLITE_TIMEOUT_S} or more')
     if not missing:
         return []
     return [
         Warning(
-            f"The SQLite database {database()!r} has not {', '.join(missing)}: publishing while "
+            f"The SQLite database {database()!r} lacks {', '.join(missing)}: publishing while "
             'another process writes can fail with "database is locked".',
             hint=f"In DATABASES[{database()!r}]: {SQLITE_OPTIONS}",
             id="eric_sse_django.W002",
@@ -303,7 +303,7 @@ def check_sqlite(**_: Any) -> list[CheckMessage]:
 
 @register(Tags.compatibility, deploy=True)
 def check_timeouts(**_: Any) -> list[CheckMessage]:
-    """A link to the database that would be waited for for long once it goes dark."""
+    """A database connection without timeouts: a broken link blocks for long."""
     alias = database()
     dialect = log_dialect()
     missing = dialect.missing_timeouts(dialect.connection.settings_dict.get("OPTIONS", {}))
@@ -311,8 +311,8 @@ def check_timeouts(**_: Any) -> list[CheckMessage]:
         return []
     return [
         Warning(
-            f"The database {alias!r} has no {', '.join(missing)}: a link that goes dark is waited "
-            "for for up to a quarter of an hour.",
+            f"The database {alias!r} has no {', '.join(missing)}: a query over a broken link can "
+            "wait for a quarter of an hour.",
             hint=f'Set them in DATABASES[{alias!r}]["OPTIONS"]: see "Timeouts" in '
             "docs/deployment.md.",
             id="eric_sse_django.W030",
@@ -322,35 +322,35 @@ def check_timeouts(**_: Any) -> list[CheckMessage]:
 
 @register()
 def check_pool(**_: Any) -> list[CheckMessage]:
-    """Django's pool of connections to PostgreSQL, with too few for this app's threads."""
+    """A connection pool for PostgreSQL that is too small for this app's threads."""
     alias = database()
     pool = connections[alias].settings_dict.get("OPTIONS", {}).get("pool")
     if not pool:
         return []
     options = pool if isinstance(pool, dict) else {}
-    # As psycopg_pool has it: 4, and no more than it begins with.
+    # The defaults of psycopg_pool: min_size is 4, and max_size is min_size.
     most = options.get("max_size") or options.get("min_size", 4)
     if most > POOLED_CONNECTIONS:
         return []
     return [
         Warning(
-            f"The pool of the database {alias!r} has {most} connections, and threads of this app "
-            f"take up to {POOLED_CONNECTIONS} in a process that streams: requests wait for one, "
-            "and fail.",
+            f"The pool of the database {alias!r} has {most} connections, and this app's threads "
+            f"use up to {POOLED_CONNECTIONS} in a process that serves streams: requests wait for "
+            "a connection, and fail.",
             hint=f'Set "max_size" in DATABASES[{alias!r}]["OPTIONS"]["pool"] to '
-            f"{POOLED_CONNECTIONS} and as many more as requests run at once.",
+            f"{POOLED_CONNECTIONS} plus the number of simultaneous requests.",
             id="eric_sse_django.W040",
         )
     ]
 
 
-# To read the log, for records, notifier and trims one each; for sessions and rules.
+# One each for reading the log, records, the notifier and trims; the rest for project code.
 POOLED_CONNECTIONS = 4 + HOOK_THREADS
 
 
 @register()
 def check_isolation(**_: Any) -> list[CheckMessage]:
-    """An isolation level at which publishers disturb each other."""
+    """An isolation level at which publishers block each other."""
     alias = database()
     level = log_dialect().isolation_level(connections[alias].settings_dict.get("OPTIONS", {}))
     if level is None or level == "READ COMMITTED":
@@ -358,11 +358,11 @@ def check_isolation(**_: Any) -> list[CheckMessage]:
     return [
         Warning(
             f"The database {alias!r} is used at {level}: publishers and sequencing wait for each "
-            "other, fail with deadlocks or serialization errors, and a transaction's pop() does "
-            "not find what was published since it began.",
-            hint=f'Leave "isolation_level" out of DATABASES[{alias!r}]["OPTIONS"]: Django then '
-            "asks for READ COMMITTED. A transaction that needs more can say SET TRANSACTION; it "
-            "then does not see, and does not pop, what others publish after its first query.",
+            "other, fail with deadlocks or serialization errors, and pop() in a transaction does "
+            "not find what was published after the transaction began.",
+            hint=f'Remove "isolation_level" from DATABASES[{alias!r}]["OPTIONS"]: Django then '
+            "uses READ COMMITTED. A transaction that needs another level can execute SET "
+            "TRANSACTION; its pop() does not find what is published after its first query.",
             id="eric_sse_django.W003",
         )
     ]
@@ -370,13 +370,13 @@ def check_isolation(**_: Any) -> list[CheckMessage]:
 
 @register()
 def check_gzip(**_: Any) -> list[CheckMessage]:
-    """GZipMiddleware over a stream that a view of the project's own returns."""
+    """GZipMiddleware, which delays streams that the project's views return."""
     if "django.middleware.gzip.GZipMiddleware" not in settings.MIDDLEWARE:
         return []
     return [
         Info(
-            "GZipMiddleware is on. Streams served by with_streams() do not pass it; a view of "
-            "your own that returns a message_stream() does, and its events may arrive late.",
+            "GZipMiddleware is on. Streams of with_streams() do not pass through it; the events "
+            "of your own view that returns a message_stream() do, and may arrive late.",
             hint='Set the view\'s response header "Content-Encoding: identity".',
             id="eric_sse_django.I001",
         )

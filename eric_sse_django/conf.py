@@ -1,4 +1,4 @@
-"""Every setting of the app: its name with the unit, its default, its meaning, its check."""
+"""Every setting of the app: its name with the unit, its default, its meaning and its check."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.conf import settings as project_settings
 
 @dataclass(frozen=True)
 class Setting:
-    """One name of the ERIC_SSE dict. `problem(value)` is a sentence when the value is bad."""
+    """One key of the ERIC_SSE dict. `problem(value)` returns what is wrong, or None."""
 
     name: str
     default: Any
@@ -49,7 +49,7 @@ def _boolean(value: Any) -> str | None:
 def _path(value: Any) -> str | None:
     if isinstance(value, str) and value.endswith("/") and not value.startswith("/"):
         return None
-    return 'must be a path such as "events/": no slash in front, one at the end'
+    return 'must be a path such as "events/": no slash at the start, one at the end'
 
 
 def _dotted(value: Any) -> str | None:
@@ -74,7 +74,7 @@ def _whole_or_none(least: int, most: int) -> Callable[[Any], str | None]:
     return problem
 
 
-# RFC 3986 3.1, in the lower case that browsers send.
+# RFC 3986 3.1, in lower case as browsers send it.
 _SCHEME = re.compile("[a-z][a-z0-9+.-]*")
 
 
@@ -97,8 +97,8 @@ def _is_origin(value: Any) -> bool:
         return False
     scheme, _, host = value.partition("://")
     plain = host and host.isascii() and not set(host) & set("/*?#@ ") and host == host.lower()
-    # As browsers send it: they leave the scheme's own port out. Pages that an app brings with
-    # it have a scheme of its own: capacitor://localhost, ionic://localhost, tauri://localhost.
+    # Browsers send it so: without the default port of the scheme. The pages of mobile and desktop
+    # apps have other schemes: capacitor://localhost, ionic://localhost, tauri://localhost.
     port = {"http": ":80", "https": ":443"}.get(scheme, "/")
     return bool(plain and _SCHEME.fullmatch(scheme) and not host.endswith(port))
 
@@ -106,17 +106,17 @@ def _is_origin(value: Any) -> bool:
 DAY_S = 86_400
 
 SETTINGS: tuple[Setting, ...] = (
-    Setting("URL_PREFIX", "events/", "Path below which streams are served.", _path),
+    Setting("URL_PREFIX", "events/", "Path under which streams are served.", _path),
     Setting(
         "CHANNELS",
         {},
-        "Channels that `migrate` makes: a list of ids, or a dict from each id to its options.",
+        "Channels that `migrate` creates: a list of ids, or a dict from each id to its options.",
         _channels,
     ),
     Setting(
         "CHANNEL_CLASS",
         "eric_sse_django.database.DatabaseChannel",
-        "The channel class whose `adapt` decides what HTTP streams send.",
+        "The channel class whose `adapt` returns what HTTP streams send.",
         _dotted,
     ),
     Setting(
@@ -128,7 +128,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "AUTHORIZER",
         "eric_sse_django.authorization.Authorizer",
-        "The class whose rules say which users may listen, watch and publish.",
+        "The class whose rules decide which users may listen, watch and publish.",
         _dotted,
     ),
     Setting(
@@ -146,13 +146,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "POLL_INTERVAL_S",
         0.5,
-        "Seconds between two looks at the log when no wake came.",
+        "Seconds between two polls of the log when no wake arrives.",
         _seconds(0.05, 60),
     ),
     Setting(
         "SQLITE_LOOK_INTERVAL_S",
         0.2,
-        "Seconds between two looks at SQLite's files (they show what other processes commit).",
+        "Seconds between two checks of SQLite's files, which commits of other processes change.",
         _seconds(0.02, 60),
     ),
     Setting(
@@ -180,7 +180,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "HOOK_TIMEOUT_S",
         3.0,
-        "Seconds that a rule, a session's lookup or an `adapt` of the project's may take.",
+        "Seconds that a rule, a session lookup or an `adapt` of the project may take.",
         _seconds(0.05, 600),
     ),
     Setting(
@@ -198,7 +198,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "MAX_MESSAGE_BYTES",
         262_144,
-        "Bytes of JSON that a payload may take.",
+        "Bytes of JSON that a payload may have.",
         _whole(1, 64 * 1_048_576),
     ),
     Setting(
@@ -210,13 +210,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "MAX_STREAMS_PER_USER",
         100,
-        "Streams that one user may have open on one server process.",
+        "Open streams that one user may have on one server process.",
         _whole_or_none(1, 10_000_000),
     ),
     Setting(
         "MAX_STREAMS_PER_ADDRESS",
         None,
-        "Streams that one IP address may have open on one server process; None for any number.",
+        "Open streams that one IP address may have on one server process; None for any number.",
         _whole_or_none(1, 10_000_000),
     ),
     Setting(
@@ -259,8 +259,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "RING_BYTES",
         67_108_864,
-        "Bytes they may take for all channels of a process; the quietest channel's are "
-        "dropped first.",
+        "Bytes of these messages for all channels of a process; those of the least active "
+        "channel are dropped first.",
         _whole(0, 1_099_511_627_776),
     ),
     Setting(
@@ -272,25 +272,25 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "RETENTION_S",
         7.0 * DAY_S,
-        "Seconds a message is kept, unless its channel says otherwise.",
+        "Seconds a message is kept, unless its channel has another retention.",
         _seconds(60, 3_650 * DAY_S),
     ),
     Setting(
         "TRIM_INTERVAL_S",
         60.0,
-        "Seconds between two removals of messages past retention; 0 leaves it to `eric_trim`.",
+        "Seconds between two removals of expired messages; 0: only `eric_trim` removes them.",
         _seconds(0, DAY_S),
     ),
     Setting(
         "TICKET_MAX_AGE_S",
         3_600.0,
-        "Seconds for which a signed ticket is valid, unless it is made with another age.",
+        "Seconds for which a signed ticket is valid, unless it is created with another age.",
         _seconds(1, 365 * DAY_S),
     ),
     Setting(
         "WATCH_REPLAY_S",
         3_600.0,
-        "Seconds that a client may go back that watches a channel; a ticket also to its start.",
+        "Seconds that a watching client may replay; with a ticket, also all since its start.",
         _seconds(0, 3_650 * DAY_S),
     ),
     Setting(
@@ -318,7 +318,7 @@ DEFAULTS: dict[str, Any] = {setting.name: setting.default for setting in SETTING
 
 
 def given() -> dict[str, Any]:
-    """Return the project's ERIC_SSE dict as it is, {} when there is none."""
+    """Return the project's ERIC_SSE dict unchecked, {} if there is none."""
     return getattr(project_settings, "ERIC_SSE", {})
 
 
@@ -332,10 +332,10 @@ def channels() -> dict[str, dict[str, Any]]:
 
 def get(name: str) -> Any:
     """
-    Return ERIC_SSE[name] from the project's settings, else its default.
+    Return ERIC_SSE[name] from the project's settings, or its default.
 
-    Read at every call, so override_settings() and pytest's `settings` fixture
-    work without a reset hook. Raises KeyError for a name not in DEFAULTS.
+    Read at every call: override_settings() needs no reset hook. Raises KeyError for a name that
+    is not in DEFAULTS.
     """
     default = DEFAULTS[name]
     given: dict[str, Any] = getattr(project_settings, "ERIC_SSE", {})

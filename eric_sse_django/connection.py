@@ -11,9 +11,9 @@ from eric_sse_django.queues import InMemoryQueue, Queue
 
 class Connection:
     """
-    A listener and the queue its messages wait in.
+    A listener and the queue of its messages.
 
-    Its id is `connection_id`, or a new uuid4 as text when that is not given.
+    Its id is `connection_id`, or a new uuid4 as text if that is not given.
     """
 
     def __init__(
@@ -28,46 +28,46 @@ class Connection:
 
     @property
     def listener(self) -> MessageQueueListener:
-        """Who receives."""
+        """The listener."""
         return self._listener
 
     @property
     def queue(self) -> Queue:
-        """Where the listener's messages wait."""
+        """The queue of the listener's messages."""
         return self._queue
 
     @property
     def id(self) -> str:
-        """What tells this connection from every other."""
+        """The unique id of this connection."""
         return self._id
 
 
 class ConnectionsFactory(ABC):
-    """Decides what queue a channel's listeners get."""
+    """Creates the connections of a channel's listeners, with their queues."""
 
     @abstractmethod
     def create(self, listener: MessageQueueListener | None = None) -> Connection:
-        """Return a new connection of `listener`, or of a new listener when None is given."""
+        """Return a new connection of `listener`, or of a new listener if it is None."""
 
     async def acreate(self, listener: MessageQueueListener | None = None) -> Connection:
         """
         As create(), for a coroutine.
 
-        This is create() itself; a factory that does I/O overrides it, as Queue.apop().
+        It calls create(); a factory that does I/O overrides it, as Queue.apop().
         """
         return self.create(listener)
 
     def renew(self, connection: Connection, listener: MessageQueueListener) -> Connection:
-        """Return the connection of a listener that is registered again: with the queue it has."""
+        """Return the connection of a listener that is registered again, with the same queue."""
         return Connection(listener, connection.queue, connection.id)
 
-    def release(self, connection: Connection) -> None:  # noqa: B027 - most have nothing to do
+    def release(self, connection: Connection) -> None:  # noqa: B027 - most factories have nothing to release
         """
-        Give up what was made for a connection that has left its channel; does nothing here.
+        Release what was created for a connection that its channel removes; does nothing here.
 
-        A channel calls it when a listener is removed, with the connection that it has then:
-        that may be one that this factory did not make. What it raises, remove_listener()
-        raises, and the listener stays registered.
+        A channel calls it when a listener is removed, with the listener's connection, which
+        another factory may have created. remove_listener() raises what it raises, and then the
+        listener stays registered.
         """
 
     async def arelease(self, connection: Connection) -> None:
@@ -76,7 +76,7 @@ class ConnectionsFactory(ABC):
 
 
 class InMemoryConnectionsFactory(ConnectionsFactory):
-    """Gives each listener a queue in this process's memory."""
+    """Gives each listener a queue in the memory of this process."""
 
     def create(self, listener: MessageQueueListener | None = None) -> Connection:
         """Return a new connection whose queue is an InMemoryQueue."""

@@ -1,4 +1,4 @@
-"""Payloads as JSON text, by the project's encoder."""
+"""Payloads as JSON text, with the project's encoder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.utils.module_loading import import_string
 
 from eric_sse_django import conf, wire
 
-# What the text of any encoder must keep: one line of ASCII, whatever is in it.
+# The text of each encoder must be one line of ASCII, also for this payload.
 _SAMPLE = {"\u00e9\n": ["\ud800", 0.5, None]}
 
 
@@ -31,8 +31,8 @@ def encoder(path: str) -> json.JSONEncoder:
     """
     Return an encoder of the class with that dotted path.
 
-    Raises ImportError, and ImproperlyConfigured for a class that is none or writes other
-    than lines of ASCII.
+    Raises ImportError, and ImproperlyConfigured for what is not an encoder or does not write
+    one line of ASCII.
     """
     cls = import_string(path)
     if not (isinstance(cls, type) and issubclass(cls, json.JSONEncoder)):

@@ -1,4 +1,4 @@
-"""Channels: what messages are published to."""
+"""Channels: messages are published to them, and they have listeners."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from eric_sse_django.queues import Queue
 
 logger = logging.getLogger(__name__)
 
-# The type of the message by which a stream tells its client that something is wrong.
+# The type of the message by which a stream reports an error to its client.
 MESSAGE_TYPE_ERROR = "error"
 
 
@@ -33,11 +33,11 @@ class AbstractChannel(ABC):
     """
     Keeps listeners with their queues, publishes to them and streams to their clients.
 
-    `stream_delay_seconds` is the least time between two messages of one stream. Its id is
-    `channel_id`, or a new uuid4 as text when that is None. New listeners get their queue
-    from `connections_factory`, in memory when that is None.
+    `stream_delay_seconds` is the minimum time between two messages of one stream. Its id is
+    `channel_id`, or a new uuid4 as text if that is None. New listeners get their queues from
+    `connections_factory`, in memory if that is None.
 
-    Safe in all threads and on several event loops at once.
+    Its methods may be called from any thread and on several event loops.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class AbstractChannel(ABC):
 
     @property
     def id(self) -> str:
-        """What tells this channel from every other."""
+        """The unique id of this channel."""
         return self._id
 
     @abstractmethod
@@ -62,13 +62,13 @@ class AbstractChannel(ABC):
         """Return what a stream yields for `msg`."""
 
     def add_listener(self) -> MessageQueueListener:
-        """Return a new registered listener; it receives from its start() on."""
+        """Return a new registered listener; it receives after its start()."""
         connection = self._connections_factory.create()
         self.register_connection(connection)
         return connection.listener
 
     def register_listener(self, listener: MessageQueueListener) -> None:
-        """Register a listener; one that is registered already keeps its queue."""
+        """Register a listener; a registered one keeps its queue."""
         try:
             known = self._connection(listener.id)
         except InvalidListenerException:
@@ -78,7 +78,7 @@ class AbstractChannel(ABC):
         self.register_connection(connection)
 
     def register_connection(self, connection: Connection) -> None:
-        """Register a listener with its queue, in place of what its id had before."""
+        """Register a listener with its queue; it replaces the connection of the same id."""
         with self._connections_lock:
             replaced = self._connections.get(connection.listener.id)
             self._connections[connection.listener.id] = connection
@@ -91,47 +91,46 @@ class AbstractChannel(ABC):
 
     def remove_listener(self, listener_id: str) -> None:
         """
-        Give the listener's connection back to its factory, and forget it; its streams end.
+        Remove the listener and release its connection; its streams end.
 
-        Raises InvalidListenerException for an unknown id, and what the factory raises: the
-        listener stays then.
+        Raises InvalidListenerException for an unknown id. Raises what the factory raises, and
+        then the listener stays registered.
         """
         connection = self._connection(listener_id)
         self._connections_factory.release(connection)
         self._forget(connection)
 
     def get_connections(self) -> Iterable[Connection]:
-        """Return the connections as they are now; later changes do not show."""
+        """Return the connections as they are now, without later changes."""
         with self._connections_lock:
             return tuple(self._connections.values())
 
     def dispatch(self, listener_id: str, msg: MessageContract) -> None:
         """
-        Put a message into one listener's queue.
+        Push a message to one listener's queue.
 
-        Raises InvalidListenerException for an unknown id, RepositoryError when the
-        queue fails.
+        Raises InvalidListenerException for an unknown id, RepositoryError if the queue fails.
         """
         self._connection(listener_id).queue.push(msg)
 
     def broadcast(self, msg: MessageContract) -> None:
         """
-        Put a message into the queue of every listener registered now.
+        Push a message to the queue of every registered listener.
 
-        Raises RepositoryError at the first queue that fails; those after it are not tried.
+        Raises RepositoryError at the first queue that fails; the other queues do not get it.
         """
         for connection in self.get_connections():
-            # One that another thread has just removed misses nothing.
+            # Another thread may have removed the listener meanwhile.
             with suppress(InvalidListenerException):
                 self.dispatch(connection.listener.id, msg)
 
     def deliver_next(self, listener_id: str) -> MessageContract:
         """
-        Take the listener's oldest message, hand it to its on_message(), return it.
+        Take the listener's oldest message, call its on_message(), return the message.
 
-        Raises NoMessagesException when the queue is empty or the listener is not running
-        (its messages stay), InvalidListenerException for an unknown id, and whatever
-        on_message() raises: the message has left the queue then.
+        Raises NoMessagesException if the queue is empty or the listener is not running (its
+        messages stay), InvalidListenerException for an unknown id, and what on_message()
+        raises: the message is no longer in the queue then.
         """
         connection = self._connection(listener_id)
         if not connection.listener.is_running():
@@ -144,10 +143,10 @@ class AbstractChannel(ABC):
         """
         Yield adapt(message) for each of the listener's messages while it is running.
 
-        Waits for messages, for as long as none comes, at no cost; ends soon after stop(),
-        called from any thread. Tells of what goes wrong by a message of type 'error': an
-        unknown or removed listener, and then ends; a queue that fails, and then tries again,
-        each time later; an on_message() or adapt() that raises, in place of that message.
+        Waits for messages without a time limit, at no cost; ends soon after stop(), which may
+        be called from any thread. A message of type 'error' reports an unknown or removed
+        listener (the stream ends), a queue that fails (it is tried again after growing delays),
+        and an on_message() or adapt() that raises (in place of that message).
         """
         try:
             queue = self._connection(listener.id).queue
@@ -158,7 +157,7 @@ class AbstractChannel(ABC):
         backoff = Backoff()
         with Alarm(listener.watch) as ended, Alarm(listener.watch, queue.watch) as changed:
             while True:
-                changed.clear()  # before the looks: what comes later rings again
+                changed.clear()  # before the checks: a later change is kept
                 if not goes_on():
                     break
                 try:
@@ -166,7 +165,7 @@ class AbstractChannel(ABC):
                 except NoMessagesException:
                     backoff.reset()
                     await changed.wait()
-                except InvalidListenerException as removed:  # elsewhere, in the queue's store
+                except InvalidListenerException as removed:  # by another process
                     yield self._error(str(removed))
                     return
                 except Exception:
@@ -182,10 +181,9 @@ class AbstractChannel(ABC):
 
     async def watch(self) -> AsyncGenerator[Any, None]:
         """
-        Return the stream of a new listener that is running already.
+        Return the stream of a new running listener, with what is published from now on.
 
-        What is published from now on is in it. The listener is removed when the stream,
-        once begun, ends or is closed.
+        The listener is removed when the stream, once started, ends or is closed.
         """
         listener = MessageQueueListener()
         listener.start()
@@ -211,7 +209,7 @@ class AbstractChannel(ABC):
         return connection
 
     def _forget(self, connection: Connection) -> None:
-        """Take a connection out; raises InvalidListenerException if it is not in any more."""
+        """Remove a connection; raises InvalidListenerException if it is no longer registered."""
         listener = connection.listener
         with self._connections_lock:
             if self._connections.get(listener.id) is not connection:
@@ -220,18 +218,18 @@ class AbstractChannel(ABC):
         listener.wake()
 
     def _goes_on(self, listener: MessageQueueListener, queue: Queue) -> bool:
-        """Whether a stream of the listener that takes from `queue` may go on."""
+        """Whether a stream of the listener that takes from `queue` may continue."""
         connection = self._connections.get(listener.id)
         return listener.is_running() and connection is not None and connection.queue == queue
 
     def _deliver(self, listener: MessageQueueListener, message: MessageContract) -> Any:
-        """Return what the stream yields for a message it took from the listener's queue."""
+        """Return what the stream yields for a message of the listener."""
         try:
             listener.on_message(message)
             return self.adapt(message)
         except Exception:
             logger.exception("message failed channel=%s listener=%s", self.id, listener.id)
-            return self._error("A message could not be delivered; the stream goes on after it.")
+            return self._error("A message could not be delivered; the stream continues after it.")
 
     def _error(self, text: str) -> Any:
         return self.adapt(Message(MESSAGE_TYPE_ERROR, text))

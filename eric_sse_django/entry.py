@@ -1,4 +1,4 @@
-"""A message in its place in the log."""
+"""An entry: a message at its position in the log."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from eric_sse_django.exception import EncodingFailed
 
 RESERVED_PREFIX = "eric-"
 RESET = "eric-reset"
-# To a listener's open streams: end, for it was stopped; end, but come back; go back to
-# the position in the payload.
+# Control messages to a listener's open streams: end (the listener was stopped); end (clients
+# reconnect); move back to the position in the payload.
 STOP = "eric-stop"
 CLOSE = "eric-close"
 REPLAY = "eric-replay"
-# To all hubs: end the streams of the subjects in the payload. It is in no channel.
+# A notice to all hubs: end the streams of the subjects in the payload. It is in no channel.
 REVOKE = "eric-revoke"
-NO_CHANNEL = -1  # not 0, which MariaDB gives out as the next number
+NO_CHANNEL = -1  # not 0: MariaDB replaces it by the next number
 CONTROLS = frozenset({STOP, CLOSE, REPLAY, REVOKE})
 
-# What makes an entry's bytes on the wire.
+# Returns the frame of an entry.
 Encode: TypeAlias = "Callable[[Entry], bytes]"
 
 
@@ -29,10 +29,10 @@ class Entry:
     """
     A position and the message there, as read from the log. Shared by all streams.
 
-    `payload` is JSON text. `expires_at` is when its lifetime ends (as time.time() has it),
-    None for one that has none. `time_of` makes a datetime of the `created_at` that the driver
-    gave: half of the time of a read was spent on those, which next to nobody asks for.
-    `addressed(...)` tells whom it is for. `frame(encode)` is its bytes on the wire, made once.
+    `payload` is JSON text. `expires_at` is the end of its lifetime (as time.time()), None if it
+    has none. `time_of` converts the driver's `created_at` to a datetime when it is needed, which
+    is rare: for all entries it took half of the time of a read. `addressed(...)` matches its
+    recipients. `frame(encode)` is the bytes of its event, built once.
     """
 
     __slots__ = (
@@ -85,18 +85,18 @@ class Entry:
 
     @classmethod
     def reset(cls, channel: int, listener: int | None, after: int, floor: int) -> Entry:
-        """Return the entry that says: messages between `after` and `floor` were removed."""
+        """Return an `eric-reset`: messages between `after` and `floor` were removed."""
         lost = json.dumps({"after": after, "floor": floor})
         return cls(floor, channel, listener, None, RESET, lost)
 
     @property
     def created_at(self) -> datetime | None:
-        """When it was published, None where that is not known."""
+        """When it was published, None if that is unknown."""
         return None if self._time_of is None else self._time_of(self._created_at)
 
     @property
     def stamp(self) -> Any:
-        """When it was published, as the driver gave it; to be compared."""
+        """When it was published, as the driver returned it: for comparisons only."""
         return self._created_at
 
     @property
@@ -105,52 +105,52 @@ class Entry:
 
     @property
     def size(self) -> int:
-        """Characters of type and payload: near enough to its bytes to bound memory with."""
+        """Characters of type and payload: close enough to its bytes in memory to limit them."""
         return len(self.payload) + len(self.type)
 
     def age_s(self, now: float) -> float:
-        """Return the seconds from its publishing to `now` (time.time()), 0 if unknown."""
+        """Return the seconds from publishing to `now` (time.time()), 0 if unknown."""
         created_at = self.created_at
         return 0.0 if created_at is None else now - created_at.timestamp()
 
     def is_expired(self, now: float) -> bool:
-        """Whether its lifetime is over at `now` (time.time()): then nobody gets it any more."""
+        """Whether its lifetime has ended at `now` (time.time()): it is no longer delivered."""
         return self.expires_at is not None and self.expires_at <= now
 
     def addressed(self, listener: int | None, owner: Any) -> bool:
-        """Whether a listener (by key, with its owner's key) is one this message is for."""
+        """Whether a listener (its key and its owner's key) is a recipient."""
         if self.listener is not None:
             return self.listener == listener
         return self.owner is None or self.owner == owner
 
     @property
     def is_framed(self) -> bool:
-        """Whether some bytes were made of it."""
+        """Whether it was encoded."""
         return self._frame is not None or self._named_frame is not None
 
     def frame(self, encode: Encode) -> bytes:
         """
-        Return the bytes that `encode` makes of it; kept, and made anew for another `encode`.
+        Return the bytes that `encode` returns for it; kept until another `encode` is given.
 
-        Raises EncodingFailed, whatever was raised, and for what is not bytes.
+        Raises EncodingFailed for every exception, and for a value that is not bytes.
         """
         if self._frame is None or self._encode != encode:
-            self._frame, self._encode = self._made(encode), encode
+            self._frame, self._encode = self._encoded(encode), encode
         return self._frame
 
     def named_frame(self, encode: Encode) -> bytes:
         """As frame(), for streams of several channels, whose `encode` names the channel."""
         if self._named_frame is None or self._encode_named != encode:
-            self._named_frame, self._encode_named = self._made(encode), encode
+            self._named_frame, self._encode_named = self._encoded(encode), encode
         return self._named_frame
 
-    def _made(self, encode: Encode) -> bytes:
+    def _encoded(self, encode: Encode) -> bytes:
         try:
             frame = encode(self)
             if type(frame) is not bytes:
-                raise TypeError(f"encode() gave {type(frame).__name__}, not bytes")
+                raise TypeError(f"encode() returned {type(frame).__name__}, not bytes")
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:  # a CancelledError too: it would end the hub's task
+        except BaseException as error:  # also CancelledError, which would end the hub's task
             raise EncodingFailed(self.channel, self.position) from error
         return frame

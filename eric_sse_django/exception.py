@@ -1,8 +1,8 @@
 """
-Every error this package raises on purpose.
+The errors that this package raises.
 
-An error keeps the values it was built from, in attributes and in `args`; its text is made
-when it is read. So it survives pickling, and every raise of one type says the same.
+An error keeps its values in attributes and in `args`; its text is built when it is read. So it
+survives pickling, and all errors of one type have the same text.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class InvalidListenerException(EricError):
 
 
 class NoMessagesException(EricError):
-    """There is no message to take now; a later call may find one."""
+    """There is no message now; a later call may return one."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class NoMessagesException(EricError):
 
 
 class InvalidMessageFormat(EricError):
-    """The message cannot be published, or what was read is not a message."""
+    """The message cannot be published, or a value is not a message."""
 
     def __init__(self, reason: str = "it is not a message of this package") -> None:
         super().__init__(reason)
@@ -86,7 +86,7 @@ class InvalidMessageFormat(EricError):
 
 
 class EncodingFailed(EricError):
-    """A message cannot be made an event: what adapt() or encode() raised is the cause."""
+    """A message cannot be encoded as an event: what adapt() or encode() raised is the cause."""
 
     def __init__(self, channel: int | None = None, position: int | None = None) -> None:
         super().__init__(channel, position)
@@ -98,18 +98,18 @@ class EncodingFailed(EricError):
 
 
 class RepositoryError(EricError):
-    """The store behind a queue or a channel failed; what it raised is the cause."""
+    """The store of a queue or a channel failed; what it raised is the cause."""
 
     def __init__(self, reason: object = "it gave no reason") -> None:
         super().__init__(reason)
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"The store failed: {self.reason}. Try again when it answers."
+        return f"The store failed: {self.reason}. Try again when it is available."
 
 
 class StreamEnded(EricError):
-    """A stream that is read in Python ended though its listener runs: it can be begun again."""
+    """A stream that is read in Python ended while its listener runs: it can be started again."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -117,8 +117,8 @@ class StreamEnded(EricError):
 
     def __str__(self) -> str:
         return (
-            f"The stream ended ({self.reason}), though its listener was not stopped: "
-            "what was not yielded waits for the next message_stream()."
+            f"The stream ended ({self.reason}), but its listener was not stopped: "
+            "messages that were not yielded wait for the next message_stream()."
         )
 
 
@@ -134,7 +134,7 @@ class ItemNotFound(EricError):
 
 
 class InvalidIdentifier(EricError, ValueError):
-    """The id cannot be one of a channel or listener that is kept in the database."""
+    """A channel or listener in the database cannot have this id."""
 
     def __init__(self, identifier: object, rule: str = "") -> None:
         super().__init__(identifier, rule)
@@ -146,7 +146,7 @@ class InvalidIdentifier(EricError, ValueError):
 
 
 class ChannelExists(EricError):
-    """There is a channel with that id already."""
+    """A channel with that id exists already."""
 
     def __init__(self, channel_id: str) -> None:
         super().__init__(channel_id)
@@ -154,12 +154,12 @@ class ChannelExists(EricError):
 
     def __str__(self) -> str:
         return (
-            f"There is a channel {self.channel_id!r} already: load() it, or use get_or_create()."
+            f"The channel {self.channel_id!r} exists already: load() it, or use get_or_create()."
         )
 
 
 class TooManyListeners(EricError):
-    """The channel has as many listeners as ERIC_SSE["MAX_LISTENERS_PER_CHANNEL"] lets it."""
+    """The channel has ERIC_SSE["MAX_LISTENERS_PER_CHANNEL"] listeners."""
 
     def __init__(self, channel_id: str, listeners: int, most: int) -> None:
         super().__init__(channel_id, listeners, most)

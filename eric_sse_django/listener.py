@@ -1,4 +1,4 @@
-"""Listeners: who receives a channel's messages."""
+"""Listeners: the subscribers of a channel."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ class MessageQueueListener:
     """
     A subscriber of a channel. It receives nothing until start().
 
-    Its id is `listener_id`, or a new uuid4 as text when that is not given. Override
-    on_message() to act on what is delivered. Its methods may be called from any thread.
+    Its id is `listener_id`, or a new uuid4 as text if that is not given. Override on_message()
+    to act on delivered messages. Its methods may be called from any thread.
     """
 
     def __init__(self, listener_id: str | None = None) -> None:
@@ -23,18 +23,18 @@ class MessageQueueListener:
 
     def on_message(self, msg: MessageContract) -> None:
         """
-        Called with each message as it is delivered; does nothing unless overridden.
+        Handle a message when it is delivered; does nothing unless overridden.
 
         A stream calls it on its event loop: it must not wait.
         """
 
     def start(self) -> None:
-        """Begin to receive; wakes who watches."""
+        """Start to receive; wakes the watchers."""
         self._running = True
         self.wake()
 
     def stop(self) -> None:
-        """End to receive: streams of this listener end, also those that wait."""
+        """Stop to receive: the streams of this listener end, also those that wait."""
         self._running = False
         self.wake()
 
@@ -43,16 +43,16 @@ class MessageQueueListener:
         return self._running
 
     def wake(self) -> None:
-        """Have the streams of this listener look whether they may go on; never waits."""
+        """Wake the streams of this listener, which then check whether to end; never waits."""
         self._watchers.wake()
 
     def watch(self, wake: Wake) -> Undo | None:
         """
-        Have wake() called, from whatever thread, after each start() and stop().
+        Call wake() after each start() and stop(), from any thread.
 
-        Returns what undoes that, or None when this listener cannot say; streams then
-        look for themselves.
+        Returns a function that undoes this, or None if this listener cannot notify; streams
+        then check every LOOK_INTERVAL_S.
         """
         if type(self).is_running is not MessageQueueListener.is_running:
-            return None  # a subclass that decides by itself need not call our stop()
+            return None  # a subclass that overrides it need not call stop()
         return self._watchers.add(wake)

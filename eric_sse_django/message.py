@@ -7,30 +7,30 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 from uuid import uuid4
 
-# What may be published: a JSON value, or what the project's encoder makes one of.
+# A payload: a JSON value, or what the project's encoder converts to one.
 Payload: TypeAlias = "Mapping[str, Any] | Sequence[Any] | str | int | float | bool | None"
 
 
 class MessageContract(ABC):
-    """What channels, queues and listeners ask of a message."""
+    """The interface of a message for channels, queues and listeners."""
 
     @property
     @abstractmethod
     def type(self) -> str:
-        """What the message is about; the `event:` of a server-sent event."""
+        """The kind of message; the `event:` of a server-sent event."""
 
     @property
     @abstractmethod
     def payload(self) -> Any:
-        """What the message says."""
+        """The content of the message."""
 
     def __repr__(self) -> str:
-        # Without the payload: a message may land in a log or a traceback.
+        # Without the payload: it may be shown in a log or a traceback.
         return f"<{type(self).__name__} {self.type!r}>"
 
 
 class Message(MessageContract):
-    """A type and a payload, and nothing else."""
+    """A type and a payload."""
 
     def __init__(self, msg_type: str, msg_payload: Payload = None) -> None:
         self._type = msg_type
@@ -46,7 +46,7 @@ class Message(MessageContract):
 
 
 class SignedMessage(Message):
-    """A message that names the listener who sent it."""
+    """A message with the id of the listener that sent it."""
 
     def __init__(self, sender_id: str, msg_type: str, msg_payload: Payload = None) -> None:
         super().__init__(msg_type, msg_payload)
@@ -54,15 +54,15 @@ class SignedMessage(Message):
 
     @property
     def sender_id(self) -> str:
-        """The id of the listener who sent the message."""
+        """The id of the listener that sent the message."""
         return self._sender_id
 
 
 class UniqueMessage(MessageContract):
     """
-    A message with an id, around another message whose type and payload it shows.
+    A message with an id, which has the type and payload of another message.
 
-    Its id is `message_id`, or a new uuid4 as text when that is not given.
+    Its id is `message_id`, or a new uuid4 as text if that is not given.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class UniqueMessage(MessageContract):
 
     @property
     def id(self) -> str:
-        """What tells this message from every other."""
+        """The unique id of this message."""
         return self._id
 
     @property
@@ -86,7 +86,7 @@ class UniqueMessage(MessageContract):
 
     @property
     def sender_id(self) -> str | None:
-        """The id of the listener who sent the message, None when nobody signed it."""
+        """The id of the listener that sent the message, None if it is not signed."""
         return self._sender_id
 
     @property

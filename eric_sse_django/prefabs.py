@@ -1,4 +1,4 @@
-"""Channels and listeners ready for use."""
+"""Ready-made channels and listeners."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from eric_sse_django.queues import Queue
 
 logger = logging.getLogger(__name__)
 
-# Milliseconds after which a browser that lost its stream comes back. What browsers take
-# by themselves; a few milliseconds would have every client storm a server that restarts.
+# Milliseconds after which a browser that lost its stream reconnects: the usual default of
+# browsers. With a few milliseconds, all clients would storm a server that restarts.
 RETRY_TIMEOUT_MS = 3000
 
-# Messages handed to an executor at once, for each of its workers: one to work on, and
-# one that is there when that is done.
+# Messages submitted to an executor at once, for each of its workers: the running one and the
+# next.
 MESSAGES_PER_WORKER = 2
 
 Action: TypeAlias = Callable[[MessageContract], "list[MessageContract]"]
@@ -56,12 +56,11 @@ class SSEChannel(AbstractChannel):
 
 class DataProcessingChannel(AbstractChannel):
     """
-    A channel that works on a listener's messages with an executor.
+    A channel that processes a listener's messages with an executor.
 
-    `executor_class` is called with `max_workers`. With a ProcessPoolExecutor, listeners
-    and messages are pickled: what on_message() changes on its listener stays in the
-    worker, what it changes in the message comes back. `stream_delay_seconds` concerns
-    message_stream() only.
+    `executor_class` is called with `max_workers`. With a ProcessPoolExecutor, listeners and
+    messages are pickled: changes that on_message() makes to its listener stay in the worker,
+    changes to the message are returned. `stream_delay_seconds` is for message_stream() only.
     """
 
     def __init__(
@@ -84,13 +83,13 @@ class DataProcessingChannel(AbstractChannel):
         """
         Run the listener's on_message() for its queued messages, yield adapt() of each.
 
-        Yields in the order in which they are done, and ends when the queue is empty and
-        all are done; whether the listener is running does not matter. Never holds the
-        event loop. When it is left early, the messages not yet handed to a worker stay in
-        the queue, and closing it waits for those that were.
+        Yields in the order of completion, and ends when the queue is empty and all are done,
+        also if the listener is not running. Never blocks the event loop. If it is closed early,
+        messages that were not submitted to a worker stay in the queue, and closing waits for
+        the submitted ones.
 
-        Raises InvalidListenerException for an unknown listener, and what on_message() or
-        the queue raised.
+        Raises InvalidListenerException for an unknown listener, and what on_message() or the
+        queue raises.
         """
         queue = self._connection(listener.id).queue
         executor = self.executor_class(max_workers=self.max_workers)
@@ -99,7 +98,7 @@ class DataProcessingChannel(AbstractChannel):
         try:
             while True:
                 while working < self.max_workers * MESSAGES_PER_WORKER:
-                    future = await _hand_over(queue, listener, executor)
+                    future = await _submit(queue, listener, executor)
                     if future is None:
                         break
                     working += 1
@@ -110,14 +109,14 @@ class DataProcessingChannel(AbstractChannel):
                 working -= 1
                 yield self.adapt(finished.result())
         finally:
-            # In a thread: it waits for the work that was handed over.
+            # In a thread: it waits for the submitted messages.
             await asyncio.to_thread(executor.shutdown)
 
 
-async def _hand_over(
+async def _submit(
     queue: Queue, listener: MessageQueueListener, executor: Executor
 ) -> asyncio.Future[MessageContract] | None:
-    """Return the work on the queue's oldest message, None when the queue is empty."""
+    """Submit the queue's oldest message; return its future, None if the queue is empty."""
     try:
         message = await queue.apop()
     except NoMessagesException:
@@ -129,16 +128,16 @@ async def _hand_over(
 def _process(
     on_message: Callable[[MessageContract], None], message: MessageContract
 ) -> MessageContract:
-    # A module's function, since a process pool finds it by name; it returns the message
-    # because the worker's is another than the caller's.
+    # A function of the module: a process pool finds it by name. It returns the message, which in
+    # a worker process is a copy.
     on_message(message)
     return message
 
 
 class SimpleDistributedApplicationListener(MessageQueueListener):
     """
-    A listener that answers: an action is called by a message of its name, and what it
-    returns goes back to the message's sender.
+    A listener that answers: a message calls the action of its type, and the messages that the
+    action returns are sent to the message's sender.
 
     Messages of type 'start' and 'stop' start and stop the listener.
     """
@@ -150,12 +149,12 @@ class SimpleDistributedApplicationListener(MessageQueueListener):
         self._reserved: dict[str, Callable[[], None]] = {"start": self.start, "stop": self.stop}
 
     def set_channel(self, channel: AbstractChannel) -> None:
-        """Set where this listener's messages go; registering with a channel does this."""
+        """Set the channel of this listener's messages; registering with a channel calls it."""
         self._channel = channel
 
     def set_action(self, name: str, action: Action) -> None:
         """
-        Have `action` called with each message of type `name`; it returns the answers.
+        Call `action` with each message of type `name`; it returns the answers.
 
         Raises KeyError for the names 'start' and 'stop'.
         """
@@ -165,19 +164,19 @@ class SimpleDistributedApplicationListener(MessageQueueListener):
 
     def dispatch_to(self, receiver: MessageQueueListener, msg: MessageContract) -> None:
         """
-        Send a message to another listener of the channel, signed with this one's id.
+        Send a message to another listener of the channel, signed with this listener's id.
 
-        Raises InvalidChannelException before this listener is registered with a channel,
-        InvalidListenerException when the channel does not know the receiver.
+        Raises InvalidChannelException if this listener is not registered with a channel,
+        InvalidListenerException if the channel does not have the receiver.
         """
         self._send(receiver.id, msg)
 
     def on_message(self, msg: MessageContract) -> None:
         """
-        Do what the message's type asks for; an unknown action is ignored.
+        Call the action of the message's type; an unknown action is ignored.
 
-        Answers that nobody can receive, since the message is not signed or its sender has
-        left, are dropped with a warning. Raises what the action raises.
+        If the message is not signed, or its sender was removed, the answers are dropped with a
+        warning. Raises what the action raises.
         """
         if msg.type in self._reserved:
             self._reserved[msg.type]()
@@ -202,10 +201,10 @@ class SimpleDistributedApplicationListener(MessageQueueListener):
 
 
 class SimpleDistributedApplicationChannel(SSEChannel):
-    """A channel whose listeners send each other messages."""
+    """A channel whose listeners send messages to each other."""
 
     def register_connection(self, connection: Connection) -> None:
-        """Register a listener with its queue, and make this the channel it sends by."""
+        """Register a listener with its queue, and make this the channel of its messages."""
         if isinstance(connection.listener, SimpleDistributedApplicationListener):
             connection.listener.set_channel(self)
         super().register_connection(connection)

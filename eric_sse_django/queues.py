@@ -1,4 +1,4 @@
-"""Queues: a listener's messages not yet taken, oldest first."""
+"""Queues: the messages of a listener that are not taken yet, oldest first."""
 
 from __future__ import annotations
 
@@ -11,47 +11,45 @@ from eric_sse_django.message import MessageContract
 
 
 class Queue(ABC):
-    """First in, first out. Two methods make a queue; the other two make it cheap to wait on."""
+    """First in, first out. Subclasses implement pop() and push(); the rest makes waiting cheap."""
 
     @abstractmethod
     def pop(self) -> MessageContract:
         """
         Remove and return the oldest message; does not wait for one.
 
-        Raises NoMessagesException when the queue is empty, RepositoryError when what
-        keeps the messages fails.
+        Raises NoMessagesException if the queue is empty, RepositoryError if its store fails.
         """
 
     @abstractmethod
     def push(self, message: MessageContract) -> None:
         """
-        Add a message behind all others; pop() finds it from then on.
+        Add a message after all others.
 
-        Raises RepositoryError when what keeps the messages fails.
+        Raises RepositoryError if the queue's store fails.
         """
 
     async def apop(self) -> MessageContract:
         """
         As pop(), for a coroutine.
 
-        This is pop() itself, right for a queue that never waits. A queue that does I/O
-        overrides it: other streams of the event loop wait as long as it holds the loop.
+        It calls pop(), which is right for a queue that never waits. A queue that does I/O
+        overrides it: otherwise it blocks the other streams of the event loop.
         """
         return self.pop()
 
     def watch(self, wake: Wake) -> Undo | None:
         """
-        Have wake() called, from whatever thread, after each push.
+        Call wake() after each push, from any thread. Returns a function that undoes this.
 
-        Returns what undoes that. This one returns None: "this queue cannot say", and
-        streams then look every LOOK_INTERVAL_S.
+        This one returns None: the queue cannot notify, and streams check every LOOK_INTERVAL_S.
         """
         return None
 
 
 class InMemoryQueue(Queue):
     """
-    A queue in this process's memory, and bounded only by that.
+    A queue in the memory of this process, without another limit.
 
     Its methods may be called from any thread and never wait.
     """
@@ -61,17 +59,17 @@ class InMemoryQueue(Queue):
         self._watchers = Watchers()
 
     def pop(self) -> MessageContract:
-        """Remove and return the oldest message, or raise NoMessagesException."""
+        """Remove and return the oldest message; raises NoMessagesException if there is none."""
         try:
             return self._messages.popleft()
         except IndexError:
             raise NoMessagesException from None
 
     def push(self, message: MessageContract) -> None:
-        """Add a message behind all others, and wake who watches."""
+        """Add a message after all others, and wake the watchers."""
         self._messages.append(message)
         self._watchers.wake()
 
     def watch(self, wake: Wake) -> Undo:
-        """Have wake() called, in the thread of the push, after each; returns what undoes that."""
+        """Call wake() after each push, in its thread. Returns a function that undoes this."""
         return self._watchers.add(wake)

@@ -1,4 +1,4 @@
-"""For the tests of projects that publish and stream."""
+"""For the tests of projects that publish or stream."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from eric_sse_django.hub import Hub, abandon_all
 
 def close_all() -> None:
     """
-    End this process's notifier and the hubs of its loops, with their connections.
+    Stop this process's notifier and hubs, and close their connections.
 
-    Call it before a test database is removed: PostgreSQL refuses while one is open.
-    In a coroutine, `await Hub.close_all()` first.
+    Call it before a test database is removed: PostgreSQL does not remove it while a connection
+    is open. In a coroutine, `await Hub.close_all()` first.
     """
     revocation.retries.close()
     orphans.retries.close()

@@ -1,5 +1,5 @@
 """
-Messages as text and bytes: what may be published, and what stands on the wire.
+Messages as text and bytes: checks for publishing, and the encoding of events.
 
 Does no I/O. "WHATWG" is https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
@@ -14,21 +14,20 @@ from typing import Any
 
 from eric_sse_django.exception import InvalidMessageFormat
 
-# A comment line alone: it dispatches nothing, also in clients that take a blank
-# line for an event (httpx-sse does once it has seen an id).
+# A comment line without a blank line: it dispatches no event, also in clients that dispatch one
+# at each blank line (httpx-sse, after the first id).
 HEARTBEAT = b":\n"
 
-# WHATWG 9.2.5: a line ends at CRLF, LF or CR; not at what str.splitlines() adds.
+# WHATWG 9.2.5: a line ends at CRLF, LF or CR; str.splitlines() splits at more characters.
 _LINE_END = re.compile("\r\n|\n|\r")
 _NOT_IN_A_LINE = re.compile("[\r\n\0]")
 
-# Levels of lists and dicts: what one Python may nest, another (or this one, called from
-# deeper down) may fail to read. 100 is where Ruby's JSON stops, PHP's stops at 512.
+# Levels of lists and dicts: another Python (or this one, with a deeper stack) may fail to read
+# what one Python can write. The limit of Ruby's JSON is 100, that of PHP 512.
 MAX_DEPTH = 100
 # Characters of a dict's key that an error shows.
 MAX_KEY_SHOWN = 50
-# Milliseconds of a `retry:` at most: a day. A client that is asked to stay away for longer is
-# not expected back.
+# Milliseconds of a `retry:`: a day. A client that waits longer is not expected to reconnect.
 MAX_RETRY_MS = 86_400_000
 _NO_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[^][{}"]+')
 _INNERMOST = re.compile(r"\[\]|\{\}")
@@ -36,12 +35,12 @@ _INNERMOST = re.compile(r"\[\]|\{\}")
 
 def encoder(cls: type[json.JSONEncoder]) -> json.JSONEncoder:
     """
-    Return an encoder of that class which writes one line of ASCII, and no NaN.
+    Return an encoder of that class that writes one line of ASCII, and no NaN.
 
-    What the class does not know may be any Mapping or Sequence but bytes.
+    It also encodes any Mapping, and any Sequence except bytes.
     """
-    # The separators leave no space to send; ASCII, so that every JSON string (a lone
-    # surrogate too) survives any database's and any client's encoding unchanged.
+    # Separators without spaces. ASCII: every JSON string (also a lone surrogate) is unchanged in
+    # the encoding of each database and client.
     made = cls(allow_nan=False, separators=(",", ":"), ensure_ascii=True)
     known = made.default
 
@@ -57,7 +56,7 @@ def encoder(cls: type[json.JSONEncoder]) -> json.JSONEncoder:
                 return list(value)
             raise
 
-    # Called only for what the encoder in C does not know: a plain payload costs no more.
+    # The encoder in C calls it for unknown types only: a plain payload takes no more time.
     made.default = default  # type: ignore[method-assign,assignment]
     return made
 
@@ -69,8 +68,8 @@ def json_text(payload: Any, max_bytes: int, encoder: json.JSONEncoder = _PLAIN) 
     """
     Return the payload as one line of ASCII JSON.
 
-    Raises InvalidMessageFormat, which names the place, for what the encoder cannot say
-    (NaN, Infinity, objects of other types), for more than MAX_DEPTH levels and for more
+    Raises InvalidMessageFormat, which names the place, for values that the encoder cannot
+    encode (NaN, Infinity, objects of other types), for more than MAX_DEPTH levels and for more
     than `max_bytes` bytes.
     """
     try:
@@ -100,7 +99,7 @@ def _refusal(payload: Any, encoder: json.JSONEncoder, error: Exception) -> str:
 
 
 def _offender(value: Any, place: str, encoder: json.JSONEncoder, levels: int) -> str | None:
-    """Return what cannot be encoded and where it is, None where that is not found."""
+    """Return which value cannot be encoded and its place, None if it is not found."""
     if value is None or isinstance(value, (str, int)) or levels < 0:
         return None
     if isinstance(value, float):
@@ -116,10 +115,10 @@ def _offender(value: Any, place: str, encoder: json.JSONEncoder, levels: int) ->
         )
         return next(filter(None, found), None)
     try:
-        said = encoder.default(value)
+        default = encoder.default(value)
     except Exception:  # noqa: BLE001 - as json_text()
         return f"{place} is of type {_type_name(value)}"
-    return _offender(said, place, encoder, levels - 1)
+    return _offender(default, place, encoder, levels - 1)
 
 
 def _short(key: Any) -> str:
@@ -147,22 +146,17 @@ def _is_deep(text: str) -> bool:
     return True
 
 
-def check_type(type: Any, max_length: int) -> str:
-    """Return the type; raise InvalidMessageFormat when it cannot be an SSE `event:` field."""
-    return check_text("type", type, max_length)
-
-
 def check_text(what: str, value: Any, max_length: int) -> str:
     """
-    Return the value: a str of one line that UTF-8 and every database can hold.
+    Return the value: a str of one line that UTF-8 and every database can store.
 
-    Raises InvalidMessageFormat, which calls it `what`, for any other.
+    Raises InvalidMessageFormat, with `what` as its name, for other values.
     """
     if not isinstance(value, str):
         raise InvalidMessageFormat(f"its {what} {value!r} is not a str; give a short name")
     if _NOT_IN_A_LINE.search(value):
         raise InvalidMessageFormat(
-            f"its {what} {value!r} holds a CR, LF or NUL, which breaks the stream; take it out"
+            f"its {what} {value!r} contains a CR, LF or NUL, which breaks the stream; remove it"
         )
     if len(value) > max_length:
         raise InvalidMessageFormat(
@@ -173,13 +167,13 @@ def check_text(what: str, value: Any, max_length: int) -> str:
         value.encode()
     except UnicodeEncodeError as error:
         raise InvalidMessageFormat(
-            f"its {what} {value!r} holds a lone surrogate, which UTF-8 cannot say; take it out"
+            f"its {what} {value!r} contains a lone surrogate, which UTF-8 cannot encode; remove it"
         ) from error
     return value
 
 
 def check_retry(value: Any) -> int | None:
-    """Return the milliseconds of a `retry:` field, None for none; raise InvalidMessageFormat."""
+    """Return the milliseconds of a `retry:` field, or None; raise InvalidMessageFormat."""
     if value is None:
         return None
     if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_RETRY_MS:
@@ -193,13 +187,13 @@ def encode(
     type: str, data: str, position: int | None = None, retry_ms: int | None = None
 ) -> bytes:
     """
-    Return one event: `id:`, `event:`, `retry:` where given, and a `data:` line a line.
+    Return one event: `id:`, `event:` and `retry:` if given, and one `data:` for each line.
 
     Raises InvalidMessageFormat for a type of more than one line: it would forge fields and
     events. See: WHATWG 9.2.6, Interpreting an event stream.
     """
     if _NOT_IN_A_LINE.search(type):
-        raise InvalidMessageFormat("its type holds a CR, LF or NUL, which breaks the stream")
+        raise InvalidMessageFormat("its type contains a CR, LF or NUL, which breaks the stream")
     head = "" if position is None else f"id: {position}\n"
     if type:
         head += f"event: {type}\n"
@@ -210,18 +204,18 @@ def encode(
 
 
 def encode_json(type: str, payload: str, position: int) -> bytes:
-    """Return one event whose data is JSON text as `json_text` made it: one line."""
+    """Return one event whose data is one line of JSON, as json_text() returns it."""
     return f"id: {position}\nevent: {type}\ndata: {payload}\n\n".encode()
 
 
 def text_of(payload: str) -> str:
-    """Return what a `text` channel sends for JSON text: a string as it is, else the JSON."""
+    """Return the data that a `text` channel sends for JSON text: its string, or the JSON."""
     value = json.loads(payload)
     return value if isinstance(value, str) else payload
 
 
 def opening(retry_ms: int, position: int, blank: bool) -> bytes:
-    """Return a stream's first bytes: they reach the client before any message. See mark()."""
+    """Return a stream's first bytes, which are sent before any message. See mark()."""
     return f"retry: {retry_ms}\nid: {position}\n: ok\n{chr(10) if blank else ''}".encode()
 
 
@@ -229,16 +223,16 @@ def farewell(retry_ms: int) -> bytes:
     """
     Return a stream's last bytes: the client reconnects after `retry_ms`.
 
-    WHATWG 9.2.6: a `retry:` counts from the end of its line on.
+    WHATWG 9.2.6: a `retry:` takes effect at the end of its line.
     """
     return f"retry: {retry_ms}\n".encode()
 
 
 def mark(position: int, blank: bool) -> bytes:
     """
-    Return what moves the client's last event id without firing an event.
+    Return the bytes that set the client's last event id without dispatching an event.
 
-    WHATWG 9.2.6: a blank line sets the last event id before it looks for data. For a client
-    that takes the id at its own line, and a `blank` line for an event, there is to be none.
+    WHATWG 9.2.6: a blank line sets the last event id before the data is checked. No `blank` line
+    is sent to clients that set the id at its line, and dispatch an event at each blank line.
     """
     return f"id: {position}\n{chr(10) if blank else ''}".encode()

@@ -37,10 +37,10 @@ def test_an_unknown_name_is_an_error_that_names_the_known(settings):
     [error] = checks.check_settings()
     assert ids([error]) == ["E002"]
     assert "POLL_INTERVALL_S" in error.msg
-    assert error.hint.startswith("Did you mean POLL_INTERVAL_S? There are: ALLOWED_ORIGINS, ")
+    assert error.hint.startswith("Did you mean POLL_INTERVAL_S? Settings: ALLOWED_ORIGINS, ")
     settings.ERIC_SSE = {"a b": 1, 7: 1}
     for error in checks.check_settings():
-        assert error.hint.startswith("There are: ALLOWED_ORIGINS, ")
+        assert error.hint.startswith("Settings: ALLOWED_ORIGINS, ")
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def test_rules_may_be_methods_of_every_kind(settings):
         (TooFew, "TooFew.can_listen cannot be called with 3 arguments"),
         (TooMany, "TooMany.can_watch cannot be called with 2 arguments"),
         (Gone, "Gone.can_publish is not a method"),
-        (Misspelt, "Misspelt.can_listn is never called: is it meant to be can_listen?"),
+        (Misspelt, "Misspelt.can_listn is never called: should its name be can_listen?"),
         (Yielding, "Yielding.can_watch is a generator"),
         (Needing, "Needing cannot be made without arguments"),
     ],

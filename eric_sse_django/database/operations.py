@@ -124,7 +124,7 @@ def _listeners(rows: Sequence[Listener]) -> QuerySet[Listener]:
 
 def away(since: datetime, channel_id: str | None = None) -> QuerySet[Listener]:
     """
-    Return the listeners, of one channel or of all, that were away since a time.
+    Return the listeners, of one channel or of all, that were offline since a time.
 
     These were created before that time, have no open stream, and since then nothing was
     delivered to them and listen() was not called for them.

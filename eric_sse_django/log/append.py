@@ -35,7 +35,7 @@ def row(
     The one door: raises InvalidMessageFormat for what cannot be sent.
     """
     try:
-        type = wire.check_type(message.type, TYPE_MAX_LENGTH)
+        type = wire.check_text("type", message.type, TYPE_MAX_LENGTH)
     except AttributeError as error:
         kind = message.__class__.__qualname__  # never its value: that may be a payload
         raise InvalidMessageFormat(

@@ -158,25 +158,25 @@ class TestPayload:
 class TestType:
     @pytest.mark.parametrize("kind", ["paid", "", " ", "e:1", "☃", "\u2028", "x" * 255])
     def test_any_one_line_is_a_type(self, kind):
-        assert wire.check_type(kind, 255) == kind
+        assert wire.check_text("type", kind, 255) == kind
 
     @pytest.mark.parametrize("kind", ["a\r", "a\nb", "\r\nid: 9", "a\0", "\0"])
     def test_cr_lf_and_nul_are_refused(self, kind):
         with pytest.raises(InvalidMessageFormat, match="CR, LF or NUL"):
-            wire.check_type(kind, 255)
+            wire.check_text("type", kind, 255)
 
     @pytest.mark.parametrize("kind", [None, 7, b"paid", ["paid"]])
     def test_what_is_no_str_is_refused(self, kind):
         with pytest.raises(InvalidMessageFormat, match="not a str"):
-            wire.check_type(kind, 255)
+            wire.check_text("type", kind, 255)
 
     def test_a_lone_surrogate_is_refused(self):
         with pytest.raises(InvalidMessageFormat, match="surrogate"):
-            wire.check_type("a\ud800", 255)
+            wire.check_text("type", "a\ud800", 255)
 
     def test_more_characters_than_the_column_has_are_refused(self):
         with pytest.raises(InvalidMessageFormat, match="256 characters, 255"):
-            wire.check_type("x" * 256, 255)
+            wire.check_text("type", "x" * 256, 255)
 
 
 class TestEvent:

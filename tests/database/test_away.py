@@ -1,4 +1,4 @@
-"""Listeners that were away for long are counted and removed, and no others."""
+"""Listeners that were offline for a long time are counted and removed, and no others."""
 
 from datetime import timedelta
 from io import StringIO
@@ -49,8 +49,8 @@ def names(database):
 
 
 def test_they_are_counted_and_nothing_is_removed(names):
-    assert run("--away", "30d").startswith("3 listeners were away")
-    assert run("--away", "30d", "--channel", "news").startswith("1 listeners were away")
+    assert run("--away", "30d").startswith("3 listeners were offline")
+    assert run("--away", "30d", "--channel", "news").startswith("1 listeners were offline")
     assert names() == "abcdef"
 
 

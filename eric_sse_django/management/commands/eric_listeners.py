@@ -1,4 +1,4 @@
-"""Counts the listeners that were away for long, and removes them."""
+"""Counts or removes the listeners that were offline for a long time."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
 class Command(BaseCommand):
-    help = "Counts the listeners that were away for as long as --away says: no stream of theirs "
-    help += "is open, nothing was delivered to them, and no page called listen() for them since. "
-    help += "With --remove it removes them and their waiting messages."
+    help = "Counts the listeners that were offline for the time of --away: they have no open "
+    help += "stream, and since then nothing was delivered to them and listen() was not called for "
+    help += "them. With --remove, removes them and their waiting messages."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--away", required=True, help="Such as 30d, 12h or 90m.")
+        parser.add_argument("--away", required=True, help="For example 30d, 12h or 90m.")
         parser.add_argument("--channel", help="Only the listeners of the channel with this id.")
         parser.add_argument("--remove", action="store_true")
 
@@ -36,11 +36,11 @@ class Command(BaseCommand):
             self.stdout.write(self.style.SUCCESS(f"{count} listeners removed."))
         else:
             count = rows.count()
-            self.stdout.write(f"{count} listeners were away. With --remove they are removed.")
+            self.stdout.write(f"{count} listeners were offline. With --remove they are removed.")
 
 
 def _duration(text: str) -> timedelta:
     found = re.fullmatch(r"(\d{1,6})([mhd])", text)
     if not found or not int(found[1]):
-        raise CommandError(f"--away is {text!r}: give a number and m, h or d, such as 30d.")
+        raise CommandError(f"--away is {text!r}: give a number and m, h or d, for example 30d.")
     return timedelta(**{UNITS[found[2]]: int(found[1])})

@@ -1,4 +1,4 @@
-"""Has the log go on above all positions that were ever given, after a restore."""
+"""After a restore, makes the log continue above all positions that were ever given."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from eric_sse_django import log, notifier
 
 
 class Command(BaseCommand):
-    help = "Run it after the database was restored from a backup, before you start the servers. "
-    help += "New positions are then above all that were ever given, open streams end, and each "
-    help += "client gets one eric-reset. It does no harm if the database did not go back."
+    help = "Run it after you restored the database from a backup, before you start the servers. "
+    help += "New positions are then above all earlier ones, open streams end, and each client "
+    help += "gets one eric-reset. It is harmless if the database was not restored."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--seen",
             type=int,
             default=0,
-            help="A position that clients have seen, if you know one: new ones are above it.",
+            help="A position that clients have seen, if you know one: new positions are above it.",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -28,8 +28,8 @@ class Command(BaseCommand):
         begun = log.begin_history(above=options["seen"])
         notifier.current().wake()
         self.stdout.write(
-            f"The log was at {before}, and goes on after {begun.position}. {lowered} cursors and "
-            "floors were beyond it and were reset."
+            f"The log was at {before} and continues after {begun.position}. {lowered} cursors and "
+            "floors were above its end and were lowered."
         )
         self.stdout.write(
             self.style.SUCCESS(

@@ -1,4 +1,4 @@
-"""Makes a bearer token for the HTTP API."""
+"""Creates a bearer token for the HTTP API."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from eric_sse_django.models import ApiToken
 
 
 class Command(BaseCommand):
-    help = "Makes a bearer token with which a program uses the HTTP API as a user, and prints "
-    help += "it. It is not stored: nobody can read it again."
+    help = "Creates and prints a bearer token, with which a program uses the HTTP API as a user. "
+    help += "The token is not stored and cannot be shown again."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("username")
         parser.add_argument("--name", default="eric_token", help="What the token is for.")
-        parser.add_argument("--days", type=int, help="Days after which it expires; else never.")
+        parser.add_argument("--days", type=int, help="Days until it expires; default: never.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         users = get_user_model()

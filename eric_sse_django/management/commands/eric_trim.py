@@ -1,4 +1,4 @@
-"""Removes messages past their retention, now."""
+"""Removes the messages whose retention is over."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from eric_sse_django.database import orphans
 
 
 class Command(BaseCommand):
-    help = "Removes the messages that are past their retention. Processes that publish or "
-    help += "stream do so by themselves, unless ERIC_SSE['TRIM_INTERVAL_S'] is 0."
+    help = "Removes the messages whose retention is over. Processes that publish or stream do "
+    help += "this automatically, unless ERIC_SSE['TRIM_INTERVAL_S'] is 0."
 
     def handle(self, *args: Any, **options: Any) -> None:
         removed = 0
