@@ -17,7 +17,7 @@ USERS = os.environ.get("ERIC_SSE_TEST_USERS") or None
 
 
 def absence(name: str) -> str | None:
-    """Return why the database `name` can not be had on this machine, None if it can."""
+    """Return why the database `name` is not available on this machine, None if it can."""
     if name == "postgres":
         if find_spec("psycopg") is None:
             return "PostgreSQL's driver psycopg is not installed"

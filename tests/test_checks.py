@@ -175,7 +175,7 @@ def test_djangos_isolation_level_is_fine(database, monkeypatch):
 
 
 def use(monkeypatch, alias, level):
-    """Have the settings of a database ask for an isolation level."""
+    """Set the isolation level in the settings of a database."""
     connection = connections[alias]
     if level is not None and connection.vendor == "postgresql":
         psycopg = pytest.importorskip("psycopg")
@@ -245,21 +245,21 @@ def test_rules_may_be_methods_of_every_kind(settings):
 
 
 @pytest.mark.parametrize(
-    ("kind", "says"),
+    ("kind", "message"),
     [
         (TooFew, "TooFew.can_listen cannot be called with 3 arguments"),
         (TooMany, "TooMany.can_watch cannot be called with 2 arguments"),
         (Gone, "Gone.can_publish is not a method"),
         (Misspelt, "Misspelt.can_listn is never called: should its name be can_listen?"),
         (Yielding, "Yielding.can_watch is a generator"),
-        (Needing, "Needing cannot be made without arguments"),
+        (Needing, "Needing cannot be created without arguments"),
     ],
 )
-def test_a_rule_that_cannot_be_asked_is_an_error(settings, kind, says):
+def test_a_rule_that_cannot_be_asked_is_an_error(settings, kind, message):
     settings.ERIC_SSE = {"AUTHORIZER": f"{__name__}.{kind.__name__}"}
     [error] = checks.check_rules()
     assert ids([error]) == ["E030"]
-    assert says in error.msg
+    assert message in error.msg
 
 
 def test_rules_that_are_no_class_are_another_checks(settings):

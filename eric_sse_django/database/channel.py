@@ -344,7 +344,7 @@ class DatabaseChannel(AbstractChannel):
         await sync_to_async(self.register_connection)(connection)
 
     async def aget_connections(self) -> list[Connection]:
-        """As get_connections(), but reads all of them into memory."""
+        """As get_connections(). Reads all of them into memory."""
         return await sync_to_async(lambda: list(self.get_connections()))()
 
     async def aget_listener(self, listener_id: str) -> MessageQueueListener:

@@ -132,7 +132,7 @@ async def test_a_ring_does_not_shorten_a_sleep_that_may_go_on():
         watchers.wake()
         await soon(sleeping)
         assert time.monotonic() - before >= 0.009
-    # One at the start, one for the ring, and one if the timer came a little early.
+    # One at the start, one for the wake, and one if the timer came a little early.
     assert 2 <= len(looks) <= 3
 
 

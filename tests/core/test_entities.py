@@ -46,7 +46,7 @@ class CountingQueue(InMemoryQueue):
 
 
 class BrokenQueue(InMemoryQueue):
-    """Fails as often as it is told, then works."""
+    """Fails a given number of times, then works."""
 
     def __init__(self, failures):
         super().__init__()
@@ -122,7 +122,7 @@ class TestIdle:
         waiting = [await start(stream) for stream in streams]
         before = time.thread_time()
         await asyncio.sleep(0.03)
-        # A stream that looked at each turn of the loop would use all of the 0.03 s.
+        # A stream that polled at each turn of the loop would use all of the 0.03 s.
         assert time.thread_time() - before < 0.015
         channel.broadcast(count(1))
         await soon(asyncio.gather(*waiting))
@@ -146,7 +146,7 @@ class TestIdle:
                     return self.pop()
                 except NoMessagesException:
                     self.push(count(1))
-                    await asyncio.sleep(0)  # the ring arrives before the answer "empty"
+                    await asyncio.sleep(0)  # the wake arrives before the answer "empty"
                     raise
 
         stream = channel.message_stream(connect(channel, Late()))

@@ -40,7 +40,7 @@ class TestSSEChannel:
 
 
 class Blocking(MessageQueueListener):
-    """Works on a message when it is told to."""
+    """Finishes a message when it is released."""
 
     def __init__(self):
         super().__init__()

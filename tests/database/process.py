@@ -1,4 +1,4 @@
-"""Python processes of their own, on the database that a test uses."""
+"""Separate Python processes on the database that a test uses."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Acknowledgement: who moves a listener's cursor, and how far."""
+"""Acknowledgement: what moves a listener's cursor, and how far."""
 
 import pytest
 from django.db import connections
@@ -36,10 +36,10 @@ class TestTheCursor:
         for earlier in (positions[0], 0, -1):
             assert channel.acknowledge(listener.id, earlier) == positions[1] == cursor()
 
-    @pytest.mark.parametrize("beyond", [1_000_000, 2**53, 2**63 - 1, 2**63, 10**1_000])
-    def test_a_position_beyond_the_head_moves_nothing(self, channel, listener, positions, beyond):
+    @pytest.mark.parametrize("above", [1_000_000, 2**53, 2**63 - 1, 2**63, 10**1_000])
+    def test_a_position_above_the_head_moves_nothing(self, channel, listener, positions, above):
         channel.acknowledge(listener.id, positions[0])
-        assert channel.acknowledge(listener.id, beyond) == positions[0] == cursor()
+        assert channel.acknowledge(listener.id, above) == positions[0] == cursor()
         assert channel.deliver_next(listener.id).payload == 1
 
     def test_the_same_again_changes_nothing(self, channel, listener, positions):

@@ -154,7 +154,7 @@ class TestObjects:
 
 
 class TestKeys:
-    """Every user key has an id of its own; those that were ids before stay."""
+    """Every user key has a unique id; a key that is an id is kept."""
 
     def test_plain_keys_stay_as_they_were(self):
         for key in (7, UUID(int=7), "a@b.c", "x~y"):

@@ -7,7 +7,6 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from eric_sse_django import log
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.models import Listener, OpenStream, QueuedMessage, ServerProcess
 from eric_sse_django.shortcuts import listen
@@ -20,17 +19,17 @@ def run(*options):
 
 
 def age(name, **days):
-    """Have a listener made, and last seen, as many days ago."""
+    """Set how many days ago a listener was created, and last seen."""
     fields = {
         "created_at" if field == "made" else "last_seen": timezone.now() - timedelta(days=count)
         for field, count in days.items()
     }
-    Listener.objects.using(log.database()).filter(name=name).update(**fields)
+    Listener.objects.filter(name=name).update(**fields)
 
 
 @pytest.fixture
 def names(database):
-    """Return a function that says which listeners there are."""
+    """Return a function that returns the names of all listeners."""
     for channel, name in [*(("orders", each) for each in "abcde"), ("news", "f")]:
         DatabaseChannel.get_or_create(channel).add_listener(listener_id=name)
     age("a", made=40)
@@ -39,13 +38,11 @@ def names(database):
     age("d", made=29)
     age("e", made=40)
     age("f", made=40)
-    e = Listener.objects.using(database).get(name="e")
+    e = Listener.objects.get(name="e")
     now = timezone.now()
-    process = ServerProcess.objects.using(database).create(started_at=now, renewed_at=now)
-    OpenStream.objects.using(database).create(id=1, process=process, listener=e, opened_at=now)
-    return lambda: "".join(
-        Listener.objects.using(database).order_by("name").values_list("name", flat=True)
-    )
+    process = ServerProcess.objects.create(started_at=now, renewed_at=now)
+    OpenStream.objects.create(id=1, process=process, listener=e, opened_at=now)
+    return lambda: "".join(Listener.objects.order_by("name").values_list("name", flat=True))
 
 
 def test_they_are_counted_and_nothing_is_removed(names):
@@ -64,7 +61,7 @@ def test_a_channel_that_is_not_there_is_an_error_and_not_nothing(names):
 def test_they_are_removed_and_their_streams_end(names):
     assert run("--away", "30d", "--channel", "orders", "--remove") == "2 listeners removed.\n"
     assert names() == "cdef"
-    stops = QueuedMessage.objects.using(log.database()).filter(type__startswith="eric-")
+    stops = QueuedMessage.objects.filter(type__startswith="eric-")
     assert stops.count() == 2
     assert run("--away", "720h", "--remove") == "1 listeners removed.\n"
     assert names() == "cde"

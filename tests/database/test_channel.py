@@ -1,4 +1,4 @@
-"""Channels and listeners by their ids, and what their methods promise beyond the contract."""
+"""Channels and listeners by their ids, and what their methods promise in addition."""
 
 import asyncio
 import inspect
@@ -8,7 +8,6 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import connections
 
-from eric_sse_django import log
 from eric_sse_django.connection import Connection
 from eric_sse_django.database import (
     DatabaseChannel,
@@ -90,7 +89,7 @@ class TestIds:
         with atomic():
             with pytest.raises(ChannelExists, match="orders"):
                 DatabaseChannel.create("orders")
-            channel.broadcast(count(1))  # the caller's transaction goes on
+            channel.broadcast(count(1))  # the caller's transaction continues
 
     @pytest.mark.parametrize(
         "options", [{"format": "xml"}, {"retention_s": 0}, {"retention_s": -1}]
@@ -293,7 +292,7 @@ class TestMemoryChannelsGiveListenersBack:
         channel.register_listener(listener)
         channel.dispatch("till-7", count(1))
         channel.remove_listener("till-7")
-        assert not Listener.objects.using(log.database()).exists()
+        assert not Listener.objects.exists()
         channel.register_listener(listener)
         listener.start()
         with pytest.raises(NoMessagesException):
@@ -306,7 +305,7 @@ class TestMemoryChannelsGiveListenersBack:
         channel.dispatch(listener.id, count(1))
         assert channel.deliver_next(listener.id).payload == 1
         channel.remove_listener(listener.id)
-        assert not Listener.objects.using(log.database()).exists()
+        assert not Listener.objects.exists()
 
     def test_the_same_queue_registered_again_keeps_its_row(self, channel):
         factory = DatabaseConnectionsFactory("orders")
@@ -328,7 +327,7 @@ class TestMemoryChannelsGiveListenersBack:
         await call(channel.broadcast, count(1))
         assert await take(stream, 1) == [("count", 1)]
         await soon(stream.aclose())
-        assert not await Listener.objects.using(log.database()).aexists()
+        assert not await Listener.objects.aexists()
 
     async def test_a_listener_removed_by_another_process_gets_one_error_and_the_end(
         self, channel, call

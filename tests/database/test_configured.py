@@ -21,7 +21,7 @@ def migrate(*arguments):
 
 
 def channels():
-    return Channel.objects.using(log.database()).order_by("name")
+    return Channel.objects.order_by("name")
 
 
 @pytest.mark.parametrize("named", [{"orders": OPTIONS, "news": {}}, ["orders", "news"]], ids=type)
@@ -44,9 +44,9 @@ def test_what_is_there_stays_and_a_difference_is_logged(database, settings, capl
     assert (row.access, row.format, row.retention_s) == ("everyone", "json", 600)
     said = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert [text.split(":")[0] for text in said] == [
-        "the channel 'orders' has access='everyone', and ERIC_SSE['CHANNELS'] says 'users'",
-        "the channel 'orders' has format='json', and ERIC_SSE['CHANNELS'] says 'text'",
-        "the channel 'orders' has expires_in_s=None, and ERIC_SSE['CHANNELS'] says 60",
+        "the channel 'orders' has access='everyone', and ERIC_SSE['CHANNELS'] has 'users'",
+        "the channel 'orders' has format='json', and ERIC_SSE['CHANNELS'] has 'text'",
+        "the channel 'orders' has expires_in_s=None, and ERIC_SSE['CHANNELS'] has 60",
     ]
 
 

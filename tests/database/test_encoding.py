@@ -1,4 +1,4 @@
-"""What payloads may hold, and what the error says of what they may not."""
+"""What payloads may contain, and the errors for what they may not."""
 
 import json
 from datetime import date, datetime, timedelta, timezone

@@ -49,7 +49,7 @@ async def stream(request, channel, call):
 
 
 async def ended_once(hub, reason, streams=1):
-    """Have the hub's streams end for a reason; wait until that was seen."""
+    """End the hub's streams for a reason; wait until they ended."""
     assert len(hub.streams) == streams
     before = set(hub.streams)
     for each in before:

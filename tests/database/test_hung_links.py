@@ -1,4 +1,4 @@
-"""A link to the database that swallows everything, without a FIN: the notifier goes on."""
+"""The notifier continues after a database connection broke without a FIN."""
 
 import asyncio
 import sys
@@ -15,7 +15,7 @@ from tests.faults.proxy import Proxy
 
 
 class Link:
-    """A proxy before the database's server, on a loop of its own. A context manager."""
+    """A proxy in front of the database server, with its own event loop. A context manager."""
 
     def __init__(self, port: int) -> None:
         self._loop = asyncio.new_event_loop()
@@ -73,10 +73,10 @@ def test_what_is_published_while_its_link_hangs_gets_its_position(database, chan
     assert not log.pending().exists()
     assert [entry.payload for entry in log.tail(0, log.END, None, 9)] == ["1", "2", "3"]
     errors = [record for record in caplog.records if record.levelname == "ERROR"]
-    assert len(errors) == 1  # said once
+    assert len(errors) == 1  # logged once
     assert notifier.current().trouble() is None
     assert notifier.current().replaced["eric-sse-notifier"] >= 1
-    # Its connection was cut, so the thread that hung has come back, and ended.
+    # Its connection was cut, so the call that hung failed, and its thread ended.
     for thread in threading.enumerate():
         if thread.name == "eric-sse-notifier" and thread.is_given_up:
             thread.join(PATIENCE_S)

@@ -41,7 +41,7 @@ def loop():
     loop.close()
 
 
-# The hub's and the notifier's threads draw their pauses while hypothesis looks at `random`.
+# The hub's and the notifier's threads draw their pauses while hypothesis checks `random`.
 @pytest.mark.filterwarnings("ignore:Do not use the `random` module")
 @pytest.mark.timeout(max(180, 2 * RUNS))
 def test_the_same_calls_do_the_same(database, loop):

@@ -248,7 +248,7 @@ class TestConcurrency:
                 assert channel.deliver_next(listener.id).payload == number
                 assert notifier.flush(PATIENCE_S)
                 delays.append(time.monotonic() - begin)
-            # More rows than MariaDB takes as a list: beyond, it might read, and lock, all.
+            # More rows than MariaDB takes as a list: with more it might read, and lock, all.
             channel.broadcast_many(count(number) for number in range(SEQUENCE_BATCH + 200))
             begin = time.monotonic()
             assert notifier.flush(PATIENCE_S)
@@ -289,7 +289,7 @@ class TestAnOldSnapshot:
                 assert log.pending().count() == 2  # the snapshot is of now
                 with threads() as others:
                     assert others.start(log.sequence).result(PATIENCE_S) == 2
-                before = LogHead.objects.using(database).select_for_update().get().position
+                before = LogHead.objects.select_for_update().get().position
                 assert log.sequence() == 0
             connections[database].close()
             assert [entry.position for entry in entries()] == [before - 1, before]

@@ -42,7 +42,7 @@ class FakeLog:
         self.free.wait(PATIENCE_S)
         if self.failures:
             self.failures -= 1
-            raise OperationalError("the database is away")
+            raise OperationalError("the database is unavailable")
         found, self.pending = self.pending, 0
         return found
 
@@ -124,12 +124,12 @@ class TestRing:
 
 class TestRests:
     def rests(self, lone, fake_log, monkeypatch, rung_during):
-        """Return the rests after passes; `rung_during` tells of each whether it was rung in it."""
+        """Return the rests after passes; `rung_during` is whether each was woken meanwhile."""
         found = []
         for is_rung in rung_during:
 
             def sequence(is_rung=is_rung):
-                lone._asked += is_rung  # by a publisher that goes on
+                lone._asked += is_rung  # by a publisher that continues
                 return 1
 
             monkeypatch.setattr(log, "sequence", sequence)
@@ -257,7 +257,7 @@ class TestFailures:
         self, database, channel, monkeypatch, caplog
     ):
         channel.broadcast(count(1))
-        notifier.close()  # the next one connects anew, where nobody listens
+        notifier.close()  # the next one opens a new connection, to a closed port
         with monkeypatch.context() as away:
             away.setitem(connections.settings[database], "PORT", str(free_port()))
             channel.broadcast(count(2))
@@ -400,7 +400,7 @@ class TestHanging:
 
     @pytest.fixture
     def hanging(self, fake_log, monkeypatch):
-        """Have the first pass hang until the event is set; others pass."""
+        """Make the first pass hang until the event is set; others succeed."""
         released, hung = threading.Event(), []
 
         def sequence():

@@ -33,12 +33,12 @@ def statements(database):
 def warm(channel, listener, django_user_model):
     """Return a user; the channel was published to, and the log is empty."""
     publish("orders", "warm")
-    QueuedMessage.objects.using(log.database()).all().delete()
+    QueuedMessage.objects.all().delete()
     return django_user_model.objects.create(username="ana")
 
 
 def rows():
-    return QueuedMessage.objects.using(log.database()).exclude(type__startswith="eric-")
+    return QueuedMessage.objects.exclude(type__startswith="eric-")
 
 
 @databases.rolled_back
@@ -60,7 +60,7 @@ def test_it_is_one_statement_to_all_to_a_user_and_to_one(warm, channel, listener
 
 
 def test_a_channel_that_was_removed_is_an_error(warm, channel, listener):
-    Channel.objects.using(log.database()).filter(name="orders").delete()
+    Channel.objects.filter(name="orders").delete()
     for to in ({}, {"listener_id": listener.id}, {"owner": warm}):
         with pytest.raises(InvalidChannelException):
             publish("orders", "n", **to)
@@ -80,7 +80,7 @@ def test_one_that_was_made_again_gets_it(warm, channel):
 
 def test_one_that_was_renamed_is_found_by_its_new_id_alone(warm, channel):
     known_before = channel.row.pk
-    channels = Channel.objects.using(log.database())
+    channels = Channel.objects
     channels.filter(pk=known_before).update(name="sales")
     with pytest.raises(InvalidChannelException):
         publish("orders", "n")
@@ -114,7 +114,7 @@ def test_what_another_process_has_set_for_the_channel_holds_at_once(warm, channe
         ({"retention_s": None, "expires_in_s": 40}, 40, True),
         ({"expires_in_s": None}, 7 * 86_400, False),
     ):
-        Channel.objects.using(log.database()).filter(pk=channel.row.pk).update(**fields)
+        Channel.objects.filter(pk=channel.row.pk).update(**fields)
         publish("orders", "n")
         row = rows().latest("id")
         assert (row.expires_at - now).total_seconds() == pytest.approx(most_s, abs=PATIENCE_S / 2)
@@ -131,7 +131,7 @@ def test_an_unknown_listener_is_an_error_and_a_new_one_is_found(warm, channel, l
     publish("orders", "n", listener_id="New")
     with pytest.raises(InvalidListenerException):  # MariaDB's collation takes it for "New"
         publish("orders", "n", listener_id="NEW")
-    Listener.objects.using(log.database()).all().delete()
+    Listener.objects.all().delete()
     with pytest.raises(InvalidListenerException):
         publish("orders", "n", listener_id="New")
     assert rows().count() == 1
@@ -141,7 +141,7 @@ def no_row_is_locked(channel, listener):
     def lock():
         with atomic():
             for row in (channel.row, listener.row):
-                locked = type(row).objects.using(log.database()).select_for_update(nowait=True)
+                locked = type(row).objects.select_for_update(nowait=True)
                 locked.get(pk=row.pk)
 
     with atomic():

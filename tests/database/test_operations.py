@@ -27,7 +27,7 @@ def listener(channel):
 
 
 def told():
-    rows = QueuedMessage.objects.using(log.database()).order_by("id")
+    rows = QueuedMessage.objects.order_by("id")
     return [row.type for row in rows if row.type.startswith("eric-")]
 
 
@@ -37,7 +37,7 @@ def settle():
 
 
 def row(listener):
-    rows = Listener.objects.using(log.database()).select_related("channel")
+    rows = Listener.objects.select_related("channel")
     return rows.get(pk=listener.row.pk)
 
 
@@ -74,7 +74,7 @@ def test_replay_gives_again_what_was_published_since(channel, listener):
     for number in range(5):
         channel.broadcast(Message("paid", number))
     settle()
-    rows = QueuedMessage.objects.using(log.database()).order_by("position")
+    rows = QueuedMessage.objects.order_by("position")
     now = timezone.now()
     for age, message in zip((90, 70, 50, 30, 10), rows, strict=True):
         message.created_at = now - timedelta(minutes=age)
@@ -109,7 +109,7 @@ def test_streams_of_a_deleted_channel_are_told(channel, listener):
     channel.broadcast(Message("paid", 0))
     row(listener).channel.delete()
     assert sorted(told()) == [REVOKE, STOP]  # its listeners' streams, and those of watchers
-    assert QueuedMessage.objects.using(log.database()).count() == 2
+    assert QueuedMessage.objects.count() == 2
 
 
 def test_a_visitor_who_is_not_logged_in_can_own_nothing(channel):

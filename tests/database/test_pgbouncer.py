@@ -26,7 +26,7 @@ def mode():
 
 @pytest.fixture
 def pooled(database, mode, database_servers, monkeypatch):
-    """Have all connections go through a PgBouncer."""
+    """Route all connections through a PgBouncer."""
     reason = PgBouncer.absence()
     if reason is not None:
         missing(reason)

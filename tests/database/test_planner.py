@@ -22,7 +22,7 @@ ROWS = 100_000
 CHANNELS = 10
 PENDING = 1_000
 FILLED = (Channel, LogHead, QueuedMessage)
-# Who a row is for, by its number: one in eight to a listener, one in eight to an owner.
+# The recipient of a row, by its number: one in eight to a listener, one in eight to an owner.
 LISTENERS, OWNERS = 20, 20
 
 

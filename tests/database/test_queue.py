@@ -219,13 +219,13 @@ class TestMessages:
         self, channel, listener, monkeypatch
     ):
         def fail(*args, **kwargs):
-            raise OperationalError("gone away")
+            raise OperationalError("unavailable")
 
         monkeypatch.setattr(log, "read", fail)
         monkeypatch.setattr(log, "append", fail)
-        with pytest.raises(RepositoryError, match="gone away"):
+        with pytest.raises(RepositoryError, match="unavailable"):
             queue_of(listener).pop()
-        with pytest.raises(RepositoryError, match="gone away"):
+        with pytest.raises(RepositoryError, match="unavailable"):
             queue_of(listener).push(count(1))
 
 

@@ -105,7 +105,7 @@ def test_pop_finds_what_stands_behind_removed_messages(channel, listener, monkey
 def test_an_entry_knows_the_moments_of_its_row_to_the_microsecond(channel, listener):
     publish(channel, "for long", "for a while")
     QueuedMessage.objects.filter(payload='"for a while"').update(perishable=True)
-    rows = {row.payload: row for row in QueuedMessage.objects.using(log.database())}
+    rows = {row.payload: row for row in QueuedMessage.objects.all()}
     [page] = pages(listener, 10)
     assert [entry.created_at for entry in page] == [
         rows[entry.payload].created_at for entry in page

@@ -1,4 +1,4 @@
-"""What can not be sent is refused at publishing, and nothing is written."""
+"""What cannot be sent is refused at publishing, and nothing is written."""
 
 import json
 import math

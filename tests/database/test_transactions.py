@@ -28,7 +28,7 @@ class Failed(Exception):
 
 @pytest.fixture
 def rings(monkeypatch):
-    """Return the list of the rings, which go nowhere."""
+    """Return the list of the notifier's wakes, which have no effect."""
     rung = []
     monkeypatch.setattr(notifier.Notifier, "ring", lambda self: rung.append(1))
     return rung

@@ -1,4 +1,4 @@
-"""Retention: what is past it goes, and who missed it is told."""
+"""Retention: expired messages are removed, and streams that missed them get a reset."""
 
 import json
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""The thread that looks at the clock for the notifier's others."""
+"""The thread that checks the deadlines of the notifier's other threads."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""What these tests do to the database: transactions, other threads, a look at the log."""
+"""What these tests do to the database: transactions, threads, reading the log."""
 
 import json
 from collections.abc import Callable, Iterator

@@ -35,7 +35,7 @@ def ada(database):
 
 @pytest.fixture
 def away(database, monkeypatch):
-    """Have the log's database fail for a while: set it, and clear it."""
+    """Return an event: while it is set, the log's database fails."""
     is_away = threading.Event()
     wrapper = type(connections[database])
     connect = wrapper.get_new_connection

@@ -112,7 +112,7 @@ class SameAsEric(RuleBasedStateMachine):
     def register_connection(self, channel: str, data: Any) -> None:
         handle = self.pick(data)
         if handle in self.added and not self.is_home(channel, handle):
-            return  # with a queue of its own nothing binds the object to another channel
+            return  # if it has a queue, nothing binds the object to another channel
         self.do("register_connection", channel, handle)
         self._register(channel, handle)
         self.waiting[channel, handle] = 0

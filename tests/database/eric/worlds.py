@@ -1,7 +1,7 @@
 """
 Four implementations of eric's API, for the same calls: eric-sse itself, and ours.
 
-What docs/eric-sse.md says that differs is levelled out here, each at its place, and marked
+The differences in docs/eric-sse.md are levelled out here, each at its place, and marked
 "documented"; nothing else is.
 """
 
@@ -139,7 +139,7 @@ class World:
     # Streams ----------------------------------------------------------------------
 
     def stream(self, channel: str, handle: int, number: int) -> Any:
-        """Return the next events of a stream, and how it goes on once its listener is stopped."""
+        """Return the next events of a stream, and its end after its listener is stopped."""
         return self.runner.run(self._stream(channel, handle, number))
 
     async def _stream(self, channel: str, handle: int, number: int) -> Any:
