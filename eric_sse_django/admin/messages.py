@@ -17,7 +17,6 @@ from django.utils.translation import gettext_lazy
 
 from eric_sse_django import log
 from eric_sse_django.admin.base import EricAdmin
-from eric_sse_django.admin.delivered import DeliveredCount, count_one, count_page
 from eric_sse_django.admin.filters import ChannelFilter, TypeFilter
 from eric_sse_django.admin.formatting import (
     MAX_COUNT,
@@ -32,6 +31,7 @@ from eric_sse_django.admin.lists import CountsList, set_known_count
 from eric_sse_django.entry import NO_CHANNEL
 from eric_sse_django.models import Channel, Listener, QueuedMessage, with_user
 from eric_sse_django.monitor import payload
+from eric_sse_django.reports import DeliveredCount, count_delivered, count_delivered_page
 
 # Characters of a stored payload that are read for its preview in the list.
 PREVIEW_STORED = PREVIEW_CHARACTERS * payload.ESCAPED_LENGTH
@@ -67,7 +67,7 @@ class MessageList(CountsList):
             removed = row.channel_name is None  # there is no foreign key in the database
             found = None if removed else Channel.from_db(row._state.db, ["id", "name"], columns)
             field.set_cached_value(row, found)
-        return count_page(rows)
+        return count_delivered_page(rows)
 
 
 DELIVERY = ("delivered", "created_at", "expires_at", "perishable")
@@ -183,8 +183,9 @@ class MessageAdmin(EricAdmin):
         return age(row.created_at)
 
     @admin.display(description=gettext_lazy("delivered"), empty_value="-")
-    def delivered(self, row: QueuedMessage) -> Any:
-        count: DeliveredCount | None = row._counts if hasattr(row, "_counts") else count_one(row)
+    def delivered(self, row: Any) -> Any:
+        listed = hasattr(row, "_counts")
+        count: DeliveredCount | None = row._counts if listed else count_delivered(row, MAX_COUNT)
         if count is None:
             return None
         numbers = {"some": bounded(count.delivered), "all": bounded(count.addressed)}

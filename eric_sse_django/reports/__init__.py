@@ -1,5 +1,10 @@
 """Queries of the log that only the admin, the monitor and the metrics ask."""
 
+from eric_sse_django.reports.delivered import (
+    DeliveredCount,
+    count_delivered,
+    count_delivered_page,
+)
 from eric_sse_django.reports.messages import Glance, around, latest
 from eric_sse_django.reports.queues import Depth, ListenerCursor, backlog, depths, lagging
 from eric_sse_django.reports.traffic import (
@@ -11,12 +16,15 @@ from eric_sse_django.reports.traffic import (
 )
 
 __all__ = [
+    "DeliveredCount",
     "Depth",
     "Glance",
     "ListenerCursor",
     "Traffic",
     "around",
     "backlog",
+    "count_delivered",
+    "count_delivered_page",
     "count_listeners",
     "count_messages",
     "depths",

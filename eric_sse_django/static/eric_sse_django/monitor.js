@@ -500,7 +500,7 @@ class Tail {
       { text: timeOfDay(message.at), title: message.at, className: "eric-time" },
       { text: message.channel, className: "eric-channel" },
       { text: message.type, className: "eric-type" },
-      { text: this.#to(message), className: isToAll(message) ? "eric-whom eric-all" : "eric-whom" },
+      { text: this.#to(message), className: isToAll(message) ? "eric-recipient eric-all" : "eric-recipient" },
       { text: message.payload + (message.is_cut ? "…" : ""), className: "eric-json", code: true },
     ]);
   }

@@ -7,13 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import QuerySet
-
-from eric_sse_django.admin.formatting import MAX_COUNT
 from eric_sse_django.models import Listener, QueuedMessage
 
-# Listeners read for a page of messages. If its channels have more, the list shows no numbers;
-# the page of a single message counts.
+# Listeners read for a page of messages. If its channels have more, nothing is counted.
 MAX_LISTENERS_READ = 2_000
 
 
@@ -25,8 +21,8 @@ class DeliveredCount:
     addressed: int
 
 
-def count_one(message: QueuedMessage) -> DeliveredCount | None:
-    """Return a message's count, up to MAX_COUNT + 1; None if it has no position yet."""
+def count_delivered(message: QueuedMessage, most: int) -> DeliveredCount | None:
+    """Return a message's count, up to `most + 1`; None without a position. Two queries."""
     if message.position is None:
         return None
     rows = Listener.objects.filter(channel=message.channel_id)
@@ -35,15 +31,16 @@ def count_one(message: QueuedMessage) -> DeliveredCount | None:
         rows = rows.filter(pk=message.listener_id)
     elif message.owner_id is not None:
         rows = rows.filter(owner=message.owner_id)
-    return DeliveredCount(_count(rows.filter(cursor__gte=message.position)), _count(rows))
+    served = rows.filter(cursor__gte=message.position)
+    return DeliveredCount(served[: most + 1].count(), rows[: most + 1].count())
 
 
-def _count(rows: QuerySet[Listener]) -> int:
-    return rows[: MAX_COUNT + 1].count()
+def count_delivered_page(messages: Sequence[QueuedMessage]) -> dict[int, DeliveredCount]:
+    """
+    Return the messages' counts by primary key. One query.
 
-
-def count_page(messages: Sequence[QueuedMessage]) -> dict[int, DeliveredCount]:
-    """Return the messages' counts by primary key; {} if there are too many listeners to read."""
+    {} if their channels have more than MAX_LISTENERS_READ listeners.
+    """
     channels = {message.channel_id for message in messages}
     rows = Listener.objects.filter(channel__in=channels)
     columns = rows.values_list("channel_id", "pk", "owner_id", "start", "cursor")
