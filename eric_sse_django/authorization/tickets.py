@@ -158,7 +158,7 @@ def read_ticket(text: str, *, also_expired: bool = False) -> Ticket:
         ticket = Ticket(channel, listener, expires_at, issued_at or 0.0, user, names, *rest)
     except (signing.BadSignature, ValueError, TypeError) as error:
         raise InvalidTicket("The ticket was not signed here.") from error
-    if ticket.has_expired() and not also_expired:
+    if not also_expired and ticket.has_expired():
         raise InvalidTicket("The ticket has expired: make a new one.")
     return ticket
 
@@ -217,8 +217,10 @@ def flaws(uses: Sequence[Use], visitor: Visitor | None = None) -> list[str | Non
     """
     if not uses:
         return []
-    opened = [_subjects_of_target(target) for _, target in uses]
-    wanted = frozenset[str]().union(*opened, *[ticket.subjects for ticket, _ in uses])
+    opened, wanted = [], set[str]()
+    for ticket, target in uses:
+        opened.append(_subjects_of_target(target))
+        wanted |= opened[-1] | ticket.subjects
     rows = Revocation.objects.filter(subject__in=sorted(wanted))
     revoked = dict(rows.values_list("subject", "revoked_at"))
     return [_flaw(*use, of, revoked, visitor) for use, of in zip(uses, opened, strict=True)]

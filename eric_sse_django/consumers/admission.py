@@ -75,9 +75,12 @@ async def admit(hub: Hub, request: StreamRequest, seat: Seat) -> Admission:
     for pair in ids:
         if pair not in used:
             await _check_rules(hub, pair, visitor, problems, found)
-    targets = [target for target in found.targets.values() if target is not None]
-    stopped = [row for _, row in targets if row is not None and not row.running]
-    if stopped or len(targets) < len(ids):
+    targets = [
+        target
+        for target in found.targets.values()
+        if target is not None and (target[1] is None or target[1].running)
+    ]
+    if len(targets) < len(ids):
         raise Refused(204, reason="the listener was stopped or removed")
     seat.take("MAX_STREAMS_PER_USER", _user_key(visitor, used.values(), targets))
     last_event_id, since = request.last_event_id(), [0] * len(ids)

@@ -44,7 +44,10 @@ class StreamConsumer(EventConsumer):
             names.append(listener.name if listener else "")
         self._names = ",".join([channel.name for channel in channels]), ",".join(names) or None
         self._blank = self.request.is_event_source()
-        self._encode = await encoder_of(hub, channels)
+        if conf.get("CHANNEL_CLASS") == conf.DEFAULTS["CHANNEL_CLASS"]:
+            self._encode = encoder(channels)
+        else:  # a project's class is imported and built on a thread where it may hang
+            self._encode = await hub.adapters.call(encoder, channels)
         return await Stream(
             hub,
             subscriptions,
@@ -80,13 +83,6 @@ class _Named:
 
     def __call__(self, entry: Entry) -> bytes:
         return entry.named_frame(self._encode[entry.channel])
-
-
-async def encoder_of(hub: Hub, channels: Sequence[Channel]) -> Encode:
-    """As encoder(); a project's class is imported and built on a thread where it may hang."""
-    if conf.get("CHANNEL_CLASS") == conf.DEFAULTS["CHANNEL_CLASS"]:
-        return encoder(channels)
-    return await hub.adapters.call(encoder, channels)
 
 
 def encoder(channels: Sequence[Channel]) -> Encode:
