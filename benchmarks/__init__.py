@@ -1,1 +1,1 @@
-"""Benchmarks beside a bare ASGI app, in one run."""
+"""Benchmarks: this app compared with a bare ASGI app and its rivals."""

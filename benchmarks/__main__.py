@@ -1,5 +1,5 @@
 """
-This app beside bare servers and its rivals, on the same work, in one run.
+This app compared with bare servers and its rivals, on the same work, in one run.
 
     python -m benchmarks [--works fanout idle] [--rounds 3] [--quick] [--out DIR]
 
@@ -20,16 +20,16 @@ from pathlib import Path
 from benchmarks import plot, report
 from benchmarks.client import ClientError
 from benchmarks.environment import InstallationError, python_of
-from benchmarks.ground import Ground
 from benchmarks.progress import Progress
 from benchmarks.result import Results
 from benchmarks.scale import Scale
 from benchmarks.server import CLIENT_CORE, ServerError
+from benchmarks.servers import Servers
 from benchmarks.stage import Stage
 from benchmarks.subject import SUBJECTS, Subject
 from benchmarks.work import Work
 from benchmarks.works import WORKS
-from tests.server import ServerError as GroundError
+from tests.server import ServerError as DatabaseServerError
 
 Pythons = dict[Subject, str]
 
@@ -41,25 +41,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     scale, works = _scale(options), [work for work in WORKS if work.name in options.works]
     subjects = [each for each in SUBJECTS if any(part in str(each) for part in options.subjects)]
     results = Results()
-    with Ground() as ground:
-        pythons = _installed(ground, subjects, results)
+    with Servers() as servers:
+        pythons = _installed(servers, subjects, results)
         steps = sum(work.suits(each) for work in works for each in pythons) * scale.rounds
         with Progress(steps) as progress:
             for work in works:
-                _do(work, ground, pythons, scale, results, progress)
+                _do(work, servers, pythons, scale, results, progress)
     _write(results, scale, options.out)
     return int(results.ours_is_wrong())
 
 
 def _do(
     work: Work,
-    ground: Ground,
+    servers: Servers,
     pythons: Pythons,
     scale: Scale,
     results: Results,
     progress: Progress,
 ) -> None:
-    """Do one work in rounds, the subjects in turns: what disturbs one disturbs all."""
+    """Run one work in rounds, the subjects in turns: a disturbance affects all of them."""
     for number in range(1, scale.rounds + 1):
         for subject, python in pythons.items():
             if not work.suits(subject):
@@ -67,9 +67,9 @@ def _do(
             what = f"{work.name}: {subject}, round {number} of {scale.rounds}"
             progress.begin(what)
             try:
-                with Stage(ground, subject, python, scale, work.apart, work.settings) as stage:
+                with Stage(servers, subject, python, scale, work.apart, work.settings) as stage:
                     found = work.run(stage)
-            except (ClientError, ServerError, GroundError) as error:
+            except (ClientError, ServerError, DatabaseServerError) as error:
                 results.skip(what, str(error).strip())
                 progress.end(f"{what}: FAILED, {error}")
                 continue
@@ -79,11 +79,11 @@ def _do(
             progress.end(f"{what}: {', '.join(figures + wrong)}")
 
 
-def _installed(ground: Ground, subjects: list[Subject], results: Results) -> Pythons:
-    """Return the interpreters of the subjects that can be run; the others are noted."""
+def _installed(servers: Servers, subjects: list[Subject], results: Results) -> Pythons:
+    """Return the interpreters of the subjects that can run; record the others as skipped."""
     found: Pythons = {}
     for subject in subjects:
-        reason = ground.absence(subject)
+        reason = servers.absence(subject)
         if reason is None:
             try:
                 if subject.packages:
@@ -107,7 +107,7 @@ def _write(results: Results, scale: Scale, out: Path) -> None:
 
 
 def _make_room() -> None:
-    """Leave the server's core alone, allow as many sockets as we may, and end in order."""
+    """Use the client's core only, raise the limit of sockets, and end cleanly on SIGTERM."""
     os.sched_setaffinity(0, {CLIENT_CORE})
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -124,10 +124,14 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     names = [work.name for work in WORKS]
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__.splitlines()[1])
     parser.add_argument("--works", nargs="+", choices=names, default=names, metavar="WORK")
-    parser.add_argument("--subjects", nargs="+", default=[""], help="parts of their names")
-    parser.add_argument("--rounds", type=int, help="of each work (default 3; median is told)")
+    parser.add_argument(
+        "--subjects", nargs="+", default=[""], help="texts that their names contain"
+    )
+    parser.add_argument(
+        "--rounds", type=int, help="rounds of each work (default 3; the median is shown)"
+    )
     parser.add_argument("--listeners", type=int, help="streams (default 1,000)")
-    parser.add_argument("--quick", action="store_true", help="try it: little of everything")
+    parser.add_argument("--quick", action="store_true", help="small sizes, to try the harness")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     return parser.parse_args(arguments)
 

@@ -1,8 +1,8 @@
 """
-The ceiling: an ASGI app that keeps a queue for each connection and sends encoded bytes.
+The ceiling: an ASGI app that has a queue for each connection and sends encoded bytes.
 
-Nothing is stored, nobody is asked for, nothing is sent twice: what a server can do at best
-with one write for each delivery. What is published while nobody listens waits for who comes.
+It stores nothing, checks no access and repeats nothing: the best that a server can do with one
+write for each delivery. Messages published without a listener wait for the next one.
 """
 
 from __future__ import annotations

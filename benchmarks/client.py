@@ -1,4 +1,4 @@
-"""Many readers of streams in one process, cheap enough not to be what is measured."""
+"""Many readers of streams in one process, cheap enough not to dominate the figures."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from benchmarks.payload import now_ns
 from benchmarks.tally import Tally, Wrong
 
-# Connections opened at once: more overflow the server's backlog.
+# Connections opened at once: more would overflow the server's backlog.
 OPENING = 50
-# Bytes read at once; the kernel holds no more for a reader.
+# Bytes read at once; the kernel's buffer for a reader is not larger.
 MOST_BYTES = 1 << 20
-# Seconds of silence after which nothing more is thought to come: when all is here, and when
-# something is missing.
+# Seconds of silence after which no more data is expected: when all messages were received, and
+# when some are missing.
 SILENCE_S, LOST_S = 0.3, 10.0
 
 _NUMBER = re.compile(rb"#(\d+) \d+ ")
@@ -25,11 +25,11 @@ _NUMBER_AND_TIME = re.compile(rb"#(\d+) (\d+) ")
 
 
 class ClientError(Exception):
-    """A stream did not begin, or ended."""
+    """A stream did not begin, or ended early."""
 
 
 class Reader:
-    """One connection: its socket, and what came."""
+    """One connection: its socket, and the data received."""
 
     __slots__ = ("body_began", "bytes", "done", "ended", "head", "rest", "socket", "tally")
 
@@ -46,16 +46,16 @@ class Crowd:
     """
     Readers on one epoll; a context manager that closes them.
 
-    Chunks are not taken apart: a server's end with an event, but a proxy's anywhere, so behind
-    one `protocol` is to be HTTP/1.0.
+    Chunks are not decoded: a server's chunk ends with an event, but a proxy's may end anywhere,
+    so behind a proxy `protocol` has to be HTTP/1.0.
 
-    Nothing is read but inside its methods, each of which gives up after its patience.
+    Data is read only inside its methods, each of which gives up after its patience.
     """
 
     protocol = "HTTP/1.1"
 
     def __init__(self, port: int, expected: int, timed: bool = False) -> None:
-        """Each reader is to get `expected` messages; `timed` keeps how long each took."""
+        """Each reader expects `expected` messages; `timed` records the delay of each."""
         self.readers: list[Reader] = []
         self.delays_ns = array("q")
         self._port, self._expected, self._timed = port, expected, timed
@@ -70,7 +70,8 @@ class Crowd:
         """
         Open a stream for each path and return when all have begun.
 
-        That is when a byte of the body came, or (not `greets`) the headers. Raises ClientError.
+        A stream has begun with the first byte of its body, or (not `greets`) with its headers.
+        Raises ClientError.
         """
         for start in range(0, len(paths), OPENING):
             made = [self._connect(path) for path in paths[start : start + OPENING]]
@@ -86,9 +87,10 @@ class Crowd:
 
     def until(self, count: int, patience_s: float) -> float:
         """
-        Return the time.monotonic() when every reader had `count` messages.
+        Return the time.monotonic() at which every reader had `count` messages.
 
-        Gives up after patience_s, or when nothing came for LOST_S: then of the last receipt.
+        Gives up after patience_s, or after LOST_S without data; then returns the time of the
+        last receipt.
         """
         self._goal, self._missing = count, 0
         self._last_at = time.monotonic()
@@ -102,22 +104,22 @@ class Crowd:
         return self._missing <= 0 or time.monotonic() - self._last_at > LOST_S
 
     def read_for(self, seconds: float) -> None:
-        """Go on reading for a time."""
+        """Continue to read for a time."""
         self._pump(lambda: False, seconds)
 
     def until_silent(self, patience_s: float = 10.0) -> None:
-        """Read what still comes, e.g. what is repeated."""
+        """Read until no more data arrives, for example repeated messages."""
         deadline = time.monotonic() + patience_s
         before = -1
         while before != (before := self.bytes()) and time.monotonic() < deadline:
             self.read_for(SILENCE_S)
 
     def bytes(self) -> int:
-        """Return the bytes that came so far, all in all."""
+        """Return the number of bytes received so far by all readers."""
         return sum(reader.bytes for reader in self.readers)
 
     def wrong(self) -> Wrong:
-        """Return what all readers together missed, or had twice or out of order."""
+        """Return what all readers together missed, or got twice or out of order."""
         return sum((reader.tally.wrong() for reader in self.readers), Wrong())
 
     def _connect(self, path: str) -> Reader:
@@ -166,7 +168,7 @@ class Crowd:
             self._missing -= 1
 
     def _begin(self, reader: Reader, upto: int) -> None:
-        """Read the headers, and what follows them."""
+        """Read the headers, and the data that follows them."""
         whole = bytes(self._view[:upto])
         head, found, body = whole.partition(b"\r\n\r\n")
         reader.rest = whole
@@ -179,7 +181,7 @@ class Crowd:
             self._take(reader, upto)
 
     def _take(self, reader: Reader, upto: int) -> int:
-        """Count the messages in the buffer; keep what is not yet whole. Return how many."""
+        """Count the complete messages in the buffer; keep the rest. Return their number."""
         data = self._view[:upto]
         if self._timed:
             now, found = now_ns(), _NUMBER_AND_TIME.findall(data)

@@ -1,4 +1,4 @@
-"""Where a Django application under test finds its database: an address in the environment."""
+"""The database of a Django application under test: an address in the environment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ VARIABLE = "ERIC_SSE_BENCH_DB"
 
 
 def entry() -> dict[str, Any]:
-    """Return DATABASES["default"] for the address: postgresql://… or the path of a file."""
+    """Return DATABASES["default"] for an address: postgresql://… or the path of a file."""
     address = os.environ[VARIABLE]
     if "://" not in address:
         return {
@@ -29,6 +29,6 @@ def entry() -> dict[str, Any]:
         "PORT": parts.port,
         "USER": parts.username,
         "NAME": parts.path.strip("/"),
-        # As docs/deployment.md recommends, for all subjects and the bare INSERT beside them.
+        # As docs/deployment.md recommends, for all subjects and for the bare INSERT.
         "OPTIONS": {"server_side_binding": True, "prepare_threshold": 5},
     }

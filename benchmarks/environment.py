@@ -1,4 +1,4 @@
-"""Virtual environments of the rivals, made once and kept."""
+"""Virtual environments of the rivals, created once and kept."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-# Seconds for one environment's installation.
+# Seconds that the installation of one environment may take.
 INSTALL_TIMEOUT_S = 600.0
 
 
@@ -19,16 +19,16 @@ class InstallationError(Exception):
 
 
 def cache() -> Path:
-    """Return the directory of all environments: the user's own, so that no other can write it."""
+    """Return the directory of all environments, which no other user can write to."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(home) / "eric-sse-django-benchmarks"
 
 
 def python_of(packages: Sequence[str]) -> str:
     """
-    Return the interpreter of an environment with just these packages; ours without any.
+    Return the interpreter of an environment with these packages; without any, this interpreter.
 
-    The first call installs them, within 10 minutes. Raises InstallationError with pip's words.
+    The first call installs them, within 10 minutes. Raises InstallationError with pip's output.
     """
     if not packages:
         return sys.executable

@@ -11,7 +11,7 @@ KEYS = {"sqlite": "integer PRIMARY KEY", "postgresql": "bigserial PRIMARY KEY"}
 
 
 def insert(request: HttpRequest, count: int, size: int) -> HttpResponse:
-    """Insert rows, each in a transaction of its own; return the seconds that took."""
+    """Insert rows, each in a separate transaction; return the seconds that took."""
     with connection.cursor() as cursor:
         key = KEYS[connection.vendor]
         cursor.execute(f"CREATE TABLE IF NOT EXISTS bare_insert (id {key}, body text NOT NULL)")

@@ -1,4 +1,4 @@
-"""What the harness publishes: a number, the time, and padding. Standard library only."""
+"""The published payloads: a number, the time, and padding. Standard library only."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import asyncio
 import time
 from collections.abc import Callable
 
-# CLOCK_MONOTONIC is one for all processes of a machine.
+# CLOCK_MONOTONIC is the same for all processes of a machine.
 now_ns = time.monotonic_ns
 
 
 def payload(number: int, size: int) -> str:
-    """Return `size` characters (or a few more) that name the message and when it was made."""
+    """Return about `size` characters with the message's number and the current time."""
     return f"#{number} {now_ns()} ".ljust(size, "x")
 
 
@@ -34,7 +34,7 @@ def publish_all(
 async def publish_all_async(
     publish: Callable[[str], None], first: int, count: int, size: int, per_s: float
 ) -> float:
-    """As publish_all(), on an event loop that has other things to do."""
+    """As publish_all(), without blocking the event loop."""
     began = time.monotonic()
     for index in range(count):
         pause = began + index / per_s - time.monotonic() if per_s else 0.0

@@ -10,9 +10,9 @@ from benchmarks.report import number
 from benchmarks.result import Results, Row
 from benchmarks.subject import BARE, OURS
 
-COLOURS = {BARE: "#9aa5b1", OURS: "#0b7a75"}
+COLORS = {BARE: "#9aa5b1", OURS: "#0b7a75"}
 RIVAL = "#d9a441"
-# Inches: of a panel, of what stands around its bars, and of a bar.
+# Inches: the width of a panel, the space around its bars, and the height of a bar.
 WIDTH, AROUND, BAR = 7.2, 0.9, 0.3
 
 
@@ -28,7 +28,7 @@ def draw(results: Results, path: Path) -> Path | None:
     mpl.rcParams |= {"svg.hashsalt": "benchmarks", "svg.fonttype": "none", "font.size": 9}
     from matplotlib import pyplot  # noqa: PLC0415
 
-    # A bar alone compares nothing.
+    # A single bar compares nothing.
     panels = [rows for work in results.works if len(rows := _first(results, work)) > 1]
     pairs = [panels[index : index + 2] for index in range(0, len(panels), 2)]
     if not pairs:
@@ -61,9 +61,9 @@ def _draw(rows: Sequence[Row], axes: Any) -> None:
         [row.figure - min(row.rounds) for row in rows],
         [max(row.rounds) - row.figure for row in rows],
     ]
-    colours = [COLOURS.get(row.subject.name, RIVAL) for row in rows]
+    colors = [COLORS.get(row.subject.name, RIVAL) for row in rows]
     labels = [str(row.subject) for row in rows]
-    bars = axes.barh(labels, values, xerr=spans, color=colours, ecolor="#444444", height=0.7)
+    bars = axes.barh(labels, values, xerr=spans, color=colors, ecolor="#444444", height=0.7)
     axes.bar_label(bars, [f"  {_label(row)}" for row in rows], fontsize=8)
     axes.invert_yaxis()
     axes.margins(x=0.35)

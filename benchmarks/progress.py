@@ -1,4 +1,4 @@
-"""What is going on, told while it goes on."""
+"""Shows the progress of a run."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class Progress:
             self._bar.stop()
 
     def begin(self, what: str) -> None:
-        """Tell what begins."""
+        """Show the step that begins."""
         if self._bar is not None:
             self._bar.update(self._task, description=what)
 
     def end(self, what: str) -> None:
-        """Tell what a step found; it is then done."""
+        """Show the result of a step, which is then done."""
         self._done += 1
         seconds = time.monotonic() - self._began
         line = f"[{self._done}/{self._steps}, {seconds:,.0f} s] {what}"

@@ -37,7 +37,7 @@ def markdown(results: Results, scale: Scale) -> str:
 
 
 def as_json(results: Results, scale: Scale) -> str:
-    """Return every round's figures, for other programs."""
+    """Return the figures of every round, for other programs."""
     rows = [_row(row) for work in results.works for row in results.rows(work)]
     whole = {
         "machine": machine(),
@@ -49,7 +49,7 @@ def as_json(results: Results, scale: Scale) -> str:
 
 
 def machine() -> dict[str, str]:
-    """Return what the figures depend on."""
+    """Return the machine and the versions that the figures depend on."""
     found = {
         "date": time.strftime("%Y-%m-%d"),
         "processor": _processor(),
@@ -103,7 +103,7 @@ def line(row: Row) -> str:
 
 
 def _beside(results: Results, work: Work) -> Iterator[str]:
-    """Yield what this app is beside each rival on the same server, by the first measure."""
+    """Yield this app's ratio to each rival on the same server, for the first measure."""
     rows = [row for row in results.rows(work) if row.measure is work.measures[0]]
     rivals = [row for row in rows if row.subject.name not in (BARE, OURS)]
     for ours in (row for row in rows if row.subject.name == OURS):

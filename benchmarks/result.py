@@ -1,4 +1,4 @@
-"""What all rounds found: medians, ratios, and whether targets are met."""
+"""The results of all rounds: medians, ratios, and whether targets are met."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.work import Found, Measure, Work
 
 @dataclass
 class Row:
-    """One measure of one subject. `ratios` has one for each round with a ceiling beside it."""
+    """One measure of one subject. `ratios` has one for each round with a ceiling."""
 
     work: Work
     measure: Measure
@@ -31,12 +31,12 @@ class Row:
 
     @property
     def target(self) -> str:
-        """The target in words; "" where there is none for this subject."""
+        """The target as text; "" if there is none for this subject."""
         return str(self.measure.target) if self._has_target() else ""
 
     @property
     def met(self) -> bool | None:
-        """Whether this app reaches what it is to; None for others, and without a target."""
+        """Whether this app reaches its target; None for other subjects, and without a target."""
         target = self.measure.target
         if target is None or not self._has_target():
             return None
@@ -52,7 +52,7 @@ class Row:
 
 
 class Results:
-    """What was found so far, by work and subject."""
+    """The results so far, by work and subject."""
 
     def __init__(self) -> None:
         self.skipped: dict[str, str] = {}
@@ -64,7 +64,7 @@ class Results:
         self._found.setdefault((work.name, subject), []).append(found)
 
     def skip(self, what: object, reason: str) -> None:
-        """Note what was not measured, or not all of it."""
+        """Record what was not measured, or not completely."""
         self.skipped[str(what)] = reason
 
     @property
@@ -72,13 +72,13 @@ class Results:
         return list(self._works.values())
 
     def rows(self, work: Work) -> list[Row]:
-        """Return the rows of one work: measure by measure, each subject's."""
+        """Return the rows of one work: for each measure, one row for each subject."""
         subjects = [subject for name, subject in self._found if name == work.name]
         rows = [self._row(work, each, subject) for each in work.measures for subject in subjects]
         return [row for row in rows if row.rounds]
 
     def ours_is_wrong(self) -> bool:
-        """Whether this app lost, repeated or disordered anything."""
+        """Whether this app lost, repeated or disordered a message."""
         return any(
             found.wrong
             for (_, subject), rounds in self._found.items()
@@ -98,7 +98,7 @@ class Results:
         return Row(work, measure, subject, figures, ratios, wrong)
 
     def _ceilings(self, work: Work, measure: Measure, subject: Subject) -> list[float]:
-        """Return the ceiling of each round: they were measured in turns."""
+        """Return the ceiling of each round, which was measured in the same round."""
         beside, name = [self._found[work.name, subject]], measure.ceiling or ""
         if measure.ceiling == BARE:
             name = measure.name

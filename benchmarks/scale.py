@@ -1,4 +1,4 @@
-"""How much of everything: listeners, messages, seconds."""
+"""The size of a run: listeners, messages, seconds."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ class Scale:
     listeners: int = 1_000
     payload_bytes: int = 200  # as in most of the rivals' own benchmarks
     rounds: int = 3
-    # Flat out, to all. The fast need more of them for as long a time.
+    # At full speed, to all. Fast subjects get more, so that they take as long as the others.
     messages: int = 200
     messages_of_the_fast: int = 1_000
     paced_messages: int = 50  # at 5 a second
     single_messages: int = 250  # at 50 a second
-    # As long as a heartbeat's interval: each idle stream then takes one.
+    # As long as the interval of heartbeats: each idle stream gets one.
     idle_s: float = 15.0
     publishes: int = 2_000
     batches: int = 20  # of 1,000 messages
     waiting: int = 10_000
     dispatches: int = 500
-    # Seconds for one publishing and its receipts.
+    # Seconds for publishing and receiving in one round.
     patience_s: float = 120.0
 
     @classmethod
@@ -46,5 +46,5 @@ class Scale:
         )
 
     def flat_out(self, subject: Subject) -> int:
-        """Return how many messages to publish flat out."""
+        """Return the number of messages to publish at full speed."""
         return self.messages_of_the_fast if subject.name in (BARE, OURS) else self.messages

@@ -1,4 +1,4 @@
-"""A server under test: its process on a core of its own, and what it takes."""
+"""A server under test: its process on a separate core, and its use of CPU and memory."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _libc = ctypes.CDLL(None)
 
 
 class ServerError(Exception):
-    """A server did not come up, or did not do what it was asked."""
+    """A server did not start, or a request to it failed."""
 
 
 def _cores() -> tuple[int, int]:
@@ -39,12 +39,12 @@ def _cores() -> tuple[int, int]:
     return allowed[0], allowed[-1]
 
 
-# The server's, and that of all else: client, databases, publishers.
+# The core of the server, and that of all other processes: client, databases, publishers.
 SERVER_CORE, CLIENT_CORE = _cores()
 
 
 class Server:
-    """One server process with its threads; a context manager. It ends when we do."""
+    """One server process with its threads; a context manager. It ends with this process."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Server:
         self._process: psutil.Popen | None = None
 
     def __enter__(self) -> Server:
-        """Start, and return when it listens. Raises ServerError after 30 s, with its log."""
+        """Start it, and return when it listens. Raises ServerError with its log after 30 s."""
         core = self._core
 
         def in_child() -> None:
@@ -83,7 +83,7 @@ class Server:
         until(lambda: process.poll() is not None or self._answers(), START_TIMEOUT_S)
         if process.poll() is not None or not self._answers():
             self.kill()
-            raise ServerError(f"{self._subject} did not come up: {self.logged()}")
+            raise ServerError(f"{self._subject} did not start: {self.logged()}")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -93,7 +93,7 @@ class Server:
         self._log.close()
 
     def kill(self) -> None:
-        """SIGKILL it with its children; what it keeps is thrown away anyhow."""
+        """SIGKILL it with its children; its data is not needed any more."""
         if self._process is not None and self._process.poll() is None:
             for process in self._family():
                 process.kill()
@@ -117,11 +117,11 @@ class Server:
         return text
 
     def ask_meanwhile(self, path: str) -> Future[str]:
-        """As ask(), on a thread, so that the crowd can be read meanwhile."""
+        """As ask(), on a thread, so that the crowd can be read at the same time."""
         return self._asking.submit(self.ask, path)
 
     def cpu_s(self) -> float:
-        """Return the seconds of CPU that it has taken so far."""
+        """Return the CPU seconds that it has used so far."""
         return float(sum(sum(process.cpu_times()[:2]) for process in self._family()))
 
     def resident_kib(self) -> float:
@@ -129,7 +129,7 @@ class Server:
         return resident / 1_024
 
     def logged(self) -> str:
-        """Return the end of what it wrote."""
+        """Return the end of its log."""
         self._log.seek(0)
         return self._log.read().decode(errors="replace")[-2_000:]
 

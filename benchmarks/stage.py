@@ -1,4 +1,4 @@
-"""One subject's server, started anew, and what a work asks of it."""
+"""One subject's server, freshly started, and the requests of a work to it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from benchmarks.client import Crowd
-from benchmarks.ground import Ground
 from benchmarks.scale import Scale
 from benchmarks.server import CLIENT_CORE, Server
+from benchmarks.servers import Servers
 from benchmarks.subject import Subject
 
 CHANNEL = "ticks"
@@ -23,7 +23,7 @@ class Stage:
 
     def __init__(
         self,
-        ground: Ground,
+        servers: Servers,
         subject: Subject,
         python: str,
         scale: Scale,
@@ -33,10 +33,10 @@ class Stage:
         """
         With `apart` another process publishes, and Redis carries the wakes.
 
-        `settings` go into this app's ERIC_SSE.
+        `settings` are added to this app's ERIC_SSE.
         """
         self.subject, self.scale = subject, scale
-        self._environment = ground.environment(subject, python, redis=apart)
+        self._environment = servers.environment(subject, python, redis=apart)
         self._environment["ERIC_SSE_BENCH_SETTINGS"] = json.dumps(dict(settings or {}))
         self._python, self._apart = python, apart
         self._stack = ExitStack()
@@ -49,7 +49,7 @@ class Stage:
                 self.publisher = stack.enter_context(Server(*of, core=CLIENT_CORE))
             self._stack = stack.pop_all()
         gc.collect()
-        gc.disable()  # else the client's own pauses are measured
+        gc.disable()  # else the client's own pauses are part of the figures
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -57,7 +57,7 @@ class Stage:
         self._stack.close()
 
     def prepare(self, listeners: int) -> list[str]:
-        """Make the channel and its listeners; return the paths of their streams."""
+        """Create the channel and its listeners; return the paths of their streams."""
         paths: list[str] = json.loads(self.server.ask(f"/prepare/{CHANNEL}/{listeners}"))
         return paths
 
@@ -66,9 +66,9 @@ class Stage:
         self, paths: Sequence[str], expected: int, timed: bool = False, warm: bool = True
     ) -> Iterator[Crowd]:
         """
-        Open a stream for each path; each is to get `expected` messages.
+        Open a stream for each path; each expects `expected` messages.
 
-        With `warm` it gets number 0 at once, so that threads and connections are there.
+        With `warm` it first gets number 0, so that threads and connections exist.
         """
         with Crowd(self.server.port, expected, timed) as crowd:
             crowd.open(paths, self.subject.greets)
@@ -84,7 +84,7 @@ class Stage:
         return float(self.publisher.ask(self._publish(how, first, count, per_s)))
 
     def publish_meanwhile(self, how: str, first: int, count: int, per_s: float = 0) -> Future[str]:
-        """As publish(), while the crowd is read."""
+        """As publish(), without waiting, so that the crowd can be read."""
         return self.publisher.ask_meanwhile(self._publish(how, first, count, per_s))
 
     def _publish(self, how: str, first: int, count: int, per_s: float) -> str:

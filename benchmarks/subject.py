@@ -1,4 +1,4 @@
-"""What is measured: an application on a server, with its database and its packages."""
+"""The subjects: applications on a server, with their database and packages."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ UVICORN = ("uvicorn==0.54.*", "uvloop==0.23.*", "httptools==0.9.*")
 @dataclass(frozen=True)
 class Subject:
     """
-    An application under test. Its addresses are in README.md.
+    An application under test. README.md lists its addresses.
 
-    `packages` are what pip installs in an environment of its own; without any it runs in ours.
+    pip installs `packages` in a separate environment; without any, the app runs in this one.
     """
 
     name: str
@@ -24,7 +24,7 @@ class Subject:
     database: str | None = None  # "SQLite", "PostgreSQL"; None: in memory
     settings: str | None = None
     packages: tuple[str, ...] = ()
-    # Whether a stream has a first byte before the first message.
+    # Whether a stream sends a byte before the first message.
     greets: bool = True
 
     def __str__(self) -> str:
@@ -65,7 +65,7 @@ SUBJECTS = (
         ERIC,
         "uvicorn",
         "benchmarks.rivals.eric_memory:application",
-        # Its own uvicorn: eric-api asks for one before 0.35.
+        # A separate uvicorn: eric-api requires one before 0.35.
         packages=("eric-sse==2.1.1.2", "eric-api==1.6.0.9", *UVICORN[1:]),
         greets=False,
     ),

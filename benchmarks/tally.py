@@ -1,11 +1,11 @@
-"""What one reader got: counted by number, so that loss, repetition and disorder show."""
+"""Counts what one reader got by number, to find lost, repeated and disordered messages."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# The numbers as the wire has them: comparing bytes is several times cheaper than int().
+# The numbers as bytes: comparing bytes is several times cheaper than int().
 _NUMBERS: list[bytes] = []
 
 
@@ -35,10 +35,10 @@ class Wrong:
 
 class Tally:
     """
-    The numbers 0, 1, … that one reader is to get, each once, in this order.
+    The numbers 0, 1, … that one reader has to get, each once, in this order.
 
-    `count` is how many different ones came. One is disordered that comes first after a
-    higher one; a number that was never to come counts as repeated.
+    `count` is how many different ones arrived. A number is disordered if it first arrives after
+    a higher one; an unexpected number counts as repeated.
     """
 
     __slots__ = ("_highest", "_seen", "count", "disordered", "expected", "repeated")
@@ -46,11 +46,11 @@ class Tally:
     def __init__(self, expected: int) -> None:
         self.expected = expected
         self.count = self.repeated = self.disordered = 0
-        self._seen: set[int] | None = None  # only once something was not as it should
+        self._seen: set[int] | None = None  # created at the first error
         self._highest = -1
 
     def add(self, numbers: Sequence[bytes]) -> None:
-        """Count the numbers of some events, in the order of their coming."""
+        """Count the numbers of some events, in the order of arrival."""
         if self._seen is None:
             upto = self.count + len(numbers)
             if upto <= self.expected and numbers == _numbers(upto)[self.count : upto]:
@@ -70,5 +70,5 @@ class Tally:
         self._highest = max(self._highest, number)
 
     def wrong(self) -> Wrong:
-        """Return what is wrong if nothing more comes."""
+        """Return the errors, if nothing more arrives."""
         return Wrong(self.expected - self.count, self.repeated, self.disordered)

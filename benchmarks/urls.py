@@ -1,4 +1,4 @@
-"""What the harness asks of this app's server; every server under test has the same addresses."""
+"""The harness's addresses on this app's server; every server under test has the same."""
 
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -14,7 +14,7 @@ BATCH = 1_000
 
 
 def prepare(request: HttpRequest, name: str, listeners: int) -> HttpResponse:
-    """Make a channel and its listeners; return the paths of their streams."""
+    """Create a channel and its listeners; return the paths of their streams."""
     with transaction.atomic():
         channel(name)
         made = [listen(name, listener_id=f"l{number}") for number in range(listeners)]
@@ -24,7 +24,7 @@ def prepare(request: HttpRequest, name: str, listeners: int) -> HttpResponse:
 def publish(
     request: HttpRequest, name: str, how: str, first: int, count: int, size: int, per_s: str
 ) -> HttpResponse:
-    """Publish to all, one call each or many in one; or to the first listener alone."""
+    """Publish to all, one call each or many in one; or only to the first listener."""
     target = channel(name)
 
     def one(text: str) -> None:

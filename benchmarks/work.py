@@ -1,4 +1,4 @@
-"""What is done and measured, and what is to be reached."""
+"""The works: what is done and measured, and the targets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.tally import Wrong
 
 @dataclass(frozen=True)
 class Target:
-    """What this app is to reach: `times` the ceiling, or a figure by itself."""
+    """The target of this app: a multiple of the ceiling (`times`), or an absolute figure."""
 
     value: float
     times: bool = True
@@ -24,7 +24,7 @@ class Target:
         return f"{bound} {self.value:,g}{' ×' if self.times else ''}"
 
     def met(self, figure: float, ratio: float | None) -> bool | None:
-        """Return whether it is reached; None where there is no ceiling to compare with."""
+        """Return whether it is reached; None without a ceiling to compare with."""
         found = ratio if self.times else figure
         if found is None:
             return None
@@ -34,7 +34,7 @@ class Target:
 @dataclass(frozen=True)
 class Measure:
     """
-    A figure of a work. Its ceiling is the bare app's figure of that name on the same server,
+    A figure of a work. Its ceiling is the bare app's figure of the same name on the same server,
     or (`ceiling`) another figure of the same run.
     """
 
@@ -42,13 +42,13 @@ class Measure:
     target: Target | None = None
     ceiling: str | None = BARE
     digits: int = 0
-    # The database for which the target counts; None: for all.
+    # The database that the target applies to; None: all.
     target_for: str | None = None
 
 
 @dataclass
 class Found:
-    """What one round of a work found."""
+    """The result of one round of a work."""
 
     figures: dict[str, float]
     wrong: Wrong = field(default_factory=Wrong)
@@ -57,9 +57,9 @@ class Found:
 @dataclass(frozen=True)
 class Work:
     """
-    One thing to do: `run` does it once on a stage, and `measures` say what it finds.
+    One kind of load: `run` applies it once to a stage, and `measures` describe the figures.
 
-    The first measure is the one that is drawn. `apart`: another process publishes.
+    The first measure is drawn in the picture. `apart`: another process publishes.
     """
 
     name: str
@@ -69,9 +69,9 @@ class Work:
     run: Callable[[Stage], Found]
     databases: frozenset[str | None] = frozenset({None, "SQLite", "PostgreSQL"})
     apart: bool = False
-    # In this app's ERIC_SSE.
+    # Added to this app's ERIC_SSE.
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def suits(self, subject: Subject) -> bool:
-        """Whether this subject can do it."""
+        """Whether this subject supports it."""
         return subject.name in self.names and subject.database in self.databases

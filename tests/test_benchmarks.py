@@ -1,4 +1,4 @@
-"""What the benchmarks say is counted right: losses, ratios, targets, the exit status."""
+"""The benchmarks count losses, ratios and targets correctly, and exit with the right status."""
 
 import contextlib
 import socket
@@ -60,7 +60,7 @@ def test_the_client_counts_messages_however_the_bytes_are_cut(size):
         connection, _ = listening.accept()
         connection.recv(65_536)  # a socket closed with bytes unread is reset
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with contextlib.suppress(ConnectionError):  # who has counted the last leaves at once
+        with contextlib.suppress(ConnectionError):  # the client disconnects after the last message
             for start in range(0, len(whole), size):
                 connection.sendall(whole[start : start + size])
         connection.close()

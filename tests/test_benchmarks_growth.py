@@ -1,4 +1,4 @@
-"""What the benchmarks of growth and of many processes make of their figures; no server starts."""
+"""The figures of the benchmarks of growth and of many processes; no server is started."""
 
 from array import array
 

@@ -1,33 +1,35 @@
-"""The gates: style, types, layers, migrations and system checks are tests like any other."""
+"""The gates: style, spelling, types, layers, migrations and system checks are tests."""
 
 import os
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 
-pytestmark = pytest.mark.gate
+LIMIT_S = 300.0
+pytestmark = [pytest.mark.gate, pytest.mark.timeout(LIMIT_S)]
 
 needs_stubs = pytest.mark.skipif(
     sys.version_info < (3, 11), reason="django-stubs needs Python 3.11 or newer"
 )
 
 
-def run(*arguments: str, **environment: str) -> None:
-    """Run `python …` in the checkout. Fails with its output; waits at most 5 minutes."""
+def run(*arguments: str, program: str = sys.executable, **environment: str) -> None:
+    """Run a program in the checkout. Fails with its output; waits at most LIMIT_S."""
     # pytest-django puts its own settings there; manage.py is to use the project's.
     inherited = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
     done = subprocess.run(
-        [sys.executable, *arguments],
+        [program, *arguments],
         cwd=ROOT,
         env={**inherited, **environment},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=LIMIT_S,
         check=False,
     )
     if done.returncode:
@@ -39,7 +41,13 @@ def test_ruff_finds_nothing():
 
 
 def test_every_file_is_formatted():
+    # Also the Python blocks of the Markdown pages.
     run("-m", "ruff", "format", "--check", ".")
+
+
+def test_every_word_is_spelled_right():
+    # typos has no `python -m`: pip installs a program in the folder of python.
+    run("--format", "brief", ".", program=f"{sysconfig.get_path('scripts')}/typos")
 
 
 @needs_stubs

@@ -1,1 +1,1 @@
-"""Whether a full log costs more than an empty one, on PostgreSQL."""
+"""Compares the costs of a full log and of an empty one, on PostgreSQL."""

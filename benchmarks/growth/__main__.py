@@ -1,12 +1,12 @@
 """
-What a full log costs beside an empty one, on PostgreSQL; and what its trim costs publishers.
+The costs of a full log and of an empty one, on PostgreSQL; and how a trim delays publishers.
 
     python -m benchmarks.growth [--rows 10000000] [--listeners 1000000] [--quick]
 
-Two databases of one server, a process for each; what is measured is done in turns, in rounds,
-in the empty one and in the one that grows. Prints a table; with --out it writes growth.md,
-growth.json and a picture there, growth.svg.
-Takes ten minutes and 6 GB of disk; --quick 2 minutes. Exits with 1 if something was not flat.
+Two databases of one server, a process for each. In rounds, each operation is measured in the
+empty database and in the growing one. Prints a table; with --out it also writes growth.md,
+growth.json and a picture, growth.svg.
+Takes ten minutes and 6 GB of disk; --quick 2 minutes. Exits with 1 if an operation was not flat.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from benchmarks.growth.postgres import Production
 from benchmarks.growth.sizes import Size
 from benchmarks.growth.worker import Worker
 
-OPERATIONS = ("publish", "dispatch", "sequence", "deliver", "pop", "return", "look")
-# Publishes a second while the old rows go.
+OPERATIONS = ("publish", "dispatch", "sequence", "deliver", "pop", "reconnect", "poll")
+# Publishes a second while old rows are removed.
 PACE = 50.0
 ALONE_S = 5.0
-BYTES_A_ROW = 1_000  # with indexes, WAL and what a fill needs for a while
+BYTES_A_ROW = 1_000  # with indexes, WAL and the temporary space of a fill
 
 Costs = dict[str, dict[Size, figures.Cost]]
-Say = Callable[[str], None]
+Show = Callable[[str], None]
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def main() -> None:
     _check_disk(options.rows)
     began = time.monotonic()
 
-    def say(line: str) -> None:
+    def show(line: str) -> None:
         print(f"[{time.monotonic() - began:5.0f} s] {line}", file=sys.stderr, flush=True)
 
     with Production() as server:
@@ -50,11 +50,11 @@ def main() -> None:
         with Worker(addresses[0]) as empty, Worker(addresses[1]) as full:
             for worker in (empty, full):
                 worker.call("prepare")
-            costs, sizes = _measure(empty, full, options, say)
+            costs, sizes = _measure(empty, full, options, show)
             trims = []
             if options.trim:
                 with Worker(addresses[1]) as trimmer:
-                    trims = _trim(full, trimmer, options.trim, say)
+                    trims = _trim(full, trimmer, options.trim, show)
     print(report.markdown(costs, sizes, trims))
     if options.out:
         report.write(options.out, costs, sizes, trims)
@@ -64,10 +64,12 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").strip().splitlines()[0])
-    parser.add_argument("--rows", type=int, help="messages kept at the end (10,000,000)")
-    parser.add_argument("--listeners", type=int, help="listeners away at the end (1,000,000)")
+    parser.add_argument("--rows", type=int, help="messages stored at the end (10,000,000)")
+    parser.add_argument("--listeners", type=int, help="listeners offline at the end (1,000,000)")
     parser.add_argument("--rounds", type=int, help="turns of the two databases (40)")
-    parser.add_argument("--times", type=int, default=15, help="of each thing in a turn (15)")
+    parser.add_argument(
+        "--times", type=int, default=15, help="runs of each operation in a turn (15)"
+    )
     parser.add_argument("--trim", type=int, help="old rows to remove at the end (1,000,000)")
     parser.add_argument("--out", type=Path, help="write table and picture to this directory")
     parser.add_argument("--quick", action="store_true", help="a tenth of the size")
@@ -88,24 +90,24 @@ def _check_disk(rows: int) -> None:
     if free < needed:
         sys.exit(
             f"{rows:,} rows take up to {needed / 1e9:.0f} GB below {tempfile.gettempdir()}, where "
-            f"{free / 1e9:.0f} GB are free: ask for fewer --rows, or set TMPDIR."
+            f"{free / 1e9:.0f} GB are free: use fewer --rows, or set TMPDIR."
         )
 
 
 def _measure(
-    empty: Worker, full: Worker, options: argparse.Namespace, say: Say
+    empty: Worker, full: Worker, options: argparse.Namespace, show: Show
 ) -> tuple[Costs, dict[str, float]]:
     costs: Costs = {what: {} for what in OPERATIONS}
     before = Size(0, 0)
     for size in figures.steps(options.rows, options.listeners):
-        say(f"filling to {size.rows:,} rows and {size.listeners:,} listeners")
+        show(f"filling to {size.rows:,} rows and {size.listeners:,} listeners")
         full.call("grow", before, size, options.trim)
         before = size
         empty.call("empty")
         for worker in (empty, full):
             worker.call("stock", options.times * (options.rounds + 2))
             worker.call("settle")
-        say(f"measuring: {options.rounds} rounds")
+        show(f"measuring: {options.rounds} rounds")
         for number in range(options.rounds + 1):
             for what in OPERATIONS:
                 turns = [("empty", empty), ("full", full)]
@@ -117,27 +119,27 @@ def _measure(
                     cost.empty.append(found["empty"])
                     cost.full.append(found["full"])
         found = {what: round(costs[what][size].ratio(), 2) for what in OPERATIONS}
-        say(f"ratios to the empty log: {found}")
+        show(f"ratios to the empty log: {found}")
     return costs, full.call("bytes_per_row")
 
 
-def _trim(publisher: Worker, trimmer: Worker, most: int, say: Say) -> list[figures.Trim]:
-    """Return what publishing takes while old rows go, as the notifier and as eric_trim do it."""
+def _trim(publisher: Worker, trimmer: Worker, most: int, show: Show) -> list[figures.Trim]:
+    """Return the times of publishing while the notifier or eric_trim removes old rows."""
     found = []
     publisher.begin("publish_paced", PACE, ALONE_S)
-    publisher.tell()
+    publisher.stop_task()
     alone = publisher.result()
-    for how, gap_s in (("with the notifier's pauses", None), ("flat out", 0.0)):
-        say(f"removing {most // 2:,} old rows {how}")
+    for how, gap_s in (("with the notifier's pauses", None), ("at full speed", 0.0)):
+        show(f"removing {most // 2:,} old rows {how}")
         publisher.begin("publish_paced", PACE, 0.0)
         began = time.monotonic()
         args = (most // 2,) if gap_s is None else (most // 2, gap_s)
         batches = trimmer.call("trim", *args)
         seconds = time.monotonic() - began
-        publisher.tell()
+        publisher.stop_task()
         beside = publisher.result()
         found.append(figures.Trim(how, most // 2, seconds, batches, alone, beside))
-        say(found[-1].sentence())
+        show(found[-1].sentence())
     return found
 
 

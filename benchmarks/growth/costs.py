@@ -1,4 +1,4 @@
-"""What is measured. A function does a thing so many times; it returns the seconds of each."""
+"""The measured operations. A function runs one `times` times and returns the seconds of each."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from eric_sse_django.hub import Hub
 from eric_sse_django.message import Message
 from eric_sse_django.models import QueuedMessage
 
-# Messages that wait for the one who returns.
+# Messages that wait for the listener that reconnects.
 WAITING = 100
 MESSAGE = Message("paid", "x" * (PAYLOAD_BYTES - 2))
 
 
 class Costs:
-    """The costs of one database. It has two listeners of its own, one away and one back."""
+    """The costs of one database. It adds two listeners, one offline and one that reconnects."""
 
     def __init__(self) -> None:
         self.channel = DatabaseChannel.load(MEASURED)
         self.away = self._listener("measured-away")
         self.back = self._listener("measured-back")
-        # Since the beginning of the log: in the full one a million messages and more wait.
+        # Offline since the log's beginning: in the full log more than a million messages wait.
         type(self.away.row).objects.filter(pk=self.away.row.pk).update(start=0, cursor=0)
         self.functions: dict[str, Callable[[int], list[float]]] = {
             "publish": self.publish,
             "dispatch": self.dispatch,
             "sequence": self.sequence,
             "deliver": self.deliver,
-            "return": self.come_back,
+            "reconnect": self.reconnect,
             "pop": self.pop,
-            "look": self.look,
+            "poll": self.poll,
         }
 
     def _listener(self, name: str) -> DatabaseListener:
@@ -44,7 +44,7 @@ class Costs:
         return listener
 
     def stock(self, messages: int) -> None:
-        """Publish what pop() and come_back() take, also where the database was empty."""
+        """Publish the messages for pop() and reconnect(), also if the database was empty."""
         self.channel.broadcast_many([MESSAGE] * (WAITING + messages))
         notifier.flush()
 
@@ -53,7 +53,7 @@ class Costs:
         return [self._published(lambda: self.channel.broadcast(MESSAGE)) for _ in range(times)]
 
     def dispatch(self, times: int) -> list[float]:
-        """To one of all listeners, found by its id."""
+        """A dispatch to one of all listeners, found by its id."""
         name = self.away.id
         return [
             self._published(lambda: self.channel.dispatch(name, MESSAGE)) for _ in range(times)
@@ -100,8 +100,8 @@ class Costs:
         await Hub.close_all()
         return took
 
-    def come_back(self, times: int) -> list[float]:
-        """Reading the latest messages of a channel, which wait for one who returns."""
+    def reconnect(self, times: int) -> list[float]:
+        """Reading the latest messages of a channel, which wait for a listener that reconnects."""
         row = self.back.row
         rows = QueuedMessage.objects.filter(channel=self.channel.row, listener=None, owner=None)
         after = rows.order_by("-position").values_list("position", flat=True)[WAITING] or 0
@@ -114,7 +114,7 @@ class Costs:
         return took
 
     def pop(self, times: int) -> list[float]:
-        """The next message of one who was away since the log began."""
+        """The next message of a listener that was offline since the log began."""
         took = []
         for _ in range(times):
             began = time.perf_counter()
@@ -122,8 +122,8 @@ class Costs:
             took.append(time.perf_counter() - began)
         return took
 
-    def look(self, times: int) -> list[float]:
-        """A poll: the log's head, and whether something waits for its position."""
+    def poll(self, times: int) -> list[float]:
+        """A poll: the log's head, and whether a message waits for its position."""
         took = []
         for _ in range(times):
             began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What the measured seconds say: medians, ratios, percentiles, tables. Pure."""
+"""Medians, ratios, percentiles and tables of the measured seconds. Pure."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 
 from benchmarks.growth.sizes import Size
 
-# What a full log may cost at most, as a multiple of an empty one.
+# The highest cost of a full log that counts as flat, as a multiple of an empty one.
 FLAT = 1.2
 
 
 @dataclass
 class Cost:
-    """What one thing costs at one size, beside the empty database: rounds of seconds."""
+    """The seconds of one operation at one size and in the empty database, by rounds."""
 
     empty: list[list[float]] = field(default_factory=list)
     full: list[list[float]] = field(default_factory=list)
@@ -25,15 +25,15 @@ class Cost:
         return _ms(self.full)
 
     def ms_empty(self) -> float:
-        """Return the median of the empty one."""
+        """Return the median of the empty database, in milliseconds."""
         return _ms(self.empty)
 
     def ratio(self) -> float:
         """
-        Return full to empty: the median of the rounds' ratios.
+        Return the ratio of full to empty: the median of the rounds' ratios.
 
-        The two of a round were measured one after the other, so what else the machine did in
-        other rounds does not count.
+        The two of a round were measured one after the other, so a disturbance in another round
+        does not affect its ratio.
         """
         pairs = zip(self.full, self.empty, strict=True)
         ratios = [statistics.median(full) / statistics.median(empty) for full, empty in pairs]
@@ -45,13 +45,13 @@ def _ms(rounds: Iterable[Sequence[float]]) -> float:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the least value that a `share` (0.99) of the values do not exceed."""
+    """Return the smallest value that a `share` (0.99) of the values do not exceed."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 def steps(rows: int, listeners: int) -> list[Size]:
-    """Return the sizes to measure: from 10,000 rows by factors of ten, both at once."""
+    """Return the sizes to measure: from 10,000 rows by factors of ten, rows and listeners."""
     sizes: list[Size] = []
     size = rows
     while size >= 10_000 or not sizes:
@@ -61,9 +61,9 @@ def steps(rows: int, listeners: int) -> list[Size]:
 
 
 def table(costs: Mapping[str, Mapping[Size, Cost]]) -> str:
-    """Return the costs as a Markdown table: an empty log's, and the ratio at each size."""
+    """Return a Markdown table: the costs of an empty log, and the ratio at each size."""
     sizes = list(next(iter(costs.values())))
-    heads = [f"{size.rows:,} rows, {size.listeners:,} away" for size in sizes]
+    heads = [f"{size.rows:,} rows, {size.listeners:,} offline" for size in sizes]
     lines = [
         f"| | empty: ms | {' | '.join(heads)} |",
         "|---|" + "---:|" * (len(sizes) + 1),
@@ -75,18 +75,18 @@ def table(costs: Mapping[str, Mapping[Size, Cost]]) -> str:
 
 
 def quietest_ms(by_size: Mapping[Size, Cost]) -> float:
-    """Return the empty log's cost where the machine was disturbed least."""
+    """Return the empty log's cost at the time when the machine was disturbed least."""
     return min(cost.ms_empty() for cost in by_size.values())
 
 
 def not_flat(costs: Mapping[str, Mapping[Size, Cost]]) -> list[str]:
-    """Return what costs more than FLAT times the empty database at the largest size."""
+    """Return the operations that cost over FLAT times the empty log at the largest size."""
     return [what for what, sizes in costs.items() if list(sizes.values())[-1].ratio() > FLAT]
 
 
 @dataclass
 class Trim:
-    """What the removal of old rows took, and publishing before and meanwhile: seconds."""
+    """The seconds of removing old rows, and of publishing before and during the removal."""
 
     how: str
     rows: int
@@ -96,11 +96,11 @@ class Trim:
     beside: list[float]
 
     def delay_ms(self) -> float:
-        """Return by how much the slowest hundredth of the publishes was slower, in ms."""
+        """Return by how much the removal raised the 99th percentile of publishing, in ms."""
         return (percentile(self.beside, 0.99) - percentile(self.alone, 0.99)) * 1_000
 
     def sentence(self) -> str:
-        """Return all of it in words."""
+        """Return all figures as a sentence."""
         first, last = (statistics.median(part) for part in (self.batches[:50], self.batches[-50:]))
         publish = [
             f"{percentile(times, share) * 1_000:.1f}"
@@ -110,6 +110,6 @@ class Trim:
         return (
             f"{self.rows:,} rows removed {self.how}: {self.seconds:.0f} s, a batch took "
             f"{first * 1_000:.0f} ms (the last 50: {last * 1_000:.0f}); {len(self.beside):,} "
-            f"publishes meanwhile took {' / '.join(publish[:3])} ms (p50, p99, longest), alone "
-            f"{' / '.join(publish[3:])}"
+            f"publishes during it took {' / '.join(publish[:3])} ms (p50, p99, longest), "
+            f"before it {' / '.join(publish[3:])}"
         )

@@ -8,8 +8,8 @@ from pathlib import Path
 from benchmarks.growth.figures import FLAT, Cost, quietest_ms
 from benchmarks.growth.sizes import Size
 
-# For the eye: what is next to what in the legend, in colours that the colour-blind tell apart.
-COLOURS = ("#0072b2", "#56b4e9", "#009e73", "#d55e00", "#cc79a7", "#e69f00", "#555555")
+# The order of the legend; colors that color-blind people can distinguish.
+COLORS = ("#0072b2", "#56b4e9", "#009e73", "#d55e00", "#cc79a7", "#e69f00", "#555555")
 
 
 def draw(costs: Mapping[str, Mapping[Size, Cost]], path: Path) -> None:
@@ -24,20 +24,20 @@ def draw(costs: Mapping[str, Mapping[Size, Cost]], path: Path) -> None:
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4.2))
     sizes = list(next(iter(costs.values())))
     places = range(len(sizes))
-    for colour, (what, by_size) in zip(COLOURS, costs.items(), strict=False):
-        style = {"color": colour, "marker": "o", "markersize": 4, "label": what}
+    for color, (what, by_size) in zip(COLORS, costs.items(), strict=False):
+        style = {"color": color, "marker": "o", "markersize": 4, "label": what}
         ratios, empty_ms = [by_size[size].ratio() for size in sizes], quietest_ms(by_size)
         left.plot(places, [empty_ms * ratio for ratio in ratios], **style)
         right.plot(places, ratios, **style)
-    left.set_ylabel("ms: an empty log's, times the ratio")
+    left.set_ylabel("ms of an empty log, times the ratio")
     left.set_ylim(bottom=0)
-    right.set_ylabel("ratio to an empty log beside it")
+    right.set_ylabel("ratio to an empty log")
     right.set_ylim(0, max(2.0, right.get_ylim()[1]))
     right.axhline(FLAT, color="#999999", linewidth=1, linestyle=":")
     right.annotate(f"{FLAT} x", (0, FLAT), (0, 3), textcoords="offset points", color="#777777")
     for axes in (left, right):
         axes.set_xticks(places, [f"{_short(s.rows)}\n{_short(s.listeners)}" for s in sizes])
-        axes.set_xlabel("messages kept / listeners away")
+        axes.set_xlabel("messages stored / listeners offline")
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="#eeeeee")
     left.legend(frameon=False, fontsize=9, ncols=2, loc="upper left")

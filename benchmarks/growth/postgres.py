@@ -1,4 +1,4 @@
-"""The server: PostgreSQL as a small production has it, with two databases."""
+"""The server: PostgreSQL as in a small production site, with two databases."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import psycopg
 
-from benchmarks.ground import Postgres
+from benchmarks.servers import Postgres
 
 SETTINGS = {
-    # A tenth of 10,000,000 rows with their indexes: they are more than the cache, as in life.
+    # A tenth of 10,000,000 rows with their indexes: as in production, they exceed the cache.
     "shared_buffers": "512MB",
     "max_wal_size": "4GB",
     "maintenance_work_mem": "512MB",
@@ -18,7 +18,7 @@ SETTINGS = {
 
 
 class Production(Postgres):
-    """Commits are synced to the disk, and the server has some memory."""
+    """PostgreSQL that syncs commits to the disk, with some memory."""
 
     def __init__(self) -> None:
         super().__init__(durable=True)
@@ -27,14 +27,14 @@ class Production(Postgres):
         return super().command() + [f"--{name}={value}" for name, value in SETTINGS.items()]
 
     def __exit__(self, *_: object) -> None:
-        self.discard()  # stopping in order would first write gigabytes that nobody wants
+        self.discard()  # a clean stop would first write gigabytes that are not needed
 
     def create(self, names: Sequence[str]) -> None:
         """
         Create empty databases.
 
-        Their commits do not wait for the disk, which would hide what the log costs, unless a
-        session asks for it.
+        Their commits do not wait for the disk, which would hide the costs of the log, unless a
+        session enables it.
         """
         with psycopg.connect(self.dsn, autocommit=True) as connection:
             for name in names:
@@ -45,5 +45,5 @@ class Production(Postgres):
                     connection.execute(statement)
 
     def address(self, name: str) -> str:
-        """Return what settings.py takes for one of them."""
+        """Return the address of one of them, for settings.py."""
         return f"postgres:{self.port}:{name}"

@@ -1,4 +1,4 @@
-"""Django settings of a process that works on one of the two databases."""
+"""Django settings of a process that uses one of the two databases."""
 
 import os
 
@@ -12,7 +12,7 @@ DATABASES = {"default": databases.entry_from_address(os.environ["ERIC_SSE_GROWTH
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 LOGGING_CONFIG = None
 ERIC_SSE = {
-    # What is measured is what was asked for: nobody polls or trims in between.
+    # No poll and no trim between the measured operations.
     "POLL_INTERVAL_S": 60,
     "TRIM_INTERVAL_S": 0,
     # Listeners stay as far behind as they are.

@@ -1,4 +1,4 @@
-"""How much a database holds."""
+"""The size of a database."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Size:
-    """Messages kept, and listeners who are away."""
+    """The number of stored messages, and of offline listeners."""
 
     rows: int
     listeners: int

@@ -1,4 +1,4 @@
-"""What a worker can be told to do. Arguments and results are pickled."""
+"""The functions that a worker can call. Arguments and results are pickled."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _costs: Costs = None  # type: ignore[assignment]
 
 
 def prepare() -> None:
-    """Make tables, channels, and what is measured."""
+    """Create tables, channels, and the measured listeners."""
     call_command("migrate", verbosity=0)
     fill.prepare()
     global _costs
@@ -59,7 +59,7 @@ def bytes_per_row() -> dict[str, float]:
 
 def publish_paced(per_s: float, least_s: float) -> list[float]:
     """
-    Publish at a pace until told to end, and `least_s` at least; commits are synced.
+    Publish at a pace until stop_task(), for at least `least_s`; commits are synced to disk.
 
     Returns the seconds of each call.
     """
@@ -78,7 +78,7 @@ def publish_paced(per_s: float, least_s: float) -> list[float]:
 
 
 def trim(most: int, gap_s: float = TRIM_GAP_S) -> list[float]:
-    """Remove `most` old messages in batches, as a notifier does; return each one's seconds."""
+    """Remove `most` old messages in batches, as a notifier does; return the seconds of each."""
     with connection.cursor() as cursor:
         cursor.execute("SET synchronous_commit = on")
     took, removed = [], 0
@@ -94,5 +94,5 @@ def trim(most: int, gap_s: float = TRIM_GAP_S) -> list[float]:
 
 
 def expired() -> int:
-    """Return how many messages are past their retention."""
+    """Return the number of messages whose retention is over."""
     return QueuedMessage.objects.filter(expires_at__lt=timezone.now()).count()

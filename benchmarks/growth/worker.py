@@ -1,4 +1,4 @@
-"""A process that works on one database, and does what it is told."""
+"""A process that uses one database and calls the functions of `tasks`."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ PATIENCE_S = 900.0
 
 
 class WorkerError(Exception):
-    """What was called in the process failed there."""
+    """The function raised in the process."""
 
 
 class Worker:
     """
     One process with Django set up for the database at `address` (see settings.py).
 
-    It ends with its parent, also one that was killed: its pipe closes then.
+    It ends with its parent, also if the parent is killed, because its pipe is then closed.
     """
 
     def __init__(self, address: str) -> None:
@@ -46,11 +46,11 @@ class Worker:
         self._process.kill()
 
     def begin(self, function: str, *args: Any) -> None:
-        """Have a function of benchmarks.growth.tasks called; take its answer with result()."""
+        """Start a function of benchmarks.growth.tasks; result() returns its answer."""
         self._pipe.send((function, args))
 
     def result(self) -> Any:
-        """Return what it returned; raises WorkerError with its traceback when it failed."""
+        """Return what the function returned. Raises WorkerError with its traceback on failure."""
         if not self._pipe.poll(PATIENCE_S):
             raise WorkerError(f"no answer within {PATIENCE_S:.0f} s")
         error, found = self._pipe.recv()
@@ -59,20 +59,22 @@ class Worker:
         return found
 
     def call(self, function: str, *args: Any) -> Any:
-        """Return what the function returns; waits for it."""
+        """Call a function, wait for it, and return what it returned."""
         self.begin(function, *args)
         return self.result()
 
-    def tell(self) -> None:
-        """Have a task that asks tasks.told() know that it is to end."""
+    def stop_task(self) -> None:
+        """End publish_paced()."""
         self._pipe.send(None)
 
 
 def _serve(pipe: Connection, address: str) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C is for the parent, which ends this process
     os.environ["ERIC_SSE_GROWTH_DB"] = address
     os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.growth.settings"
-    import django  # noqa: PLC0415 - settings are known only now
+    import django  # noqa: PLC0415 - the settings are known only now
 
     django.setup()
     from benchmarks.growth import tasks  # noqa: PLC0415

@@ -1,13 +1,13 @@
 """
-The same stream from every process; what a message costs where nobody listens for it; and
-what a stream takes.
+The same stream from every process; the cost of a message for a process without its listeners;
+and the cost of a stream.
 
     python -m benchmarks.processes [--clients 400] [--messages 2000] [--out DIR] [--quick]
 
-Starts 1, 2 and 4 server processes (uvicorn) behind nginx, on PostgreSQL and Redis; every one of
-them publishes at once, and every client reads through nginx. Prints tables; with --out it
-writes them there, as JSON and Markdown. Takes two minutes. Exits with 1 if anything was lost,
-repeated, or in another order than for another client.
+Starts 1, 2 and 4 server processes (uvicorn) behind nginx, on PostgreSQL and Redis. All of them
+publish at the same time, and every client reads through nginx. Prints tables; with --out it also
+writes them as JSON and Markdown. Takes two minutes. Exits with 1 if a message was lost, repeated,
+or in another order than for another client.
 """
 
 from __future__ import annotations
@@ -18,35 +18,37 @@ import signal
 import sys
 from pathlib import Path
 
-from benchmarks.ground import Ground
 from benchmarks.processes import elsewhere, opening, report, same
 from benchmarks.processes.fleet import SITE
 from benchmarks.processes.nginx import Nginx
+from benchmarks.servers import Servers
 from tests.servers import Redis
 
 
 def main() -> None:
     options = _options()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that all servers end too
-    for absence in (Ground.absence(SITE), Redis.absence(), Nginx.absence()):
+    for absence in (Servers.absence(SITE), Redis.absence(), Nginx.absence()):
         if absence is not None:
             sys.exit(f"{absence}.")
-    gc.disable()  # else the readers' pauses are measured
+    gc.disable()  # else the readers' pauses are part of the figures
     found = []
-    with Ground() as ground:
+    with Servers() as servers:
         for processes in options.processes:
-            _say(f"{processes} processes, {options.clients} clients, {options.messages} messages")
-            found.append(same.run(ground, processes, options.clients, options.messages))
-            _say(str(found[-1]))
-        _say("what a message costs where nobody listens for it")
-        costs = elsewhere.run(ground, options.messages // 4)
-        _say("what a stream takes")
-        taken = opening.run(ground, 5 * options.clients // 2, options.messages / 100)
+            _print(
+                f"{processes} processes, {options.clients} clients, {options.messages} messages"
+            )
+            found.append(same.run(servers, processes, options.clients, options.messages))
+            _print(str(found[-1]))
+        _print("the cost of a message for a process without its listeners")
+        costs = elsewhere.run(servers, options.messages // 4)
+        _print("the cost of a stream")
+        taken = opening.run(servers, 5 * options.clients // 2, options.messages / 100)
     print(report.markdown(found, costs, taken))
     if options.out:
         report.write(options.out, found, costs, taken)
     if not all(each.is_right for each in found):
-        sys.exit("Something was lost, repeated or out of order: see the table.")
+        sys.exit("Messages were lost, repeated or out of order: see the table.")
 
 
 def _options() -> argparse.Namespace:
@@ -64,7 +66,7 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 

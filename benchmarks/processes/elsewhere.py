@@ -1,4 +1,4 @@
-"""What a message costs a process that has no listener for it."""
+"""The cost of a message for a process that has no listener for it."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from benchmarks.client import Crowd
-from benchmarks.ground import Ground
 from benchmarks.processes.fleet import Facts, Fleet, cpu_s, publishing
+from benchmarks.servers import Servers
 
 # One publishes and serves the listener; one has a stream of another channel; one has none.
 NAMES = ("the publisher's, with the listener", "streams of other channels only", "no stream")
 PUBLISHER, OTHER, _ = range(3)
 PATIENCE_S = 120.0
 PACE = 50.0
-# Seconds that the last wake's work may take.
+# Seconds that the work after the last wake may take.
 SETTLE_S = 0.3
 
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """What one message cost a process, over what the process does when nothing happens."""
+    """The cost of one message for a process, without the cost of idling."""
 
     process: str
     pace: str
@@ -34,16 +34,16 @@ class Elsewhere:
 
 @dataclass(frozen=True)
 class _Span:
-    """What all did in a while."""
+    """What all processes did during a time."""
 
     seconds: float
     facts: list[Facts]
     database_s: float
 
 
-def run(ground: Ground, messages: int, per_s: float = PACE) -> list[Elsewhere]:
-    """Publish at a pace, then as fast as one can; return what each process spent on that."""
-    with Fleet(ground, len(NAMES)) as fleet:
+def run(servers: Servers, messages: int, per_s: float = PACE) -> list[Elsewhere]:
+    """Publish at a pace, then at full speed; return the cost for each process."""
+    with Fleet(servers, len(NAMES)) as fleet:
         (path,), (other,) = fleet.prepare("loud", 1), fleet.prepare("quiet", 1)
         publisher = fleet.servers[PUBLISHER]
         with (
@@ -66,7 +66,7 @@ def run(ground: Ground, messages: int, per_s: float = PACE) -> list[Elsewhere]:
             if wrong := crowd.wrong():
                 raise SystemExit(f"The listener's stream was not right: {wrong}.")
     return _costs(idle, paced, messages, f"{per_s:g} a second") + _costs(
-        idle, flat, messages, "flat out"
+        idle, flat, messages, "at full speed"
     )
 
 
@@ -79,7 +79,7 @@ def _during(fleet: Fleet, work: Callable[[], None]) -> _Span:
 
 
 def _costs(idle: _Span, busy: _Span, messages: int, pace: str) -> list[Elsewhere]:
-    """Return what each message cost each process and the database, less what idling costs."""
+    """Return the cost of a message for each process and the database, without idling."""
     share = busy.seconds / idle.seconds
     found = [
         Elsewhere(
@@ -91,4 +91,4 @@ def _costs(idle: _Span, busy: _Span, messages: int, pace: str) -> list[Elsewhere
         for name, did, idled in zip(NAMES, busy.facts, idle.facts, strict=True)
     ]
     database_s = busy.database_s - idle.database_s * share
-    return [*found, Elsewhere("PostgreSQL, all in all", pace, database_s / messages * 1e6)]
+    return [*found, Elsewhere("PostgreSQL, total", pace, database_s / messages * 1e6)]

@@ -1,4 +1,4 @@
-"""Server processes of one site: the same database, the same Redis, nginx before them."""
+"""Server processes of one site: one database, one Redis, nginx in front of them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import psutil
 
-from benchmarks.ground import Ground
 from benchmarks.processes.nginx import Nginx
 from benchmarks.server import Server
+from benchmarks.servers import Servers
 from benchmarks.subject import OURS, Subject
 
 SITE = Subject(
@@ -22,29 +22,28 @@ SITE = Subject(
     "PostgreSQL",
     "benchmarks.settings",
 )
-# Idle streams are looked after by each process; what is measured lasts longer than that.
 PAYLOAD_BYTES = 200
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What one process has done since it began."""
+    """What one process has done since it started."""
 
     cpu_s: float
     statements: int
     streams: int
 
     def since(self, before: Facts) -> Facts:
-        """Return what it did since `before`; streams are those of now."""
+        """Return what it did since `before`, with its current number of streams."""
         statements = self.statements - before.statements
         return Facts(self.cpu_s - before.cpu_s, statements, self.streams)
 
 
 class Fleet:
-    """A context manager. `servers` are the processes, `port` is nginx's."""
+    """A context manager. `servers` are the processes, `port` is that of nginx."""
 
-    def __init__(self, ground: Ground, processes: int) -> None:
-        self._environment = ground.environment(SITE, sys.executable, redis=True)
+    def __init__(self, servers: Servers, processes: int) -> None:
+        self._environment = servers.environment(SITE, sys.executable, redis=True)
         self._processes = processes
         self._stack = ExitStack()
         self.servers: list[Server] = []
@@ -65,21 +64,21 @@ class Fleet:
         self._stack.close()
 
     def prepare(self, channel: str, listeners: int) -> list[str]:
-        """Make a channel and its listeners; return the paths of their streams."""
+        """Create a channel and its listeners; return the paths of their streams."""
         paths: list[str] = json.loads(self.servers[0].ask(f"/prepare/{channel}/{listeners}"))
         return paths
 
     def facts(self) -> list[Facts]:
-        """Return each process's."""
+        """Return the facts of each process."""
         return [Facts(**json.loads(server.ask("/facts"))) for server in self.servers]
 
 
 def publishing(channel: str, first: int, count: int, per_s: float, how: str = "each") -> str:
-    """Return the path that publishes so many messages, numbered from `first`."""
+    """Return the path that publishes `count` messages, numbered from `first`."""
     return f"/publish/{channel}/{how}/{first}/{count}/{PAYLOAD_BYTES}/{per_s}"
 
 
 def cpu_s(name: str) -> float:
-    """Return the seconds of CPU that our servers of a name (postgres, nginx) have taken."""
+    """Return the CPU seconds of our child processes with a name (postgres, nginx)."""
     family = psutil.Process().children(recursive=True)
     return sum(sum(each.cpu_times()[:4]) for each in family if each.name() == name)

@@ -1,4 +1,4 @@
-"""nginx before the servers under test."""
+"""nginx in front of the servers under test."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import shutil
 import socket
 from collections.abc import Sequence
 
-from benchmarks.ground import Guarded
+from benchmarks.servers import Guarded
 from tests.server import Server
 
-# Debian keeps it in a directory that is not on every user's PATH.
+# Debian installs it in a directory that is not on every user's PATH.
 BESIDE_PATH = "/usr/sbin:/usr/local/sbin"
 
-# What docs/scaling.md recommends, for one site on loopback.
+# The recommendation of docs/scaling.md, for one site on loopback.
 CONFIGURATION = """
 daemon off;
 worker_processes 1;
@@ -47,7 +47,7 @@ http {{
 
 
 class _Nginx(Server):
-    """nginx that hands each new stream to the process with the fewest."""
+    """nginx that passes each new stream to the process with the fewest connections."""
 
     name = "nginx"
     users = ("www-data",)

@@ -1,4 +1,4 @@
-"""What a stream takes: to be opened, to be kept open, to be written to; and in nginx."""
+"""The cost of a stream: opening it, keeping it open, writing to it; and its cost in nginx."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import asdict, dataclass
 
 import psutil
 
-from benchmarks.ground import Ground
 from benchmarks.processes.fleet import Fleet, cpu_s, publishing
 from benchmarks.processes.sequences import Proxied
+from benchmarks.servers import Servers
 
-# Streams before those that are counted: what a process needs once is not a stream's.
+# Streams opened before the measured ones, so that one-time costs are not counted.
 FIRST = 20
-# Seconds in which what opening left to do (presence, cursors) is done.
+# Seconds in which the delayed work of opening (presence, cursors) is done.
 SETTLE_S = 2.5
-# So slowly that each stream takes a write for each, and each cursor is written each time.
+# Slow enough that each broadcast is a separate write, and each cursor is written each time.
 BROADCASTS = 10
 BROADCAST_S = 1.5
 PATIENCE_S = 60.0
@@ -24,7 +24,7 @@ PATIENCE_S = 60.0
 
 @dataclass(frozen=True)
 class Opening:
-    """What each stream took, of one process behind nginx."""
+    """The cost of each stream, of one process behind nginx."""
 
     streams: int
     open_cpu_us: float
@@ -42,9 +42,9 @@ class Opening:
         return asdict(self)
 
 
-def run(ground: Ground, streams: int, idle_s: float) -> Opening:
-    """Open streams of listeners through nginx, leave them idle, then broadcast to them slowly."""
-    with Fleet(ground, 1) as fleet:
+def run(servers: Servers, streams: int, idle_s: float) -> Opening:
+    """Open streams of listeners through nginx, keep them idle, then broadcast to them slowly."""
+    with Fleet(servers, 1) as fleet:
         paths = fleet.prepare("many", FIRST + streams)
         (server,) = fleet.servers
         with Proxied(fleet.port, BROADCASTS + 1) as crowd:
@@ -53,7 +53,7 @@ def run(ground: Ground, streams: int, idle_s: float) -> Opening:
             crowd.read_for(SETTLE_S)
             before = _Taken(fleet)
             crowd.open(paths[FIRST:], greets=True)
-            crowd.until(1, PATIENCE_S)  # who came later finds number 0 waiting
+            crowd.until(1, PATIENCE_S)  # number 0 waits for streams that open later
             crowd.read_for(SETTLE_S)
             opened = _Taken(fleet)
             crowd.read_for(idle_s)
@@ -61,15 +61,15 @@ def run(ground: Ground, streams: int, idle_s: float) -> Opening:
             for number in range(BROADCASTS):
                 server.ask(publishing("many", 1 + number, 1, 0))
                 crowd.read_for(BROADCAST_S)
-            told = _Taken(fleet)
+            delivered = _Taken(fleet)
             if wrong := crowd.wrong():
                 raise SystemExit(f"The streams were not right: {wrong}.")
-    share = (told.at - idled.at) / (idled.at - opened.at)
+    share = (delivered.at - idled.at) / (idled.at - opened.at)
     deliveries = BROADCASTS * (FIRST + streams)
 
     def delivery_us(name: str) -> float:
-        """Return what a delivery took, less what silence does."""
-        then, still, now = (getattr(taken, name) for taken in (opened, idled, told))
+        """Return the cost of a delivery, without the cost of idling."""
+        then, still, now = (getattr(taken, name) for taken in (opened, idled, delivered))
         return float(now - still - (still - then) * share) / deliveries * 1e6
 
     return Opening(
@@ -88,7 +88,7 @@ def run(ground: Ground, streams: int, idle_s: float) -> Opening:
 
 
 class _Taken:
-    """What has been taken so far."""
+    """The costs so far."""
 
     def __init__(self, fleet: Fleet) -> None:
         (server,) = fleet.servers
@@ -99,7 +99,7 @@ class _Taken:
         self.database_s, self.nginx_s = cpu_s("postgres"), cpu_s("nginx")
         self.server_kib = server.resident_kib()
         family = psutil.Process().children(recursive=True)
-        # Unique: what its processes share is there once.
+        # Unique set size: memory that its processes share is not counted several times.
         self.nginx_kib = sum(
             each.memory_full_info().uss / 1_024 for each in family if each.name() == "nginx"
         )

@@ -1,4 +1,4 @@
-"""The tables, and the files with the same."""
+"""The tables, and the files that contain them."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def markdown(same: Sequence[Same], elsewhere: Sequence[Elsewhere], opening: Open
         )
     lines += [
         "",
-        "| what a message costs a process with | published | µs CPU | statements |",
+        "| cost of a message for a process with | published | µs CPU | statements |",
         "|---|---|---:|---:|",
     ]
     for cost in elsewhere:
         statements = "" if cost.statements is None else f"{cost.statements:.2f}"
         lines.append(f"| {cost.process} | {cost.pace} | {cost.cpu_us:,.0f} | {statements} |")
-    lines += ["", f"| each of {opening.streams:,} streams takes | |", "|---|---:|"]
+    lines += ["", f"| cost of each of {opening.streams:,} streams | |", "|---|---:|"]
     for what, figure in (
-        ("to be opened: µs CPU of the server", opening.open_cpu_us),
-        ("to be opened: µs CPU of PostgreSQL", opening.open_database_us),
-        ("to be opened: statements", opening.open_statements),
-        ("to be opened: µs CPU of nginx", opening.open_nginx_us),
+        ("opening: µs CPU of the server", opening.open_cpu_us),
+        ("opening: µs CPU of PostgreSQL", opening.open_database_us),
+        ("opening: statements", opening.open_statements),
+        ("opening: µs CPU of nginx", opening.open_nginx_us),
         ("KiB of the server", opening.server_kib),
         ("KiB of nginx", opening.nginx_kib),
         ("a broadcast: µs CPU of the server", opening.delivery_cpu_us),
@@ -46,14 +46,14 @@ def markdown(same: Sequence[Same], elsewhere: Sequence[Elsewhere], opening: Open
         ("a broadcast, for its cursor: µs CPU of PostgreSQL", opening.cursor_database_us),
     ):
         lines.append(f"| {what} | {figure:,.1f} |")
-    lines.append(f"| all together, in silence: % of a core | {opening.idle_percent:.2f} |")
+    lines.append(f"| all together, idle: % of a core | {opening.idle_percent:.2f} |")
     return "\n".join(lines)
 
 
 def write(
     folder: Path, same: Sequence[Same], elsewhere: Sequence[Elsewhere], opening: Opening
 ) -> None:
-    """Write processes.json and processes.md there."""
+    """Write processes.json and processes.md to a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     found = {
         "same": [each.as_dict() for each in same],

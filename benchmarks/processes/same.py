@@ -1,13 +1,13 @@
-"""The same messages, in the same order, to the clients of all processes."""
+"""Checks that the clients of all processes get the same messages in the same order."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
 
-from benchmarks.ground import Ground
 from benchmarks.processes.fleet import Fleet, publishing
 from benchmarks.processes.sequences import Readers, compare
+from benchmarks.servers import Servers
 
 PATIENCE_S = 120.0
 # Messages a second, all publishers together, when they are paced.
@@ -16,7 +16,7 @@ PACE = 10.0
 
 @dataclass(frozen=True)
 class Same:
-    """What one number of processes did, flat out and paced."""
+    """The figures for one number of processes, at full speed and paced."""
 
     processes: int
     streams: list[int]
@@ -36,13 +36,13 @@ class Same:
         return asdict(self)
 
 
-def run(ground: Ground, processes: int, clients: int, messages: int) -> Same:
+def run(servers: Servers, processes: int, clients: int, messages: int) -> Same:
     """
-    Have every process publish its share at once, and every client read it through nginx.
+    All processes publish their share at the same time; every client reads through nginx.
 
-    First as fast as they can, then at a pace, which shows how long a message takes.
+    First at full speed, then at a pace, which shows how long a message takes.
     """
-    with Fleet(ground, processes) as fleet:
+    with Fleet(servers, processes) as fleet:
         flat = _publish(fleet, "flat", clients, messages // processes, 0)
         paced = _publish(fleet, "paced", clients, messages // 20 // processes, PACE)
     wrong = flat.wrong + paced.wrong

@@ -1,4 +1,4 @@
-"""What each reader got, in its order: so that readers can be held against one another. Pure."""
+"""What each reader got, in its order, so that readers can be compared. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.tally import Wrong
 
 
 class Sequel:
-    """The numbers that one reader got, in their order. Takes a Tally's place."""
+    """The numbers that one reader got, in their order. Used instead of a Tally."""
 
     def __init__(self) -> None:
         self.numbers = array("q")
@@ -30,7 +30,7 @@ class Proxied(Crowd):
 
 
 class Readers(Proxied):
-    """Readers of several publishers at once, who are to get everything in one order."""
+    """Readers of several simultaneous publishers; all have to get everything in one order."""
 
     def _connect(self, path: str) -> Reader:
         reader = super()._connect(path)
@@ -46,11 +46,11 @@ class Readers(Proxied):
 
 def compare(sequences: Sequence[array[int]], publishers: int, each: int) -> Wrong:
     """
-    Return what is wrong with what readers got of 0, …, publishers * each - 1.
+    Return the errors in what readers got of the numbers 0, …, publishers * each - 1.
 
-    One publisher's numbers follow one another, and are to come in their order; how those of
-    several mix is free, but the same for all: each place where one differs from the first, in
-    what both got, is out of order.
+    Each publisher has consecutive numbers, which have to arrive in their order. The numbers of
+    several publishers may mix in any way, but in the same way for all readers: of the numbers
+    that a reader and the first reader both got, each one at a different place is out of order.
     """
     expected = set(range(publishers * each))
     found = Wrong()
@@ -73,5 +73,5 @@ def compare(sequences: Sequence[array[int]], publishers: int, each: int) -> Wron
 
 
 def _once(sequence: Sequence[int], wanted: set[int]) -> list[int]:
-    """Return the wanted numbers in the order of their first coming."""
+    """Return the wanted numbers in the order in which they first arrived."""
     return [number for number in dict.fromkeys(sequence) if number in wanted]

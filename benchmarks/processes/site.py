@@ -1,4 +1,4 @@
-"""This app's server under test, which also says what it has done itself: GET /facts."""
+"""This app's server under test, which also reports what it has done: GET /facts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _count(connection: Any, **_: Any) -> None:
 
 def _counted(execute: Any, sql: Any, params: Any, many: Any, context: Any) -> Any:
     global _statements
-    _statements += 1  # a thread that is switched here may lose one in a million
+    _statements += 1  # not atomic: about one in a million may be lost
     return execute(sql, params, many, context)
 
 
@@ -28,7 +28,7 @@ connection_created.connect(_count)
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
-    """As durable.application, and /facts. Transactions' BEGIN and COMMIT are no statements."""
+    """As durable.application, and /facts. BEGIN and COMMIT are not counted as statements."""
     if scope.get("path") != "/facts":
         await durable.application(scope, receive, send)
         return

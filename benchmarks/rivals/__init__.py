@@ -1,1 +1,1 @@
-"""Applications of the rivals, each run in a virtual environment of its own."""
+"""Applications of the rivals, each run in a separate virtual environment."""

@@ -1,10 +1,10 @@
-"""eric-api over eric-sse, in memory: its own application, and what the harness asks for."""
+"""eric-api over eric-sse, in memory: its own application, with the harness's addresses."""
 
 from __future__ import annotations
 
 import logging
 
-logging.disable(logging.INFO)  # it logs each request on its own handler
+logging.disable(logging.INFO)  # it logs each request with its own handler
 
 from eric_api import app, channel_container  # noqa: E402 - it configures logging when imported
 from eric_sse.message import Message  # noqa: E402

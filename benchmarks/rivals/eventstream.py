@@ -1,4 +1,4 @@
-"""django-eventstream: its streams, and what the harness asks for."""
+"""django-eventstream: its streams, and the harness's addresses."""
 
 from django.core.asgi import get_asgi_application
 
@@ -13,7 +13,7 @@ from benchmarks.payload import publish_all  # noqa: E402
 
 
 def prepare(request: HttpRequest, name: str, listeners: int) -> HttpResponse:
-    # From the first event on: what is published before they come waits for them.
+    # From the first event on: messages published earlier wait for the readers.
     return JsonResponse([f"/events/{name}/?lastEventId={name}:0"] * listeners, safe=False)
 
 

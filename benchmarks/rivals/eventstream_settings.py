@@ -1,4 +1,4 @@
-"""Django settings of django-eventstream with storage, as its documents have them."""
+"""Django settings of django-eventstream with storage, as its documentation shows them."""
 
 from benchmarks import database
 

@@ -1,11 +1,11 @@
 """
-How far a message and a client that reconnects walk through this app's code.
+The calls of this app's code for a published message, and for a client that reconnects.
 
     python -m benchmarks.walks [--list]
 
-One process on SQLite with uvicorn, one stream, warmed up: counts the calls of the package's
-functions, on all threads, from publish() to the frame at the client, and from a request with a
-Last-Event-ID to its first replayed frame. --list prints each call. Takes six seconds.
+One process on SQLite with uvicorn, and one stream. After a warm-up it counts the calls of the
+package's functions, on all threads: from publish() to the frame at the client, and from a request
+with a Last-Event-ID to its first replayed frame. --list prints each call. Takes six seconds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from benchmarks import database
 
-# Seconds for all of it.
+# Seconds for the whole run.
 TIMEOUT_S = 60.0
 
 

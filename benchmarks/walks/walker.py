@@ -1,4 +1,4 @@
-"""The process whose code is walked: counts the calls, and prints them."""
+"""The measured process: counts the calls, and prints them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from eric_sse_django.shortcuts import channel, listen, publish, stream_url
 from eric_sse_django.testing import Hub, close_all
 
 PACKAGE = "/eric_sse_django/"
-# Seconds for one message to arrive.
+# Seconds within which a message has to arrive.
 TIMEOUT_S = 10.0
 WARM_UP = 5
 # Seconds after which the hub has read what was published and written its records: its own work,
@@ -32,7 +32,7 @@ Call = tuple[str, str, str]
 
 
 class Walk:
-    """Records each call of the package's functions, on all threads started since it was made."""
+    """Records the calls of the package's functions, on all threads started after its creation."""
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
@@ -49,7 +49,7 @@ class Walk:
             self.calls.append((threading.current_thread().name, file, code.co_qualname))
 
     async def of(self, act: Callable[[], Awaitable[None]]) -> list[Call]:
-        """Return the calls that act() makes, with those of other threads until it returns."""
+        """Return the calls of act(), and those of other threads until it returns."""
         self.calls.clear()
         self.is_on = True
         try:
@@ -60,14 +60,14 @@ class Walk:
 
 
 class Client:
-    """One request to a server, and what it has answered so far."""
+    """One request to a server, and its answer so far."""
 
     def __init__(self, port: int) -> None:
         self.body = b""
         self._port = port
 
     async def open(self, url: str, last_event_id: str = "") -> Client:
-        """Send the request; the answer is read by until()."""
+        """Send the request; until() reads the answer."""
         self._in, self._out = await asyncio.open_connection("127.0.0.1", self._port)
         lines = [f"GET {url} HTTP/1.1", "Host: localhost", "Accept: text/event-stream"]
         lines += [f"Last-Event-ID: {last_event_id}"] if last_event_id else []
@@ -75,7 +75,7 @@ class Client:
         return self
 
     async def until(self, text: bytes) -> None:
-        """Return once the answer has this text."""
+        """Return when the answer contains this text."""
         while text not in self.body:
             found = await self._in.read(65_536)
             if not found:
@@ -145,7 +145,7 @@ def table(walks: dict[str, list[Call]]) -> str:
 
 
 def listing(name: str, calls: list[Call]) -> str:
-    """Return a walk's calls, in their order, below the number of each file's."""
+    """Return a walk's calls in their order, after the number of calls of each file."""
     files = Counter(file for _, file, _ in calls).most_common()
     return "\n".join(
         [

@@ -1,4 +1,4 @@
-"""Many waiting messages to one listener that comes."""
+"""Many messages that wait for one listener, which then connects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def run(stage: Stage) -> Found:
     path, other = stage.prepare(2)
     stage.publish("many", 0, count)
     if stage.subject.name == OURS:
-        # The process serves already; the first stream of all waits for the hub to start.
+        # A stream that is already open, because the first stream waits until the hub has started.
         with stage.crowd([other], count, warm=False) as crowd:
             crowd.until(count, stage.scale.patience_s)
     began = time.monotonic()

@@ -1,4 +1,4 @@
-"""Broadcasts at a pace: how long each takes from the call that publishes it to its receipt."""
+"""Broadcasts at a pace: the time from the call that publishes each to its receipt."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from benchmarks.work import Found
 
 
 def run(stage: Stage, listeners: int, count: int, per_s: float) -> Found:
-    """Publish `count` messages `per_s` a second; return p50, p99 and the CPU they took."""
+    """Publish `count` messages, `per_s` a second; return p50, p99 and the CPU time."""
     paths = stage.prepare(listeners)
     with stage.crowd(paths, count + 1, timed=True) as crowd:
         cpu_s = stage.server.cpu_s()

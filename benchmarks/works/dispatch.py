@@ -1,4 +1,4 @@
-"""Messages to one listener, when it is alone online and when it is one of many."""
+"""Messages to one listener, as the only one online and as one of many."""
 
 from __future__ import annotations
 
@@ -48,5 +48,5 @@ WORK = Work(
     ),
     frozenset({OURS}),
     run,
-    settings={"HEARTBEAT_S": 300},  # else its bytes are counted, where this takes long
+    settings={"HEARTBEAT_S": 300},  # else their bytes are counted, if publishing takes long
 )

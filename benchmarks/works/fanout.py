@@ -1,4 +1,4 @@
-"""Broadcasts flat out to many listeners."""
+"""Broadcasts at full speed to many listeners."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Streams that are open, and nothing to send."""
+"""Open streams without messages."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from benchmarks.stage import Stage
 from benchmarks.subject import BARE, ERIC, EVENTSTREAM, OURS, STARLETTE
 from benchmarks.work import Found, Measure, Target, Work
 
-# Streams before those that are counted: what a process needs once is not a stream's.
+# Streams opened before the measured ones, so that one-time costs are not counted.
 FIRST = 20
-# Seconds in which what opening left to do is done.
+# Seconds in which the delayed work of opening is done.
 SETTLE_S = 2.0
 
 
@@ -26,7 +26,7 @@ def run(stage: Stage) -> Found:
         cpu_s, began = stage.server.cpu_s(), time.monotonic()
         crowd.read_for(stage.scale.idle_s)
         cpu_s, seconds = stage.server.cpu_s() - cpu_s, time.monotonic() - began
-        # Each is still there: it gets a message.
+        # Each is still open: it gets a message.
         stage.publish("each", 0, 1)
         crowd.until(1, stage.scale.patience_s)
         return Found({"KiB per stream": kib, "% of a core": cpu_s / seconds * 100}, crowd.wrong())

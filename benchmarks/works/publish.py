@@ -1,4 +1,4 @@
-"""Durable publishing, one call one commit, beside a bare INSERT on the same connection."""
+"""Durable publishing, one call one commit, and bare INSERTs on the same connection."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from benchmarks.stage import Stage
 from benchmarks.subject import EVENTSTREAM, OURS
 from benchmarks.work import Found, Measure, Target, Work
 
-# The two take turns: a disk that others use is not the same a second later.
+# The two take turns, because the speed of a shared disk changes from second to second.
 TURNS = 5
 
 
@@ -18,7 +18,7 @@ def run(stage: Stage) -> Found:
     for first in range(1, count + 1, some):
         inserts_s += float(stage.publisher.ask(f"/insert/{some}/{size}"))
         publishes_s += stage.publish("each", first, some)
-    # What was published so is kept: a listener gets it all.
+    # All published messages are stored: a listener gets them.
     with stage.crowd([path], count + 1, warm=False) as crowd:
         crowd.until(count + 1, stage.scale.patience_s)
         crowd.until_silent()

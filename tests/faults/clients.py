@@ -1,4 +1,4 @@
-"""Clients that listen all the time, and come back to whichever server answers."""
+"""Clients that listen all the time, and reconnect to whichever server answers."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tests.faults.tally import Tally
 
 
 class WanderingClient(EventSourceClient):
-    """An EventSource behind a balancer: each connection goes to the next server."""
+    """An EventSource behind a load balancer: each connection goes to the next server."""
 
     def __init__(self, urls: Sequence[str], tally: Tally, listener: str | None = None) -> None:
-        """`listener` is the id of the listener that its path is of, None for a watcher."""
+        """`listener` is the id of the listener in its path, None for a watcher."""
         super().__init__(urls[0])
         self.listener = listener
         self.records = tally  # type: ignore[assignment]
@@ -24,7 +24,7 @@ class WanderingClient(EventSourceClient):
 
     @property
     def begun(self) -> bool:
-        """Whether it has heard where its stream begins: from there it misses nothing."""
+        """Whether it has the id at which its stream begins: it misses nothing after it."""
         return bool(self.stream and self.stream.reader.last_event_id)
 
     @property
@@ -40,7 +40,7 @@ class WanderingClient(EventSourceClient):
 async def listening(
     stack: AsyncExitStack, clients: Sequence[WanderingClient], timeout_s: float = 30.0
 ) -> None:
-    """Start the clients, and return once each has heard where its stream begins."""
+    """Start the clients, and return when each has received the id at which its stream begins."""
     for client in clients:
         await stack.enter_async_context(client)
 

@@ -1,4 +1,4 @@
-"""The commands of this package, run by the tests: each in a process that can be ended."""
+"""Runs the commands of this package for the tests, each in a process that can be ended."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tests.live.asgi_servers import ROOT
 
 def run(module: str, *options: str, directory: Path, timeout_s: float) -> dict[str, Any]:
     """
-    Return the report of `python -m module`, whose exit status is its "status".
+    Return the report of `python -m module`, with its exit status as "status".
 
-    Its output is printed: pytest shows it where the test fails. Raises TimeoutExpired.
+    Its output is printed: pytest shows it if the test fails. Raises TimeoutExpired.
     """
     file = directory / "report.json"
     done = subprocess.run(

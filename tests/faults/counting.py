@@ -12,7 +12,7 @@ PATH = "/backlogs"
 
 
 class Counted:
-    """A function, with how often it was called, and how often at once."""
+    """A function, with the number of its calls, and of simultaneous ones."""
 
     def __init__(self, function: Any) -> None:
         self._function = function
@@ -32,7 +32,7 @@ class Counted:
 
 
 def _counted_reads() -> Counted:
-    # Its models can be imported once the site is set up: not at the head of this file.
+    # Its models can be imported only after the site is set up, not at the head of this file.
     from eric_sse_django import log
 
     log.read_all = counted = Counted(log.read_all)
@@ -43,7 +43,7 @@ reads = _counted_reads()
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
-    """Answer GET /backlogs; leave everything else to the site."""
+    """Answer GET /backlogs; pass all other requests to the site."""
     if scope["type"] != "http" or scope["path"] != PATH:
         await site(scope, receive, send)
         return

@@ -1,4 +1,4 @@
-"""Many clients of one channel, and what they are to have seen."""
+"""Many clients of one channel, and what they should have received."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.faults.tally import Tally
 async def crowd(
     stack: AsyncExitStack, url: str, count: int, timeout_s: float = 60.0
 ) -> list[WanderingClient]:
-    """Return `count` clients of one stream's URL, all of which have begun."""
+    """Return `count` clients of one stream's URL, whose streams have begun."""
     meaning: dict[int, str] = {}
     clients = [WanderingClient([url], Tally(meaning)) for _ in range(count)]
     for first in range(0, count, 100):  # the listening socket's queue is finite
@@ -24,7 +24,7 @@ async def crowd(
 
 
 async def all_have(clients: Sequence[WanderingClient], count: int, timeout_s: float) -> None:
-    """Return once each client has `count` messages. Raises asyncio.TimeoutError."""
+    """Return when each client has `count` messages. Raises asyncio.TimeoutError."""
 
     async def wait() -> None:
         while not all(len(client.tally) >= count for client in clients):
@@ -35,7 +35,7 @@ async def all_have(clients: Sequence[WanderingClient], count: int, timeout_s: fl
 
 @asynccontextmanager
 async def publishing(channel: DatabaseChannel, rate: float) -> AsyncIterator[list[int]]:
-    """Broadcast the numbers 0, 1, … to a channel, `rate` a second; yield how many, as [count]."""
+    """Broadcast the numbers 0, 1, … to a channel, `rate` a second; yield their count, [count]."""
     count, stop = [0], asyncio.Event()
 
     async def publish() -> None:
@@ -53,7 +53,7 @@ async def publishing(channel: DatabaseChannel, rate: float) -> AsyncIterator[lis
 
 
 def assert_numbers(clients: Sequence[WanderingClient], count: int) -> None:
-    """Assert that each saw the numbers from 0 on, in order, again only under the same id."""
+    """Assert that each got all numbers from 0 on, in order, and repeats only with the same id."""
     wanted = [f"number: {number}" for number in range(count)]
     for client in clients:
         assert not client.tally.wrong

@@ -1,9 +1,9 @@
 """
-A link that goes dark: python -m tests.faults.dark --server uvicorn
+A connection that goes silent: python -m tests.faults.dark --server uvicorn
 
-In a network of its own, packets to one client's address are dropped from some moment on, with
-no FIN and no RST: as when its Wi-Fi is gone. Measures when its stream is closed, and whether
-another client noticed. Ends with 1 where it took longer than the limit.
+In a separate network namespace, packets to one client's address are dropped from some moment on,
+without FIN and RST, as when its Wi-Fi fails. Measures when its stream is closed, and whether
+another client was affected. Exits with 1 if it took longer than the limit.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import time
 from typing import Any
 
 from tests.faults import namespace
-from tests.faults.ground import Ground, ground
 from tests.faults.report import end_like_ctrl_c, write
+from tests.faults.servers import Servers, running_servers
 
 DARK = "127.0.0.2"
-# Seconds beyond heartbeat and deadline: the hub's timer goes once a second, and the kernel
-# looks at its own only when it sends again (after 0.2 s, 0.4 s, 0.8 s, …). And it waits 2 s longer
-# than we do, so that a client that is there and reads nothing is ended by us.
+# Seconds allowed in addition to heartbeat and deadline: the hub's timer runs once a second, and
+# the kernel checks its own only when it sends again (after 0.2 s, 0.4 s, 0.8 s, …). The kernel
+# waits 2 s longer than this app, so that this app ends a client that reads nothing.
 SLACK_S = 5.0
 
 
@@ -42,7 +42,7 @@ def client(address: str, port: int, path: str) -> socket.socket:
 
 
 def read(sock: socket.socket) -> bytes:
-    """Return what has come to a client until now, and was not read before."""
+    """Return the received bytes that were not read before."""
     sock.setblocking(False)
     came = b""
     while True:
@@ -55,8 +55,10 @@ def read(sock: socket.socket) -> bytes:
         came += piece
 
 
-async def play(below: Ground, server: str, heartbeat_s: int, give_up_s: float) -> dict[str, Any]:
-    """Return how long the dark client's stream was kept."""
+async def play(
+    servers: Servers, server: str, heartbeat_s: int, give_up_s: float
+) -> dict[str, Any]:
+    """Return how long the silent client's stream was kept."""
     from asgiref.sync import sync_to_async
 
     from eric_sse_django.shortcuts import apublish, channel, listen, stream_url
@@ -64,7 +66,7 @@ async def play(below: Ground, server: str, heartbeat_s: int, give_up_s: float) -
 
     await sync_to_async(channel)("orders")
     paths = [stream_url(await sync_to_async(listen)("orders"), ticket=True) for _ in range(2)]
-    process = below.serve(server, options=OPTIONS.get(server, ()))
+    process = servers.serve(server, options=OPTIONS.get(server, ()))
     await asyncio.to_thread(process.start)
     try:
         dark = await asyncio.to_thread(client, DARK, process.port, paths[0])
@@ -103,8 +105,8 @@ def main() -> int:
     end_like_ctrl_c()
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     settings = {"HEARTBEAT_S": asked.heartbeat, "SEND_TIMEOUT_S": asked.deadline}
-    with ground("sqlite", settings) as below:
-        report = asyncio.run(play(below, asked.server, asked.heartbeat, asked.give_up))
+    with running_servers("sqlite", settings) as servers:
+        report = asyncio.run(play(servers, asked.server, asked.heartbeat, asked.give_up))
     report["limit_s"] = asked.heartbeat + asked.deadline
     write(report, asked.json)
     gone_s = report["gone_after_s"]

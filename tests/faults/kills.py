@@ -1,4 +1,4 @@
-"""The run of kills: what plays, and how it ends."""
+"""The run of kills, from the start of its processes to its report."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.faults.clients import WanderingClient, listening
-from tests.faults.ground import Ground
 from tests.faults.ledger import Ledger
+from tests.faults.servers import Servers
 from tests.faults.stage import build, log_rows
 from tests.faults.tally import Tally
 from tests.faults.verdict import Row, Verdict, due, judge
 from tests.faults.victims import Kills, ServerVictim, Victim, WriterVictim
 
 SERVERS = {"sqlite": ("daphne", "uvicorn"), "postgres": ("uvicorn", "daphne")}
-# Seconds in which all that was published must have come, after the last kill.
+# Seconds after the last kill within which all published messages have to arrive.
 SETTLE_S = 60.0
 
 
 @dataclass
 class Play:
-    """One run: its victims, its clients, and what is known of them."""
+    """One run: its victims, its clients, and their results."""
 
-    ground: Ground
+    servers: Servers
     seed: str
     wanted: int
     clients_wanted: int
     pause_s: float
-    tell: Callable[[str], None]
+    show: Callable[[str], None]
     ledger: Ledger = field(default_factory=Ledger)
     meaning: dict[int, str] = field(default_factory=dict)
 
     async def run(self) -> dict[str, Any]:
-        """Play it to its end; return the report, whose `verdict` says what was lost."""
+        """Run to the end; return the report, whose `verdict` lists what was lost."""
         began = time.monotonic()
         kills = Kills(self.wanted)
         servers = [
-            ServerVictim(f"server-{number}", self.ground, self.seed, kind)
-            for number, kind in enumerate(SERVERS.get(self.ground.database, ("uvicorn",) * 2))
+            ServerVictim(f"server-{number}", self.servers, self.seed, kind)
+            for number, kind in enumerate(SERVERS.get(self.servers.database, ("uvicorn",) * 2))
         ]
         async with AsyncExitStack() as stack:
             for server in servers:
@@ -75,14 +75,14 @@ class Play:
             return ["-m", "tests.faults.publisher", name, self.seed, str(self.pause_s)]
 
         name = f"publisher-{number}"
-        return WriterVictim(name, self.ground, self.seed, self.ledger, command, "publisher")
+        return WriterVictim(name, self.servers, self.seed, self.ledger, command, "publisher")
 
     def _worker(self, number: int) -> WriterVictim:
         def command(name: str) -> list[str]:
             return ["-m", "tests.faults.worker"]
 
         name = f"worker-{number}"
-        return WriterVictim(name, self.ground, self.seed, self.ledger, command, "worker")
+        return WriterVictim(name, self.servers, self.seed, self.ledger, command, "worker")
 
     async def _kill(
         self, kills: Kills, victims: list[Victim], clients: list[WanderingClient]
@@ -90,24 +90,24 @@ class Play:
         async def progress() -> None:
             while True:
                 accepted = sum(len(attempt.keys) for attempt in self.ledger.accepted())
-                came = sum(len(client.tally) for client in clients)
+                received = sum(len(client.tally) for client in clients)
                 wrong = sum(len(client.tally.wrong) for client in clients)
-                self.tell(
+                self.show(
                     f"{kills.total:4d}/{self.wanted} kills · {accepted} messages accepted · "
-                    f"{came} came · {wrong} wrong"
+                    f"{received} received · {wrong} wrong"
                 )
                 await asyncio.sleep(1)
 
-        telling = asyncio.create_task(progress())
+        showing = asyncio.create_task(progress())
         try:
             await asyncio.gather(*(victim.be_killed(kills) for victim in victims))
         finally:
-            telling.cancel()
+            showing.cancel()
 
     async def _finish(
         self, writers: list[WriterVictim], clients: list[WanderingClient]
     ) -> list[Row]:
-        """End the writers in order, workers last; wait until all clients are served."""
+        """End the writers cleanly, workers last; wait until all clients are served."""
         for kind in ("publisher", "worker"):
             ended = (writer.finish() for writer in writers if writer.kind == kind)
             statuses = await asyncio.wait_for(asyncio.gather(*ended), SETTLE_S)
@@ -132,10 +132,10 @@ class Play:
     ) -> dict[str, Any]:
         tallies = [client.tally for client in clients]
         return {
-            "database": self.ground.database,
+            "database": self.servers.database,
             "seed": self.seed,
             "seconds": round(seconds, 1),
-            "kills": {"total": kills.total, **kills.of},
+            "kills": {"total": kills.total, **kills.by_kind},
             "clients": len(clients),
             "connections": sum(len(client.statuses) for client in clients),
             "transactions": len(self.ledger.attempts),

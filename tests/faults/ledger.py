@@ -1,4 +1,4 @@
-"""What publishers said they did: tried, accepted, taken back."""
+"""What publishers reported: tried, accepted, rolled back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass
 class Attempt:
-    """One transaction: its messages' keys in order, when it began, and when it had committed."""
+    """One transaction: the keys of its messages in order, when it began, when it committed."""
 
     publisher: str
     keys: Sequence[str]
@@ -19,10 +19,10 @@ class Attempt:
 
 class Ledger:
     """
-    The attempts of all publishers, as their reports came.
+    The attempts of all publishers, in the order of their reports.
 
-    Accepted is what a publisher reported after its commit had returned. Who was killed
-    between commit and report leaves a `maybe`: it may have come, or not.
+    Accepted is what a publisher reported after its commit had returned. A publisher that was
+    killed between commit and report leaves a `maybe`: it may have committed, or not.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Ledger:
         self._open: dict[str, Attempt] = {}
 
     def report(self, publisher: str, line: dict[str, object]) -> None:
-        """Note one line of a publisher's: "try", "ok", "no" (rolled back) or "error"."""
+        """Record a publisher's line: "try", "ok", "no" (rolled back) or "error"."""
         what, at = str(line["do"]), float(str(line["at"]))
         if what == "try":
             keys = [str(key) for key in line["keys"]]  # type: ignore[attr-defined]
@@ -50,7 +50,7 @@ class Ledger:
         return [attempt for attempt in self.attempts if attempt.accepted_at is not None]
 
     def rolled_back(self) -> list[Attempt]:
-        """Return the attempts that were taken back on purpose."""
+        """Return the attempts that were rolled back on purpose."""
         return [attempt for attempt in self.attempts if attempt.refused == "rolled back"]
 
     def errors(self) -> list[Attempt]:
@@ -58,5 +58,5 @@ class Ledger:
         return [a for a in self.attempts if a.refused not in (None, "rolled back")]
 
     def maybe(self) -> list[Attempt]:
-        """Return the attempts of which nobody knows."""
+        """Return the attempts with an unknown outcome."""
         return [a for a in self.attempts if a.accepted_at is None and a.refused is None]

@@ -1,4 +1,4 @@
-"""Publishing and listening that go on while a test breaks something."""
+"""Publishing and listening that continue while a test breaks something."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from asgiref.sync import sync_to_async
 from django.db import connections
 
 from tests.faults.clients import WanderingClient, listening
-from tests.faults.ground import Ground
 from tests.faults.ledger import Ledger
+from tests.faults.servers import Servers
 from tests.faults.stage import build, log_rows
 from tests.faults.tally import Tally
 from tests.faults.verdict import Verdict, due, judge
@@ -21,33 +21,33 @@ from tests.faults.victims import WriterVictim
 from tests.live import site
 from tests.live.asgi_servers import ASGIServer
 
-# Seconds in which all that was accepted must have come once what was broken is mended.
+# Seconds within which all accepted messages have to arrive after the fault has ended.
 SETTLE_S = 30.0
 
 
 @dataclass
 class Load:
-    """Clients of one server, a publisher of all kinds of transactions, and a worker."""
+    """Clients of one server, a publisher with all kinds of transactions, and a worker."""
 
     ledger: Ledger
     clients: list[WanderingClient]
     writers: list[WriterVictim]
 
     def accepted(self) -> int:
-        """Return how many transactions were accepted so far."""
+        """Return the number of transactions accepted so far."""
         return len(self.ledger.accepted())
 
     def errors(self) -> list[str]:
-        """Return what publishers were told where something was not accepted."""
+        """Return the errors that publishers got for what was not accepted."""
         return [str(attempt.refused) for attempt in self.ledger.errors()]
 
     async def until_accepted(self, more: int = 10, timeout_s: float = SETTLE_S) -> None:
-        """Return once `more` transactions were accepted from now on."""
+        """Return when `more` transactions were accepted from now on."""
         wanted = self.accepted() + more
         await site.until(lambda: self.accepted() >= wanted, timeout_s)
 
     async def finish(self) -> Verdict:
-        """End the writers; wait until all is delivered; return what was lost."""
+        """End the writers, wait until everything is delivered, and return what was lost."""
         for writer in self.writers:
             assert await asyncio.wait_for(writer.finish(), SETTLE_S) == 0
         until = time.monotonic() + SETTLE_S
@@ -60,7 +60,7 @@ class Load:
             await asyncio.sleep(0.1)
 
     def stayed_open(self) -> bool:
-        """Whether no client's connection ended, nor was refused."""
+        """Whether no client's connection ended or was refused."""
         return all(client.statuses == [200] for client in self.clients)
 
 
@@ -68,16 +68,16 @@ class Load:
 async def load(
     server: ASGIServer, clients: int = 10, pause_s: float = 0.02, seed: str = "load"
 ) -> AsyncIterator[Load]:
-    """Start it all against a running server, on the database of the running test."""
+    """Start all with a running server, on the database of the running test."""
     meaning: dict[int, str] = {}
-    ground = Ground("", server.environment, {})
+    servers = Servers("", server.environment, {})
     ledger = Ledger()
 
     def writer(kind: str, *arguments: str) -> WriterVictim:
         def command(name: str) -> list[str]:
             return ["-m", f"tests.faults.{kind}", *([name, *arguments] if arguments else [])]
 
-        return WriterVictim(kind, ground, seed, ledger, command, kind)
+        return WriterVictim(kind, servers, seed, ledger, command, kind)
 
     async with AsyncExitStack() as stack:
         listeners = [
@@ -85,7 +85,7 @@ async def load(
             for path, listener in await build(clients)
         ]
         await listening(stack, listeners)
-        # What holds no connection is not in the way of a database that stops.
+        # An open connection would delay a database that stops.
         await sync_to_async(connections.close_all)()
         writers = [writer("publisher", seed, str(pause_s)), writer("worker")]
         for one in writers:

@@ -1,4 +1,4 @@
-"""A command in a Linux namespace of its own: a network or mounts that nobody else sees."""
+"""Runs a command in a new Linux namespace, with a separate network or mounts."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ INSIDE = "ERIC_SSE_FAULTS_INSIDE"
 
 def command(kind: str) -> list[str] | None:
     """
-    Return what runs a command in a new namespace of a kind ("net", "mount"); None: not here.
+    Return the prefix that runs a command in a new namespace ("net", "mount"), None if impossible.
 
-    As root, or in a user namespace where those are allowed.
+    It works as root, or in a user namespace if these are allowed.
     """
     unshare = shutil.which("unshare")
     for more in ([], ["--user", "--map-root-user"]):
@@ -29,15 +29,15 @@ def command(kind: str) -> list[str] | None:
 
 
 def absence(kind: str, *tools: str) -> str | None:
-    """Return why there can be no such namespace, with these tools, here; None if there can."""
+    """Return why such a namespace or these tools are not available, None if they are."""
     for tool in tools:
         if shutil.which(tool) is None:
             return f"{tool} is not installed"
-    return None if command(kind) else f"this machine lets us have no namespace (unshare --{kind})"
+    return None if command(kind) else f"this machine allows no namespace (unshare --{kind})"
 
 
 def enter(kind: str, module: str, arguments: Sequence[str]) -> None:
-    """Become `python -m module` in a new namespace, unless we are in it already."""
+    """Become `python -m module` in a new namespace, unless this process is in it already."""
     if os.environ.get(INSIDE) == kind:
         return
     found = command(kind)

@@ -1,4 +1,4 @@
-"""A TCP proxy that is driven: it cuts its connections, holds them, lets them go on."""
+"""A TCP proxy for tests: it cuts its connections, holds their data, and resumes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Proxy:
     """
     Passes bytes between its own port and another of loopback. An async context manager.
 
-    While it is cut, all connections are gone and new ones are reset. While it is held, they
-    stay open and nothing passes.
+    While it is cut, all connections are closed and new ones are reset. While it is held, they
+    stay open and pass no data.
     """
 
     def __init__(self, target: int) -> None:
@@ -31,7 +31,7 @@ class Proxy:
         return f"http://127.0.0.1:{self.port}"
 
     def cut(self) -> int:
-        """End all connections without a goodbye, and refuse new ones; return how many."""
+        """Reset all connections, and refuse new ones; return how many were reset."""
         self.is_cut = True
         count = sum(end.is_client for end in self.ends)
         for end in tuple(self.ends):
@@ -39,19 +39,19 @@ class Proxy:
         return count
 
     def hold(self) -> None:
-        """Let nothing pass from now on."""
+        """Pass no data from now on."""
         self.is_held = True
         for end in self.ends:
             end.pause()
 
     def mend(self) -> None:
-        """Pass everything again."""
+        """Accept connections and pass data again."""
         self.is_cut = self.is_held = False
         for end in self.ends:
             end.resume()
 
     def connect(self, end: _End) -> None:
-        """Find the server for a client that has come."""
+        """Connect a new client to the server."""
         task = asyncio.create_task(self._connect(end))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -80,11 +80,11 @@ class Proxy:
         self.cut()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.cut()
-        await asyncio.sleep(0)  # the turn in which asyncio closes the sockets
+        await asyncio.sleep(0)  # asyncio closes the sockets in this turn
 
 
 class _End(asyncio.Protocol):
-    """One end of a connection: the client's (made without a peer), or the server's."""
+    """One end of a connection: the client's (created without a peer), or the server's."""
 
     transport: asyncio.Transport
 
@@ -101,7 +101,7 @@ class _End(asyncio.Protocol):
         if self._proxy.is_cut:
             self.abort()
         elif self._peer is None:
-            transport.pause_reading()  # until there is somebody to pass it to
+            transport.pause_reading()  # until the server's end exists
             self._proxy.connect(self)
         else:
             self._peer._peer = self
@@ -135,7 +135,7 @@ class _End(asyncio.Protocol):
             self.transport.resume_reading()
 
     def abort(self) -> None:
-        """Reset the connection: what the other side sends from now on is answered by RST."""
+        """Reset the connection: further data of the other side is answered with RST."""
         sock = self.transport.get_extra_info("socket")
         if not self.transport.is_closing():
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")

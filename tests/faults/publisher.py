@@ -1,8 +1,8 @@
 """
 A process that publishes in all ways: python -m tests.faults.publisher NAME SEED PAUSE_S
 
-Single messages, transactions of several, batches, some of them held open, some rolled back,
-some to one listener, and jobs for the workers; until its standard input ends.
+It publishes single messages, several in a transaction, and batches, some of them held open, some
+rolled back, some to one listener, and jobs for the workers, until its standard input ends.
 """
 
 import random
@@ -14,12 +14,12 @@ import django
 
 def main(name: str, seed: str, pause_s: str) -> None:
     django.setup()
-    from tests.faults.reporting import say
+    from tests.faults.reporting import report_line
     from tests.faults.writing import Writer
 
     chance = random.Random(f"{seed} {name}")
     writer = Writer(name, chance)
-    say("ready")
+    report_line("ready")
     while not select.select([sys.stdin], [], [], chance.uniform(0, 2 * float(pause_s)))[0]:
         writer.write()
 

@@ -1,4 +1,4 @@
-"""What a run shows while it goes, and at its end."""
+"""The output of a run: its progress, and its report."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-# Seconds between two lines where the output is no terminal.
+# Seconds between two lines if the output is not a terminal.
 LINE_EVERY_S = 10.0
 
 
 def end_like_ctrl_c() -> None:
-    """Have SIGTERM end the run as Ctrl-C does: in order, with all that it started."""
+    """Let SIGTERM end the run like Ctrl-C: cleanly, with all processes that it started."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
@@ -48,7 +48,7 @@ class Progress:
 
 
 def lines(report: dict[str, Any], indent: str = "") -> list[str]:
-    """Return the report as a table of two columns; tables in it are indented."""
+    """Return the report as a table of two columns, with nested tables indented."""
     made = []
     for name, value in report.items():
         title = f"{indent}{name.replace('_', ' ')}"
@@ -62,7 +62,7 @@ def lines(report: dict[str, Any], indent: str = "") -> list[str]:
 
 
 def write(report: dict[str, Any], file: str | None) -> None:
-    """Print the report; write it to `file` as JSON if there is one."""
+    """Print the report; also write it to `file` as JSON, if given."""
     print("\n".join(lines(report)), flush=True)
     if file is not None:
         Path(file).write_text(json.dumps(report, indent=2) + "\n")

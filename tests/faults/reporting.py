@@ -1,4 +1,4 @@
-"""How a publishing process tells what it does: a line of JSON each, before and after."""
+"""The reports of a publishing process: a line of JSON before and after each transaction."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from typing import Any
 from django.db import connections
 
 
-def say(do: str, **more: Any) -> None:
+def report_line(do: str, **more: Any) -> None:
     """
-    Write one line to the parent, whole: a pipe takes up to 4096 bytes at once or not at all.
+    Write one line to the parent. A pipe accepts up to 4096 bytes as a whole or not at all.
 
-    Straight to the descriptor: a line that a killed process had in a buffer would be lost.
+    It is written directly to the descriptor: a line in the buffer of a killed process is lost.
     """
     line = json.dumps({"do": do, "at": time.monotonic(), **more}) + "\n"
     os.write(sys.stdout.fileno(), line.encode())
 
 
 class RolledBack(Exception):
-    """Raised in a transaction to have it rolled back."""
+    """Raised in a transaction to roll it back."""
 
 
 def attempt(keys: Sequence[str], work: Any) -> bool:
-    """Run work(), with what it did told before and after; return whether it committed."""
-    say("try", keys=list(keys))
+    """Run work(), report before and after it, and return whether it committed."""
+    report_line("try", keys=list(keys))
     try:
         work()
     except RolledBack:
-        say("no")
+        report_line("no")
         return False
-    except Exception as error:  # noqa: BLE001 - whatever it is, the judge is to hear of it
-        say("error", error=f"{type(error).__name__}: {error}")
+    except Exception as error:  # noqa: BLE001 - every error is reported to the judge
+        report_line("error", error=f"{type(error).__name__}: {error}")
         # As Django does between requests: a connection that broke stays broken.
         connections.close_all()
         return False
-    say("ok")
+    report_line("ok")
     return True

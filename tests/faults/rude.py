@@ -1,4 +1,4 @@
-"""Clients that do not behave, over plain sockets."""
+"""Clients that misbehave, over plain sockets."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-# Ways to come and go, by what was sent and read before the connection is closed.
-LEAVING = ("at once", "amid the request", "before the answer", "after the answer", "by a reset")
+# When a connection is closed: after which parts were sent and read.
+LEAVING = ("at once", "during the request", "before the answer", "after the answer", "by a reset")
 
 
 def request(path: str, *lines: str) -> bytes:
@@ -20,8 +20,8 @@ def request(path: str, *lines: str) -> bytes:
     return "\r\n".join([*head, "", ""]).encode()
 
 
-async def come_and_go(port: int, path: str, how: str) -> None:
-    """Open one connection and leave it in one of the LEAVING ways. Takes 5 s at most."""
+async def connect_and_close(port: int, path: str, how: str) -> None:
+    """Open one connection and close it in one of the LEAVING ways. Takes 5 s at most."""
     loop, sock = asyncio.get_running_loop(), socket.socket()
     sock.setblocking(False)
     whole = request(path)
@@ -29,23 +29,23 @@ async def come_and_go(port: int, path: str, how: str) -> None:
         await asyncio.wait_for(loop.sock_connect(sock, ("127.0.0.1", port)), 5)
         if how != "at once":
             some = random.randint(1, len(whole) - 1)
-            await loop.sock_sendall(sock, whole[:some] if how == "amid the request" else whole)
+            await loop.sock_sendall(sock, whole[:some] if how == "during the request" else whole)
         if how in ("after the answer", "by a reset"):
             await asyncio.wait_for(loop.sock_recv(sock, 4096), 5)
         if how == "by a reset":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-async def come_and_go_often(port: int, path: str, count: int, at_once: int = 20) -> None:
-    """Do that `count` times, in all ways in turn."""
+async def connect_often(port: int, path: str, count: int, at_once: int = 20) -> None:
+    """Do that `count` times, using all ways in turn."""
     for first in range(0, count, at_once):
         ways = (LEAVING[number % len(LEAVING)] for number in range(first, first + at_once))
-        await asyncio.gather(*(come_and_go(port, path, how) for how in ways))
+        await asyncio.gather(*(connect_and_close(port, path, how) for how in ways))
 
 
 @contextmanager
 def half_requests(port: int, path: str, count: int) -> Iterator[None]:
-    """Keep `count` connections open, each amid the head of its request."""
+    """Keep `count` connections open that have sent a part of their request's head."""
     with ExitStack() as stack:
         for _ in range(count):
             sock = stack.enter_context(socket.create_connection(("127.0.0.1", port), 5))
@@ -69,7 +69,7 @@ async def send_large_head(port: int, path: str, size: int) -> bytes:
 
 
 async def read_a_byte_a_second(port: int, path: str) -> int:
-    """Open a stream, and read it a byte a second; return how many came until it was cut off."""
+    """Open a stream, and read a byte a second; return the number of bytes until it was cut."""
     loop, sock = asyncio.get_running_loop(), socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     sock.setblocking(False)

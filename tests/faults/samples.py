@@ -1,4 +1,4 @@
-"""What a server holds over time, and whether that is flat."""
+"""The memory, files and rows of a server over time, and whether they are flat."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-# What each figure may grow by from the second quarter of a run to its last: a factor, and an
-# amount for what is small. The first quarter warms up: pools, caches, the allocator.
+# How much each figure may grow from the second quarter of a run to its last: a factor, and an
+# amount for small figures. Pools, caches and the allocator warm up in the first quarter.
 MAY_GROW: dict[str, tuple[float, float]] = {
     "memory_mb": (1.10, 2),
     "tasks": (1.05, 10),
-    # Those that start when they are needed, and end: a trim's, and a project's own code's.
+    # For the threads that start on demand and end: those of a trim, and of a project's code.
     "threads": (1.0, 2),
     "files": (1.05, 10),
     "connections": (1.0, 2),  # as threads
@@ -28,7 +28,7 @@ def quarters(samples: Sequence[Mapping[str, float]], name: str) -> tuple[float, 
 
 
 def grown(samples: Sequence[Mapping[str, float]], names: Sequence[str]) -> dict[str, Any]:
-    """Return for each figure that is not flat what it was and what it became."""
+    """Return the medians of each figure that is not flat, in the second and last quarter."""
     found = {}
     for name in names:
         early, late = quarters(samples, name)

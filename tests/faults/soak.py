@@ -1,10 +1,10 @@
 """
 A long run: python -m tests.faults.soak --minutes 30
 
-500 streams on one server, of which some leave and come back all the time, while messages of
-all kinds are published, removed by retention, and jobs are done. Memory, tasks, threads,
-files, database connections and rows are sampled. Ends with 1 where one of them grew, or a
-message was lost. --plot draws the samples into docs/images/ (extra `bench`).
+500 streams on one server, of which some disconnect and reconnect all the time, while messages of
+all kinds are published and removed by retention, and jobs are done. Samples memory, tasks,
+threads, files, database connections and rows. Exits with 1 if one of them grew, or a message was
+lost. --plot draws the samples into docs/images/ (extra `bench`).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import sys
 from pathlib import Path
 
 from tests.faults import samples
-from tests.faults.ground import DATABASES, ground
 from tests.faults.report import Progress, end_like_ctrl_c, lines
+from tests.faults.servers import DATABASES, running_servers
 from tests.live.asgi_servers import ROOT
 
 RETENTION_S = 60
@@ -31,10 +31,16 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--streams", type=int, default=500)
     parser.add_argument("--database", choices=DATABASES, default="postgres")
     parser.add_argument("--server", default="uvicorn")
-    parser.add_argument("--churn", type=float, default=0.2, help="mean s between two that leave")
-    parser.add_argument("--pause", type=float, default=1.0, help="mean s between transactions")
+    parser.add_argument(
+        "--churn", type=float, default=0.2, help="mean seconds between two disconnections"
+    )
+    parser.add_argument(
+        "--pause", type=float, default=1.0, help="mean seconds between transactions"
+    )
     parser.add_argument("--plot", action="store_true", help="draw docs/images/soak.svg and .png")
-    parser.add_argument("--json", metavar="FILE", help="write the report there, with all samples")
+    parser.add_argument(
+        "--json", metavar="FILE", help="write the report with all samples to this file"
+    )
     return parser.parse_args()
 
 
@@ -42,12 +48,12 @@ def main() -> int:
     asked = arguments()
     end_like_ctrl_c()
     seconds = asked.minutes * 60
-    with ground(asked.database, SETTINGS) as below, Progress() as progress:
+    with running_servers(asked.database, SETTINGS) as servers, Progress() as progress:
         from tests.faults.soaking import Soak, figures, report_of
 
         every_s = max(1.0, seconds / 360)
         load = (asked.churn, asked.pause)
-        soak = Soak(below, asked.server, asked.streams, seconds, every_s, *load, progress)
+        soak = Soak(servers, asked.server, asked.streams, seconds, every_s, *load, progress)
         verdict = asyncio.run(soak.run())
     flat = figures(seconds, RETENTION_S, asked.database)
     not_flat = samples.grown(soak.samples, flat)

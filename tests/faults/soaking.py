@@ -1,4 +1,4 @@
-"""The soak's play: streams that come and go, publishing of all kinds, samples of the server."""
+"""The long run: streams that reconnect, publishing of all kinds, samples of the server."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any
 from asgiref.sync import sync_to_async
 
 from tests.faults.clients import WanderingClient
-from tests.faults.ground import Ground
 from tests.faults.ledger import Ledger
 from tests.faults.load import Load, load
+from tests.faults.servers import Servers
 from tests.faults.verdict import Row, Verdict, judge
 from tests.faults.writing import listener_of
 from tests.live import site
@@ -24,21 +24,21 @@ from tests.live.asgi_servers import ASGIServer
 
 @dataclass
 class Soak:
-    """One run of `seconds`; `samples` are its figures, one every `every_s`."""
+    """One run of `seconds`; `samples` has its figures, one every `every_s`."""
 
-    ground: Ground
+    servers: Servers
     server: str
     streams: int
     seconds: float
     every_s: float
     churn_s: float
     pause_s: float
-    tell: Callable[[str], None]
+    show: Callable[[str], None]
     samples: list[dict[str, float]] = field(default_factory=list)
 
     async def run(self) -> Verdict:
-        """Play it to its end; return what was lost."""
-        process = self.ground.serve(self.server)
+        """Run to the end; return what was lost."""
+        process = self.servers.serve(self.server)
         await asyncio.to_thread(process.start)
         async with AsyncExitStack() as stack:
             stack.callback(process.log.unlink)
@@ -53,11 +53,11 @@ class Soak:
                 await self._sample(process, under_load, time.monotonic() - began)
             churning.cancel()
             await asyncio.gather(churning, return_exceptions=True)
-            await under_load.finish()  # its own verdict asks for rows that retention removed
+            await under_load.finish()  # its own verdict needs rows that retention removed
             return verdict_of(under_load)
 
     async def _churn(self, clients: list[WanderingClient]) -> None:
-        """Cut one client after another off, at random; each comes back by itself."""
+        """Disconnect one client after another, at random; each reconnects by itself."""
         while True:
             await asyncio.sleep(random.uniform(0, 2 * self.churn_s))
             stream = random.choice(clients).stream
@@ -77,10 +77,10 @@ class Soak:
             "streams": sum(client.is_open for client in under_load.clients),
             "delivered": delivered,
             "delivered_s": round((delivered - before["delivered"]) / (at_s - before["at_s"]), 1),
-            **await in_the_database(self.ground.database),
+            **await in_the_database(self.servers.database),
         }
         self.samples.append(sample)
-        self.tell(
+        self.show(
             f"{at_s / 60:5.1f} min · {sample['memory_mb']} MB · {sample['tasks']:.0f} tasks · "
             f"{sample['rows']:.0f} rows · {delivered} delivered"
         )
@@ -88,7 +88,7 @@ class Soak:
 
 @sync_to_async
 def in_the_database(kind: str) -> dict[str, float]:
-    """Return the rows and the connections that the run has now."""
+    """Return the current numbers of rows and connections."""
     from django.db import connection
 
     from eric_sse_django.models import OpenStream, QueuedMessage
@@ -107,9 +107,9 @@ def in_the_database(kind: str) -> dict[str, float]:
 
 def verdict_of(under_load: Load) -> Verdict:
     """
-    Judge by what the clients saw together, in place of the log, which forgets in time.
+    Judge by what all clients received together, because retention removes rows of the log.
 
-    What was accepted and reached nobody is lost all the same.
+    An accepted message that reached no client still counts as lost.
     """
     meaning = under_load.clients[0].tally.meaning
     rows = [Row(id, key, listener_of(key)) for id, key in meaning.items()]
@@ -125,9 +125,9 @@ def verdict_of(under_load: Load) -> Verdict:
 
 
 def figures(seconds: float, retention_s: float, database: str) -> list[str]:
-    """Return the names of the figures that are to be flat in a run of that length."""
+    """Return the names of the figures that have to be flat in a run of that length."""
     names = ["memory_mb", "tasks", "threads", "files", "stream_rows"]
-    if seconds > 8 * retention_s:  # else they have not begun to go when the second quarter does
+    if seconds > 8 * retention_s:  # else no row is removed yet when the second quarter begins
         names.append("rows")
     if database == "postgres":
         names.append("connections")
@@ -137,7 +137,7 @@ def figures(seconds: float, retention_s: float, database: str) -> list[str]:
 def report_of(soak: Soak, verdict: Verdict, not_flat: dict[str, Any]) -> dict[str, Any]:
     """Return the report of a run."""
     return {
-        "database": soak.ground.database,
+        "database": soak.servers.database,
         "server": soak.server,
         "streams": soak.streams,
         "minutes": round(soak.seconds / 60, 1),

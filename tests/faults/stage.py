@@ -1,4 +1,4 @@
-"""The channels and listeners of a run, and what its log holds at the end."""
+"""The channels and listeners of a run, and the content of its log at the end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.faults.writing import CHANNEL, JOBS
 @sync_to_async
 def build(clients: int) -> list[tuple[str, str | None]]:
     """
-    Make channels and listeners; return each client's path, with its listener's id or None.
+    Create channels and listeners; return each client's path, with its listener's id or None.
 
     Of five clients three have a listener (some share one), two watch the channel.
     """
@@ -34,7 +34,7 @@ def build(clients: int) -> list[tuple[str, str | None]]:
             name = f"listener-{number * 3 // 5}"
             listener = listen(CHANNEL, listener_id=name)
             made.append((stream_url(listener, ticket=True), name))
-    # Two devices of one listener each.
+    # Two clients share one listener.
     shared = DatabaseChannel.load(CHANNEL).get_listener("listener-0")
     made[-1] = (stream_url(shared, ticket=True), "listener-0")  # type: ignore[arg-type]
     return made
@@ -49,7 +49,7 @@ def log_rows() -> list[Row]:
             row.position,
             json.loads(row.payload)["key"],
             row.listener.name if row.listener else None,
-            heard=row.channel.name == CHANNEL,
+            for_clients=row.channel.name == CHANNEL,
         )
         for row in found
     ]

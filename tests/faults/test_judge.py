@@ -1,4 +1,4 @@
-"""The judge of the fault runs sees what it is there to see."""
+"""The judge of the fault runs finds each kind of error."""
 
 import json
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ from tests.sse import Event
 
 
 def ledger(*attempts):
-    """Return a ledger of (keys, what, began at, ended at), each of a publisher of its own."""
+    """Return a ledger of (keys, what, began at, ended at), each of a separate publisher."""
     made = Ledger()
     for number, (keys, what, began_at, ended_at) in enumerate(attempts):
         made.report(str(number), {"do": "try", "at": began_at, "keys": keys})
@@ -42,7 +42,7 @@ def kinds(verdict):
     }
 
 
-def test_what_came_as_promised_is_good():
+def test_a_run_as_promised_is_good():
     clients = {tally((1, "a"), (2, "b")): None, tally((1, "a"), (1, "a"), (2, "b")): "one"}
     verdict = judge(ledger(*A_THEN_B), ROWS, clients)
     assert verdict.good
@@ -53,7 +53,7 @@ def test_a_repeat_under_its_own_id_is_counted_and_allowed():
     assert tally((1, "a"), (2, "b"), (1, "a")).repeats == 1
 
 
-def test_what_nobody_knows_of_may_be_there_or_not():
+def test_a_transaction_with_an_unknown_outcome_may_be_in_the_log_or_not():
     known = ledger(*A_THEN_B, (["c"], None, 5, 0))
     assert judge(known, ROWS, {}).good
     assert judge(known, [*ROWS, Row(3, "c")], {}).good
@@ -65,7 +65,7 @@ def test_what_nobody_knows_of_may_be_there_or_not():
     [
         ([Row(1, "a")], "lost"),
         ([Row(1, "a"), Row(None, "b")], "lost"),
-        ([*ROWS, Row(3, "job:1", heard=False)], "lost"),
+        ([*ROWS, Row(3, "job:1", for_clients=False)], "lost"),
         ([Row(1, "b"), Row(2, "a")], "out_of_order"),
         ([*ROWS, Row(3, "a")], "doubled"),
     ],
@@ -97,7 +97,7 @@ def test_transactions_that_overlap_have_no_order_between_them():
         ([(1, "a"), (2, "b"), (3, "c")], "unasked"),
     ],
 )
-def test_a_client_that_was_wronged_is_found(events, kind):
+def test_an_error_at_a_client_is_found(events, kind):
     clients = {tally(*events): None}
     assert kinds(judge(ledger(*A_THEN_B), ROWS, clients)) == {kind: 1}
 
@@ -106,10 +106,10 @@ def test_an_id_that_means_two_messages_is_found():
     meaning = {}
     one, other = tally((1, "a"), meaning=meaning), tally((1, "b"), meaning=meaning)
     assert not one.wrong
-    assert other.wrong == ["id 1 was a, and came again as b"]
+    assert other.wrong == ["id 1 was a, and arrived again as b"]
 
 
-def test_a_message_to_one_listener_is_due_to_it_alone():
+def test_a_message_to_one_listener_is_expected_only_there():
     known, rows = ledger(*A_THEN_B), [Row(1, "a", "one"), Row(2, "b")]
     both, second = tally((1, "a"), (2, "b")), tally((2, "b"))
     assert judge(known, rows, {both: "one", second: None}).good

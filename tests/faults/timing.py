@@ -1,4 +1,4 @@
-"""How long publishing takes: python -m tests.faults.timing COUNT; prints milliseconds as JSON."""
+"""Measures publishing: python -m tests.faults.timing COUNT; prints milliseconds as JSON."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 
 import django
 
-# Seconds between two: enough for the notifier to have sent a wake for each.
+# Seconds between two calls: enough for the notifier to send a wake for each.
 GAP_S = 0.003
 
 
@@ -23,7 +23,7 @@ def main(count: str) -> None:
         publish("timing", "number", number)
         taken_ms.append((time.perf_counter() - began) * 1_000)
         time.sleep(GAP_S)
-    print(json.dumps(taken_ms[20:]))  # the first open connections and start threads
+    print(json.dumps(taken_ms[20:]))  # the first calls open connections and start threads
 
 
 if __name__ == "__main__":

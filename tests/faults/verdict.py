@@ -1,4 +1,4 @@
-"""The judge: what was accepted, what the log holds, and what each client saw."""
+"""The judge compares what was accepted, the log, and what each client received."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from typing import Any
 from tests.faults.ledger import Ledger
 from tests.faults.tally import Tally
 
-# Findings kept as text; beyond, they are only counted.
-TOLD = 20
+# Findings kept as text; further ones are only counted.
+MAX_FINDINGS = 20
 
 
 @dataclass(frozen=True)
 class Row:
-    """A message of the log: its position, its key, and the listener it is for, if for one."""
+    """A message of the log: its position, its key, and its listener if it has one."""
 
     position: int | None
     key: str
     listener: str | None = None
-    # Whether it is of the channel that the clients listen to; others are the workers' jobs.
-    heard: bool = True
+    # Whether it is in the clients' channel; the others are jobs of the workers.
+    for_clients: bool = True
 
 
 def due(rows: Iterable[Row], listener: str | None) -> list[Row]:
-    """Return what a client with this listener (None: a watcher) is to see, in its order."""
-    return [row for row in rows if row.heard and row.listener in (None, listener)]
+    """Return what a client with this listener (None: a watcher) has to get, in order."""
+    return [row for row in rows if row.for_clients and row.listener in (None, listener)]
 
 
 @dataclass
 class Verdict:
-    """What went wrong, by kind; all zero is what the promises say."""
+    """The errors, by kind; all are zero if the promises hold."""
 
     lost: int = 0
     out_of_order: int = 0
@@ -46,7 +46,7 @@ class Verdict:
 
     def add(self, kind: str, what: str) -> None:
         setattr(self, kind, getattr(self, kind) + 1)
-        if len(self.findings) < TOLD:
+        if len(self.findings) < MAX_FINDINGS:
             self.findings.append(f"{kind}: {what}")
 
     def as_dict(self) -> dict[str, Any]:
@@ -55,10 +55,10 @@ class Verdict:
 
 def judge(ledger: Ledger, rows: Iterable[Row], clients: Mapping[Tally, str | None]) -> Verdict:
     """
-    Return what is wrong. `clients` has the listener of each tally, None for a watcher.
+    Return the errors. `clients` has the listener of each tally, None for a watcher.
 
-    The log must hold all that was accepted, once, in the order of commit, and nothing that
-    was rolled back; each client must have seen exactly what the log has for it, in order.
+    The log has to contain all accepted messages once, in the order of commit, and none that was
+    rolled back. Each client has to get exactly its messages of the log, in order.
     """
     verdict = Verdict()
     ordered = sorted(rows, key=lambda row: row.position or 0)
@@ -75,13 +75,13 @@ def judge_log(verdict: Verdict, ledger: Ledger, rows: Sequence[Row]) -> None:
     """Compare the log with the ledger."""
     held = Counter(row.key for row in rows)
     accepted = {key for attempt in ledger.accepted() for key in attempt.keys}
-    jobs = {f"done:{row.key}" for row in rows if not row.heard}
+    jobs = {f"done:{row.key}" for row in rows if not row.for_clients}
     for key in (accepted | jobs) - held.keys():
-        verdict.add("lost", f"{key} is due, and is not in the log")
+        verdict.add("lost", f"{key} is missing in the log")
     for key in (key for key, count in held.items() if count > 1):
         verdict.add("doubled", f"{key} is in the log {held[key]} times")
-    taken_back = {key for attempt in ledger.rolled_back() for key in attempt.keys}
-    for key in taken_back & held.keys():
+    rolled_back = {key for attempt in ledger.rolled_back() for key in attempt.keys}
+    for key in rolled_back & held.keys():
         verdict.add("unasked", f"{key} was rolled back, and is in the log")
     placed = dict.fromkeys(row.key for row in rows if row.position is not None)
     _judge_order(verdict, ledger, list(placed))
@@ -93,7 +93,7 @@ def _judge_order(verdict: Verdict, ledger: Ledger, keys: Sequence[str]) -> None:
         places = [place[key] for key in attempt.keys if key in place]
         if places != sorted(places):
             verdict.add("out_of_order", f"within {attempt.publisher}'s {list(attempt.keys)}")
-    # Who had committed before another began stands before it.
+    # A transaction that committed before another one began has the lower positions.
     of = {key: attempt for attempt in ledger.accepted() for key in attempt.keys}
     latest = None
     for key in keys:
@@ -109,7 +109,7 @@ def _judge_order(verdict: Verdict, ledger: Ledger, keys: Sequence[str]) -> None:
 def judge_client(
     verdict: Verdict, rows: Sequence[Row], tally: Tally, listener: str | None
 ) -> None:
-    """Compare what a client saw with what the log has for it."""
+    """Compare what a client got with its messages in the log."""
     for wrong in tally.wrong:
         verdict.add("out_of_order", wrong)
     own = due(rows, listener)
@@ -119,4 +119,4 @@ def judge_client(
             verdict.add("lost", f"{row.position} ({row.key}) did not reach {listener}")
     for id in tally.ids:
         if id not in wanted:
-            verdict.add("unasked", f"{id} came to {listener}, and was not for it")
+            verdict.add("unasked", f"{id} reached {listener}, and was not addressed to it")

@@ -1,4 +1,4 @@
-"""Processes that are killed at random moments, and started again, until it is enough."""
+"""Processes that are killed at random moments and started again, until the run ends."""
 
 from __future__ import annotations
 
@@ -12,63 +12,63 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from tests.faults.ground import Ground
+from tests.faults.ending import ending_with_parent
 from tests.faults.ledger import Ledger
-from tests.faults.mortal import mortal
+from tests.faults.servers import Servers
 from tests.live.asgi_servers import ROOT, ASGIServer
 
-# Seconds within which a process is killed: after it works, after a transaction began, and
-# (one of eight) after it was started.
-LIFE_S = 2.0
-AMID_S = 0.01
+# Seconds within which a process is killed: after it is ready, after a transaction began, and
+# (for one of eight) after it was started.
+READY_S = 2.0
+TRANSACTION_S = 0.01
 EARLY_S = 1.0
 EARLY = 0.125
 
 
 @dataclass
 class Kills:
-    """How many there were, of what, and whether that is enough."""
+    """The number of kills by kind, and whether the run has enough."""
 
     wanted: int
-    of: Counter[str] = field(default_factory=Counter)
+    by_kind: Counter[str] = field(default_factory=Counter)
     enough: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def total(self) -> int:
-        return sum(self.of.values())
+        return sum(self.by_kind.values())
 
     def add(self, kind: str) -> None:
-        self.of[kind] += 1
+        self.by_kind[kind] += 1
         if self.total >= self.wanted:
             self.enough.set()
 
 
 class Victim(ABC):
-    """A process that lives, is killed and lives again. Its moments come from its own seed."""
+    """A process that is killed and started again, at moments given by its own seed."""
 
     kind: str
 
-    def __init__(self, name: str, ground: Ground, seed: str) -> None:
+    def __init__(self, name: str, servers: Servers, seed: str) -> None:
         self.name = name
-        self.ground = ground
+        self.servers = servers
         self.seed = seed
         self.chance = random.Random(f"{seed} {name}")
-        self.lives = 0
+        self.starts = 0
 
     @abstractmethod
     async def start(self) -> None:
-        """Start it, and return when it works."""
+        """Start it, and return when it is ready."""
 
     @abstractmethod
     async def kill(self) -> None:
-        """SIGKILL it, and return when it is gone and all it said was heard."""
+        """SIGKILL it, and return when it has ended and all its output was read."""
 
     async def moment(self) -> None:
-        """Wait for the moment to kill it."""
-        await asyncio.sleep(self.chance.uniform(0.02, LIFE_S))
+        """Wait until it is time to kill it."""
+        await asyncio.sleep(self.chance.uniform(0.02, READY_S))
 
     async def be_killed(self, kills: Kills) -> None:
-        """Be killed and started again until there were enough; it then lives."""
+        """Kill and start it again until the run has enough kills; then it is running."""
         while not kills.enough.is_set():
             await self.moment()
             if kills.enough.is_set():
@@ -84,7 +84,7 @@ class Victim(ABC):
         starting = asyncio.create_task(self.start())
         await asyncio.sleep(self.chance.uniform(0.05, EARLY_S))
         await self.kill()
-        # It may be told that the server did not come up; or have been just before its start.
+        # start() may raise because the server did not start, or may just be starting it.
         await asyncio.gather(starting, return_exceptions=True)
         await self.kill()
 
@@ -94,12 +94,12 @@ class ServerVictim(Victim):
 
     kind = "server"
 
-    def __init__(self, name: str, ground: Ground, seed: str, server: str) -> None:
-        super().__init__(name, ground, seed)
-        self.process: ASGIServer = ground.serve(server)
+    def __init__(self, name: str, servers: Servers, seed: str, server: str) -> None:
+        super().__init__(name, servers, seed)
+        self.process: ASGIServer = servers.serve(server)
 
     async def start(self) -> None:
-        self.lives += 1
+        self.starts += 1
         await asyncio.to_thread(self.process.start)
 
     async def kill(self) -> None:
@@ -107,67 +107,67 @@ class ServerVictim(Victim):
 
 
 class WriterVictim(Victim):
-    """A publisher or worker, and what it says, in the ledger."""
+    """A publisher or worker, with its reports in the ledger."""
 
     def __init__(
         self,
         name: str,
-        ground: Ground,
+        servers: Servers,
         seed: str,
         ledger: Ledger,
         command: Callable[[str], list[str]],
         kind: str,
     ) -> None:
-        super().__init__(name, ground, seed)
+        super().__init__(name, servers, seed)
         self.kind = kind
         self._ledger = ledger
         self._command = command
-        self._said = asyncio.Event()
+        self._tried = asyncio.Event()
         self._ready = asyncio.Event()
 
     async def start(self) -> None:
-        self.lives += 1
-        name = f"{self.name}.{self.lives}"
+        self.starts += 1
+        name = f"{self.name}.{self.starts}"
         self.process = await asyncio.create_subprocess_exec(
-            *mortal([sys.executable, *self._command(name)]),
+            *ending_with_parent([sys.executable, *self._command(name)]),
             cwd=ROOT,
-            env={**self.ground.environment, "PYTHONPATH": str(ROOT)},
+            env={**self.servers.environment, "PYTHONPATH": str(ROOT)},
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,
         )
         self._ready.clear()
-        self._hearing = asyncio.create_task(self._hear(name))
+        self._reading = asyncio.create_task(self._read(name))
         await self._unless_gone(self._ready)
 
     async def moment(self) -> None:
-        """At any time of its life; every second time right after it began a transaction."""
+        """Wait a random time; in every second case also until a transaction has begun."""
         await super().moment()
         if self.chance.random() < 0.5:
-            self._said.clear()
-            await self._unless_gone(self._said)
-            await asyncio.sleep(self.chance.uniform(0, AMID_S))
+            self._tried.clear()
+            await self._unless_gone(self._tried)
+            await asyncio.sleep(self.chance.uniform(0, TRANSACTION_S))
 
     async def kill(self) -> None:
         with suppress(ProcessLookupError):
             self.process.kill()
-        await self._hearing
+        await self._reading
         await self.process.wait()
 
     async def finish(self) -> int:
-        """Have it end in order; return its exit status."""
+        """End it cleanly; return its exit status."""
         assert self.process.stdin is not None
         self.process.stdin.close()
-        await self._hearing
+        await self._reading
         return await self.process.wait()
 
     async def _unless_gone(self, event: asyncio.Event) -> None:
         """Wait for the event, or for the end of the process."""
         waiting = asyncio.create_task(event.wait())
-        await asyncio.wait({waiting, self._hearing}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({waiting, self._reading}, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
 
-    async def _hear(self, name: str) -> None:
+    async def _read(self, name: str) -> None:
         assert self.process.stdout is not None
         async for line in self.process.stdout:
             if line.endswith(b"\n"):
@@ -179,4 +179,4 @@ class WriterVictim(Victim):
             return
         self._ledger.report(name, report)
         if report["do"] == "try":
-            self._said.set()
+            self._tried.set()

@@ -1,10 +1,10 @@
 """
-Publishing beside a broken channel layer, measured: python -m tests.faults.wakes
+Measures publishing with a broken channel layer: python -m tests.faults.wakes
 
-Publishes with a layer that is full, dead, slow (2 s a call) or slow and keeping its thread, in
-turns with a layer that works at once, and compares the times that publish() took. Of several
-rounds the one with the lowest 99th percentile counts, for what else the machine does only adds
-to it. Ends with 1 where that is over 1.5 times the working layer's.
+Publishes with a layer that is full, dead, slow (2 s a call) or slow and blocking its thread, in
+turns with a layer that works at once, and compares the times of publish(). Of several rounds the
+one with the lowest 99th percentile counts, because other load on the machine only adds to it.
+Exits with 1 if that is over 1.5 times that of the working layer.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import subprocess
 import sys
 from typing import Any
 
-from tests.faults.ground import DATABASES, Ground, ground
-from tests.faults.mortal import mortal
+from tests.faults.ending import ending_with_parent
 from tests.faults.report import Progress, end_like_ctrl_c, write
+from tests.faults.servers import DATABASES, Servers, running_servers
 from tests.live.asgi_servers import ROOT
 
 WORKS = "SwallowingLayer"
@@ -25,13 +25,13 @@ LAYERS = (WORKS, "FullLayer", "DeadLayer", "SlowLayer", "BlockingLayer")
 MOST = 1.5
 
 
-def measured(below: Ground, layer: str, count: int) -> list[float]:
-    """Return the milliseconds of `count` calls of publish() in a process of its own."""
+def measured(servers: Servers, layer: str, count: int) -> list[float]:
+    """Return the milliseconds of `count` calls of publish() in a separate process."""
     backend = json.dumps({"BACKEND": f"tests.live.layers.{layer}"})
     done = subprocess.run(
-        mortal([sys.executable, "-m", "tests.faults.timing", str(count)]),
+        ending_with_parent([sys.executable, "-m", "tests.faults.timing", str(count)]),
         cwd=ROOT,
-        env={**below.environment, "PYTHONPATH": str(ROOT), "ERIC_SSE_TEST_LAYER": backend},
+        env={**servers.environment, "PYTHONPATH": str(ROOT), "ERIC_SSE_TEST_LAYER": backend},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         timeout=300,
@@ -42,13 +42,13 @@ def measured(below: Ground, layer: str, count: int) -> list[float]:
 
 
 def percentile(times: list[float], fraction: float) -> float:
-    """Return the value under which that fraction of the times lies."""
+    """Return the value that this fraction of the times does not exceed."""
     ordered = sorted(times)
     return ordered[min(len(ordered) - 1, int(len(ordered) * fraction))]
 
 
 def summary(rounds: dict[str, list[list[float]]]) -> dict[str, Any]:
-    """Return each layer's percentiles in ms, and its 99th as a multiple of the working one's."""
+    """Return each layer's percentiles in ms, and the 99th as a multiple of the working layer's."""
     quietest = {
         layer: min(of, key=lambda times: percentile(times, 0.99)) for layer, of in rounds.items()
     }
@@ -66,17 +66,19 @@ def summary(rounds: dict[str, list[list[float]]]) -> dict[str, Any]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.wakes")
     parser.add_argument("--database", choices=DATABASES, default="sqlite")
-    parser.add_argument("--count", type=int, default=500, help="calls a layer and round (500)")
+    parser.add_argument(
+        "--count", type=int, default=500, help="calls for each layer and round (500)"
+    )
     parser.add_argument("--rounds", type=int, default=6, help="rounds over all layers (6)")
     parser.add_argument("--json", metavar="FILE")
     asked = parser.parse_args()
     end_like_ctrl_c()
     rounds: dict[str, list[list[float]]] = {layer: [] for layer in LAYERS}
-    with ground(asked.database) as below, Progress() as progress:
+    with running_servers(asked.database) as servers, Progress() as progress:
         for number in range(asked.rounds):
-            for layer in LAYERS:  # in turns: what else this machine does meets them all
+            for layer in LAYERS:  # in turns, so that other load on the machine affects them all
                 progress(f"round {number + 1}/{asked.rounds}: {layer}")
-                rounds[layer].append(measured(below, layer, asked.count))
+                rounds[layer].append(measured(servers, layer, asked.count))
     report = {"database": asked.database, "calls_a_round": asked.count, **summary(rounds)}
     write(report, asked.json)
     return 0 if all(report[layer]["p99_times"] <= MOST for layer in LAYERS) else 1

@@ -1,8 +1,8 @@
 """
 A worker process: python -m tests.faults.worker
 
-Takes a job from its listener's queue and publishes that it is done, in one transaction:
-whatever kills it, each job is done once. Until its standard input ends and no job is left.
+Takes a job from its listener's queue and publishes that it is done, in one transaction: each job
+is done once, also if the worker is killed. Ends when its standard input ends and no job is left.
 """
 
 import select
@@ -10,17 +10,17 @@ import sys
 
 import django
 
-# Seconds between two looks when there was no job.
+# Seconds between two checks without a job.
 PAUSE_S = 0.05
 
 
 def main() -> None:
     django.setup()
     from eric_sse_django.exception import NoMessagesException
-    from tests.faults.reporting import say
+    from tests.faults.reporting import report_line
     from tests.faults.working import work
 
-    say("ready")
+    report_line("ready")
     while True:
         ending = bool(select.select([sys.stdin], [], [], 0)[0])
         try:

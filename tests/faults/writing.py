@@ -1,4 +1,4 @@
-"""One publisher's transactions, each of another kind."""
+"""The transactions of a publisher, of different kinds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from eric_sse_django.shortcuts import publish
 from tests.faults.reporting import RolledBack, attempt
 
 CHANNEL, JOBS = "numbers", "jobs"
-# Seconds at most that a transaction with messages in it stays open: others commit meanwhile.
+# Longest time in seconds that a transaction with messages stays open while others commit.
 HELD_S = 0.05
 
 
@@ -32,11 +32,11 @@ class Writer:
         self._chance = chance
         self._kinds: list[Callable[[], bool]] = [
             *(self.one, self.one, self.one, self.several, self.many),
-            *(self.held, self.taken_back, self.to_one, self.job),
+            *(self.held, self.rolled_back, self.to_one, self.job),
         ]
 
     def write(self) -> bool:
-        """Run one transaction of a kind taken at random; return whether it committed."""
+        """Run one transaction of a random kind; return whether it committed."""
         return self._chance.choice(self._kinds)()
 
     def one(self) -> bool:
@@ -48,7 +48,7 @@ class Writer:
     def held(self) -> bool:
         return self._transaction(2, held_s=self._chance.uniform(0, HELD_S))
 
-    def taken_back(self) -> bool:
+    def rolled_back(self) -> bool:
         return self._transaction(2, rolled_back=True)
 
     def many(self) -> bool:

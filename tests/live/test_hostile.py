@@ -93,7 +93,7 @@ async def test_who_comes_and_goes_in_every_way_leaves_nothing_behind(database, s
         await client.until_body_has(b"ok")
         held = []
         for number in range(2):
-            await rude.come_and_go_often(process.port, path, VISITS)
+            await rude.connect_often(process.port, path, VISITS)
             await assert_undisturbed(channel, client, number)
             await asyncio.sleep(REAPED_S.get(server, 1))
             held.append(await site.counters(process))

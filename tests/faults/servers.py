@@ -1,4 +1,4 @@
-"""The ground of a command: a database and a Redis of its own, and Django on top."""
+"""The servers of a command: a database and Redis, with Django set up for them."""
 
 from __future__ import annotations
 
@@ -11,41 +11,40 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.faults.mortal import mortal
+from tests.faults.ending import ending_with_parent
 from tests.live.asgi_servers import ASGIServer
 from tests.server import Server
 from tests.servers import MariaDB, Postgres, Redis
 
 DATABASES = ("sqlite", "postgres", "mariadb")
-# A client that was cut off comes back soon: a run has no time for three seconds.
+# Clients reconnect soon: the default of three seconds is too long for a run.
 SETTINGS = {"RETRY_MS": 100}
 
 
 @dataclass(frozen=True)
-class Ground:
-    """What runs below: `environment` is what every process of the run gets."""
+class Servers:
+    """The database servers of a run. `environment` is that of all its processes."""
 
     database: str
     environment: Mapping[str, str]
-    servers: Mapping[str, Server]
+    running: Mapping[str, Server]
 
     def serve(self, server: str, **options: Any) -> ASGIServer:
-        """Return an ASGI server on this ground, not started yet, that dies with us."""
+        """Return an ASGI server that uses them, not started yet; it ends with this process."""
         made = ASGIServer(server, environment=self.environment, **options)
-        made.command = mortal(made.command)
+        made.command = ending_with_parent(made.command)
         return made
 
 
 @contextmanager
-def ground(
+def running_servers(
     database: str, settings: Mapping[str, Any] | None = None, directory: Path | None = None
-) -> Iterator[Ground]:
+) -> Iterator[Servers]:
     """
-    Start the database (beside a server also Redis), migrate it, and set Django up on it.
+    Start the database (with a database server also Redis), migrate it, and set Django up for it.
 
-    SQLite's file is in `directory`, or in one of its own, which goes with us. Once in a
-    process: Django's settings are read here. Raises RuntimeError where the server is not
-    installed.
+    SQLite's file is in `directory`, or in a temporary one. Call it once in a process, because
+    Django's settings are read here. Raises RuntimeError if the server is not installed.
     """
     with ExitStack() as stack:
         servers: dict[str, Server] = {}
@@ -65,7 +64,7 @@ def ground(
             own["ERIC_SSE_TEST_REDIS"] = str(servers["redis"].port)
         os.environ |= own
         _migrate()
-        yield Ground(database, {**os.environ}, servers)
+        yield Servers(database, {**os.environ}, servers)
 
 
 def _started(stack: ExitStack, kind: type[Server]) -> Server:
@@ -74,7 +73,7 @@ def _started(stack: ExitStack, kind: type[Server]) -> Server:
         raise RuntimeError(f"{reason}: install it, or use --database sqlite.")
     server = kind()
     command = server.command
-    server.command = lambda: mortal(command())  # type: ignore[method-assign]
+    server.command = lambda: ending_with_parent(command())  # type: ignore[method-assign]
     return stack.enter_context(server)
 
 

@@ -1,4 +1,4 @@
-"""What servers under test stand on: fresh databases, PostgreSQL and Redis."""
+"""The databases of servers under test: fresh ones, with PostgreSQL and Redis."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tests.server import Server as RealServer
 
 
 class Guarded(RealServer):
-    """Ends with the harness, also when that is killed."""
+    """A server that ends with the harness, also when the harness is killed."""
 
     def command(self) -> list[str]:
         setpriv = shutil.which("setpriv")
-        # INT: at once, and in order.
+        # INT: PostgreSQL then stops at once and cleanly.
         guard = [] if setpriv is None else [setpriv, "--pdeathsig", "INT", "--"]
         return [*guard, *super().command()]
 
@@ -34,7 +34,7 @@ class Redis(Guarded, servers.Redis):
     """Redis that ends with the harness."""
 
 
-class Ground:
+class Servers:
     """Databases and servers of one run; a context manager that ends and removes them."""
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Ground:
         self._templates: dict[Subject, str] = {}
         self._numbers = itertools.count(1)
 
-    def __enter__(self) -> Ground:
+    def __enter__(self) -> Servers:
         self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
         return self
 
@@ -54,11 +54,11 @@ class Ground:
 
     @staticmethod
     def absence(subject: Subject) -> str | None:
-        """Return why this machine has not what the subject stands on, None if it has."""
+        """Return why this machine lacks the subject's database, None if it has it."""
         return Postgres.absence() if subject.database == "PostgreSQL" else None
 
     def environment(self, subject: Subject, python: str, redis: bool = False) -> dict[str, str]:
-        """Return the variables that name a fresh, migrated database (and Redis)."""
+        """Return the variables with the address of a fresh, migrated database (and Redis)."""
         found = {}
         if subject.database is not None:
             if subject not in self._templates:
@@ -69,7 +69,7 @@ class Ground:
         return found
 
     def _template(self, subject: Subject, python: str) -> str:
-        """Make an empty database with the subject's tables; return its address."""
+        """Create an empty database with the subject's tables; return its address."""
         address = self._address(subject, f"template_{len(self._templates)}")
         if subject.database == "PostgreSQL":
             self._sql(f"CREATE DATABASE {address.rpartition('/')[2]}")
@@ -84,7 +84,9 @@ class Ground:
             check=False,
         )
         if done.returncode:
-            raise ServerError(f"{subject}: its tables could not be made: {done.stderr[-2_000:]}")
+            raise ServerError(
+                f"{subject}: its tables could not be created: {done.stderr[-2_000:]}"
+            )
         return address
 
     def _copy(self, subject: Subject, template: str) -> str:
