@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
 
 from eric_sse_django import conf, log, stream_urls
@@ -29,7 +28,7 @@ from eric_sse_django.database.arguments import (
 from eric_sse_django.database.channel import publish_to
 from eric_sse_django.database.operations import seen
 from eric_sse_django.database.rows import known_channel
-from eric_sse_django.database.twins import has_twin
+from eric_sse_django.database.twins import has_twin, twin_of_function
 from eric_sse_django.message import Message, Payload
 from eric_sse_django.models import OpenStream
 
@@ -43,9 +42,7 @@ def channel(channel_id: str, **options: Any) -> DatabaseChannel:
     return DatabaseChannel.get_or_create(channel_id, **options)
 
 
-async def achannel(channel_id: str, **options: Any) -> DatabaseChannel:
-    """As channel(), for a coroutine."""
-    return await sync_to_async(channel)(channel_id, **options)
+achannel = twin_of_function(channel)
 
 
 @has_twin
@@ -77,18 +74,7 @@ def publish(
     )
 
 
-async def apublish(
-    channel_id: Any,
-    type: str,
-    payload: Payload = None,
-    *,
-    listener_id: Any = TO_ALL,
-    owner: Any = TO_ALL,
-    expires_in_s: float | None = None,
-) -> None:
-    """As publish(), for a coroutine."""
-    to = {"listener_id": listener_id, "owner": owner}
-    await sync_to_async(publish)(channel_id, type, payload, **to, expires_in_s=expires_in_s)
+apublish = twin_of_function(publish)
 
 
 @has_twin
@@ -125,17 +111,7 @@ def listen(
     return listener
 
 
-async def alisten(
-    channel_id: Any,
-    owner: Any = None,
-    listener_id: str | None = None,
-    *,
-    device: Any = None,
-    acknowledgement: str | None = None,
-) -> DatabaseListener:
-    """As listen(), for a coroutine."""
-    options = {"device": device, "acknowledgement": acknowledgement}
-    return await sync_to_async(listen)(channel_id, owner, listener_id, **options)
+alisten = twin_of_function(listen)
 
 
 @has_twin
@@ -151,9 +127,7 @@ def cursor() -> int:
     return position
 
 
-async def acursor() -> int:
-    """As cursor(), for a coroutine."""
-    return await sync_to_async(cursor)()
+acursor = twin_of_function(cursor)
 
 
 @has_twin
@@ -180,15 +154,7 @@ def stream_url(
     return stream_urls.with_query(stream_urls.path_of(*ids), tickets, cursor)
 
 
-async def astream_url(
-    listener: Any,
-    ticket: bool = False,
-    *,
-    request: Any = None,
-    cursor: int | str | None = None,
-) -> str:
-    """As stream_url(), for a coroutine: a request may load its user and session only here."""
-    return await sync_to_async(stream_url)(listener, ticket, request=request, cursor=cursor)
+astream_url = twin_of_function(stream_url)
 
 
 @has_twin
@@ -210,11 +176,7 @@ def _since(cursor: int | str | None) -> int | None:
     return int(str(cursor)) if str(cursor).isdecimal() else None
 
 
-async def awatch_url(
-    channel_id: Any, *, request: Any = None, cursor: int | str | None = None
-) -> str:
-    """As watch_url(), for a coroutine."""
-    return await sync_to_async(watch_url)(channel_id, request=request, cursor=cursor)
+awatch_url = twin_of_function(watch_url)
 
 
 @has_twin
@@ -258,14 +220,7 @@ def _pair(given: Any) -> Any:
     )
 
 
-async def astreams_url(
-    pairs: Sequence[tuple[Any, Any]],
-    request: Any = None,
-    *,
-    cursor: int | str | None = None,
-) -> str:
-    """As streams_url(), for a coroutine."""
-    return await sync_to_async(streams_url)(pairs, request, cursor=cursor)
+astreams_url = twin_of_function(streams_url)
 
 
 @has_twin
@@ -287,6 +242,4 @@ def users_online(channel_id: Any) -> list[Any]:
     return [found[key] for key in keys if key in found]
 
 
-async def ausers_online(channel_id: Any) -> list[Any]:
-    """As users_online(), for a coroutine."""
-    return await sync_to_async(users_online)(channel_id)
+ausers_online = twin_of_function(users_online)

@@ -26,7 +26,7 @@ from eric_sse_django.database.rows import (
     refreshed_channel,
     unknown_channel,
 )
-from eric_sse_django.database.twins import methods_have_twins
+from eric_sse_django.database.twins import methods_have_twins, twin_of
 from eric_sse_django.entities import AbstractChannel
 from eric_sse_django.entry import Entry
 from eric_sse_django.exception import InvalidChannelException, InvalidListenerException
@@ -324,70 +324,22 @@ class DatabaseChannel(AbstractChannel):
         """As get_or_create()."""
         return await sync_to_async(cls.get_or_create)(channel_id, **options)
 
-    async def aadd_listener(
-        self,
-        owner: Any = None,
-        listener_id: str | None = None,
-        *,
-        acknowledgement: str | None = None,
-    ) -> DatabaseListener:
-        """As add_listener()."""
-        add = sync_to_async(self.add_listener)
-        return await add(owner, listener_id, acknowledgement=acknowledgement)
-
-    async def aregister_listener(self, listener: MessageQueueListener) -> None:
-        """As register_listener()."""
-        await sync_to_async(self.register_listener)(listener)
-
-    async def aregister_connection(self, connection: Connection) -> None:
-        """As register_connection()."""
-        await sync_to_async(self.register_connection)(connection)
-
     async def aget_connections(self) -> list[Connection]:
         """As get_connections(). Reads all of them into memory."""
         return await sync_to_async(lambda: list(self.get_connections()))()
 
-    async def aget_listener(self, listener_id: str) -> MessageQueueListener:
-        """As get_listener()."""
-        return await sync_to_async(self.get_listener)(listener_id)
-
-    async def aremove_listener(self, listener_id: str) -> None:
-        """As remove_listener()."""
-        await sync_to_async(self.remove_listener)(listener_id)
-
-    async def aacknowledge(self, listener_id: str, position: int) -> int:
-        """As acknowledge()."""
-        return await sync_to_async(self.acknowledge)(listener_id, position)
-
-    async def aonline(self) -> list[DatabaseListener]:
-        """As online()."""
-        return await sync_to_async(self.online)()
-
-    async def adispatch(
-        self, listener_id: str, msg: MessageContract, *, expires_in_s: float | None = None
-    ) -> None:
-        """As dispatch()."""
-        await sync_to_async(self.dispatch)(listener_id, msg, expires_in_s=expires_in_s)
-
-    async def adispatch_to_owner(
-        self, user: Any, msg: MessageContract, *, expires_in_s: float | None = None
-    ) -> None:
-        """As dispatch_to_owner()."""
-        await sync_to_async(self.dispatch_to_owner)(user, msg, expires_in_s=expires_in_s)
-
-    async def abroadcast(self, msg: MessageContract, *, expires_in_s: float | None = None) -> None:
-        """As broadcast()."""
-        await sync_to_async(self.broadcast)(msg, expires_in_s=expires_in_s)
-
-    async def abroadcast_many(
-        self, msgs: Iterable[MessageContract], *, expires_in_s: float | None = None
-    ) -> None:
-        """As broadcast_many()."""
-        await sync_to_async(self.broadcast_many)(msgs, expires_in_s=expires_in_s)
-
-    async def adeliver_next(self, listener_id: str) -> MessageContract:
-        """As deliver_next()."""
-        return await sync_to_async(self.deliver_next)(listener_id)
+    aadd_listener = twin_of(add_listener)
+    aregister_listener = twin_of(register_listener)
+    aregister_connection = twin_of(register_connection)
+    aget_listener = twin_of(get_listener)
+    aremove_listener = twin_of(remove_listener)
+    aacknowledge = twin_of(acknowledge)
+    aonline = twin_of(online)
+    adispatch = twin_of(dispatch)
+    adispatch_to_owner = twin_of(dispatch_to_owner)
+    abroadcast = twin_of(broadcast)
+    abroadcast_many = twin_of(broadcast_many)
+    adeliver_next = twin_of(AbstractChannel.deliver_next)
 
 
 def publish_to(

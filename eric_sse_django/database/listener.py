@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from asgiref.sync import sync_to_async
-
 from eric_sse_django.database import operations
-from eric_sse_django.database.twins import methods_have_twins
+from eric_sse_django.database.twins import methods_have_twins, twin_of
 from eric_sse_django.exception import InvalidListenerException
 from eric_sse_django.listener import MessageQueueListener
 from eric_sse_django.models import Listener
@@ -68,14 +66,6 @@ class DatabaseListener(MessageQueueListener):
             raise
         self._running = self.row.running
 
-    async def arefresh(self) -> None:
-        """As refresh()."""
-        await sync_to_async(self.refresh)()
-
-    async def astart(self) -> None:
-        """As start()."""
-        await sync_to_async(self.start)()
-
-    async def astop(self) -> None:
-        """As stop()."""
-        await sync_to_async(self.stop)()
+    arefresh = twin_of(refresh)
+    astart = twin_of(start)
+    astop = twin_of(stop)

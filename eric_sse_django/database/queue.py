@@ -14,7 +14,7 @@ from django.utils import timezone
 from eric_sse_django import log, notifier
 from eric_sse_django.alarm import Undo, Wake
 from eric_sse_django.database.messages import message_of
-from eric_sse_django.database.twins import methods_have_twins
+from eric_sse_django.database.twins import methods_have_twins, twin_of
 from eric_sse_django.entry import CONTROLS, Entry
 from eric_sse_django.exception import (
     InvalidListenerException,
@@ -82,9 +82,7 @@ class DatabaseQueue(Queue):
         """As pop()."""
         return await sync_to_async(self.pop)()
 
-    async def apush(self, message: MessageContract) -> None:
-        """As push()."""
-        await sync_to_async(self.push)(message)
+    apush = twin_of(push)
 
     def watch(self, wake: Wake) -> Undo | None:
         """Call wake() whenever the running loop's hub has read something. See Queue.watch()."""

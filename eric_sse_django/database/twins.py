@@ -1,20 +1,50 @@
-"""In a coroutine, the error of a method that queries the database names its async twin."""
+"""Async twins: a method that queries the database has one to await, with the prefix `a`."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
+from asgiref.sync import sync_to_async
 from django.core.exceptions import SynchronousOnlyOperation
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Class = TypeVar("Class", bound=type)
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def twin_of(method: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Return the async twin of a method. It calls the method of that name, also a subclass's."""
+    name = method.__name__
+
+    async def twin(self: Any, *args: Any, **options: Any) -> Any:
+        return await sync_to_async(getattr(self, name))(*args, **options)
+
+    return _named(twin, method)
+
+
+def twin_of_function(function: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Return the async twin of a function."""
+
+    async def twin(*args: Any, **options: Any) -> Any:
+        return await sync_to_async(function)(*args, **options)
+
+    return _named(twin, function)
+
+
+def _named(twin: Any, function: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
+    named: Any = wraps(function)(twin)
+    name = function.__name__
+    named.__name__, named.__doc__ = f"a{name}", f"As {name}()."
+    named.__qualname__ = f"{function.__qualname__.removesuffix(name)}a{name}"
+    return named  # type: ignore[no-any-return]
 
 
 def has_twin(function: Function) -> Function:
-    """Return the function with an error that names its async twin: `a` before its name."""
+    """Return the function with an error, in a coroutine, that names its async twin."""
 
     @wraps(function)
     def call(*args: Any, **options: Any) -> Any:
