@@ -17,7 +17,7 @@ from benchmarks.work import Found, Measure, Target, Work
 
 SPEED = Measure("deliveries/s", Target(3))
 COST = Measure("µs", Target(0.3, at_least=False), digits=1)
-WORK = Work("fanout", "Flat out", (SPEED, COST), frozenset({BARE, OURS}), lambda stage: Found({}))
+WORK = Work("fanout", "Fan-out", (SPEED, COST), frozenset({BARE, OURS}), lambda stage: Found({}))
 
 
 def numbers(*values):

@@ -43,6 +43,13 @@ def test_tests_that_the_pages_name_exist(page):
             assert re.search(rf"(def|class) {each}\b", text), f"{page.name} names {name}"
 
 
+def test_files_that_the_design_names_exist():
+    names = re.findall(r"`((?:\w+/)+(?:\w+\.py)?)`", (ROOT / "docs" / "design.md").read_text())
+    assert names
+    places = [ROOT, ROOT / "eric_sse_django"]
+    assert [n for n in names if not any((place / n).exists() for place in places)] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_python_of_the_pages_compiles_and_its_imports_exist(page):
     for block in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):

@@ -37,14 +37,14 @@ MEASURES = (
 )
 WORK = Work(
     "fanout",
-    "Broadcasts flat out, one call each",
+    "Broadcasts at full speed, one call each",
     MEASURES,
     frozenset({BARE, OURS, EVENTSTREAM, ERIC, STARLETTE}),
     partial(run, how="each"),
 )
 IN_BATCHES = Work(
     "fanout-batch",
-    "Broadcasts flat out, broadcast_many",
+    "Broadcasts at full speed, broadcast_many",
     MEASURES,
     frozenset({BARE, OURS}),
     partial(run, how="many"),

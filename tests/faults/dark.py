@@ -1,5 +1,5 @@
 """
-A connection that goes silent: python -m tests.faults.dark --server uvicorn
+A link that goes dark: python -m tests.faults.dark --server uvicorn
 
 In a separate network namespace, packets to one client's address are dropped from some moment on,
 without FIN and RST, as when its Wi-Fi fails. Measures when its stream is closed, and whether
@@ -58,7 +58,7 @@ def read(sock: socket.socket) -> bytes:
 async def play(
     servers: Servers, server: str, heartbeat_s: int, give_up_s: float
 ) -> dict[str, Any]:
-    """Return how long the silent client's stream was kept."""
+    """Return how long the dark client's stream was kept."""
     from asgiref.sync import sync_to_async
 
     from eric_sse_django.shortcuts import apublish, channel, listen, stream_url

@@ -40,4 +40,4 @@ def test_the_benchmarks_of_this_app_beside_a_bare_one_run(tmp_path):
     }
     assert set(results["skipped"]) <= {"plots"}
     assert (tmp_path / "results.svg").exists() != ("plots" in results["skipped"])
-    assert "## Broadcasts flat out, one call each" in (tmp_path / "results.md").read_text()
+    assert "## Broadcasts at full speed, one call each" in (tmp_path / "results.md").read_text()
