@@ -393,7 +393,7 @@ def test_a_url_that_nothing_here_serves_is_logged_once_in_debug(settings, not_mo
     assert len(caplog.records) == 1
 
 
-@pytest.mark.django_db  # Django looks at its connections when a request starts
+@pytest.mark.django_db  # Django checks its connections when a request starts
 def test_a_shell_or_a_worker_is_not_warned_of_its_urls(settings, not_mounted, monkeypatch, caplog):
     settings.DEBUG = True
     monkeypatch.setattr(stream_urls, "_has_requests", False)

@@ -48,10 +48,6 @@ eric_sse_django/locale
 
 eric_sse_django/log
 
-eric_sse_django/migrations
-
-eric_sse_django/models
-
 eric_sse_django/notifier
 
 eric_sse_django/outage.py
@@ -69,8 +65,6 @@ tests/admin
 tests/certificates.py
 
 tests/conftest.py
-
-tests/database
 
 tests/emptying.py
 
@@ -94,15 +88,15 @@ tests/sse.py
 
 tests/streams
 
-tests/test_checks.py
-
 tests/test_operations.py
 """
 PENDING = set(PENDING_LINES.split())
 
-# Not text, not ours, or generated; and this file, which has the phrases.
+# Not text, not ours, or generated; migrations, which never change; and this file, which has the
+# phrases.
 SKIPPED = re.compile(
     r"LICENSE|.*\.(png|svg|jpg|ico|gif|webp|mo|woff2?|json|csv)|tests/test_words\.py"
+    r"|eric_sse_django/migrations/.*"
 )
 
 # What separates two words: blanks, or the end of a line and what a comment or string adds to it.
@@ -198,7 +192,10 @@ UNUSED: list[tuple[str, str]] = [
 ]
 
 # (file, text that is matched): why it stays.
-EXCEPTIONS: dict[tuple[str, str], str] = {}
+EXCEPTIONS: dict[tuple[str, str], str] = {
+    ("eric_sse_django/models/channel.py", '"who may'): "another label needs a migration",
+    ("eric_sse_django/models/listener.py", "of its own"): "another help text needs a migration",
+}
 
 PROSE = {tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", -1)}
 BLANK = {

@@ -1,4 +1,4 @@
-"""What message_stream() and watch() read: one stream after another, while the listener runs."""
+"""The entries of message_stream() and watch(): one stream after another, while it runs."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from eric_sse_django.models import Channel, Listener
 from eric_sse_django.outage import LAST_DELAY_S
 from eric_sse_django.streaming import Stream, Subscription
 
-# Returns the rows to read by, None when the listener does not run; raises
-# InvalidChannelException or InvalidListenerException for what is not there. It queries.
+# Returns the channel's and the listener's row, None if the listener is not running. By queries;
+# raises InvalidChannelException or InvalidListenerException for unknown ids.
 Find = Callable[[], "tuple[Channel, Listener | None] | None"]
 
 
@@ -29,8 +29,8 @@ async def entries(
     """
     Yield a listener's entries, or a channel's, after `position` (None: after its cursor).
 
-    Goes on through outages of the database, after it the first try succeeded. Ends when the
-    listener is stopped; raises what `find` does where it was removed, and StreamEnded.
+    Continues after outages of the database, except at the first try. Ends when the listener is
+    stopped; raises what `find` raises if it was removed, and StreamEnded.
     """
     replays, backoff = None, Backoff(LAST_DELAY_S)
     with Alarm(listener.watch) as stopped:
@@ -46,7 +46,7 @@ async def entries(
                 if rows is None:
                     return
                 again = 0 if rows[1] is None else rows[1].replays
-                # An operator who had it go back has changed the cursor.
+                # A replay by an operator has changed the cursor.
                 at = position if replays in (None, again) else None
                 replays = again
                 async with _reading(hub, Subscription(*rows), at, listener) as stream:
@@ -92,7 +92,7 @@ async def _reading(
 
 def _goes_on(reason: End, rows: tuple[Channel, Listener | None] | None) -> bool:
     watches = rows is not None and rows[1] is None
-    # What was revoked of a watcher's is to be asked anew over HTTP; or the channel is removed.
+    # Revoked access of watchers is checked again over HTTP, not here; or the channel was removed.
     return reason.resumes or (watches and reason is End.REVOKED)
 
 
@@ -100,4 +100,4 @@ async def _raise_if_removed(hub: Hub, find: Find) -> None:
     try:
         await hub.run(find)
     except (DatabaseError, RuntimeError):
-        return  # then it ends for the reason that there was
+        return  # the stream ends for its own reason

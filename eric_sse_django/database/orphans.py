@@ -1,4 +1,4 @@
-"""What removed users leave behind where they are in another database than the app's tables."""
+"""Rows of removed users, which are in another database than the app's tables."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Removal:
 
     def __init__(self, key: Any) -> None:
         self.keys = [key]
-        self.__qualname__ = "remove_soon"  # Django logs it where it fails
+        self.__qualname__ = "remove_soon"  # Django logs it if it fails
 
     def __call__(self) -> None:
         remove_soon(self.keys)
@@ -40,9 +40,9 @@ def on_user_deleted(instance: Any, using: str, **signal: object) -> None:
     """
     Remove the listeners, tokens and receipts of a deleted user. Connected to post_delete.
 
-    After the commit, for they are in another database; in one database they go in the same
-    transaction, by remove_with_user(). Once for all users of the transaction. Never raises
-    what the log's database does.
+    After the commit, because they are in another database, and once for all users of the
+    transaction; in one database remove_with_user() removes them in the same transaction. Never
+    raises errors of the log's database.
     """
     if using == log.database():
         return
@@ -63,14 +63,14 @@ def remove_soon(keys: Sequence[Any]) -> None:
 
 def remove_left_by(keys: Iterable[Any]) -> int:
     """
-    Remove what users of these keys owned, for those that are deleted; return how many rows.
+    Remove what the deleted users of these keys owned; return how many rows.
 
     The streams of the listeners end. BATCH users at a time, four statements or more each.
     """
     users, removed, left = get_user_model()._base_manager, 0, list(keys)
     while left:
         batch, left = left[:BATCH], left[BATCH:]
-        # A rollback to a savepoint may have brought some back.
+        # A rollback to a savepoint may have restored some users.
         gone = set(batch) - set(users.filter(pk__in=batch).values_list("pk", flat=True))
         removed += remove_listeners(Listener.objects.filter(owner_id__in=gone))
         removed += ApiToken.objects.filter(user_id__in=gone).delete()[0]
@@ -80,7 +80,7 @@ def remove_left_by(keys: Iterable[Any]) -> int:
 
 def remove_orphans() -> int:
     """
-    Remove what users owned that are deleted, however they were; return how many rows.
+    Remove what deleted users owned, also users that other programs deleted; return how many.
 
     For `manage.py eric_trim`: checks all owners, BATCH at a time. No database constraint
     removes the rows of a user that another program deletes.

@@ -146,7 +146,7 @@ def test_what_fails_to_be_written_waits_with_what_came_meanwhile(monkeypatch):
         written.append(dict(kept))
         if len(written) == 1:
             revocation.revoke_subjects_later({"user:1": 60, "user:2": 30})
-            raise OperationalError("gone away")
+            raise OperationalError("unavailable")
         write(kept, also)
 
     monkeypatch.setattr(revocation, "revoke_subjects", fails_first)
@@ -174,7 +174,7 @@ def test_what_fails_after_the_commit_fails_no_caller(away, monkeypatch, caplog):
 
 def test_what_the_caller_rolls_back_is_not_revoked_later(db, monkeypatch):
     def fails(*_):
-        raise OperationalError("gone away")
+        raise OperationalError("unavailable")
 
     monkeypatch.setattr(events, "revoke_subjects", fails)
     bob = get_user_model().objects.create_user("bob")
