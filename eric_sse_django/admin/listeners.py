@@ -169,7 +169,7 @@ class ListenerAdmin(ListenerColumns, PagesAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Find also by owner: with a query of its own if users are in another database."""
+        """Find also by owner: with a separate query if users are in another database."""
         found, may_repeat = super().get_search_results(request, queryset, search_term)
         term = search_term.strip()
         # PostgreSQL raises ValueError for a NUL in a query's parameter.

@@ -45,7 +45,7 @@ class Result:
 
 class Probe:
     """
-    Runs a check that may hang, on a thread of its own, once at a time; callers share the result.
+    Runs a check that may hang, on its own thread, one at a time; callers share the result.
 
     A check that hangs keeps that one thread: until it returns, callers get no other result.
     """

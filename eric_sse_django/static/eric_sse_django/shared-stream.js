@@ -7,7 +7,7 @@
 // one tab, the leader, which holds a Web Lock, has the EventSource, and sends its events to the
 // other tabs over a BroadcastChannel. When the leader is closed, another tab gets the lock and
 // continues after the last event of the tab that is furthest behind. Each tab gets every event
-// after the `last_event_id` of its own url.
+// after the `last_event_id` of its URL.
 //
 // A browser may keep a page that the user has left, with its connections and locks, to show it
 // again. So a page closes and releases them when it is left, and continues after its last event
