@@ -194,6 +194,7 @@ class StreamClient:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+        assert self._out is not None, "open() it"
         # Gives the loop the turns it needs to close the socket; a reset by peer is fine.
         with contextlib.suppress(OSError, asyncio.TimeoutError):
             await asyncio.wait_for(self._out.wait_closed(), 1)

@@ -117,11 +117,16 @@ class HTTP2Client:
     def stop_reading(self) -> None:
         """Read nothing from the socket any more, as a client that is stopped."""
         self._reading.cancel()
-        self._out.transport.pause_reading()
+        self._reading_side().pause_reading()
 
     def go_on_reading(self) -> None:
-        self._out.transport.resume_reading()
+        self._reading_side().resume_reading()
         self._reading = asyncio.ensure_future(self._read())
+
+    def _reading_side(self) -> asyncio.ReadTransport:
+        transport = self._out.transport
+        assert isinstance(transport, asyncio.ReadTransport)
+        return transport
 
     async def _read(self) -> None:
         while data := await self._in.read(65536):
@@ -141,7 +146,7 @@ class HTTP2Client:
         if stream is None:
             return
         if isinstance(event, ResponseReceived):
-            stream.status = int(dict(event.headers)[":status"])
+            stream.status = int(dict(event.headers)[":status"])  # type: ignore[index]
         elif isinstance(event, DataReceived):
             stream.body += event.data
             stream.events += stream.reader.feed(event.data)

@@ -220,7 +220,7 @@ class TooMany(Authorizer):
 
 
 class Gone(Authorizer):
-    can_publish = None
+    can_publish = None  # type: ignore[assignment]
 
 
 class Misspelt(Authorizer):

@@ -10,7 +10,7 @@ import psutil
 from django.contrib import admin
 from django.db.backends.signals import connection_created
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.urls import include, path
+from django.urls import URLPattern, URLResolver, include, path
 
 from eric_sse_django.shortcuts import publish
 
@@ -60,7 +60,7 @@ def publishing(request: HttpRequest, channel: str, number: int) -> HttpResponse:
     return HttpResponse(b"published")
 
 
-urlpatterns = [
+urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
     path("counters", counters),
     path("health/", include("eric_sse_django.health.urls")),

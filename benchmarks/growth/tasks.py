@@ -14,7 +14,7 @@ from benchmarks.growth.costs import MESSAGE, Costs
 from benchmarks.growth.sizes import Size
 from eric_sse_django import log, notifier
 from eric_sse_django.models import QueuedMessage
-from eric_sse_django.notifier.notifier import TRIM_GAP_S
+from eric_sse_django.notifier.trimmer import GAP_S
 
 # Set before the first call.
 pipe: Connection = None  # type: ignore[assignment]
@@ -77,7 +77,7 @@ def publish_paced(per_s: float, least_s: float) -> list[float]:
     return took
 
 
-def trim(most: int, gap_s: float = TRIM_GAP_S) -> list[float]:
+def trim(most: int, gap_s: float = GAP_S) -> list[float]:
     """Remove `most` old messages in batches, as a notifier does; return the seconds of each."""
     with connection.cursor() as cursor:
         cursor.execute("SET synchronous_commit = on")

@@ -103,7 +103,9 @@ MEMBERS = [
     *("expires_in_s", "acknowledgement"),
     *("messages", "listener", "position", "max_age_s", "user"),
 ]
-LIKELY = st.sampled_from(["a", "orders", "till-7", "root", "json", 0, 60, True, None, [{}]])
+LIKELY: st.SearchStrategy[Any] = st.sampled_from(
+    ["a", "orders", "till-7", "root", "json", 0, 60, True, None, [{}]]
+)
 MESSAGES = st.lists(
     st.fixed_dictionaries({"type": st.text(max_size=5)}, optional={"owner": st.text()}), max_size=3
 )

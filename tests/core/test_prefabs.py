@@ -4,6 +4,7 @@ import pickle
 import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -55,7 +56,7 @@ class Blocking(MessageQueueListener):
 class RecordingExecutor(ThreadPoolExecutor):
     """Notes its own end, and refuses what could not be sent to another process."""
 
-    ended: list
+    ended: list[Any]
 
     def submit(self, fn, /, *args, **kwargs):
         fn, args = pickle.loads(pickle.dumps((fn, args)))

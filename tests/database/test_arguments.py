@@ -110,8 +110,11 @@ class TestObjects:
             (lambda: revoke(user="ana"), "'ana' is not a user .*, nor the key of"),
             (lambda: revoke(user=Group(pk=1)), "is not a user"),
             (lambda: revoke(channel="orders"), "'orders' is not a channel"),
-            (lambda: streams_url(["orders"]), "'orders' is not a pair: give .channel, listener."),
-            (lambda: streams_url(["ab"]), "'ab' is not a pair"),
+            (
+                lambda: streams_url(["orders"]),  # type: ignore[list-item]
+                "'orders' is not a pair: give .channel, listener.",
+            ),
+            (lambda: streams_url(["ab"]), "'ab' is not a pair"),  # type: ignore[list-item]
             (lambda: publish("orders", "n", owner=True), "True is not a user"),
             (lambda: publish("orders", "n", owner=Group(pk=1)), "is not a user"),
             (lambda: listen("orders", object()), "is not a user"),

@@ -97,7 +97,7 @@ def test_before_that_the_error_names_the_command(database, settings):
 @databases.sqlite_rolled_back
 def test_what_no_channel_can_be_is_an_error_of_check(database, settings, named, id):
     settings.ERIC_SSE = {"CHANNELS": named}
-    [error] = [*checks.check_settings(), *checks.check_channels()]
+    [error] = list(checks.check_settings()) + list(checks.check_channels())
     assert error.id == f"eric_sse_django.{id}"
     migrate()
     assert not channels().exists()

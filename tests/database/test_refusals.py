@@ -2,6 +2,7 @@
 
 import json
 import math
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from eric_sse_django.shortcuts import publish
 from tests import databases
 from tests.database.tools import atomic
 
-TYPES = {
+TYPES: dict[str, Any] = {
     "CR": "a\rb",
     "LF": "paid\n",
     "NUL": "\0",
@@ -30,10 +31,10 @@ TYPES = {
     "no str": 7,
     "None": None,
 }
-deep = []
+deep: list[Any] = []
 for _ in range(wire.MAX_DEPTH):
     deep = [deep]
-PAYLOADS = {
+PAYLOADS: dict[str, Any] = {
     "NaN": math.nan,
     "Infinity": {"deep": [math.inf]},
     "an object": object(),
@@ -45,7 +46,7 @@ PAYLOADS = {
 IDENTITIES = {
     "sender too long": SignedMessage("x" * 256, "paid"),
     "sender with NUL": SignedMessage("a\0", "paid"),
-    "sender no str": SignedMessage(7, "paid"),
+    "sender no str": SignedMessage(7, "paid"),  # type: ignore[arg-type]
     "id too long": UniqueMessage(Message("paid"), None, "x" * 256),
     "id with a surrogate": UniqueMessage(Message("paid"), None, "\ud800"),
 }

@@ -97,13 +97,13 @@ def _judge_order(verdict: Verdict, ledger: Ledger, keys: Sequence[str]) -> None:
     of = {key: attempt for attempt in ledger.accepted() for key in attempt.keys}
     latest = None
     for key in keys:
-        attempt = of.get(key)
-        if attempt is None or attempt.accepted_at is None:
+        known = of.get(key)
+        if known is None or known.accepted_at is None:
             continue
-        if latest is not None and attempt.accepted_at < latest.began_at:
+        if latest is not None and known.accepted_at < latest.began_at:
             verdict.add("out_of_order", f"{key} had committed before {latest.keys[0]} began")
-        if latest is None or attempt.began_at > latest.began_at:
-            latest = attempt
+        if latest is None or known.began_at > latest.began_at:
+            latest = known
 
 
 def judge_client(

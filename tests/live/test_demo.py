@@ -12,14 +12,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
 from tests.server import free_port, until
 
-sync_api = pytest.importorskip("playwright.sync_api")
-expect = sync_api.expect
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, ConsoleMessage, Locator
+
+expect = pytest.importorskip("playwright.sync_api").expect
 
 ROOT = Path(__file__).parents[2]
 START_TIMEOUT_S = 30.0
@@ -122,8 +125,8 @@ def demo(demo_with: Callable[..., Demo]) -> Demo:
 
 
 @pytest.fixture
-def browser(chromium: str) -> Iterator[sync_api.Browser]:
-    with sync_api.sync_playwright() as playwright:
+def browser(chromium: str) -> Iterator[Browser]:
+    with pytest.importorskip("playwright.sync_api").sync_playwright() as playwright:
         options = ["--no-sandbox"] if os.geteuid() == 0 else []
         browser = playwright.chromium.launch(executable_path=chromium, args=options)
         yield browser
@@ -133,7 +136,7 @@ def browser(chromium: str) -> Iterator[sync_api.Browser]:
 class Visitor:
     """A new browser session on the demo's page; `problems` are the errors in its console."""
 
-    def __init__(self, browser: sync_api.Browser, url: str, width: int = 1280) -> None:
+    def __init__(self, browser: Browser, url: str, width: int = 1280) -> None:
         self.context = browser.new_context(viewport={"width": width, "height": 800})
         self.page = self.context.new_page()
         self.page.set_default_timeout(PAGE_TIMEOUT_MS)
@@ -144,7 +147,7 @@ class Visitor:
         self.name = self.page.locator(".identity code").inner_text()
         self.is_live()
 
-    def _on_console(self, message: sync_api.ConsoleMessage) -> None:
+    def _on_console(self, message: ConsoleMessage) -> None:
         # Violations of the Content-Security-Policy are reported here too.
         if message.type in ("error", "warning"):
             self.problems.append(message.text)
@@ -172,10 +175,10 @@ class Visitor:
         notes = self.page.locator(f"{selector} .text")
         expect(notes).to_have_text(list(texts), timeout=PAGE_TIMEOUT_MS)
 
-    def queue_of(self, listener: str) -> sync_api.Locator:
+    def queue_of(self, listener: str) -> Locator:
         return self.row_of(listener).locator(".count")
 
-    def row_of(self, listener: str) -> sync_api.Locator:
+    def row_of(self, listener: str) -> Locator:
         rows = self.page.locator("#listeners tr")
         return rows.filter(has=self.page.get_by_role("button", name=listener, exact=True))
 

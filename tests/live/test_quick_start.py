@@ -15,6 +15,7 @@ import pytest
 from eric_sse_django.models import QueuedMessage
 from eric_sse_django.shortcuts import channel
 from tests.databases import sqlite_only
+from tests.live.asgi_servers import ROOT
 from tests.live.quick_start import (
     BLOCKS,
     CODE,
@@ -23,7 +24,6 @@ from tests.live.quick_start import (
     PASSWORD,
     PUBLISHING,
     README,
-    ROOT,
     SECTION,
     Project,
     clean_environment,

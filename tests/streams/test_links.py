@@ -154,7 +154,7 @@ def test_a_search_in_vain_is_bounded():
 class Untouchable:
     """A proxy that is not to be evaluated here: Django's lazy user would query."""
 
-    @property
+    @property  # type: ignore[misc]
     def __class__(self):
         raise AssertionError("it was asked for its class")
 
@@ -165,12 +165,12 @@ class Untouchable:
         raise AssertionError("it was called")
 
 
-class Lazily(dict):
+class Lazily(dict[str, int]):
     def values(self):
         raise AssertionError("it was asked for its values")
 
 
-class LazyList(list):
+class LazyList(list[int]):
     def __iter__(self):
         raise AssertionError("it was asked for its items")
 

@@ -112,7 +112,9 @@ class Serving:
         self.note()
         at = self.run(self._position())
         subscriptions = [
-            Subscription(self.channels[channel].row, listener and self.row(listener))
+            Subscription(
+                self.channels[channel].row, None if listener is None else self.row(listener)
+            )
             for channel, listener in places
         ]
         if meanwhile is not None:
@@ -150,7 +152,7 @@ class Serving:
         self, subscriptions: list[Subscription], last: int | None, options: Any, encode: Any
     ) -> Reader:
         stream = Stream(Hub.for_running_loop(), subscriptions, last, **options)
-        reader = Page(stream, _Encoding(encode))
+        reader = Page(stream, _Encoding(encode))  # type: ignore[arg-type]
         return await reader.__aenter__()
 
     def leave(self, client: Client) -> None:
@@ -266,8 +268,8 @@ class Serving:
     async def _end_server(self, is_killed: bool) -> None:
         hub = hubs.of(asyncio.get_running_loop())
         if hub is not None and is_killed:
-            hub.records.due = lambda now: False
-            hub.records.leave = _nobody
+            hub.records.due = lambda now: False  # type: ignore[method-assign]
+            hub.records.leave = _nobody  # type: ignore[assignment, method-assign]
         if is_killed:
             for client in self.clients:
                 client.reader.task.cancel()

@@ -59,7 +59,7 @@ class World(Serving):
     def add_listener(self, channel: str, owner: str | None, by_client: bool) -> None:
         name = f"l{len(self.listeners)}"
         row = self.channels[channel].add_listener(
-            self.owners.get(owner),
+            owner and self.owners[owner],
             listener_id=name,
             acknowledgement="client" if by_client else "sent",
         )
@@ -116,7 +116,7 @@ class World(Serving):
     def learn(self) -> None:
         rows = QueuedMessage.objects.using(self.alias).filter(position__isnull=False, type="n")
         found = rows.values_list("payload", "position")
-        self.model.learn({json.loads(payload): position for payload, position in found})
+        self.model.learn({json.loads(payload): position or 0 for payload, position in found})
 
     def end(self, messages: Sequence[Published]) -> None:
         """Let the time of some messages come: their retention's, or their lifetime's."""
@@ -143,7 +143,7 @@ class World(Serving):
             client.fell_back = True
 
     def pop(self, listener: Listening, rolls_back: bool) -> None:
-        channel, payload = self.channels[listener.channel], None
+        channel = self.channels[listener.channel]
         self.note()
         with transaction.atomic(using=self.alias) if rolls_back else _nothing():
             try:
@@ -155,7 +155,7 @@ class World(Serving):
         if rolls_back:
             return
         self.learn()
-        payload = message and message.payload
+        payload: Any = message and message.payload
         if not listener.running:
             assert message is None
         elif message is None:
