@@ -1,4 +1,4 @@
-"""A certificate for 127.0.0.1, signed by itself, for servers that speak TLS in the tests."""
+"""A certificate for 127.0.0.1, signed by itself, for servers that use TLS in the tests."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def keeping(*models: type[Model]) -> Iterator[set[str]]:
     """
     Keep the rows of some models from test to test; remove them at the end.
 
-    Gives a set for the aliases of the databases that have such rows; who makes them adds to it.
+    Yields a set of the aliases of the databases with such rows; code that makes rows adds to it.
     """
     tables = {model._meta.db_table for model in models} - KEPT
     filled: set[str] = set()
@@ -39,7 +39,7 @@ def empty(connection: BaseDatabaseWrapper) -> None:
     """
     Remove all rows of the tables that have some, but KEPT; in one transaction.
 
-    Most of 25 tables are empty after a test, and one query tells which.
+    Most of 25 tables are empty after a test, and one query finds them.
     """
     tables = [table for table in _tables_of(connection) if table not in KEPT]
     quote = connection.ops.quote_name

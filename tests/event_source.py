@@ -1,4 +1,4 @@
-"""A browser's EventSource in miniature: connects again, with what it saw last."""
+"""A small EventSource client: it reconnects with the last event ID that it received."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class EventSourceClient:
 
     `records` are the events, `statuses` the answers to each connection that was answered.
     Honours `retry:` and Last-Event-ID; like Chromium it gives up (`closed`) on any status
-    but 200 and on another content type, and comes back when the connection fails or ends.
+    but 200 and on another content type, and reconnects when the connection fails or ends.
     """
 
     url: str
@@ -38,7 +38,7 @@ class EventSourceClient:
     records: list[Record] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
     closed: bool = False
-    # The connection of the moment, for who wants to cut it or to see its reader.
+    # The current connection, for a test that cuts it or checks its reader.
     stream: StreamClient | None = None
 
     async def __aenter__(self) -> EventSourceClient:
@@ -71,7 +71,7 @@ class EventSourceClient:
         return self.records
 
     async def wait_closed(self, timeout_s: float = 10.0) -> None:
-        """Return once the server told the client to stay away. Raises asyncio.TimeoutError."""
+        """Return once the server has ended the stream permanently. Raises asyncio.TimeoutError."""
         await asyncio.wait_for(asyncio.shield(self._task), timeout_s)
 
     async def _follow(self) -> None:

@@ -36,7 +36,7 @@ class Backup:
             return [column[0] for column in cursor.description], list(cursor.fetchall())
 
     def _next_numbers(self) -> dict[str, Any]:
-        """Return what says which keys come next, by table; on PostgreSQL by sequence."""
+        """Return the next key of each table; on PostgreSQL of each sequence."""
         vendor = self._connection.vendor
         if vendor == "sqlite":
             known = dict(self._ask("SELECT name, seq FROM sqlite_sequence"))

@@ -1,4 +1,4 @@
-"""The database routers of the test site: every model lives where the running test says."""
+"""The database routers of the test site: every model is in the database of the running test."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ class SelectedDatabaseRouter:
 
 
 class UsersElsewhereRouter(SelectedDatabaseRouter):
-    """Keep the app's tables in the alias that the test says, and all others in "users"."""
+    """Keep the app's tables in the alias of the test, and all others in "users"."""
 
     def db_for_read(self, model: type[Any], **hints: Any) -> str:
         return "replica" if model._meta.app_label == APP else "users"

@@ -1,7 +1,7 @@
 """
 Django settings of the test site, in pytest and in the server processes it starts.
 
-A server process is told by environment variables to use what the running test uses:
+Environment variables make a server process use what the running test uses:
 
     ERIC_SSE_TEST_DB        "sqlite::path", "postgres:port:name" or "mariadb:port:name"
     ERIC_SSE_TEST_SETTINGS  JSON object, merged into ERIC_SSE
@@ -85,7 +85,7 @@ else:
 CHANNEL_LAYERS = {"default": databases.from_environment("ERIC_SSE_TEST_LAYER", _layer)}
 
 if "ERIC_SSE_TEST_DB" in os.environ:
-    # A server process: its tests read in its output what it says of streams and outages.
+    # A server process: its tests read in its output what it logs about streams and outages.
     LOGGING = {
         "version": 1,
         "disable_existing_loggers": False,

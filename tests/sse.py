@@ -19,7 +19,7 @@ class SSEReader:
 
     Beside the events it keeps what a page never sees: `comments`, `retry_ms` (None until the
     stream sets it), `last_event_id` (what a reconnect would send) and `ignored`, the lines
-    that the standard tells a reader to drop: a good server sends none.
+    that a reader drops by the standard: a good server sends none.
     """
 
     # See: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
@@ -78,6 +78,6 @@ class SSEReader:
         self.last_event_id = self._id
         data, kind = self._data, self._type
         self._data, self._type = [], ""
-        # The standard says "if the data buffer is empty": a line "data:" alone fills it
-        # with the LF that is stripped afterwards, so it makes an event.
+        # By the standard an event needs a data buffer that is not empty. A line "data:" alone
+        # fills it with the LF that is stripped afterwards, so it makes an event.
         return Event(kind or "message", "\n".join(data), self._id) if data else None

@@ -1,4 +1,4 @@
-"""What docs/operations.md explains is what the code says."""
+"""docs/operations.md explains what the code has."""
 
 import ast
 import re

@@ -162,7 +162,7 @@ def test_messages_that_wait_for_listeners_that_are_online_are_counted(
     channel.broadcast(Message("to all", 1))  # waits for three
     channel.dispatch_to_owner(ann, Message("to two", 2))  # for two
     channel.dispatch("till-7", Message("to one", 3))  # for one
-    channel.dispatch("away", Message("to one who is away", 4))
+    channel.dispatch("away", Message("to an absent listener", 4))
     operations.disconnect([listener])
     settle()
     notifier.flush()  # else it may give a position to the last message too

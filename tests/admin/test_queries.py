@@ -18,7 +18,7 @@ from tests.admin.pages import text, url
 OF_DJANGO = 4
 ROWS = 110  # more than a page of 100
 
-# It has four queries of its own: channels, listener, its messages, and the filtered ones.
+# It has four more queries: channels, listener, its messages, and the filtered ones.
 TEN = "messages of a listener, filtered"
 # Queries for one row, and for two pages of rows, which are counted too.
 PAGES = {

@@ -1,4 +1,4 @@
-"""The test site's application with the admin's static files, whatever DEBUG says."""
+"""The test site's application with the admin's static files, with any value of DEBUG."""
 
 from django.conf import settings
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler

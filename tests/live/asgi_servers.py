@@ -1,4 +1,4 @@
-"""The ASGI servers of the live tests, each a process of its own on a free port."""
+"""The ASGI servers of the live tests, each a separate process on a free port."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class ASGIServer:
         """
         Start nothing yet. `database` is the alias in the running test: what the fixture
         `database` returned. `settings` go into ERIC_SSE; `redis_port` means channels_redis;
-        `layer` is a whole CHANNEL_LAYERS["default"]; `options` go on the command line.
+        `layer` is a whole CHANNEL_LAYERS["default"]; `options` are for the command line.
         """
         self.server = server
         self.port = port or free_port()
@@ -185,5 +185,5 @@ class ASGIServer:
 
 
 def absence(server: str) -> str | None:
-    """Return why the ASGI server can not be run, None if it can."""
+    """Return why the ASGI server cannot be run, None if it can."""
     return None if find_spec(server) is not None else f"{server} is not installed"

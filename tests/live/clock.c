@@ -1,8 +1,8 @@
 /* A wall clock that can be set, for one process and its children: LD_PRELOAD it.
  *
  * Adds the seconds in the file $ERIC_SSE_TEST_CLOCK (a 64-bit integer, mapped: a change
- * counts at once) to what the kernel says the time of day is. The monotonic clock is left
- * alone, as it is when somebody sets the clock of a machine.
+ * counts at once) to the kernel's time of day. The monotonic clock does not change, as when
+ * somebody sets the clock of a machine.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -1,4 +1,4 @@
-"""A wall clock of their own for the processes that a test starts."""
+"""A separate wall clock for the processes that a test starts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SOURCE = Path(__file__).with_suffix(".c")
 
 
 def absence() -> str | None:
-    """Return why processes cannot have a clock of their own here, None if they can."""
+    """Return why processes cannot have a separate clock here, None if they can."""
     return None if shutil.which("cc") else "there is no C compiler to set a process's clock with"
 
 
@@ -35,6 +35,6 @@ class Clock:
         return {"LD_PRELOAD": str(self._library), "ERIC_SSE_TEST_CLOCK": str(self._file)}
 
     def put_on(self, seconds: int) -> None:
-        """Have it be `seconds` after this machine's, at once; before it if negative."""
+        """Set it `seconds` after this machine's clock, at once; before it if negative."""
         with self._file.open("r+b" if self._file.exists() else "wb") as file:
             file.write(struct.pack("=q", seconds))

@@ -67,7 +67,7 @@ class BlockingLayer(SwallowingLayer):
 
 
 class StuckLayer(SwallowingLayer):
-    """Comes back from no send before `released` is set."""
+    """Blocks in each send until `released` is set."""
 
     entered = threading.Event()
     released = threading.Event()

@@ -7,7 +7,7 @@ from typing import Any
 
 from eric_sse_django.database import DatabaseChannel
 
-# Seconds for which it hangs: far beyond what it may take.
+# Seconds for which it hangs: far more than it may take.
 HANGS_S = 60
 
 

@@ -1,7 +1,7 @@
 """
 A process that publishes: python -m tests.live.publisher CHANNEL FIRST COUNT INTERVAL_S
 
-Publishes the numbers from FIRST on, each in a transaction of its own.
+Publishes the numbers from FIRST on, each in a separate transaction.
 """
 
 import sys

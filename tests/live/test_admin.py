@@ -27,7 +27,7 @@ SITE = "tests.live.admin_asgi:application"
 STRICT = {
     "ERIC_SSE_TEST_MIDDLEWARE": json.dumps(["demo_project.middleware.content_security_policy"])
 }
-# A stream that is told to end on another process: a wake, or a poll of POLL_INTERVAL_S.
+# Until a stream on another process ends: after a wake, or a poll of POLL_INTERVAL_S.
 MOST_S = 2.0
 
 

@@ -18,7 +18,7 @@ HOUR_S = 3_600
 
 pytestmark = pytest.mark.skipif(
     sys.version_info < (3, 11),
-    reason="before 3.11 Python waits by the kernel's wall clock, which a test can not set",
+    reason="before 3.11 Python waits by the kernel's wall clock, which a test cannot set",
 )
 
 
@@ -31,7 +31,7 @@ def clock(tmp_path):
 
 
 async def say_when(process):
-    """Return the seconds by which a process's clock is ahead of ours."""
+    """Return the seconds by which a process's clock is ahead of this machine's."""
     headers = {"Connection": "close", "Accept": "*/*"}
     async with await StreamClient.open(f"{process.url}/when", headers=headers) as client:
         return float(await client.read_to_end()) - time.time()

@@ -1,4 +1,4 @@
-"""The kernel is told how long a silent link may be, on each server, protocol and middleware."""
+"""The kernel gets the time that a link may be silent, on each server, protocol and middleware."""
 
 import asyncio
 import ctypes

@@ -1,4 +1,4 @@
-"""A server is replaced under its clients: told when to return, they do, and miss nothing."""
+"""A server is replaced under its clients: they reconnect when asked to, and miss nothing."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ COUNTING = "tests.faults.counting:application"
 
 
 def assert_spread(retries_ms):
-    """Assert that clients were told times from 1 s to 1 s + DRAIN_S, all over it."""
+    """Assert that clients got times from 1 s to 1 s + DRAIN_S, spread over that range."""
     assert all(1_000 <= told <= 1_000 * (1 + DRAIN_S) for told in retries_ms)
     tenths = {int((told - 1_000) / (100 * DRAIN_S)) for told in retries_ms}
     assert len(tenths) >= 9, sorted(retries_ms)
@@ -54,9 +54,9 @@ async def test_a_server_is_replaced_under_its_streams_and_none_misses_anything(
         await all_have(clients, published[0], 60)
         assert_numbers(clients, published[0])
         assert {status for client in clients for status in client.statuses} == {200}
-        # One hub thread reads for them, one after another; who comes back late finds memory.
+        # One hub thread reads for them, one after another; a late client is served from memory.
         backlogs = json.loads(await site.get(process.url + BACKLOGS))
-        print(f"{server}: {CLIENTS} came back for {published[0]} messages, {backlogs}")
+        print(f"{server}: {CLIENTS} reconnected for {published[0]} messages, {backlogs}")
         assert backlogs["reads"] > 0
         assert backlogs["most_at_once"] == 1
 

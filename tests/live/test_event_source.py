@@ -1,4 +1,4 @@
-"""Chromium's EventSource: it keeps what an opening says, and comes back after a reset."""
+"""Chromium's EventSource: it keeps the opening's fields, and reconnects after a reset."""
 
 import asyncio
 

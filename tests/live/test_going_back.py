@@ -41,9 +41,9 @@ print(watch_url("orders"))
 
 @pytest.fixture(autouse=True)
 def forget_connections(request):
-    """Have pytest empty the tables over a new connection: the dump has made them anew."""
+    """Make pytest empty the tables over a new connection: the dump has created them again."""
     if "database" in request.fixturenames:
-        request.getfixturevalue("database")  # set up before us, so torn down after us
+        request.getfixturevalue("database")  # set up before this fixture, so torn down after it
     yield
     connections.close_all()
 

@@ -1,4 +1,4 @@
-"""Parts of a running site break, and are mended: ready/ says so, in time, and once in the log."""
+"""Parts of a running site fail and recover: ready/ reports it in time, the log once."""
 
 import asyncio
 import json
@@ -18,9 +18,9 @@ from tests.client import StreamClient
 from tests.databases import on, sqlite_only
 from tests.live import site
 
-# Seconds within which a dead part must be told of: what the parts have, and a busy machine.
+# Seconds within which a dead part must be reported: the parts' limits, and a busy machine.
 BOUND_S = 8.0
-# Seconds after which what is back must be green: a try is put off 5 s at most.
+# Seconds after which a part that works again must be green: the next try is in 5 s at most.
 BACK_S = 30.0
 
 
@@ -70,7 +70,7 @@ async def down(server):
 
 
 def said(process, part):
-    """Return how often the log says that a part failed, and that it works again."""
+    """Return how often the log has that a part failed, and that it works again."""
     log = process.log.read_text()
     return log.count(f"health: {part} does not work"), log.count(f"health: {part} works again")
 

@@ -16,8 +16,8 @@ from tests.live.test_streams import OPTIONS, closed
 
 MIB = 1024**2
 VISITS = sized(500, 10_000)
-# Seconds after which a server has let go of who left: Daphne looks once a second, hypercorn
-# gives a connection that said nothing its keep-alive of 5 s.
+# Seconds after which a server has closed a connection whose client left: Daphne checks once a
+# second, hypercorn gives a silent connection its keep-alive of 5 s.
 REAPED_S = {"daphne": 1.5, "hypercorn": 6.5}
 
 pytestmark = pytest.mark.parametrize("server", SERVERS)

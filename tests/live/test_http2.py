@@ -1,4 +1,4 @@
-"""HTTP/2: a stream that is not read is bounded and reset, and its neighbours go on."""
+"""HTTP/2: a stream that is not read is bounded and reset, and its neighbours continue."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ SERVERS = ("daphne", "hypercorn", "gunicorn", "granian")
 
 @pytest.fixture
 def serve_http2(serve, tmp_path):
-    """Return a function that starts a server; and the URL at which it speaks HTTP/2."""
+    """Return a function that starts a server; and the URL at which it serves HTTP/2."""
 
     def start(server, settings=SETTINGS, **more):
         certificate, key = certificates.make(tmp_path)
@@ -120,7 +120,7 @@ async def test_a_client_that_opens_every_window_and_reads_nothing_is_bounded(
         await site.until(lambda: closed(process) == 3, 15)
     process.terminate()
     assert await asyncio.to_thread(process.wait, 10) < 6
-    # hypercorn logs one of its own for a connection that the kernel gave up.
+    # hypercorn logs a traceback for a connection that the kernel gave up.
     assert server == "hypercorn" or "Traceback" not in process.log.read_text()
 
 

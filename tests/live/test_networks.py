@@ -1,4 +1,4 @@
-"""Connections that are cut, that stand still, that go dark: what was published arrives."""
+"""Connections are cut, stall or go dark: what was published arrives."""
 
 import asyncio
 from contextlib import AsyncExitStack

@@ -155,7 +155,7 @@ async def test_a_client_made_with_fetch_passes_the_preflight(channel, serve, bro
     status, text = await page.evaluate(FETCH, [server.url + path, "0"])
     assert (status, text.split("\n")[0].split(":")[0]) == (200, "retry")
     status, text = await page.evaluate(FETCH, [f"{server.url}/events/orders/", "0"])
-    assert (status, bool(text)) == (403, True)  # it can tell that it was refused, and why
+    assert (status, bool(text)) == (403, True)  # it can read that it was refused, and why
 
 
 @pytest.mark.parametrize("server", SERVERS)

@@ -1,4 +1,4 @@
-"""Databases and Redis go away and come back under load: nothing that was accepted is lost."""
+"""Databases and Redis stop and start again under load: nothing that was accepted is lost."""
 
 import asyncio
 import sqlite3
@@ -17,7 +17,7 @@ from tests.faults.load import load
 from tests.faults.scale import sized
 
 AWAY_S = sized(2, 5)
-# What a publisher is told of what was not accepted, by Django or by a queue of ours.
+# What a publisher gets for what was not accepted, from Django or from a queue of this app.
 CLEAR = ("OperationalError: ", "InterfaceError: ", "RepositoryError: ")
 
 
@@ -73,7 +73,7 @@ async def test_redis_that_comes_back_was_missed_by_nobody(database, serve, redis
 async def test_a_backend_that_is_terminated_amid_reads_costs_a_new_connection(
     database, serve, database_servers
 ):
-    # No ring and no buffer: streams read the log themselves, again and again.
+    # No ring buffer and no stream buffer: streams read the log themselves, again and again.
     settings = {"RING_MESSAGES": 0, "STREAM_BUFFER_MESSAGES": 1}
     environment = {"PGAPPNAME": "served"}
     process = serve("uvicorn", database=database, settings=settings, environment=environment)
@@ -89,7 +89,7 @@ async def test_a_backend_that_is_terminated_amid_reads_costs_a_new_connection(
         verdict = await under_load.finish()
         assert verdict.good, verdict
         assert under_load.stayed_open()
-        # The publisher's connection was ended as well, and it was told.
+        # The publisher's connection was ended as well, and it got an error.
         assert all(error.startswith(CLEAR) for error in under_load.errors())
     assert terminated >= 5
 

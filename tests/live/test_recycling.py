@@ -30,8 +30,8 @@ WORKERS = {
 }
 
 
-async def told(client):
-    """Assert that a client was told when to reconnect, and then its stream ended."""
+async def assert_retry(client):
+    """Assert that a client got a time to reconnect, and then its stream ended."""
     await client.read_to_end(GONE_S)
     assert client.complete
     assert 1_000 <= client.reader.retry_ms <= 1_000 * (1 + DRAIN_S)
@@ -50,7 +50,7 @@ async def test_a_worker_that_recycles_itself_ends_its_streams_first(database, se
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):  # it refuses the last
             for _ in range(LIMIT + 1):
                 await site.get(f"{process.url}/counters")
-        await told(client)
+        await assert_retry(client)
         if server == "gunicorn":
             await site.until(lambda: not pids & {one.pid for one in process.children()}, GONE_S)
             async with await StreamClient.open(process.url + path) as again:
@@ -70,7 +70,7 @@ async def test_hypercorns_workers_end_their_streams_when_their_parent_is_stopped
     async with await StreamClient.open(process.url + path) as client:
         await client.until_body_has(b"ok")
         process.terminate()
-        await told(client)
+        await assert_retry(client)
         assert await asyncio.to_thread(process.wait, GONE_S) < GONE_S
 
 
@@ -92,7 +92,7 @@ async def test_gunicorns_worker_is_gone_at_once_though_a_client_reads_nothing(da
             await channel.abroadcast_many(Message("big", "x" * 100_000) for _ in range(10))
             await client.events(10)
         process.process.send_signal(by)
-        await told(client)
+        await assert_retry(client)
         await site.until(lambda: not pids & {one.pid for one in process.children()}, GONE_S)
     slow.close()
     assert "Forcing close" not in process.log.read_text()

@@ -121,7 +121,7 @@ async def test_logging_out_on_one_process_lets_nobody_back_in_on_the_other(datab
             await sync_to_async(log_out)(here)
             began = time.monotonic()
             await asyncio.wait_for(asyncio.gather(*clients), 20)
-            # The clients of the monitor are told to come again after a second.
+            # The clients of the monitor are asked to reconnect after a second.
             assert time.monotonic() - began < 10
             await channel.abroadcast(Message("n", "later"))
             assert (await stays.event()).data == '"later"'

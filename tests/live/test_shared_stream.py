@@ -20,7 +20,7 @@ async_api = pytest.importorskip("playwright.async_api")
 
 SITE = "tests.live.tabs_asgi:application"
 TIMEOUT_MS = 15_000
-# A tab that is busy hears and answers as little as one that the browser has frozen.
+# A busy tab receives and answers as little as one that the browser has frozen.
 SLEEP = """
   localStorage.until = Date.now() + 6_000;
   while (Date.now() < Number(localStorage.until));
@@ -39,7 +39,7 @@ class Browser:
         self.problems = []
 
     async def tab(self, query=""):
-        """Return a new tab, once it hears of the stream's state."""
+        """Return a new tab, once it has received the stream's state."""
         page = await self.context.new_page()
         page.set_default_timeout(TIMEOUT_MS)
         page.on("pageerror", lambda error: self.problems.append(str(error)))
@@ -90,7 +90,7 @@ async def keeping(channel, serve, chromium):
 
 
 async def go_back(page):
-    """Have the page that was left shown again, and be sure that it was kept."""
+    """Show the previous page again, and wait until it is known that it was kept."""
     await page.evaluate("void setTimeout(() => history.back())")
     await page.wait_for_function("window.isRestored === true")
 

@@ -1,4 +1,4 @@
-"""One stream on each of the ASGI servers: first bytes, leaving, coming back, draining."""
+"""One stream on each of the ASGI servers: first bytes, leaving, reconnecting, draining."""
 
 import asyncio
 import time
@@ -14,7 +14,7 @@ from tests.live.asgi_servers import SERVERS
 
 pytestmark = pytest.mark.parametrize("server", SERVERS)
 
-# hypercorn's worker processes never hear of a signal: their parent keeps it for itself.
+# hypercorn's worker processes never get a signal: their parent keeps it for itself.
 OPTIONS = {"hypercorn": ["-w", "0"]}
 
 
@@ -126,8 +126,8 @@ async def test_a_client_that_stalls_is_cut_off_and_holds_nobody_back(database, s
             await channel.abroadcast_many(Message("big", "x" * 100_000) for _ in range(10))
             await client.events(10)
             client.body = b""
-        # 60 MB were published, and they wait for nobody: the ring has 4 (as text and as
-        # frames), a buffer 1.
+        # 60 MB were published, and nothing waits for a reader: the ring buffer has 4 (as
+        # text and as frames), a stream's buffer 1.
         assert (await site.counters(process))["memory"] - memory < 32 * 1024**2
         await site.until(lambda: closed(process), 5)
         assert "reason=send timeout" in process.log.read_text()

@@ -73,7 +73,7 @@ added.stop()
 
 
 def git(*arguments: str) -> str | None:
-    """Return what git says of this checkout, None where it can not."""
+    """Return git's output for this checkout, None where there is none."""
     if shutil.which("git") is None:
         return None
     command = ["git", "-C", str(ROOT), *arguments]
@@ -99,7 +99,7 @@ def version_before(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Other:
-    """The other version's process; what it says, line by line."""
+    """The other version's process, with its output line by line."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process

@@ -126,7 +126,7 @@ def test_with_an_address_of_the_source_its_links_lead_there():
     ]
 
 
-@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="only a checkout says what its files are")
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="only a checkout has a list of its files")
 def test_the_sdist_holds_every_file_but_the_hosts(unpacked):
     listed = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True

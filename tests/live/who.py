@@ -1,4 +1,4 @@
-"""A tiny ASGI application that tells what its process is connected to."""
+"""A small ASGI application that returns what its process is connected to."""
 
 import json
 from typing import Any

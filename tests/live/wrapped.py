@@ -63,7 +63,7 @@ class Method:
 
 
 def task(application: Any) -> Any:
-    """Run the application in a task of its own, and hand on what it sends through a queue."""
+    """Run the application in a separate task, and pass on what it sends through a queue."""
     import asyncio
 
     async def wrapper(scope: Any, receive: Any, send: Any) -> None:

@@ -42,7 +42,7 @@ class Response:
         self.events: list[Event] = []
 
     async def send(self, message: dict[str, Any]) -> None:
-        """Have the application receive a message."""
+        """Make the application receive a message."""
         await self._communicator.send_input(message)
 
     async def more(self) -> None:

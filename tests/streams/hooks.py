@@ -35,7 +35,7 @@ class Hook:
         self.reached = threading.Event()
 
     def __call__(self, usual: Any = None) -> Any:
-        """Do what `mode` says; else return `usual`."""
+        """Do what is set in `mode`; without it return `usual`."""
         if self.mode is None:
             return usual
         self.reached.set()

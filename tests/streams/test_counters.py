@@ -73,7 +73,7 @@ async def test_a_streams_life_is_counted(site):
 
 async def test_what_a_stream_catches_up_with_is_counted_by_where_it_was(site):
     listener = await site.listener()
-    first = await site.read(listener)  # so that the channel has a ring
+    first = await site.read(listener)  # so that the channel has a ring buffer
     before = sums()
     await site.publish(1, 2, 3)
     await first.count(3)

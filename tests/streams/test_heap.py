@@ -1,4 +1,4 @@
-"""The garbage collector beside a hub: what was there before is not looked at again."""
+"""The garbage collector beside a hub: older objects are not scanned again."""
 
 import gc
 import weakref

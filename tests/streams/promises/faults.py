@@ -8,7 +8,7 @@ from eric_sse_django.entry import Encode, Entry
 
 
 class Faults:
-    """`hook` tells that no message can be encoded; `hangs` how the next calls of a thread hang."""
+    """`hook`: no message can be encoded. `hangs`: how the next calls of a thread hang."""
 
     def __init__(self) -> None:
         self._wrapped: dict[Encode, Encode] = {}

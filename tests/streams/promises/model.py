@@ -1,4 +1,4 @@
-"""What the promises of docs/design.md say of a log, of who listens, and of what clients see."""
+"""The promises of docs/design.md as a model: a log, its listeners, and what clients see."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Listening:
 
 @dataclass(eq=False)
 class Published:
-    """A message. `born` and `committed` are times of the model's clock."""
+    """A message. Its times are those of the model's clock."""
 
     number: int
     channel: str
@@ -44,7 +44,7 @@ class Published:
 
     @property
     def is_lost(self) -> bool:
-        """Whether who has not seen it must be told."""
+        """Whether a client that has not seen it must get an eric-reset."""
         return self.removed and not self.over
 
     def is_to(self, channel: str, listener: Listening | None) -> bool:
@@ -128,26 +128,26 @@ class Model:
         return [message for _, message in sorted(self.log.items()) if view.shows(message)]
 
     def floor(self, channel: str, listener: Listening | None) -> int:
-        """Return the position at which a loss is told at the latest."""
+        """Return the position up to which losses must be reported."""
         lost = (m for m in self.log.values() if m.is_lost and m.is_to(channel, listener))
         return max((message.position for message in lost), default=0)
 
     # The promises -----------------------------------------------------------------
 
     def check_start(self, listener: Listening, after: int) -> None:
-        """Who comes without a Last-Event-ID skips nothing that no client has seen."""
+        """A stream without a Last-Event-ID skips nothing that no client has seen."""
         assert after >= listener.start
         owed = self.to(View(listener.channel, listener, max(listener.served, listener.start)))
         skipped = [m for m in owed if m.position <= after and not m.over]
         assert not skipped, f"a stream begins after {after} and skips {skipped}"
 
     def check_events(
-        self, views: Sequence[View], events: Sequence[Event], told: int, is_complete: bool
+        self, views: Sequence[View], events: Sequence[Event], last_id: int, is_complete: bool
     ) -> None:
         """
-        What a client got is in order, its own, and all there is up to `told`, its last id.
+        A client got its messages in order, and all there are up to `last_id`, its last event ID.
 
-        `is_complete` says that nothing more comes. A loss is told by an eric-reset.
+        `is_complete` is true if nothing more comes. A loss is reported by an eric-reset.
         """
         last, resets, seen = 0, [], set()
         for event in events:
@@ -170,19 +170,19 @@ class Model:
             for message in self.to(view):
                 if message.position in seen or message.over:
                     continue
-                if message.position > told and not is_complete:
+                if message.position > last_id and not is_complete:
                     break
-                self._check_missing(message, view, resets, told, is_complete)
+                self._check_missing(message, view, resets, last_id, is_complete)
 
     def _check_missing(
-        self, message: Published, view: View, resets: list[int], told: int, whole: bool
+        self, message: Published, view: View, resets: list[int], last_id: int, whole: bool
     ) -> None:
         may_be = message.removed or (self.cap is not None and view.listener is not None)
         assert may_be, f"{message} was not delivered"
-        is_told = any(message.position <= floor for floor in resets)
+        is_reported = any(message.position <= floor for floor in resets)
         floor = self.floor(view.channel, view.listener)
-        is_to_be_told = not whole and (self.cap is not None or floor > told)
-        assert is_told or is_to_be_told, f"{message} was lost, and nobody was told"
+        will_be = not whole and (self.cap is not None or floor > last_id)
+        assert is_reported or will_be, f"{message} was lost, without an eric-reset"
 
     def _check_reset(self, position: int) -> None:
         if position in self.forgotten:
@@ -193,18 +193,18 @@ class Model:
             assert message.removed, f"a reset stands for {message}, which is there"
 
     def check_popped(self, listener: Listening, number: int) -> None:
-        """What is popped is its own, new, and nothing before it was passed over."""
+        """A listener pops its own new messages, and skips none."""
         message = self.messages[number]
         assert message.is_to(listener.channel, listener)
         is_there = not message.removed and not message.over
-        assert is_there, f"{message} was popped, and is no more"
+        assert is_there, f"{message} was popped, and no longer exists"
         assert message.position > max(listener.popped, listener.start), f"{message} came again"
         for each in self._waiting(listener):
             if each.position >= message.position:
                 break
             floor = self.floor(listener.channel, listener)
-            is_to_be_told = each.removed and floor > message.position
-            assert is_to_be_told or self.cap is not None, f"{message} was popped before {each}"
+            will_be_reported = each.removed and floor > message.position
+            assert will_be_reported or self.cap is not None, f"{message} was popped before {each}"
         listener.popped = message.position
         listener.served = max(listener.served, message.position)
 

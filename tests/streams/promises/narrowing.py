@@ -1,4 +1,4 @@
-"""Access narrows, in each of its ways; what it concerns ends, and all else goes on."""
+"""Access narrows, in each of its ways; the streams concerned end, and all others continue."""
 
 from __future__ import annotations
 
