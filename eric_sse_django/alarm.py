@@ -1,4 +1,4 @@
-"""How a coroutine sleeps until something that may change in any thread has changed."""
+"""A coroutine that waits for a change that any thread may make."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from threading import Lock
 from types import TracebackType
 from typing import TypeAlias
 
-# "Look again": carries nothing, returns at once, may be called from any thread.
+# Causes another read: has no arguments, returns at once, may be called from any thread.
 Wake: TypeAlias = Callable[[], None]
 Undo: TypeAlias = Callable[[], None]
-# Takes a wake, returns what undoes that, or None: "this one cannot say".
+# Takes a wake, returns what undoes that; None if it cannot notify of its changes.
 Watch: TypeAlias = Callable[[Wake], "Undo | None"]
 
-# Seconds between two looks at something that cannot say when it has changed.
-# One look a second is what a person still takes for live, and costs next to nothing.
+# Seconds between two polls of an object that cannot notify of its changes. A person still takes
+# one a second for live, and it costs next to nothing.
 LOOK_INTERVAL_S = 1.0
 
 
@@ -24,8 +24,8 @@ class Watchers:
     """
     The wakes to call after a change.
 
-    Safe in all threads. A copy or a pickle of it has no watchers: who watches is a
-    matter of this process, so what holds a Watchers can be sent to another one.
+    Safe in all threads. A copy or a pickle of it has no watchers: they belong to this process,
+    so that an object with a Watchers can be sent to another one.
     """
 
     def __init__(self) -> None:
@@ -59,24 +59,24 @@ class Watchers:
 
 class Alarm:
     """
-    Rings when one of the things it watches has changed.
+    Wakes a coroutine when one of the objects that it watches has changed.
 
-    Used as a context manager inside a coroutine; leaving it ends the watching. One
-    coroutine waits on it. Clear it, then read, then wait: a change that comes after the
-    read is then kept.
+    An async function uses it as a context manager; its exit ends the watching. One coroutine
+    waits on it. Clear it, then read, then wait: a change that comes after the read is then
+    kept.
     """
 
     def __init__(self, *watches: Watch) -> None:
         self._watches = watches
         self._changed = asyncio.Event()
-        self._rung = False
+        self._is_woken = False
         self._look_after_s: float | None = None
 
     def __enter__(self) -> Alarm:
         self._loop = asyncio.get_running_loop()
         with ExitStack() as undoing:
             for watch in self._watches:
-                undo = watch(self.ring)
+                undo = watch(self.wake)
                 if undo is None:
                     self._look_after_s = LOOK_INTERVAL_S
                 else:
@@ -92,28 +92,27 @@ class Alarm:
     ) -> None:
         self._undoing.close()
 
-    def ring(self) -> None:
-        """End the wait; to be called after the change, from any thread."""
-        # Who finds it rung is served by the read after the next clear(). A push in a burst
-        # takes 0.5 µs so, 3.8 µs if each ring crossed over to the loop.
-        if self._rung:
+    def wake(self) -> None:
+        """End the wait. Call it after the change, from any thread."""
+        # A second change is read after the next clear(), too. A push in a burst takes 0.5 µs so,
+        # 3.8 µs if each called the loop.
+        if self._is_woken:
             return
-        self._rung = True
-        # A closed loop has nobody left who waits.
-        with suppress(RuntimeError):
+        self._is_woken = True
+        with suppress(RuntimeError):  # the loop has closed
             self._loop.call_soon_threadsafe(self._changed.set)
 
     def clear(self) -> None:
-        """Forget the rings so far."""
-        self._rung = False
+        """Forget the wakes so far."""
+        self._is_woken = False
         self._changed.clear()
 
     async def wait(self, timeout_s: float | None = None) -> None:
         """
-        Return at the first ring since clear(), at the latest after `timeout_s`.
+        Return at the first wake() since clear(), at the latest after `timeout_s`.
 
-        May return sooner than both: look at what you wait for. When something watched can
-        not tell of its changes, that is after LOOK_INTERVAL_S.
+        May return before both: check what you wait for. If a watched object cannot notify of
+        its changes, it returns after LOOK_INTERVAL_S.
         """
         limits = [limit for limit in (timeout_s, self._look_after_s) if limit is not None]
         if not limits:
@@ -127,7 +126,7 @@ class Alarm:
 
     async def sleep(self, seconds: float, goes_on: Callable[[], bool]) -> None:
         """
-        Return after `seconds`, or as soon as a ring finds that goes_on() is false.
+        Return after `seconds`, or as soon as a wake() finds that goes_on() is false.
 
         Lets other tasks run at least once, also when `seconds` is 0.
         """
@@ -136,7 +135,7 @@ class Alarm:
             return
         end = self._loop.time() + seconds
         while True:
-            self.clear()  # before the look: a ring that comes later is kept
+            self.clear()  # before the check: a wake that comes later is kept
             left = end - self._loop.time()
             if left <= 0 or not goes_on():
                 return

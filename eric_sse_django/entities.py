@@ -12,7 +12,6 @@ from typing import Any
 from uuid import uuid4
 
 from eric_sse_django.alarm import Alarm
-from eric_sse_django.backoff import Backoff
 from eric_sse_django.connection import (
     Connection,
     ConnectionsFactory,
@@ -21,6 +20,7 @@ from eric_sse_django.connection import (
 from eric_sse_django.exception import InvalidListenerException, NoMessagesException
 from eric_sse_django.listener import MessageQueueListener
 from eric_sse_django.message import Message, MessageContract
+from eric_sse_django.outage import Backoff
 from eric_sse_django.queues import Queue
 
 logger = logging.getLogger(__name__)

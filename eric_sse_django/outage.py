@@ -1,33 +1,60 @@
-"""Something that fails, said once when it begins and once when it is over."""
+"""What fails again and again: logged at its begin and end, and tried again after a while."""
 
 from __future__ import annotations
 
 import logging
+import random
 import time
 
-from eric_sse_django.backoff import Backoff
+# Seconds before the second try; doubled at each further failure. Short enough that a
+# person does not notice a database that was restarted.
+FIRST_DELAY_S = 0.25
+# Seconds before any try at most: what works again is noticed within half a minute.
+MAX_DELAY_S = 30.0
+# Of an outage: a database that restarts needs about this.
+MAX_OUTAGE_DELAY_S = 5.0
 
-# Seconds no try is put off longer than: a database that restarts is back in about this.
-LAST_DELAY_S = 5.0
+
+class Backoff:
+    """Counts failures in a row and returns how long to wait after each."""
+
+    def __init__(self, max_delay_s: float = MAX_DELAY_S) -> None:
+        self._max_delay_s = max_delay_s
+        self._bound_s = FIRST_DELAY_S
+
+    def reset(self) -> None:
+        """Note a success: the next failure counts as the first."""
+        self._bound_s = FIRST_DELAY_S
+
+    def next_delay_s(self) -> float:
+        """
+        Note a failure, return the seconds to wait before the next try.
+
+        At random between half the bound and the bound, so that the streams of a database
+        that was unavailable do not all try again at the same moment.
+        """
+        bound_s = self._bound_s
+        self._bound_s = min(self._max_delay_s, 2 * bound_s)
+        return random.uniform(bound_s / 2, bound_s)
 
 
 class Outage:
     """
-    The failures in a row of one named thing, for the loop that retries it.
+    The failures in a row of one named task, for the loop that retries it.
 
-    Not for use from several threads, but that any may ask for `trouble`.
+    For one thread; any thread may read `failures` and `trouble`.
     """
 
     def __init__(self, logger: logging.Logger, what: str) -> None:
-        self._logger = logger
         self.what = what
-        self._backoff = Backoff(LAST_DELAY_S)
-        self._failures = 0
+        self.failures = 0
+        self._logger = logger
+        self._backoff = Backoff(MAX_OUTAGE_DELAY_S)
         self._since: float | None = None
 
     @property
     def trouble(self) -> str | None:
-        """Since when it fails, as a sentence's part; None while it works."""
+        """For how long it fails, as part of a sentence; None while it works."""
         since = self._since
         return None if since is None else f"{self.what} fails for {time.monotonic() - since:.0f} s"
 
@@ -42,15 +69,15 @@ class Outage:
 
         Call it where the exception is handled: the first in a row is logged with it.
         """
-        self._failures += 1
-        if self._failures == 1:
+        self.failures += 1
+        if self.failures == 1:
             self._since = time.monotonic()
             self._logger.error("%s failed, trying again until it works", self.what, exc_info=True)  # noqa: LOG014
         return self._backoff.next_delay_s()
 
     def over(self) -> None:
-        """Note that it works; say so when it had failed."""
-        if self._failures:
-            self._logger.warning("%s works again after %d failures", self.what, self._failures)
-            self._failures, self._since = 0, None
+        """Note that it works; log that, if it had failed."""
+        if self.failures:
+            self._logger.warning("%s works again after %d failures", self.what, self.failures)
+            self.failures, self._since = 0, None
             self._backoff.reset()

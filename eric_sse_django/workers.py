@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import inspect
 import itertools
@@ -13,11 +14,11 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from queue import Empty, PriorityQueue
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from django.db import Error as DatabaseError
 from django.db import OperationalError, connections
@@ -28,11 +29,11 @@ T = TypeVar("T")
 
 FIRST, NEXT, LAST = range(3)
 
-# Seconds after which one more is started all the same: what hung may be well again, though
-# the threads that wait for it never come back.
+# Seconds after which one more is started all the same: what hung may work again, though the
+# threads that wait for it never return.
 ONE_MORE_S = 15.0
-# Seconds without a call that hangs after which the next is logged again.
-QUIET_S = 120.0
+# Seconds without a call that hangs after which the next one is logged again.
+LOG_AGAIN_S = 120.0
 # Frames of a thread that hangs that are logged: the innermost.
 FRAMES = 5
 
@@ -41,20 +42,30 @@ class Hung(OperationalError):
     """A call took longer than it may, or was refused since others hang. Any retry is later."""
 
 
+class _Call(NamedTuple):
+    """A call that waits; those of a lower rank and number go first. The end has no function."""
+
+    rank: int
+    number: int
+    job: Future[Any]
+    function: Callable[..., Any] | None = None
+    args: tuple[Any, ...] = ()
+
+
 class Workers:
     """
-    Runs functions on up to `most` daemon threads, each with database connections of its own.
+    Runs functions on up to `max_threads` daemon threads, each with its own database connections.
 
     Ignores asgiref, whose threads are shared or leak. Threads start when they are needed, and
     end `idle_s` after their last call (None: they stay). A connection stays open between calls;
-    a call that the database fails closes it, so that the next gets a new one. (Not
+    a call that fails with a database error closes it, so that the next call gets a new one. (Not
     close_old_connections() around each call: with CONN_MAX_AGE = 0 that reconnects every time,
     9 ms on PostgreSQL against 0.15 ms.)
 
-    What a call raises is raised where it was made: as RuntimeError where asyncio would take it for
-    something of its own. A call that takes longer than deadline_s() fails with Hung at the next
-    check(); its thread is left alone, and another takes its place. A daemon, unlike an executor's
-    thread: a query that hangs does not keep the process from ending.
+    What a function raises is raised by its future: as RuntimeError where the error has a
+    meaning to asyncio. A call that takes longer than deadline_s() fails with Hung at the
+    next check(), and another thread takes the place of its thread. Daemon threads, unlike an
+    executor's: a query that hangs does not keep the process from ending.
     """
 
     def __init__(
@@ -63,30 +74,30 @@ class Workers:
         deadline_s: Callable[[], float],
         replaced: Counter[str],
         *,
-        most: int = 1,
+        max_threads: int = 1,
         max_hung: int = 4,
         idle_s: float | None = None,
         before: Callable[[], Any] | None = None,
     ) -> None:
         """
-        `before` is called before each call, on its thread; what it raises, the call raises.
+        `before` is called before each function, on its thread; what it raises, the call raises.
 
         `replaced` counts the threads that were replaced, by name. While `max_hung` of them hang,
         no more are started, but for one each ONE_MORE_S, and calls are refused.
         """
         self.name = name
         self.ended: Future[None] = Future()
-        self.ended.set_running_or_notify_cancel()  # who waits no more does not cancel it
+        self.ended.set_running_or_notify_cancel()  # a caller that stops waiting cannot cancel it
+        self.before = before
         self._deadline_s, self._replaced = deadline_s, replaced
-        self._most, self._max_hung, self._idle_s = most, max_hung, idle_s
-        self._before = before
-        self._jobs: PriorityQueue[tuple[int, int, _Call | None]] = PriorityQueue()
+        self._max_threads, self._max_hung, self._idle_s = max_threads, max_hung, idle_s
+        self._calls: PriorityQueue[_Call] = PriorityQueue()
         self._numbers = itertools.count()
         self._lock = threading.Lock()
         self._closed = False
         self._working: set[_Worker] = set()
         self._hung: set[_Worker] = set()
-        self._hung_since: float | None = None  # None once a call has come back in time
+        self._hung_since: float | None = None  # None once a call has returned in time
         self._hung_at = float("-inf")  # the last one
         self._is_logged = False
         self._idle = 0
@@ -94,30 +105,34 @@ class Workers:
 
     def submit(self, rank: int, function: Callable[..., T], *args: Any) -> Future[T]:
         """
-        Have function(*args) called; FIRST goes before what waits, NEXT behind it.
+        Call function(*args) on a thread; FIRST goes before what waits, NEXT after it.
 
         Never waits. Raises RuntimeError when closed, and Hung where too many threads hang.
         """
-        call = _Call(function, args, self._before)
+        job: Future[T] = Future()
         with self._lock:
             if self._closed:
                 raise RuntimeError("The hub is closed.")
-            if self._idle <= self._jobs.qsize() and len(self._working) < self._most:
+            if self._idle <= self._calls.qsize() and len(self._working) < self._max_threads:
                 self._start()
             if not self._working:
                 raise Hung(self._refusal())
-            self._jobs.put((rank, next(self._numbers), call))
-        return call.job
+            self._calls.put(_Call(rank, next(self._numbers), job, function, args))
+        return job
+
+    def run(self, function: Callable[..., T], *args: Any) -> Awaitable[T]:
+        """As submit() at NEXT, for the running loop: await what it returns."""
+        return asyncio.wrap_future(self.submit(NEXT, function, *args))
 
     def trouble(self) -> str | None:
-        """Return for how long calls hang, None once one came back in time. From any thread."""
+        """Return for how long calls hang, None once one returned in time. From any thread."""
         with self._lock:
             if self._hung_since is None:
                 return None
             return f"{self.name}: calls hang for {time.monotonic() - self._hung_since:.0f} s"
 
     def refuses(self) -> bool:
-        """Whether so many calls hang that others are refused. From any thread."""
+        """Return whether so many calls hang that others are refused. From any thread."""
         return len(self._hung) >= self._max_hung
 
     def check(self, now: float) -> None:
@@ -129,7 +144,7 @@ class Workers:
                 for worker in self._working
                 if worker.call is not None and now - worker.began_at > deadline_s
             ]
-            begins = bool(late) and not self._is_logged and now - self._hung_at > QUIET_S
+            begins = bool(late) and not self._is_logged and now - self._hung_at > LOG_AGAIN_S
             self._is_logged = self._is_logged or begins
             for worker in late:
                 self._give_up(worker, now)
@@ -142,13 +157,13 @@ class Workers:
             )
 
     def close(self) -> None:
-        """Give connections and threads back once the calls before are done. Returns at once."""
+        """End the threads, and close their connections, after the calls that wait. Never waits."""
         with self._lock:
             if self._closed:
                 return
             self._closed = True
             for _ in self._working:
-                self._jobs.put((LAST, next(self._numbers), None))
+                self._calls.put(_Call(LAST, next(self._numbers), Future()))
             self._end()
 
     def join(self, timeout_s: float) -> None:
@@ -174,7 +189,7 @@ class Workers:
             self._working.add(worker)
 
     def _give_up(self, worker: _Worker, now: float) -> None:
-        """Leave a thread alone: whoever waits for its call goes on."""
+        """Give up a thread that hangs: its call fails, so that the caller can continue."""
         began_s = now - worker.began_at
         self._working.discard(worker)
         self._hung.add(worker)
@@ -184,21 +199,19 @@ class Workers:
             self._hung_since = now - began_s
         self._hung_at = now
         if worker.call is not None:
-            worker.call.fail(Hung(f"{self.name}: no answer for {began_s:.0f} s"))
+            _fail(worker.call.job, Hung(f"{self.name}: no answer for {began_s:.0f} s"))
         if len(self._hung) == self._max_hung:
             self._one_more_at = now + ONE_MORE_S
         worker.cut()
 
     def _refill(self) -> None:
-        """Start a thread for what waits; where there is to be none, it waits no more."""
-        if not self._jobs.qsize():
+        """Start a thread for the calls that wait; if none can be started, they fail."""
+        if not self._calls.qsize():
             return
         if not self._working:
             self._start()
-        while not self._working and self._jobs.qsize():
-            call = self._jobs.get()[-1]
-            if call is not None:
-                call.fail(Hung(self._refusal()))
+        while not self._working and self._calls.qsize():
+            _fail(self._calls.get().job, Hung(self._refusal()))
 
     def _refusal(self) -> str:
         hang = len(self._hung)
@@ -208,86 +221,45 @@ class Workers:
         if self._closed and not self._working and not self.ended.done():
             self.ended.set_result(None)
 
-    def _over(self) -> bool:
-        """Note that a call came back in time, and that none hangs; whether that is news."""
-        was_logged, self._is_logged, self._hung_since = self._is_logged, False, None
-        return was_logged
-
     # On the threads ---------------------------------------------------------------
 
-    def _next(self, worker: _Worker) -> _Call | None:
+    def next(self, worker: _Worker) -> _Call | None:
         """Return a thread's next call; None where it is to end."""
+        is_over = False
         with self._lock:
             if worker.is_given_up:
                 return None
-            is_well = worker.call is not None and not self._hung
-            ends = is_well and self._hung_since is not None and self._over()
+            if worker.call is not None and self._hung_since is not None and not self._hung:
+                # A call returned in time, and none hangs.
+                is_over, self._is_logged, self._hung_since = self._is_logged, False, None
             worker.call = None
             self._idle += 1
-        if ends:
+        if is_over:
             logger.warning("no call hangs any more thread=%s", self.name)
-        try:
-            call = self._jobs.get(timeout=self._idle_s)[-1]
-        except Empty:
-            call = None
+        call = None
+        with contextlib.suppress(Empty):
+            call = self._calls.get(timeout=self._idle_s)
         with self._lock:
             self._idle -= 1
             if call is None and not self._closed:
                 with contextlib.suppress(Empty):
-                    call = self._jobs.get_nowait()[-1]  # it came as the patience ended
-            if call is None:
+                    call = self._calls.get_nowait()  # it came as `idle_s` ended
+            if call is None or call.function is None:
                 self._working.discard(worker)
-            else:
-                worker.call, worker.began_at = call, time.monotonic()
+                return None
+            worker.call, worker.began_at = call, time.monotonic()
         return call
 
-    def _gone(self, worker: _Worker) -> None:
+    def gone(self, worker: _Worker) -> None:
         with self._lock:
             self._working.discard(worker)
             self._hung.discard(worker)
             self._end()
 
 
-class _Call:
-    """A function to be called, and the future of what it gives."""
-
-    __slots__ = ("_args", "_before", "_function", "job")
-
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        args: tuple[Any, ...],
-        before: Callable[[], Any] | None,
-    ) -> None:
-        self.job: Future[Any] = Future()
-        self._function = function
-        self._args = args
-        self._before = before
-
-    def __lt__(self, other: object) -> bool:
-        return False  # the numbers before it differ
-
-    def make(self) -> None:
-        if not self.job.set_running_or_notify_cancel():
-            return
-        try:
-            if self._before is not None:
-                self._before()
-            result = self._function(*self._args)
-        except BaseException as error:  # noqa: BLE001 - it is raised where the call was made
-            if isinstance(error, DatabaseError):
-                disconnect()
-            self.fail(_raisable(error))
-        else:
-            try:
-                self.job.set_result(result)
-            except InvalidStateError:  # it was given up
-                if inspect.iscoroutine(result):
-                    result.close()
-
-    def fail(self, error: BaseException) -> None:
-        with contextlib.suppress(InvalidStateError):
-            self.job.set_exception(error)
+def _fail(job: Future[Any], error: BaseException) -> None:
+    with contextlib.suppress(InvalidStateError):
+        job.set_exception(error)
 
 
 def _raisable(error: BaseException) -> Exception:
@@ -316,21 +288,39 @@ class _Worker(threading.Thread):
     def run(self) -> None:
         try:
             self._find_databases()
-            while (call := self._workers._next(self)) is not None:
-                call.make()
+            while (call := self._workers.next(self)) is not None:
+                self._do(call.job, call.function, call.args)
                 del call
         finally:
             disconnect()
-            self._workers._gone(self)
+            self._workers.gone(self)
+
+    def _do(self, job: Future[Any], function: Any, args: tuple[Any, ...]) -> None:
+        if not job.set_running_or_notify_cancel():
+            return
+        try:
+            if self._workers.before is not None:
+                self._workers.before()
+            result = function(*args)
+        except BaseException as error:  # noqa: BLE001 - the job raises it
+            if isinstance(error, DatabaseError):
+                disconnect()
+            _fail(job, _raisable(error))
+        else:
+            try:
+                job.set_result(result)
+            except InvalidStateError:  # it was given up
+                if inspect.iscoroutine(result):
+                    result.close()
 
     def _find_databases(self) -> None:
-        """Keep Django's objects of this thread, which another needs to cut their connections."""
+        """Keep Django's connection objects of this thread: cut() is called on another."""
         for alias in connections:
             with contextlib.suppress(Exception):  # one that cannot be used, and is not
                 self._databases.append(connections[alias])
 
     def cut(self) -> None:
-        """Shut the sockets of its connections: what waits for a dead link fails at once."""
+        """Shut down the sockets of its connections: what waits for a dead link fails at once."""
         for database in self._databases:
             raw = getattr(database, "connection", None)
             for owner in (raw, getattr(raw, "_sock", None)):  # psycopg's, and PyMySQL's
@@ -339,9 +329,9 @@ class _Worker(threading.Thread):
 
 
 def _shut(owner: Any) -> None:
-    """Shut a socket of another thread's; raises whatever where it is closed, or there is none."""
+    """Shut down a socket of another thread; raises any error where it is closed, or none."""
     with socket.socket(fileno=os.dup(owner.fileno())) as copy:
-        owner.fileno()  # it is open still, so that the number was not another's meanwhile
+        owner.fileno()  # still open: the number has not been given to another file meanwhile
         copy.shutdown(socket.SHUT_RDWR)
 
 
@@ -352,7 +342,7 @@ def disconnect() -> None:
 
 
 def is_given_up() -> bool:
-    """Whether the running call was over its deadline, so that another thread does its work."""
+    """Return whether the running call is over its deadline, and another thread does its work."""
     return getattr(threading.current_thread(), "is_given_up", False)
 
 

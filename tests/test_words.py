@@ -26,35 +26,24 @@ ROOT = Path(__file__).parents[1]
 PENDING_LINES = """
 .ci
 
-docs/operations.md
 
-eric_sse_django/alarm.py
 
-eric_sse_django/backoff.py
 
 eric_sse_django/database
 
-eric_sse_django/hub
 
-eric_sse_django/layer.py
 
 eric_sse_django/log
 
-eric_sse_django/notifier
 
-eric_sse_django/outage.py
 
-eric_sse_django/streaming
 
-eric_sse_django/wakes.py
 
-eric_sse_django/workers.py
 
 tests/admin/test_monitor_stream.py
 
 tests/conftest.py
 
-tests/health
 
 tests/http2.py
 

@@ -64,7 +64,7 @@ async def admit(hub: Hub, request: StreamRequest, seat: Seat) -> Admission:
     or removed, which ends an EventSource permanently; 400 for a query that names nothing. Of
     several channels, one that is refused is enough.
     """
-    as_of = hub.tail.position
+    as_of = hub.follower.position
     try:
         ids = request.ids()
     except ValueError as error:
@@ -131,10 +131,10 @@ async def _find(
     visitor, now = None, time.time()
     expired = [ticket for ticket in tickets.values() if ticket.expires_at <= now]
     if expired or len(tickets) < len(ids):
-        visitor = await hub.hooks.call(_visitor, request)
+        visitor = await hub.hooks.run(_visitor, request)
     found = await hub.run(_look_up, ids, tickets, visitor)
     if visitor is None and any(found.flaws.values()):
-        visitor = await hub.hooks.call(_visitor, request)
+        visitor = await hub.hooks.run(_visitor, request)
         found = await hub.run(_look_up, ids, tickets, visitor)
     return ANONYMOUS if found.is_revoked or visitor is None else visitor, found
 
@@ -188,7 +188,7 @@ async def _since(hub: Hub, last_event_id: int, ticket: Ticket | None) -> int:
     A ticket allows to go back to its start, and any client may go back WATCH_REPLAY_S: one that
     reconnects with a new ticket misses nothing. Looked up, once a minute for all, if needed.
     """
-    head = hub.tail.position
+    head = hub.follower.position
     if last_event_id >= head:
         return 0
     start = head if ticket is None or ticket.since is None else ticket.since
@@ -212,7 +212,7 @@ async def _check_rules(
     channel, listener = target
     rule = "can_watch" if listener is None else "can_listen"
     rows = (channel,) if listener is None else (channel, listener)
-    if not await authorization.ask(hub.hooks.call, rule, visitor.user, *rows):
+    if not await authorization.ask(hub.hooks.run, rule, visitor.user, *rows):
         of = "a visitor without login" if visitor.key is None else f"the user {visitor.key!r}"
         raise Refused(403, FORBIDDEN, reason=f"{rule} refuses {of}{_why(problems, found)}")
 

@@ -47,7 +47,7 @@ class StreamConsumer(EventConsumer):
         if conf.get("CHANNEL_CLASS") == conf.DEFAULTS["CHANNEL_CLASS"]:
             self._encode = encoder(channels)
         else:  # a project's class is imported and built on a thread where it may hang
-            self._encode = await hub.adapters.call(encoder, channels)
+            self._encode = await hub.adapters.run(encoder, channels)
         return await Stream(
             hub,
             subscriptions,

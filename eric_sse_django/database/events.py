@@ -9,13 +9,12 @@ from contextlib import asynccontextmanager
 from django.db import Error as DatabaseError
 
 from eric_sse_django.alarm import Alarm
-from eric_sse_django.backoff import Backoff
 from eric_sse_django.entry import Entry
 from eric_sse_django.exception import StreamEnded
 from eric_sse_django.hub import End, Hub
 from eric_sse_django.listener import MessageQueueListener
 from eric_sse_django.models import Channel, Listener
-from eric_sse_django.outage import LAST_DELAY_S
+from eric_sse_django.outage import MAX_OUTAGE_DELAY_S, Backoff
 from eric_sse_django.streaming import Stream, Subscription
 
 # Returns the channel's and the listener's row, None if the listener is not running. By queries;
@@ -32,7 +31,7 @@ async def entries(
     Continues after outages of the database, except at the first try. Ends when the listener is
     stopped; raises what `find` raises if it was removed, and StreamEnded.
     """
-    replays, backoff = None, Backoff(LAST_DELAY_S)
+    replays, backoff = None, Backoff(MAX_OUTAGE_DELAY_S)
     with Alarm(listener.watch) as stopped:
         while True:
             hub = Hub.for_running_loop()
@@ -87,7 +86,7 @@ async def _reading(
                 if undo is not None:
                     undo()
     finally:
-        await hub.write_records()  # who reads the listener next goes on from here
+        await hub.records.write()  # who reads the listener next goes on from here
 
 
 def _goes_on(reason: End, rows: tuple[Channel, Listener | None] | None) -> bool:

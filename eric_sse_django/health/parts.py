@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from django.db import connections
 
-from eric_sse_django import layer, log, notifier, wakes
+from eric_sse_django import log, notifier, wakes
 from eric_sse_django.hub import running_hubs
 
 logger = logging.getLogger(__name__)
@@ -147,7 +147,7 @@ def _check_database() -> str:
 
 
 def _check_layer() -> str:
-    return "answers" if layer.probe() else "none between processes: polling"
+    return "answers" if wakes.probe() else "none between processes: polling"
 
 
 _probes = {"database": Probe(_check_database), "layer": Probe(_check_layer)}

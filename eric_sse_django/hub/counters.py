@@ -1,4 +1,4 @@
-"""What hubs have done, for those who watch them."""
+"""What hubs have done, for metrics and the monitor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from eric_sse_django.delays import Delays
 from eric_sse_django.entry import RESET, Entry
 
-# Delays that percentiles are taken from: the latest, enough for a 99th percentile.
+# The latest delays, for percentiles: enough for a 99th.
 SAMPLES = 1_000
 
 
@@ -19,32 +19,32 @@ class Counters:
     """
     What one hub's streams have done since it began. They only grow.
 
-    An integer is added to for each batch, never for each message. Only for the hub's loop,
-    but for woken(); any thread may read.
+    They change once for each batch, never for each message. Only for the hub's loop, except
+    woken(); any thread may read.
     """
 
     def __init__(self) -> None:
         self.delivered = 0  # messages written to streams
         self.from_log = 0  # messages that streams which were behind read from the log
-        self.from_memory = 0  # the same, that were in the ring still
+        self.from_memory = 0  # the same, that were in memory still
         self.resets = 0
         self.lagging = 0  # times that a stream's buffer overflowed, and it read the log again
-        self.histories = 0  # times that the log was found to have another history
+        self.histories = 0  # times that the log had another history
         self.opened = 0
         self.ended: Counter[str] = Counter()  # streams, by the reason
         self.replaced: Counter[str] = Counter()  # threads that hung, by name
         self.delays = Delays()  # from publishing to the streams' buffers
-        self.wake_delays = Delays()  # from a wake to the look at the log that it caused
+        self.wake_delays = Delays()  # from a wake to the read of the log that it caused
         self._latest_s: deque[float] = deque(maxlen=SAMPLES)
         self._woken_at: float | None = None
 
-    def handed_out(self, delay_s: float) -> None:
-        """Note how long one message took from publishing to the streams' buffers."""
+    def delivers(self, delay_s: float) -> None:
+        """Note how long one message took from its publishing to the streams' buffers."""
         self._latest_s.append(max(0.0, delay_s))
         self.delays.note(delay_s)
 
     def caught_up(self, messages: Sequence[Entry], in_memory: bool) -> None:
-        """Note what a stream that was behind has got, from the ring or from the log."""
+        """Note what a stream that was behind has got, from memory or from the log."""
         if in_memory:
             self.from_memory += len(messages)
         else:
@@ -57,7 +57,7 @@ class Counters:
             self._woken_at = time.monotonic()
 
     def looks(self) -> None:
-        """Note that a look at the log begins."""
+        """Note that a read of the log begins."""
         woken_at, self._woken_at = self._woken_at, None
         if woken_at is not None:
             self.wake_delays.note(time.monotonic() - woken_at)
@@ -71,7 +71,7 @@ class Counters:
         return [round(ordered[round(last * fraction)] * 1_000, 3) for fraction in fractions]
 
     def add(self, other: Counters) -> None:
-        """Count all that `other` has counted, but for the latest delays."""
+        """Add all that `other` has counted, except the latest delays."""
         self.delivered += other.delivered
         self.from_log += other.from_log
         self.from_memory += other.from_memory
@@ -86,13 +86,13 @@ class Counters:
 
 
 class Totals:
-    """The sums over a process's hubs, those that have ended included: they never go back."""
+    """The sums over a process's hubs, also those that have ended: they never decrease."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Begin at nothing."""
+        """Begin at 0."""
         self._lock = threading.Lock()
         self._live: list[Counters] = []
         self._past = Counters()
@@ -106,7 +106,7 @@ class Totals:
         return counters
 
     def retire(self, counters: Counters) -> None:
-        """Keep the sums of a hub that has ended; calling it twice does no harm."""
+        """Keep the sums of a hub that has ended; may be called twice."""
         with self._lock:
             if counters in self._live:
                 self._live.remove(counters)
@@ -127,5 +127,5 @@ class Totals:
 
 
 totals = Totals()
-# A child has done nothing yet; and the lock may be held by a thread that it has not.
+# A child has done nothing yet; and a thread that it does not have may hold the lock.
 os.register_at_fork(after_in_child=totals.reset)

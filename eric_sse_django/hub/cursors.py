@@ -1,4 +1,4 @@
-"""The positions that streams have reached, on their way to the database."""
+"""The positions that streams have reached, and how they are written to the database."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from eric_sse_django.log import Known, database, dialect_of, is_as_known, lock_f
 WRITE_BATCH = 500
 
 # Seconds between the lookup of a listener and the beginning of its stream: one that was
-# looked up amid a write has its cursor of before. No longer, for an operator's replay
-# lowers a cursor.
+# looked up during a write has its old cursor. No longer, for an operator's replay lowers a
+# cursor.
 LOOKUP_S = 1.0
 
 
@@ -30,7 +30,7 @@ def _nothing_known() -> Known:
 
 class Reached(NamedTuple):
     """
-    How far a listener was served, by its key, and how often it had been moved back before.
+    The position up to which a listener, by its key, was served; and the row's count of replays.
 
     What was reached before an operator's replay is void: the row has another count then.
     """
@@ -44,7 +44,7 @@ class Cursors:
     """
     Collects positions and writes them in batches: one UPDATE for each distinct one.
 
-    `known` returns what the hub knows of the log: to another log nothing is written.
+    `known` returns what the hub knows of the log: nothing is written to another one.
     """
 
     def __init__(self, known: Callable[[], Known] = _nothing_known) -> None:
@@ -58,7 +58,7 @@ class Cursors:
 
     @property
     def dirty(self) -> bool:
-        """Whether something waits to be written."""
+        """Whether anything waits to be written."""
         return bool(self._reached)
 
     @property
@@ -68,14 +68,16 @@ class Cursors:
 
     def reached(self, listener: int, position: int, replays: int = 0) -> None:
         """Note that a listener was served up to a position, and has been seen."""
-        _keep_later(self._reached, Reached(listener, position, replays))
+        old = self._reached.get(listener)
+        if old is None or (replays, position) >= (old.replays, old.position):
+            self._reached[listener] = Reached(listener, position, replays)
 
     def unwritten(self, listener: int, replays: int = 0) -> int:
-        """Return the position a listener has reached, 0 where the database knew it before."""
+        """Return the position a listener has reached, 0 if a lookup has found it."""
         if time.monotonic() - self._written_at > LOOKUP_S:
             self._written = {}
         lately = (self._reached, self._writing, self._written)
-        found = (known[listener] for known in lately if listener in known)
+        found = [known[listener] for known in lately if listener in known]
         return max((each.position for each in found if each.replays == replays), default=0)
 
     def pending(self) -> list[Reached]:
@@ -86,18 +88,18 @@ class Cursors:
         return sorted(merged.values(), key=_position)
 
     def forget(self) -> None:
-        """Drop all that waits, also what is being written: it was reached in another history."""
+        """Drop all that waits or is being written: it was reached in another history."""
         self._histories += 1
         self._reached, self._writing, self._written = {}, {}, {}
 
-    def last_words(self) -> list[tuple[Any, ...]]:
+    def final_calls(self) -> list[tuple[Any, ...]]:
         """Return the calls, as (function, *args), that write what waits without a loop."""
         left, known = self.pending(), self.known()
         starts = range(0, len(left), WRITE_BATCH)
         return [(write, left[first : first + WRITE_BATCH], known) for first in starts]
 
     async def flush(self, run: Callable[..., Awaitable[Any]]) -> None:
-        """Write what waits, on the thread that `run` calls on. What fails goes on waiting."""
+        """Write what waits, on the thread that `run` calls on. What fails waits again."""
         async with self._one_at_a_time:
             left, histories = self.pending(), self._histories
             self._writing, self._reached = {each.listener: each for each in left}, {}
@@ -119,7 +121,7 @@ class Cursors:
 
 
 def _keep_later(kept: dict[int, Reached], new: Reached) -> None:
-    """Keep the further position, of those since the listener was moved back last."""
+    """Keep the higher position, of those after the listener's last replay."""
     old = kept.get(new.listener)
     if old is None or (new.replays, new.position) >= (old.replays, old.position):
         kept[new.listener] = new
@@ -133,8 +135,8 @@ def write(positions: Sequence[Reached], known: Known) -> list[Reached]:
     """
     Raise the cursors of listeners in one transaction, never lowering one.
 
-    Returns those that others have locked: they are left for the next time. Where the log is not
-    the one that is known, or a listener was moved back meanwhile, nothing is written.
+    Returns those that others have locked: they are written next time. If the log is not the one
+    that is known, or a listener was replayed meanwhile, nothing is written.
     """
     using = database()
     connection = connections[using]

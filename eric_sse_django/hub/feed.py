@@ -1,53 +1,58 @@
-"""The latest entries of channels in memory, and their way to the streams of just those."""
+"""Batches, and the feeds that hand them to the streams of the same channels."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
+from eric_sse_django import conf
 from eric_sse_django.entry import CONTROLS, Encode, Entry
 from eric_sse_django.exception import EncodingFailed
 from eric_sse_django.hub.ends import End
-from eric_sse_django.hub.ring import MAX_RING_BYTES, Ring, Rings
+from eric_sse_django.hub.ring_buffer import MAX_RING_BYTES, Budget, RingBuffer
 
 logger = logging.getLogger(__name__)
+
+# Seconds that a feed outlives its last stream: a client that reconnects after a short outage
+# is served from memory.
+LINGER_S = 30.0
 
 
 class Batch:
     """
-    Entries that go out together, oldest first. Shared by all streams that get all of it.
+    Entries that are written together, oldest first. Shared by all streams that get all of it.
 
-    Its bytes are joined once for each `encode`. `named` tells that each names its channel.
-    `control` is the entry that streams are to obey, where it is one; `perishes_at` the
-    time.time() of the first to expire, None where none does.
+    Its bytes are joined once for each `encode`; `named` is true if that names the channels.
+    `control` is its entry if that is a control message; `expires_at` the time.time() at which
+    the first entry expires, None if none does.
     """
 
     __slots__ = (
         *("_chunk", "_encode", "_failed", "_named"),
-        *("control", "count", "entries", "pending", "perishes_at", "position", "size"),
+        *("control", "count", "entries", "pending", "expires_at", "position", "size"),
     )
 
     def __init__(self, entries: Sequence[Entry], named: bool = False) -> None:
         self.entries = entries
         self.count = len(entries)
-        # One of those comes alone: it is to a listener.
+        # A control message is alone in its batch: it is to a listener.
         self.control = entries[0] if entries[0].type in CONTROLS else None
         self.position = entries[-1].position
         self.size = 0
-        self.perishes_at: float | None = None
+        self.expires_at: float | None = None
         for entry in entries:
             self.size += entry.size
-            ends = entry.expires_at
-            if ends is not None and (self.perishes_at is None or ends < self.perishes_at):
-                self.perishes_at = ends
+            at = entry.expires_at
+            if at is not None and (self.expires_at is None or at < self.expires_at):
+                self.expires_at = at
         self._named = named
         self._chunk: bytes | None = None
         self._encode: Encode | None = None
         self._failed: EncodingFailed | None = None
-        self.pending: asyncio.Future[bytes] | None = None  # of its bytes, made on a thread
+        self.pending: asyncio.Future[bytes] | None = None  # of its bytes, encoded on a thread
 
     def chunk(self, encode: Encode) -> bytes:
         """
@@ -55,7 +60,7 @@ class Batch:
 
         Raises EncodingFailed where an entry has no frame: again, without another try.
         """
-        # Another encode is that of a channel whose row was changed meanwhile.
+        # Another `encode` is that of a channel whose row was changed meanwhile.
         if self._chunk is None or self._encode != encode:
             if self._failed is not None and self._encode == encode:
                 raise EncodingFailed(*self._failed.args) from self._failed.__cause__
@@ -68,12 +73,12 @@ class Batch:
         return self._chunk
 
     def is_tried(self, encode: Encode) -> bool:
-        """Whether chunk() knows what to return or raise, without a call of `encode`."""
+        """Return whether chunk() returns or raises without a call of `encode`."""
         known = self._chunk is not None or self._failed is not None
         return known and self._encode == encode
 
     def fail(self, encode: Encode, error: Exception, at: Entry | None = None) -> None:
-        """Have chunk() raise EncodingFailed for an entry: the first that has no frame, or `at`."""
+        """Let chunk() raise EncodingFailed for an entry: `at`, or the first that has no frame."""
         if at is None:
             at = next((entry for entry in self.entries if not entry.is_framed), self.entries[0])
         self._encode, self._chunk = encode, None
@@ -87,20 +92,20 @@ class Batch:
         return [entry.frame(encode) for entry in self.entries]
 
     def before(self, position: int) -> Batch | None:
-        """Return the batch of what stands before a position, None for nothing."""
+        """Return a batch of the entries before a position, None for no entry."""
         left = [entry for entry in self.entries if entry.position < position]
         return Batch(left, self._named) if left else None
 
     def fresh(self) -> Batch | None:
-        """Return the batch of what has not expired: mostly itself; None for nothing."""
-        if self.perishes_at is None or (now := time.time()) < self.perishes_at:
+        """Return a batch of what has not expired: mostly itself; None for no entry."""
+        if self.expires_at is None or (now := time.time()) < self.expires_at:
             return self
         left = [entry for entry in self.entries if not entry.is_expired(now)]
         return Batch(left, self._named) if left else None
 
 
 class Addressee(Protocol):
-    """One of a stream's channels, with the listener and owner (or None) that it is for."""
+    """One of a stream's channels, with its listener and owner, or None."""
 
     channel: int
     listener: int | None
@@ -108,7 +113,7 @@ class Addressee(Protocol):
 
 
 class Subscriber(Protocol):
-    """What a feed hands batches to: a stream, by its subscriptions."""
+    """What a feed hands batches to: a stream."""
 
     @property
     def subscriptions(self) -> Sequence[Addressee]: ...
@@ -122,11 +127,11 @@ class Subscriber(Protocol):
 
 class Feed:
     """
-    What streams of the same channels share: a ring, and who of them is addressed how.
+    What streams of the same channels share: their latest entries, and an index of the streams.
 
-    The ring holds every entry of the channels with a position over `floor`, up to the
-    hub's position; `rings` are all that the hub has. Only for the hub's loop: nothing here
-    waits or locks.
+    The ring buffer has every entry of the channels with a position over `floor`, up to the
+    hub's position; `budget` is that of all the hub's feeds. Only for the hub's loop: nothing
+    here waits or locks.
     """
 
     def __init__(
@@ -134,13 +139,13 @@ class Feed:
         channels: tuple[int, ...],
         position: int,
         ring_messages: int,
-        rings: Rings | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self.channels = channels
         self.named = len(channels) > 1
         self.streams: set[Subscriber] = set()
         self.quiet_since: float | None = None
-        self._ring = Ring(rings or Rings(MAX_RING_BYTES), position, ring_messages)
+        self._ring = RingBuffer(budget or Budget(MAX_RING_BYTES), position, ring_messages)
         # Lists: mostly of one, for which a set takes 216 bytes.
         self._by_listener: dict[int, list[Subscriber]] = {}
         self._by_owner: dict[tuple[int, Any], list[Subscriber]] = {}
@@ -150,7 +155,7 @@ class Feed:
         return self._ring.floor
 
     def forget(self) -> None:
-        """Give its memory back."""
+        """Free its memory."""
         self._ring.clear(self.floor)
 
     def add(self, stream: Subscriber) -> None:
@@ -163,7 +168,7 @@ class Feed:
                 self._by_owner.setdefault((each.channel, each.owner), []).append(stream)
 
     def discard(self, stream: Subscriber) -> None:
-        """Take a stream out; one that is not in changes nothing."""
+        """Remove a stream; it may be removed twice."""
         self.streams.discard(stream)
         if not self.streams:
             self.quiet_since = time.monotonic()
@@ -172,11 +177,11 @@ class Feed:
             _discard(self._by_owner, (each.channel, each.owner), stream)
 
     def since(self, position: int, gets: Callable[[Entry], bool]) -> list[Entry] | None:
-        """Return what came after `position` and who asks gets; None: the ring begins later."""
+        """Return the entries after `position` for which `gets` is true; None: they begin later."""
         return self._ring.since(position, gets)
 
     def skip_to(self, position: int) -> None:
-        """Forget the ring: entries up to `position` were not seen. Streams read the log again."""
+        """Drop the entries: some up to `position` were not read. Streams read the log again."""
         self._ring.clear(position)
         for stream in tuple(self.streams):
             try:
@@ -190,18 +195,28 @@ class Feed:
             stream.end(reason)
 
     def take(self, entries: list[Entry]) -> None:
-        """Keep the channels' next entries, and hand each to the streams it is for."""
+        """Keep the channels' next entries, and hand each to the streams that it is for."""
         self._ring.keep(entries)
         if not self.streams:
             return
-        hands = [(run, streams) for run, streams in self._shares(entries) if run]
-        alone = len(hands) == 1
-        for run, streams in hands:
+        # Runs of entries that go to the same streams, in their order.
+        run: list[Entry] = []
+        runs: list[tuple[list[Entry], Collection[Subscriber]]] = []
+        for entry in entries:
+            if entry.listener is None and entry.owner is None:
+                run.append(entry)
+            elif recipients := self._recipients(entry):
+                if run:
+                    runs.append((run, self.streams))
+                    run = []
+                runs.append(([entry], recipients))
+        if run:
+            runs.append((run, self.streams))
+        for run, recipients in runs:
             batch = Batch(run, self.named)
-            # Who gets a batch at once may leave.
-            for stream in tuple(streams):
+            for stream in tuple(recipients):  # a stream that gets a batch may end
                 try:
-                    stream.push(batch, alone)
+                    stream.push(batch, len(runs) == 1)
                 except Exception as error:  # noqa: BLE001 - it ends that stream alone
                     self._fail(stream, error)
 
@@ -210,24 +225,77 @@ class Feed:
         logger.error("a stream failed channels=%s", self.channels, exc_info=error)
         stream.end(End.ERROR)
 
-    def _shares(
-        self, entries: Iterable[Entry]
-    ) -> Iterable[tuple[list[Entry], Collection[Subscriber]]]:
-        """Yield runs of entries that go to the same streams, in their order; some are empty."""
-        run: list[Entry] = []
-        for entry in entries:
-            if entry.is_broadcast:
-                run.append(entry)
-            elif recipients := self._recipients(entry):
-                yield run, self.streams
-                run = []
-                yield [entry], recipients
-        yield run, self.streams
-
     def _recipients(self, entry: Entry) -> Collection[Subscriber]:
         if entry.listener is not None:
             return self._by_listener.get(entry.listener, ())
         return self._by_owner.get((entry.channel, entry.owner), ())
+
+
+class Feeds:
+    """
+    One feed for each set of channels that streams are of. Mostly these are single channels.
+
+    `new` has the feeds that were built since it was last cleared. Only for the hub's loop.
+    """
+
+    def __init__(self) -> None:
+        self.budget = Budget(conf.get("RING_BYTES"))
+        self.new: list[Feed] = []
+        self._feeds: dict[tuple[int, ...], Feed] = {}
+        self._by_channel: dict[int, list[Feed]] = {}
+
+    def __iter__(self) -> Iterator[Feed]:
+        return iter(tuple(self._feeds.values()))
+
+    def of(self, channels: Iterable[int], position: int) -> Feed:
+        """Return the feed of just these channels; a new one begins at `position`."""
+        key = tuple(sorted(channels))
+        feed = self._feeds.get(key)
+        if feed is None:
+            feed = self._feeds[key] = Feed(key, position, conf.get("RING_MESSAGES"), self.budget)
+            self.new.append(feed)
+            for channel in key:
+                self._by_channel.setdefault(channel, []).append(feed)
+        return feed
+
+    def found(self, channels: Iterable[int]) -> Feed | None:
+        """Return the feed of just these channels, if there is one."""
+        return self._feeds.get(tuple(sorted(channels)))
+
+    def channels(self) -> Collection[int]:
+        """Return the channels that have a feed."""
+        return self._by_channel.keys()
+
+    def share(self, entries: Iterable[Entry]) -> Iterable[tuple[Feed, list[Entry]]]:
+        """
+        Return each feed with its entries, in their order; none for a feed that is `new`.
+
+        Costs nothing for the feeds of other channels.
+        """
+        shares: dict[Feed, list[Entry]] = {}
+        for entry in entries:
+            for feed in self._by_channel.get(entry.channel, ()):
+                shares.setdefault(feed, []).append(entry)
+        for feed in self.new:
+            shares.pop(feed, None)
+        return shares.items()
+
+    def bound(self, hubs: int) -> None:
+        """Keep the ring buffers within this hub's share of RING_BYTES, one of `hubs`."""
+        self.budget.max_bytes = conf.get("RING_BYTES") // max(1, hubs)
+        self.budget.make_room()
+
+    def forget_quiet(self, now: float) -> None:
+        """Remove the feeds whose last stream ended LINGER_S ago."""
+        for key, feed in tuple(self._feeds.items()):
+            if feed.quiet_since is not None and now - feed.quiet_since > LINGER_S:
+                del self._feeds[key]
+                feed.forget()
+                for channel in key:
+                    feeds = self._by_channel[channel]
+                    feeds.remove(feed)
+                    if not feeds:
+                        del self._by_channel[channel]
 
 
 def _discard(index: dict[Any, list[Subscriber]], key: Any, stream: Subscriber) -> None:

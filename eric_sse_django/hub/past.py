@@ -1,4 +1,4 @@
-"""Where the log was some time ago, looked up once for all who ask."""
+"""The log's position some time ago, looked up once for all clients that need it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from eric_sse_django import log
+from eric_sse_django.log import Log, moment_of
 
-# Seconds for which an answer is taken again: it then lies back by as much more. The look is
-# some 25 queries, and after a deploy all clients of a process ask.
+# Seconds for which a position is used again: it is as much older then. The lookup takes some
+# 25 queries, and after a deploy all clients of a process need it.
 FRESH_S = 60.0
 
 
 class Past:
-    """`run` calls a function on a thread of the hub's. Only for the hub's loop."""
+    """`run` calls a function on a thread of the hub. Only for the hub's loop."""
 
-    def __init__(self, run: Callable[..., Awaitable[Any]]) -> None:
+    def __init__(self, log: Log, run: Callable[..., Awaitable[Any]]) -> None:
+        self._log = log
         self._run = run
         self._asked_at = 0.0
         self._back_s: float | None = None
@@ -35,7 +36,7 @@ class Past:
             self._asked_at, self._back_s = now, back_s
             self._look = asyncio.ensure_future(self._find(back_s))
             self._look.add_done_callback(_retrieve)
-        # One that is cancelled leaves the look to the others who wait for it.
+        # A caller that is cancelled does not cancel it for the others.
         return await asyncio.shield(self._look)
 
     def _has_failed(self) -> bool:
@@ -43,11 +44,11 @@ class Past:
         return look is not None and (look.cancelled() or look.exception() is not None)
 
     async def _find(self, back_s: float) -> int:
-        found: int = await self._run(log.position_at, log.moment_of(time.time() - back_s))
+        found: int = await self._run(self._log.position_at, moment_of(time.time() - back_s))
         return found
 
 
 def _retrieve(look: asyncio.Future[int]) -> None:
-    """Take what it raised: all who waited for it may be gone."""
+    """Keep asyncio from logging an exception that no caller waits for."""
     if not look.cancelled():
         look.exception()

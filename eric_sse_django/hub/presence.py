@@ -1,4 +1,4 @@
-"""A hub's lease in the database, and its streams': who serves which listeners now."""
+"""A hub's lease in the database, and its streams': which process serves which listeners."""
 
 from __future__ import annotations
 
@@ -18,22 +18,21 @@ from django.utils import timezone
 
 from eric_sse_django import signals
 from eric_sse_django.hub import arrivals
+from eric_sse_django.hub.arrivals import BATCH
 from eric_sse_django.models import OpenStream, ServerProcess, Watchers
 from eric_sse_django.models.presence import LEASE_S
 from eric_sse_django.workers import Hung, is_given_up
 
 # Seconds between two renewals: two may fail before the lease is over.
 RENEW_S = LEASE_S / 3
-# Rows in one statement: within every database's limit of parameters.
-BATCH = 200
-# Listeners of which one round notes that they joined, 0.4 ms each: others wait for the next.
-MOST_ARRIVING = 1_000
-# Seconds after GRACE_S at which it is looked whether a listener has left.
+# Listeners that join in one round, 0.4 ms each: the others wait for the next.
+MAX_ARRIVING = 1_000
+# Seconds after GRACE_S when the listeners that have left are looked up.
 LATE_S = 0.5
 
 
 class _Born:
-    """When this process began, to the second that it takes to import this; a fork's own."""
+    """When this process began, to a second; a fork has its own."""
 
     at = time.time()
 
@@ -47,15 +46,15 @@ os.register_at_fork(after_in_child=_Born.again)
 
 @dataclass
 class _Round:
-    """What one write is about."""
+    """What one write writes."""
 
     streams: dict[int, tuple[int, datetime]]
     watched: dict[int, int]
     new: set[int]
     ended: dict[int, int]
     changed: set[int]
-    sweeps: bool
-    leaves: bool
+    sweeps: bool  # looks for listeners of dead processes
+    leaves: bool  # looks for listeners that have left
     arriving: list[int] = field(default_factory=list)
 
 
@@ -64,8 +63,8 @@ class Presence:
     """
     Collects the streams that open and end, and writes them in batches with the renewal.
 
-    A stream that opens and ends between two writes is never written. Of those that watch,
-    their number is. `changes` are the signals of listeners that joined or left, to be sent.
+    A stream that opens and ends between two writes is never written. Of watchers only their
+    number is written. `changes` are the signals of listeners that joined or left, to be sent.
     """
 
     changes: list[arrivals.Change] = field(default_factory=list)
@@ -83,12 +82,12 @@ class Presence:
 
     @property
     def parts(self) -> int:
-        """How many listeners and channels its streams are of."""
+        """How many listeners and channels its streams have."""
         return len(self._open) + self._watched.total()
 
     @property
     def waits(self) -> bool:
-        """Whether a listener may have left: to be looked at when GRACE_S is over."""
+        """Whether a listener may have left, which is known after GRACE_S."""
         return self._leave_at is not None
 
     def opened(self, listener: int) -> int:
@@ -111,35 +110,35 @@ class Presence:
             self._ended[key] = listener
 
     def watched(self, channel: int, more: int) -> None:
-        """Note that so many more streams watch a channel; fewer, if it is negative."""
+        """Note that `more` more streams watch a channel; fewer, if it is negative."""
         self._watched[channel] += more
         if not self._watched[channel]:
             del self._watched[channel]
         self._changed.add(channel)
 
     def forget(self) -> None:
-        """Have the lease and what is open written anew: the database may not know of them."""
+        """Write the lease and the open streams again: the database may not have them."""
         self._process, self._renew_at = None, 0.0
         self._unwritten, self._ended = set(self._open), {}
         self._changed = set(self._watched)
 
     def due(self, now: float) -> bool:
-        """Whether something waits to be written at time.monotonic() `now`."""
+        """Return whether anything waits to be written at time.monotonic() `now`."""
         waits = self._unwritten or self._ended or self._changed or self._arriving
         leaving = self._leave_at is not None and now >= self._leave_at
         return bool(waits) or leaving or now >= self._renew_at
 
     async def flush(
-        self, run: Callable[..., Awaitable[Any]], now: float, facts: dict[str, Any]
+        self, run: Callable[..., Awaitable[Any]], now: float, fields: dict[str, Any]
     ) -> None:
-        """Renew the lease with `facts` (fields of ServerProcess), and write what waits."""
+        """Renew the lease with `fields` of ServerProcess, and write what waits."""
         streams, watched = dict(self._open), dict(self._watched)
-        due = self._unwritten, self._ended, self._changed, *self._looks(now)
+        due = self._unwritten, self._ended, self._changed, *self._lookups(now)
         todo = _Round(streams, watched, *due, self._arrivals())
         self._unwritten, self._ended, self._changed = set(), {}, set()
         self._renew_at = now + RENEW_S
         try:
-            self._process = await run(self._write, todo, {**facts, "parts": self.parts})
+            self._process = await run(self._write, todo, {**fields, "parts": self.parts})
         except BaseException:
             self._unwritten |= todo.new & self._open.keys()
             self._ended |= todo.ended
@@ -150,13 +149,13 @@ class Presence:
             raise
 
     def _arrivals(self) -> list[int]:
-        """Take the next of those that came, without those that are gone already."""
-        some = [self._arriving.popleft() for _ in range(min(MOST_ARRIVING, len(self._arriving)))]
+        """Take the next listeners that came, without those whose stream has ended already."""
+        some = [self._arriving.popleft() for _ in range(min(MAX_ARRIVING, len(self._arriving)))]
         still = {listener for listener, _ in self._open.values()} if some else set()
         return [listener for listener in some if listener in still]
 
-    def _looks(self, now: float) -> tuple[bool, bool]:
-        """Return whether to look for listeners of dead processes, and for those that leave."""
+    def _lookups(self, now: float) -> tuple[bool, bool]:
+        """Return whether to look up listeners of dead processes, and those that have left."""
         if not signals.are_wanted():
             return False, False
         sweeps = now >= self._sweep_at
@@ -171,47 +170,47 @@ class Presence:
             self._leave_at = None if now >= self._last_leave_at else now + 1.0
         return sweeps, leaves or sweeps
 
-    def last_words(self) -> list[tuple[Any, ...]]:
-        """Return the calls, as (function, *args), that give the lease back without a loop."""
+    def final_calls(self) -> list[tuple[Any, ...]]:
+        """Return the calls, as (function, *args), that end the lease without a loop."""
         return [] if self._process is None else [(_forget, self._process)]
 
-    async def leave(self, run: Callable[..., Awaitable[Any]]) -> None:
-        """Give the lease back."""
+    async def close(self, run: Callable[..., Awaitable[Any]]) -> None:
+        """End the lease."""
         process, self._process = self._process, None
         if process is not None:
             await run(_forget, process)
 
-    def _write(self, todo: _Round, facts: dict[str, Any]) -> int:
+    def _write(self, todo: _Round, fields: dict[str, Any]) -> int:
         """Write on the hub's thread; return the key of the hub's row."""
         at, processes = timezone.now(), ServerProcess.objects
         process = self._process
-        if not (process and processes.filter(pk=process).update(renewed_at=at, **facts)):
-            # The first time, or others took us for dead: we stood still for long.
+        if not (process and processes.filter(pk=process).update(renewed_at=at, **fields)):
+            # The first time, or the lease had expired: this process did not run for long.
             name = f"{socket.gethostname()}:{os.getpid()}"
             Watchers.objects.exclude(process__in=processes.values("pk")).delete()
-            row = processes.create(name=name, started_at=_born(), renewed_at=at, **facts)
+            row = processes.create(name=name, started_at=_born(), renewed_at=at, **fields)
             process, todo.new, todo.changed = row.pk, set(todo.streams), set(todo.watched)
-            _goes_on()
-            self._process = process  # now: it is the one, also where the rest fails
-            # What a write that hung has left of another row, whose lease nobody renews.
+            _check_thread()
+            self._process = process  # now: also if the rest fails
+            # What a write that hung has left of another row, whose lease is not renewed.
             for keys in _batches(sorted(todo.streams)):
                 OpenStream.objects.filter(pk__in=keys).delete()
-        _goes_on()
+        _check_thread()
         new = [key for key in todo.new if key in todo.streams]
         _insert(process, [(key, *todo.streams[key]) for key in new])
         for keys in _batches(sorted(todo.ended)):
             OpenStream.objects.filter(pk__in=keys).delete()
-        _goes_on()
+        _check_thread()
         _count(process, {channel: todo.watched.get(channel, 0) for channel in todo.changed})
         dead = at - timedelta(seconds=2 * LEASE_S)
         processes.filter(renewed_at__lt=dead).delete()
         if signals.are_wanted():
-            _goes_on()
+            _check_thread()
             self._note(process, todo)
         return process
 
     def _note(self, process: int, todo: _Round) -> None:
-        """Note which listeners join and leave. Their signals are kept if it fails midway."""
+        """Note which listeners join and leave. Their signals are kept if it fails halfway."""
         self.changes.extend(arrivals.joined(process, todo.arriving))
         arrivals.note_missing(todo.ended.values())
         if todo.sweeps:
@@ -220,8 +219,8 @@ class Presence:
             self.changes.extend(arrivals.left())
 
 
-def _goes_on() -> None:
-    """Raise where the thread is given up: another writes what is open by now."""
+def _check_thread() -> None:
+    """Raise Hung if the thread is given up: another writes what is open now."""
     if is_given_up():
         raise Hung("another thread writes what is open")
 

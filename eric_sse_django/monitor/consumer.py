@@ -35,13 +35,13 @@ class MonitorConsumer(EventConsumer):
 
     async def admit(self, hub: Hub, seat: Seat) -> tuple[int, Visitor]:
         self._session_key = self.request.session_key()
-        as_of, visitor = hub.tail.position, await self._visitor(hub)
+        as_of, visitor = hub.follower.position, await self._visitor(hub)
         if visitor is None:
             raise Refused(403, FORBIDDEN, reason="not a staff user with view_monitor")
         return as_of, visitor
 
     async def _visitor(self, hub: Hub) -> Visitor | None:
-        return await hub.hooks.call(authorization.monitor_visitor, self._session_key)
+        return await hub.hooks.run(authorization.monitor_visitor, self._session_key)
 
     async def _is_permitted(self, hub: Hub) -> bool:
         return await self._visitor(hub) is not None

@@ -1,6 +1,7 @@
-"""After a commit: give the committed messages their positions, then wake who serves them."""
+"""After a commit: give the committed messages their positions, then wake the hubs."""
 
-from eric_sse_django.notifier.current import (
+from eric_sse_django.notifier.notifier import Notifier
+from eric_sse_django.notifier.process import (
     close,
     current,
     flush,
@@ -9,7 +10,6 @@ from eric_sse_django.notifier.current import (
     settle,
     started,
 )
-from eric_sse_django.notifier.notifier import Notifier
 
 __all__ = [
     "Notifier",

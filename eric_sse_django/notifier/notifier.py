@@ -1,4 +1,4 @@
-"""What sequences, wakes and trims, on threads of its own."""
+"""Sequencing, waking and trimming, on separate threads."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from eric_sse_django.workers import NEXT, Hung, Workers, disconnect, is_given_up
 
 logger = logging.getLogger(__name__)
 
-# Seconds without work after which the thread ends, and gives its database connection back.
+# Seconds without work after which the thread ends, and closes its database connection.
 IDLE_S = 10.0
 # Seconds at most between two passes while it is rung during each. The rests grow from as long
-# as a pass takes: a few messages at once need not wait, and those of a publisher that goes on
+# as a pass takes: a few messages at once need not wait, and those of a publisher that continues
 # share a commit. Without rests PostgreSQL synced one for each of the publisher's own, which
 # took a third longer.
-MOST_REST_S = 0.01
-# Seconds a pass may take before its thread is replaced, and a ring go unanswered: longer, and
-# it hangs in a query. A batch takes 20 ms.
+MAX_PASS_REST_S = 0.01
+# Seconds a pass may take before its thread is replaced, and messages wait for one: longer,
+# and it hangs in a query. A batch takes 20 ms.
 STUCK_S = 10.0
-# Seconds between two looks at whether a pass hangs.
+# Seconds between two checks whether a pass hangs.
 WATCH_S = 5.0
 # Seconds a process that ends waits for what it has just published to be sequenced.
 EXIT_FLUSH_S = 2.0
@@ -38,20 +38,21 @@ EXIT_FLUSH_S = 2.0
 
 class Notifier:
     """
-    A daemon thread with its own database connection gives positions; the first ring starts it.
+    Gives positions on a daemon thread with its own database connection, which ring() starts.
 
-    Rings coalesce. It carries on by itself after any failure: what was not sequenced has no
-    position, and the next pass finds it. A pass that hangs is left alone, and another thread
-    with another connection does its work.
+    All calls of ring() during a pass share the next one. It continues by itself after any
+    failure: what was not sequenced has no position, and the next pass finds it. If a pass hangs,
+    another thread with another connection does its work.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._asked = 0
-        self._answered = 0  # of the rings asked: what they were for is sequenced
-        self._is_planned = False  # a pass that has not begun is for the rings so far
+        self._answered = 0  # of the calls of ring(): their messages are sequenced
+        self._is_planned = False  # a pass that has not begun does what was asked so far
         self._call: Future[None] | None = None  # that is planned, or runs
         self._closing = False
+        self._is_started = False
         self._wakers: frozenset[Callable[[], None]] = frozenset()
         self.replaced: Counter[str] = Counter()  # threads that hung, by name
         self._workers = Workers("eric-sse-notifier", lambda: STUCK_S, self.replaced, idle_s=IDLE_S)
@@ -63,26 +64,27 @@ class Notifier:
         self._serves: float | None = None  # the first ring that the present pass is for
         self._is_kept = False  # the connection is of an earlier pass
         self._owes_wake = False  # to other processes, at the end of the batches
-        self.delays = Delays()  # from a ring, at the commit, to the positions
+        self.delays = Delays()  # from ring(), at the commit, to the positions
         self.sequenced = 0  # messages
         self._outage = Outage(logger, "sequencing")
 
     def ring(self) -> None:
-        """Have the committed messages sequenced and their streams woken. Returns at once."""
+        """Sequence the committed messages and wake their streams, soon. Returns at once."""
         with self._changed:
             self._asked += 1
             self._rung_at = self._rung_at or time.monotonic()
         self._plan()
-        self.start()
+        if not self._is_started:
+            self.start()
 
     def start(self) -> None:
-        """Have old messages removed now and then, and be ready to send wakes. Returns at once."""
+        """Remove old messages from time to time, and get ready to send wakes. Returns at once."""
         if not self._closing:
-            self._watch.start()
+            self._is_started = self._watch.start()
             self._layer.start()
 
     def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
-        """Have wake() called on a thread after each sequencing; return what ends that."""
+        """Call wake() on a thread after each sequencing; return what ends that."""
         with self._changed:
             self._wakers |= {wake}
 
@@ -123,7 +125,7 @@ class Notifier:
     def wake(self) -> None:
         """Wake this process's hubs, and the other processes'. Returns at once."""
         self._wake_hubs()
-        self._layer.ring()
+        self._layer.wake()
 
     def sequence_here(self) -> None:
         """Sequence and wake on the caller's thread; raises what the database does."""
@@ -134,7 +136,7 @@ class Notifier:
     # Planning -----------------------------------------------------------------------
 
     def _plan(self) -> None:
-        """Have a pass begin, unless one that has not begun is planned."""
+        """Begin a pass soon, unless one that has not begun is planned."""
         with self._changed:
             if self._is_planned and not (self._call is not None and self._call.done()):
                 return
@@ -145,23 +147,23 @@ class Notifier:
         try:
             self._call = self._workers.submit(NEXT, function, *args)
         except (Hung, RuntimeError):
-            # So much hangs, or the interpreter ends: for the next tick or ring, or others' polls.
+            # Too much hangs, or the interpreter ends: the next tick, ring or poll does it.
             self._is_planned = False
 
     def _tick(self) -> float:
-        """Replace what hangs, remove what is old; return the seconds to the next look."""
+        """Replace what hangs, remove what is old; return the seconds to the next call."""
         now = time.monotonic()
         replaced = self.replaced[self._workers.name]
         self._workers.check(now)
         if self.replaced[self._workers.name] != replaced:
-            self._begin_anew()
+            self._begin_again()
         elif self._rung_at is not None:
             self._plan()  # it was refused while too much hung, or no thread could be started
         self._layer.check(now)
         return min(WATCH_S, self._trimmer.tick(now))
 
-    def _begin_anew(self) -> None:
-        """Have another pass do what one that hangs was for."""
+    def _begin_again(self) -> None:
+        """Plan another pass instead of one that hangs."""
         with self._changed:
             self._rung_at, self._serves = self._serves or self._rung_at, None
             self._is_kept, self._owes_wake = False, True
@@ -170,7 +172,7 @@ class Notifier:
     # On the thread ------------------------------------------------------------------
 
     def _pass(self) -> None:
-        """Sequence a batch of what the rings were for; on a failure have it tried again."""
+        """Sequence a batch of what was asked; on a failure try it again."""
         with self._changed:
             asked, self._is_planned = self._asked, False
             self._serves, self._rung_at = self._serves or self._rung_at, None
@@ -189,39 +191,40 @@ class Notifier:
         since, self._serves = self._serves, None
         if since is not None:
             self.delays.note(time.monotonic() - since)
-        # Also when there was none: another process did it before us, and may have no way to
-        # wake our hubs.
+        # Also when there was none: another process did it first, and may have no way to wake
+        # the hubs of this one.
         self._wake_hubs()
         self._is_kept = True
-        self._outage.over()
+        if self._outage.failures:
+            self._outage.over()
         self._owes_wake |= count > 0
         if count == log.SEQUENCE_BATCH and not self._closing:
             self._plan()
             return
         owes, self._owes_wake = self._owes_wake, False
         if owes:
-            self._layer.ring()
+            self._layer.wake()
         with self._changed:
             self._answered = asked
             self._changed.notify_all()
-        self._rest(time.monotonic() - began, goes_on=self._asked > asked)
-
-    def _rest(self, pass_s: float, goes_on: bool) -> None:
-        self._rest_s = min(max(pass_s, 2 * self._rest_s), MOST_REST_S) if goes_on else 0.0
-        if self._rest_s:
-            time.sleep(self._rest_s)
+        if self._asked == asked:
+            self._rest_s = 0.0
+            return
+        pass_s = time.monotonic() - began
+        self._rest_s = min(max(pass_s, 2 * self._rest_s), MAX_PASS_REST_S)
+        time.sleep(self._rest_s)
 
     def _failed(self) -> None:
-        """Have it tried again: at once on a new connection, else after a while."""
+        """Try it again: at once on a new connection, else after a while."""
         disconnect()
         if is_given_up():
             return
         kept, self._is_kept = self._is_kept, False
-        # It may have been committed, and the answer lost: whoever serves it is to look.
+        # It may have been committed, and the answer lost: other processes must read the log.
         self._owes_wake = True
         if kept:
-            # Servers and poolers close what was idle for a while: no reason to say anything.
-            logger.debug("sequencing failed on a kept connection, connecting anew", exc_info=True)  # noqa: LOG014
+            # Servers and poolers close what was idle for a while: not logged as an error.
+            logger.debug("sequencing failed on a kept connection, connecting again", exc_info=True)  # noqa: LOG014
             self._plan()
             return
         with self._changed:
@@ -229,7 +232,7 @@ class Notifier:
         self._submit(self._later, self._outage.failed())
 
     def _later(self, delay_s: float) -> None:
-        """Wait, then pass; a call of its own, so that no deadline holds both."""
+        """Wait, then plan a pass; a separate call, with its own deadline."""
         with self._changed:
             self._changed.wait_for(lambda: self._closing, delay_s)
         if not self._closing:
@@ -237,5 +240,5 @@ class Notifier:
 
     def _wake_hubs(self) -> None:
         for wake in self._wakers:
-            with contextlib.suppress(Exception):  # a hub's own trouble
+            with contextlib.suppress(Exception):  # the hub's own failure
                 wake()

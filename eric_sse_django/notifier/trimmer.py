@@ -1,4 +1,4 @@
-"""Removing old messages now and then, on a thread of its own."""
+"""Removing old messages from time to time, on a separate thread."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ logger = logging.getLogger(__name__)
 
 # Seconds between two batches of a trim: others may write meanwhile.
 GAP_S = 0.05
-# Seconds a batch may take before its thread is replaced. They take some milliseconds, and wait
+# Seconds a batch may take before its thread is replaced. It takes some milliseconds, and waits
 # a few seconds for locks.
 DEADLINE_S = 60.0
-# Seconds after its last batch when the thread ends, and gives its connection back.
+# Seconds after its last batch when the thread ends, and closes its connection.
 IDLE_S = 1.0
-# Seconds between two looks at whether the setting asks for trims.
+# Seconds between two checks whether the setting enables trims.
 OFF_S = 10.0
 
 
 class Trimmer:
     """
-    Removes what is past its retention each TRIM_INTERVAL_S, in batches.
+    Removes what has passed its retention each TRIM_INTERVAL_S, in batches.
 
-    On no thread that others wait for. `tick` is called by a Watch; `soon` has it called.
+    On no thread that others wait for. A Watch calls tick(); `soon` makes it call at once.
     """
 
     def __init__(self, replaced: Counter[str], soon: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""The thread that looks at the clock for the others."""
+"""The thread that calls the others' timers."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ logger = logging.getLogger(__name__)
 
 class Watch:
     """
-    Calls tick() at the times that it asks for, on one daemon thread; from start() to close().
+    Calls tick() on one daemon thread, from start() to close().
 
-    tick() returns the seconds to the next one. It must not wait for anything, such as a database:
-    it has calls replaced that hang, so it must not hang itself. What it raises is logged once, and
+    tick() returns the seconds to its next call. It must not wait for anything, such as a database:
+    it replaces calls that hang, so it must not hang itself. What it raises is logged once, and
     it is called again.
     """
 
@@ -29,22 +29,21 @@ class Watch:
         self._thread: threading.Thread | None = None
         self._outage = Outage(logger, "watching threads")
 
-    def start(self) -> None:
+    def start(self) -> bool:
         """
-        Start the thread, unless it runs.
+        Start the thread, unless it runs; return whether it does.
 
         Not while the interpreter ends: Python 3.12 starts no threads then.
         """
-        if self._thread is not None:
-            return
         with self._changed, contextlib.suppress(RuntimeError):
             if self._thread is None and not self._closed:
                 thread = threading.Thread(target=self._run, name="eric-sse-watch", daemon=True)
                 thread.start()
                 self._thread = thread
+        return self._thread is not None
 
     def soon(self) -> None:
-        """Have tick() called now. Returns at once."""
+        """Call tick() now. Returns at once."""
         with self._changed:
             self._is_due = True
             self._changed.notify_all()

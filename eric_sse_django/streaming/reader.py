@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any, TypeVar
 
 from django.db import Error as DatabaseError
@@ -14,7 +14,7 @@ from django.db import Error as DatabaseError
 from eric_sse_django import log
 from eric_sse_django.cancelling import within
 from eric_sse_django.entry import CONTROLS, REPLAY, STOP, Entry
-from eric_sse_django.hub import Batch, End, Feed, Hub, ReadLimit, channels_of
+from eric_sse_django.hub import Batch, End, Feed, Hub, ReadLimit
 from eric_sse_django.models import Listener
 from eric_sse_django.streaming.buffer import Buffer
 from eric_sse_django.streaming.subscription import Subscription
@@ -53,7 +53,7 @@ class Reader:
         self.cursor = 0
         self.applied = 0  # the position up to which control messages are applied
         self._hub = hub
-        self._counters = hub.records.counters
+        self._counters = hub.counters
         self._feed: Feed | None = None
         self._histories = self._counters.histories  # of the log, when it began
         self._asked = last_event_id
@@ -68,7 +68,7 @@ class Reader:
     def feed(self) -> Feed:
         """The feed of its channels. It stays as long as the stream is attached."""
         if self._feed is None:
-            self._feed = self._hub.tail.feed_of(*channels_of(self.subscriptions))
+            self._feed = self._hub.follower.feed_of(each.channel for each in self.subscriptions)
         return self._feed
 
     def end(self, reason: End) -> None:
@@ -86,7 +86,7 @@ class Reader:
 
     async def begin(self) -> None:
         """Find the first cursor: Last-Event-ID, else the listeners' cursors, else the head."""
-        tail, self._histories = self._hub.tail, self._counters.histories
+        follower, self._histories = self._hub.follower, self._counters.histories
         cursors = self._hub.records.cursors
         for each in self.subscriptions:
             if each.listener is not None:
@@ -95,14 +95,14 @@ class Reader:
         if not has_looked:
             # The client was served by a process that is ahead of this one.
             with contextlib.suppress(asyncio.TimeoutError):
-                await within(LOOK_TIMEOUT_S, tail.look())
+                await within(LOOK_TIMEOUT_S, follower.look())
                 has_looked = True
         lost = await self._lower_cursors() if has_looked and self._is_ahead() else set()
         for each in self.subscriptions:
-            if not each.begin(self._asked, tail.position) and has_looked:
+            if not each.begin(self._asked, follower.position) and has_looked:
                 lost.add(each)
         self.cursor = min(each.after for each in self.subscriptions)
-        self.applied = tail.position
+        self.applied = follower.position
         if self._histories != self._counters.histories:
             self.end(End.HISTORY)  # its rows were looked up in the one before
         # Before all that any subscription gets next, and no two with one id.
@@ -115,11 +115,11 @@ class Reader:
     def _is_ahead(self) -> bool:
         """Return whether a position asked for, or stored, is higher than the hub's."""
         stored = max(each.stored for each in self.subscriptions)
-        return max(self._asked or 0, stored) > self._hub.tail.position
+        return max(self._asked or 0, stored) > self._hub.follower.position
 
     async def _lower_cursors(self) -> set[Subscription]:
         """Begin again with listeners whose cursor cannot have been reached; return those."""
-        ahead = {each for each in self.subscriptions if each.stored > self._hub.tail.position}
+        ahead = {each for each in self.subscriptions if each.stored > self._hub.follower.position}
         if ahead:
             rows = await self._hub.run(_lowered, [each.listener for each in ahead])
             for each in ahead:
@@ -148,7 +148,7 @@ class Reader:
         self._buffer.clear()
         self.behind = True
         # Only a database that was restored has its head before a cursor.
-        self.cursor = min(self.cursor, self._hub.tail.position)
+        self.cursor = min(self.cursor, self._hub.follower.position)
         if self._last is not None:
             self.end(self._last)  # the messages before it stay in the log
         self._wake()
@@ -202,7 +202,7 @@ class Reader:
                 batches = self._buffer.take()
                 self.cursor = batches[-1].position
                 for batch in batches:
-                    if batch.perishes_at is not None:
+                    if batch.expires_at is not None:
                         batches = [fresh for batch in batches if (fresh := batch.fresh())]
                         break
                 if batches:
@@ -221,21 +221,20 @@ class Reader:
 
     async def _catch_up(self) -> Batch | None:
         """Return what follows the cursor; go live where memory reaches back to it."""
-        tail = self._hub.tail
         if self._resets:
             resets, self._resets = self._resets, ()
             self._counters.resets += len(resets)
             return self._batch(resets)
         # The log has a reset that memory has not.
-        in_log = self.cursor < self._owes <= tail.position
+        in_log = self.cursor < self._owes <= self._hub.follower.position
         entries = None if in_log else self.feed.since(self.cursor, self._gets)
         if entries is not None:
             # No await between the ring buffer and going live: nothing can come in between.
             self.behind = False
-            reached = tail.position
+            reached = self._hub.follower.position
         else:
-            after, target, rows = self.cursor, tail.position, self._limit.rows
-            found = await self._read(after, target, rows)
+            after, rows = self.cursor, self._limit.rows
+            found = await self._read(after, rows)
             if found is None or self.cursor != after:
                 return None
             entries = self._limit.fit(found)
@@ -256,17 +255,18 @@ class Reader:
             each.channel == entry.channel and each.gets(entry) for each in self.subscriptions
         )
 
-    async def _read(self, after: int, target: int, rows: int) -> log.Page | None:
+    async def _read(self, after: int, rows: int) -> log.Page | None:
         """Return a page of the log; None where the caller is to try again."""
+        target = self._hub.follower.position
         to = [
             log.Reader(each.channel, each.listener, each.owner, max(after, each.after))
             for each in self.subscriptions
         ]
         try:
-            return await self._unless_ended(self._hub.run(log.read_all, to, target, rows))
+            return await self._unless_ended(self._hub.run(self._hub.log.read, to, target, rows))
         except DatabaseError:
-            # Returns when the database is back; the tail logs it.
-            await self._unless_ended(self._hub.tail.look())
+            # Returns when the database is available; the follower logs the outage.
+            await self._unless_ended(self._hub.follower.look())
             return None
 
     def _messages(self, entries: list[Entry]) -> Sequence[Entry]:
@@ -284,7 +284,7 @@ class Reader:
             entry for entry in entries if entry.type not in CONTROLS and not entry.is_expired(now)
         ]
 
-    async def _unless_ended(self, work: Coroutine[Any, Any, T]) -> T | None:
+    async def _unless_ended(self, work: Awaitable[T]) -> T | None:
         """Return what `work` returns; None when the stream ends before."""
         task = asyncio.ensure_future(work)
         try:

@@ -1,10 +1,10 @@
 """
-Where a stream's bytes leave: ASGI's send(), and what it lacks on some servers.
+How a stream's bytes are sent: ASGI's send(), and what it lacks on some servers.
 
-In ASGI there is no word for "wait until the client has read" (uvicorn, hypercorn and granian
-do so in send(); Daphne took 200 MB in 0.14 s for a client that read nothing), and none for
-"cut this connection". Both are done through the servers' own objects (see servers/), where
-those are found; without them a stream works all the same, and the log says so once.
+ASGI has no event for "wait until the client has read" (uvicorn, hypercorn and granian do so in
+send(); Daphne took 200 MB in 0.14 s for a client that read nothing), and none for "cut this
+connection". Both are done through the servers' own objects (see servers/), where those are
+found. Without them a stream works too, and a warning is logged once.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from eric_sse_django.streaming.servers.link import DARK_LINKS, GUARDS
 
 logger = logging.getLogger(__name__)
 
-# Linux's alone: how long what was sent may stay unacknowledged, or a client's window shut.
+# Only on Linux: how long sent data may stay unacknowledged, or a client's window closed.
 _USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
-# Seconds that the kernel waits longer than we do, so that the one who reads nothing is ended
-# by us, and counted as that.
+# Seconds that the kernel waits longer than this app, so that a client that reads nothing is
+# ended by the app, and counted as that.
 KERNEL_WAITS_S = 2.0
 
 # The servers that were logged in this process.
@@ -38,7 +38,7 @@ class Response:
     __slots__ = ("_began", "_is_direct", "_is_gated", "_link", "_send")
 
     def __init__(self, send: Any, receive: Any = None, scope: Any = None) -> None:
-        """The three of the application: send() alone is used, by the others it is found."""
+        """An application's arguments: send() is used, the others help to find the server."""
         self._send = send
         self._link: Link
         self._link, self._is_direct = link_of(send, receive, scope)
@@ -57,9 +57,9 @@ class Response:
         """
         Send a chunk without waiting, in whatever task, and return True.
 
-        False, and nothing sent, where the server would wait now; None where it is never so:
-        only of Daphne's and uvicorn's own send() is it known that no task is needed.
-        hypercorn's and a middleware's may ask in which they run.
+        False, and nothing sent, if the server would wait now; None if it can never do so:
+        only Daphne's and uvicorn's own send() are known to need no task. hypercorn's and a
+        middleware's may ask in which task they run.
         """
         return self._link.write(chunk) if self._is_direct and self._began else None
 
@@ -82,26 +82,26 @@ class Response:
             await full
 
     def release(self) -> None:
-        """Let go of the server's objects. May be called twice."""
+        """Release the server's objects. May be called twice."""
         self._is_direct = self._is_gated = False
         self._link.release()
 
     def cut(self) -> None:
-        """End it without what its client did not read, where the server can; no other's."""
+        """End it without what its client did not read, if the server can; no other response."""
         self.release()
         self._link.cut()
 
     def stopping(self) -> Callable[[], bool] | None:
-        """Return what tells whether the server stops by itself; None where nothing does."""
+        """Return a function that returns whether the server stops by itself; None if unknown."""
         return self._link.stopping()
 
 
 def _limit_silence(link: Link) -> bool:
     """
-    Have the kernel give up a client whose link went dark, where the socket is found.
+    Limit the time for which the kernel sends to a client whose link went dark; if it can.
 
-    By itself it sends for some 15 minutes again what nobody acknowledges: a heartbeat. Not
-    before the deadline of a write, which is for a client that is there and does not read.
+    By default it sends an unacknowledged heartbeat again for some 15 minutes. Not less than the
+    deadline of a write, which is for a client that is connected and does not read.
     """
     found = _socket(link.connection())
     if found is None or _USER_TIMEOUT is None:
@@ -109,7 +109,7 @@ def _limit_silence(link: Link) -> bool:
     limit_s = max(conf.get("HEARTBEAT_S"), conf.get("SEND_TIMEOUT_S")) + KERNEL_WAITS_S
     # A copy of the descriptor: uvloop's sockets have no setsockopt().
     with (
-        contextlib.suppress(OSError),  # no TCP, a Unix socket: its other end is no link
+        contextlib.suppress(OSError),  # a Unix socket, not TCP
         socket.socket(fileno=os.dup(found.fileno())) as copy,
     ):
         copy.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, int(limit_s * 1_000))
@@ -117,7 +117,7 @@ def _limit_silence(link: Link) -> bool:
 
 
 def _socket(transport: Any) -> Any:
-    """Return the socket of a transport of asyncio's or of Twisted's, None for others."""
+    """Return the socket of a transport of asyncio or of Twisted, None for others."""
     if hasattr(transport, "get_extra_info"):
         return transport.get_extra_info("socket")
     found = getattr(transport, "getHandle", lambda: None)()

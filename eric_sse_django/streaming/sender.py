@@ -11,7 +11,6 @@ from eric_sse_django.exception import EncodingFailed
 from eric_sse_django.hub import Apart, Batch, End, Hub
 from eric_sse_django.streaming.clock import Clock
 from eric_sse_django.streaming.reader import Reader
-from eric_sse_django.workers import Hung
 
 Write = Callable[[bytes, bool], Awaitable[None]]
 # Returns whether it did; None where it never can.
@@ -65,7 +64,7 @@ class Sender:
         while (batches := await reader.next()) is not None:
             clock.writes()
             if self._is_apart:
-                await self._encode_apart(batches)
+                await self._hub.adapters.encode(batches, self._encode)
             try:
                 chunk = self._bytes(batches) if batches else self._heartbeat()
             except EncodingFailed as failed:
@@ -91,7 +90,7 @@ class Sender:
 
         Of 1,000 streams each delivery takes 1.3 µs beside the server's part, and not 3.2.
         """
-        if self._write_at_once is None or batch.perishes_at is not None:
+        if self._write_at_once is None or batch.expires_at is not None:
             return False
         if self._is_apart and not batch.is_tried(self._encode):
             return False
@@ -103,7 +102,7 @@ class Sender:
         if written:
             self._reader.cursor = self._marked = batch.position
             self.sent += batch.count
-            self._hub.records.counters.delivered += batch.count
+            self._hub.counters.delivered += batch.count
             self._reader.delivered(batch.position)
         return written is not False
 
@@ -137,42 +136,28 @@ class Sender:
         self._marked = self._reader.cursor
         count = sum(batch.count for batch in batches)
         self.sent += count
-        self._hub.records.counters.delivered += count
+        self._hub.counters.delivered += count
         return chunk
 
     def _heartbeat(self) -> bytes:
         """Return a comment, or the log's position where the client's id has left memory."""
         if not self._has_lost_its_place():
             return wire.HEARTBEAT
-        self._reader.cursor = self._marked = self._hub.tail.position
+        self._reader.cursor = self._marked = self._hub.follower.position
         return wire.mark(self._marked, self._blank)
 
     def _has_lost_its_place(self) -> bool:
         """Return whether the feed no longer reaches back to the client's id; all is delivered."""
         return self._reader.has_all() and self._marked < self._reader.feed.floor
 
-    # Encoding that may hang or fail -----------------------------------------------
-
-    async def _encode_apart(self, batches: list[Batch]) -> None:
-        """Call a project's own encoder where it hangs alone."""
-        known = self._hub.unsendable
-        for batch in batches:
-            if batch.is_tried(self._encode):
-                continue
-            hangs = next(filter(known.hangs, batch.entries), None) if known.hanging else None
-            if hangs is not None:
-                batch.fail(self._encode, Hung("it took too long a while ago"), hangs)
-            else:
-                await self._hub.adapters.encode(batch, self._encode)
-
     async def _fail(self, batches: list[Batch], failed: EncodingFailed) -> bytes:
         """End at a message that has no event; return what can be sent of those before it."""
-        self._rest_s = self._hub.unsendable.note(failed)
+        self._rest_s = self._hub.adapters.failed(failed)
         self._end(End.ERROR)
         position = failed.position or 0
         left = [part for batch in batches if (part := batch.before(position)) is not None]
         if self._is_apart:
-            await self._encode_apart(left)
+            await self._hub.adapters.encode(left, self._encode)
         self._reader.cursor = left[-1].position if left else self._marked
         try:
             return self._bytes(left) if left else wire.HEARTBEAT

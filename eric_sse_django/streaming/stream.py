@@ -101,7 +101,7 @@ class Stream:
     async def _check_since(self) -> None:
         """End it for what was published after it was admitted, and before it was attached."""
         if self._as_of is not None:
-            self._hub.tail.revoked.catch_up(self, self._as_of)
+            self._hub.revocations.catch_up(self, self._as_of)
         running = [each.listener for each in self.subscriptions if each.listener and each.runs]
         if running:
             await self._check_running(running)
@@ -118,10 +118,10 @@ class Stream:
     def end(self, reason: End) -> None:
         """End before the next message; the first reason counts."""
         self.reader.end(reason)
-        self._hub.timetable.hasten(self)  # its last write is to be short
+        self._hub.deadlines.hasten(self)  # its last write is to be short
 
     def abort(self, reason: End) -> None:
-        """End, also amid a write that does not return."""
+        """End, also during a write that does not return."""
         self.end(reason)
         if self._clock.is_writing and self._task is not None and not self.was_cut:
             self.was_cut = True
@@ -153,13 +153,13 @@ class Stream:
             return
         reader.push(batch)
         if reader.reason is not None:
-            self._hub.timetable.hasten(self)
+            self._hub.deadlines.hasten(self)
 
     def fall_back(self) -> None:
         """Drop what waits, and read the log again."""
         self.reader.fall_back()
         if self.reader.reason is not None:
-            self._hub.timetable.hasten(self)
+            self._hub.deadlines.hasten(self)
 
     def on_tick(self, now: float) -> float:
         """
@@ -198,7 +198,7 @@ class Stream:
         self._task = asyncio.current_task()
         try:
             await sender.run()
-            self._hub.timetable.hasten(self)
+            self._hub.deadlines.hasten(self)
             await sender.finish(self.reason or End.CLOSED)
         except asyncio.CancelledError:
             if not self.was_cut or _cancelled_by_others(self._task):

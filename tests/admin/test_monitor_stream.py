@@ -136,7 +136,7 @@ async def test_a_user_that_logs_out_loses_the_stream_at_once(watch, hub):
     await asyncio.wait_for(reader.read_to_end(), 5)  # long before PERMISSION_CHECK_S
     await stays.event()
     await stays.leave()
-    assert len(hub.subjects) == 0
+    assert len(hub.revocations) == 0
 
 
 async def test_a_server_that_stops_sends_when_to_reconnect(watch, hub):

@@ -50,7 +50,7 @@ async def test_many_rings_in_a_row_cross_to_the_loop_once(monkeypatch):
     )
     with Alarm() as alarm:
         for _ in range(100):
-            alarm.ring()
+            alarm.wake()
         await soon(alarm.wait())
     assert len(crossings) == 1
 
@@ -71,7 +71,7 @@ async def test_a_wait_that_a_ring_ended_leaves_no_timer_behind(monkeypatch):
 
     with Alarm() as alarm, monkeypatch.context() as patched:
         patched.setattr(loop, "call_later", record)
-        alarm.ring()
+        alarm.wake()
         await alarm.wait(60)
     [timer] = timers
     assert timer.cancelled()
@@ -107,7 +107,7 @@ def test_a_ring_after_the_loop_has_closed_is_harmless():
     async def enter():
         return Alarm().__enter__()
 
-    asyncio.run(enter()).ring()
+    asyncio.run(enter()).wake()
 
 
 async def test_a_sleep_takes_its_time_when_nothing_changes():

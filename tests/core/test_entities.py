@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from eric_sse_django.backoff import Backoff
 from eric_sse_django.connection import Connection, InMemoryConnectionsFactory
 from eric_sse_django.entities import AbstractChannel
 from eric_sse_django.exception import NoMessagesException, RepositoryError
 from eric_sse_django.listener import MessageQueueListener
 from eric_sse_django.message import Message
+from eric_sse_django.outage import Backoff
 from eric_sse_django.prefabs import SSEChannel
 from eric_sse_django.queues import InMemoryQueue
 from tests.contract import ChannelContract, count, rest, soon, take

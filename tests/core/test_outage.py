@@ -2,7 +2,13 @@ import logging
 
 import pytest
 
-from eric_sse_django.outage import LAST_DELAY_S, Outage
+from eric_sse_django.outage import (
+    FIRST_DELAY_S,
+    MAX_DELAY_S,
+    MAX_OUTAGE_DELAY_S,
+    Backoff,
+    Outage,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +71,27 @@ def test_trouble_says_what_fails_and_since_when_until_it_works(outage, monkeypat
 def test_tries_grow_apart_up_to_a_bound_and_begin_anew_after_it(outage):
     first = outage.failed()
     delays = [outage.failed() for _ in range(20)]
-    assert first < delays[-1] <= LAST_DELAY_S
+    assert first < delays[-1] <= MAX_OUTAGE_DELAY_S
     outage.over()
-    assert outage.failed() < LAST_DELAY_S / 4
+    assert outage.failed() < MAX_OUTAGE_DELAY_S / 4
+
+
+def test_delays_double_up_to_a_bound_and_are_spread_below_it():
+    backoff = Backoff()
+    bound_s = FIRST_DELAY_S
+    for _ in range(100):
+        assert bound_s / 2 <= backoff.next_delay_s() <= bound_s
+        bound_s = min(2 * bound_s, MAX_DELAY_S)
+    assert bound_s == MAX_DELAY_S
+
+
+def test_a_success_starts_the_delays_anew():
+    backoff = Backoff()
+    for _ in range(10):
+        backoff.next_delay_s()
+    backoff.reset()
+    assert backoff.next_delay_s() <= FIRST_DELAY_S
+
+
+def test_streams_that_failed_together_do_not_try_again_together():
+    assert len({Backoff().next_delay_s() for _ in range(20)}) > 1

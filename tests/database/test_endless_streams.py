@@ -227,7 +227,7 @@ async def test_a_replay_while_it_was_disconnected_is_obeyed(channel, listener, c
     await call(channel.broadcast, count(1))
     assert await take(stream, 2) == [("count", 0), ("count", 1)]
     hub = Hub.for_running_loop()
-    await soon(hub.write_records())
+    await soon(hub.records.write())
     for each in tuple(hub.streams):
         each.end(End.HUB_CLOSED)
     row = await Listener.objects.aget()

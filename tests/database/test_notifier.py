@@ -9,9 +9,9 @@ import pytest
 from django.db import OperationalError, connections
 
 from eric_sse_django import log, notifier, workers
-from eric_sse_django.backoff import Backoff
 from eric_sse_django.notifier import Notifier
-from eric_sse_django.notifier.notifier import EXIT_FLUSH_S, MOST_REST_S
+from eric_sse_django.notifier.notifier import EXIT_FLUSH_S, MAX_PASS_REST_S
+from eric_sse_django.outage import Backoff
 from eric_sse_django.workers import Hung
 from tests import databases
 from tests.contract import count
@@ -140,13 +140,13 @@ class TestRests:
     def test_who_goes_on_publishing_shares_passes(self, lone, fake_log, monkeypatch):
         rests = self.rests(lone, fake_log, monkeypatch, [True] * 40)
         assert rests == sorted(rests)
-        assert rests[-1] == MOST_REST_S
+        assert rests[-1] == MAX_PASS_REST_S
 
     def test_the_first_of_some_messages_at_once_make_the_others_wait_no_longer_than_a_pass(
         self, lone, fake_log, monkeypatch
     ):
         [rest_s] = self.rests(lone, fake_log, monkeypatch, [True])
-        assert 0 < rest_s <= MOST_REST_S
+        assert 0 < rest_s <= MAX_PASS_REST_S
 
     def test_nothing_rests_where_nothing_came_meanwhile(self, lone, fake_log, monkeypatch):
         assert self.rests(lone, fake_log, monkeypatch, [True, True, False, False])[2:] == [0, 0]
@@ -154,7 +154,7 @@ class TestRests:
     def test_a_full_batch_is_followed_by_the_next_at_once(self, lone, fake_log, monkeypatch):
         counts, rings = [log.SEQUENCE_BATCH, log.SEQUENCE_BATCH, 0], []
         monkeypatch.setattr(log, "sequence", lambda: counts.pop(0))
-        monkeypatch.setattr(lone._layer, "ring", lambda: rings.append(True))
+        monkeypatch.setattr(lone._layer, "wake", lambda: rings.append(True))
         lone.ring()
         assert lone.flush(PATIENCE_S)
         assert (counts, rings) == ([], [True])  # other processes are woken once
@@ -214,7 +214,7 @@ class TestFailures:
         lone.ring()
         assert lone.flush(PATIENCE_S)
         woken = []
-        monkeypatch.setattr(lone._layer, "ring", lambda: woken.append(True))
+        monkeypatch.setattr(lone._layer, "wake", lambda: woken.append(True))
         fake_log.failures, fake_log.pending = 1, 0
         lone.ring()
         assert lone.flush(PATIENCE_S)

@@ -7,11 +7,12 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import connections
 
-from eric_sse_django import layer, notifier, wakes
+from eric_sse_django import notifier
 from eric_sse_django.health import PARTS, examine, parts
 from eric_sse_django.hub import Hub, all_hubs
 from eric_sse_django.models import LogHead
 from eric_sse_django.outage import Outage
+from eric_sse_django.wakes import layer, sender
 from tests.databases import sqlite_only
 
 PATIENCE_S = 10.0
@@ -77,7 +78,7 @@ async def test_a_hub_is_red_while_it_cannot_read_the_log(site, fake_parts):
     await site.read(await site.listener())
     await site.at_head()
     assert states("hub") == {"hub": "follows the log"}
-    fail(site.hub.tail.outage)
+    fail(site.hub.follower.outage)
     assert states("hub") == {"hub": "reading the log fails for 0 s"}
     assert not works("hub")
     await site.at_head()
@@ -91,8 +92,8 @@ async def test_a_hub_is_red_while_it_cannot_read_the_log(site, fake_parts):
 async def test_a_hub_whose_loop_or_query_hangs_is_red(site, fake_parts, monkeypatch):
     await site.read(await site.listener())
     await site.at_head()
-    monkeypatch.setattr("eric_sse_django.hub.tail.STUCK_S", -3600.0)
-    assert states("hub")["hub"].startswith("the log was not looked at for")
+    monkeypatch.setattr("eric_sse_django.hub.follower.STUCK_S", -3600.0)
+    assert states("hub")["hub"].startswith("the log was not read for")
 
 
 async def test_a_server_that_stops_is_not_ready(site, fake_parts):
@@ -106,7 +107,7 @@ async def test_a_hub_of_a_closed_loop_is_ignored(site, fake_parts):
         async def start():
             hub = Hub.for_running_loop()
             await hub.ready()
-            fail(hub.tail.outage)
+            fail(hub.follower.outage)
             return hub
 
         return asyncio.run(start())
@@ -128,7 +129,7 @@ def test_a_notifier_is_red_while_it_cannot_sequence(fake_parts, monkeypatch):
 
 def test_a_layer_that_answers_is_red_while_wakes_do_not_go_through(fake_parts):
     outage = Outage(parts.logger, "receiving wakes through the channel layer")
-    wakes._outages.add(outage)
+    sender.known_outages.add(outage)
     try:
         assert works("layer")
         fail(outage)
@@ -136,7 +137,7 @@ def test_a_layer_that_answers_is_red_while_wakes_do_not_go_through(fake_parts):
         outage.over()
         assert works("layer")
     finally:
-        wakes._outages.discard(outage)
+        sender.known_outages.discard(outage)
 
 
 def test_without_a_layer_between_processes_the_layer_is_green(no_kept_results):
@@ -149,7 +150,7 @@ def test_each_layer_of_channels_redis_is_checked_and_the_check_wakes_nobody(
 ):
     hosts = {"hosts": [("127.0.0.1", redis_server.port)]}
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": f"channels_redis.{kind}", "CONFIG": hosts}}
-    assert layer.EMPTY_GROUP != wakes.GROUP
+    assert layer.EMPTY_GROUP != sender.GROUP
     assert states("layer") == {"layer": "answers"}
     settings.CHANNEL_LAYERS["default"]["CONFIG"]["hosts"] = [("127.0.0.1", 1)]
     assert not works("layer")

@@ -45,7 +45,7 @@ def main(channel: str, workers: int, count: int) -> None:
     notifier.flush()
     loop = asyncio.new_event_loop()
     hub = loop.run_until_complete(start_hub())  # its threads go on while its loop stands
-    hub.records.counters.opened += 1
+    hub.counters.opened += 1
     connections.close_all()
     # Python 3.12 warns of every fork beside a thread; Celery forks all the same.
     warnings.simplefilter("ignore", DeprecationWarning)

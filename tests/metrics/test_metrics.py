@@ -88,7 +88,7 @@ def test_buckets_add_up_as_prometheus_wants_them():
     before = [sample("delivery_delay_seconds_bucket", le=str(bound)) for bound in BOUNDS_S]
     total = sample("delivery_delay_seconds_bucket", le="+Inf")
     for delay_s in (0.0005, 0.3, 100):
-        counters.handed_out(delay_s)
+        counters.delivers(delay_s)
     after = [sample("delivery_delay_seconds_bucket", le=str(bound)) for bound in BOUNDS_S]
     grown = [later - earlier for earlier, later in zip(before, after, strict=True)]
     assert grown == [1 if bound < 0.3 else 2 for bound in BOUNDS_S]
@@ -105,7 +105,7 @@ def test_refused_requests_are_counted_by_reason():
 @pytest.mark.parametrize("part", ["hub", "notifier"])
 async def test_a_part_that_does_not_work_is_0(site, monkeypatch, part):
     await site.read(await site.listener())
-    troubled = site.hub.tail if part == "hub" else notifier.current()
+    troubled = site.hub.follower if part == "hub" else notifier.current()
     monkeypatch.setattr(troubled, "trouble", lambda: "fails for 7 s")
     assert sample("works", part=part) == 0
 

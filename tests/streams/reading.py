@@ -144,12 +144,12 @@ class Site:
 
         await sync_to_async(notifier.flush)()
         await self.hub.ready()
-        await self.hub.tail.look()
-        return self.hub.tail.position
+        await self.hub.follower.look()
+        return self.hub.follower.position
 
     async def lose_sight(self) -> None:
         """Have the hub find that something was removed which it had not read."""
-        await LogHead.objects.aupdate(trimmed=self.hub.tail.position + 1)
+        await LogHead.objects.aupdate(trimmed=self.hub.follower.position + 1)
 
     async def close(self) -> None:
         """End readers and hub."""

@@ -25,7 +25,7 @@ from eric_sse_django.authorization import (
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.entry import REVOKE
 from eric_sse_django.hub import Hub, keys_of
-from eric_sse_django.hub.subjects import Subjects
+from eric_sse_django.hub.revocations import Revocations
 from eric_sse_django.message import Message
 from eric_sse_django.models import Channel, Listener, QueuedMessage, Revocation
 from tests.streams.asgi import Response, answer
@@ -597,7 +597,7 @@ def seen_by(monkeypatch, statements):
 
 
 def test_a_notice_visits_only_the_streams_that_it_ends():
-    visited, subjects = [], Subjects()
+    visited, subjects = [], Revocations()
 
     class Open:
         def __init__(self, number):
@@ -612,10 +612,14 @@ def test_a_notice_visits_only_the_streams_that_it_ends():
     for each in everything:
         subjects.add(each)
     visited.clear()
-    assert subjects.of(["user:7"]) == {everything[7]}
-    assert subjects.of(["session:7", "user:9"]) == {everything[14], everything[15], everything[9]}
+    assert subjects.of(keys_of(["user:7"])) == {everything[7]}
+    assert subjects.of(keys_of(["session:7", "user:9"])) == {
+        everything[14],
+        everything[15],
+        everything[9],
+    }
     assert len(visited) < 30
-    assert len(subjects.of(["channel:1"])) == 2_000
+    assert len(subjects.of(keys_of(["channel:1"]))) == 2_000
     for each in everything:
         subjects.discard(each)
         subjects.discard(each)

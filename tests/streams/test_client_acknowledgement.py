@@ -15,7 +15,7 @@ async def listener(site):
 
 
 async def cursor_of(site, listener):
-    await site.hub.write_records()
+    await site.hub.records.write()
     await listener.arefresh_from_db()
     return listener.cursor
 

@@ -115,10 +115,10 @@ async def test_a_stream_goes_on_while_the_clock_goes_back(site, clock):
 async def test_who_is_online_is_so_still_after_the_next_renewal(site, clock, fast_ticks):
     listener = await site.listener()
     await site.read(listener)
-    await site.hub.write_records()
+    await site.hub.records.write()
     for seconds in (HOUR_S, -HOUR_S):
         clock(seconds)
-        site.hub.reached(listener.pk, 0)  # as a stream does that sends
+        site.hub.records.cursors.reached(listener.pk, 0)  # as a stream does that sends
         site.hub.records._presence._renew_at = 0.0  # as after RENEW_S
-        await site.hub.write_records()
+        await site.hub.records.write()
         assert await sync_to_async(OpenStream.objects.online().count)() == 1

@@ -2,19 +2,20 @@
 
 import asyncio
 import threading
+from collections import Counter
 
 import pytest
 from django.db import OperationalError, connections
 
-from eric_sse_django.hub.database_thread import NEXT, DatabaseThread
-from eric_sse_django.workers import _Worker
+from eric_sse_django.log import connected
+from eric_sse_django.workers import FIRST, NEXT, Workers, _Worker
 
 pytestmark = pytest.mark.django_db(transaction=True)  # each call looks at the database's file
 
 
 @pytest.fixture
 def thread():
-    thread = DatabaseThread("test", lambda: 5.0)
+    thread = Workers("test", lambda: 5.0, Counter(), before=connected)
     yield thread
     thread.close()
     thread.join(2)
@@ -50,7 +51,7 @@ async def test_the_tails_calls_go_before_those_that_wait(thread):
     first = thread.submit(NEXT, blocked.wait)
     waiting = [asyncio.ensure_future(thread.run(order.append, number)) for number in (1, 2)]
     await asyncio.sleep(0)
-    waiting.append(asyncio.ensure_future(thread.run_first(order.append, 0)))
+    waiting.append(asyncio.wrap_future(thread.submit(FIRST, order.append, 0)))
     await asyncio.sleep(0)
     blocked.set()
     await asyncio.gather(*waiting)

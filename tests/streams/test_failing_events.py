@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import weakref
+from collections import Counter
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -10,15 +11,17 @@ from asgiref.sync import sync_to_async
 from eric_sse_django.consumers.stream import encoder
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.entry import NO_CHANNEL, REVOKE, Entry
-from eric_sse_django.hub import unsendable
+from eric_sse_django.exception import EncodingFailed
+from eric_sse_django.hub import hooks
 from eric_sse_django.hub.feed import Batch, Feed
 from eric_sse_django.message import Message
 from eric_sse_django.streaming import Stream, Subscription
+from eric_sse_django.workers import Hung
 from tests.streams.reading import Reader, Site
 from tests.streams.test_feed import Listening, entry
-from tests.streams.test_tail import rows, tail
+from tests.streams.test_follower import follower, rows
 
-__all__ = ["rows", "tail"]  # fixtures
+__all__ = ["follower", "rows"]  # fixtures
 
 
 @pytest.fixture(params=[True, False], ids=["at once", "by a task"], autouse=True)
@@ -84,7 +87,7 @@ async def test_who_fails_at_the_same_message_again_is_asked_to_stay_away_for_lon
     site, monkeypatch, caplog
 ):
     now = 1_000.0
-    monkeypatch.setattr(unsendable.time, "monotonic", lambda: now)
+    monkeypatch.setattr(hooks.time, "monotonic", lambda: now)
     await site.publish("bad")
     await site.at_head()
     retries = []
@@ -100,11 +103,11 @@ async def test_who_fails_at_the_same_message_again_is_asked_to_stay_away_for_lon
 
 
 def test_no_more_failures_are_remembered_than_may_be(monkeypatch):
-    monkeypatch.setattr(unsendable, "MAX_REMEMBERED", 2)
-    known = unsendable.Unsendable()
+    monkeypatch.setattr(hooks, "MAX_REMEMBERED", 2)
+    known = hooks.Adapters("test", Counter())
     for position in range(5):
-        known.note(unsendable.EncodingFailed(1, position))
-    assert len(known._since) == 2
+        known.failed(EncodingFailed(1, position))
+    assert len(known._failed_since) == 2
 
 
 def test_a_batch_that_failed_is_not_tried_again_for_each_stream():
@@ -116,7 +119,7 @@ def test_a_batch_that_failed_is_not_tried_again_for_each_stream():
 
     batch = Batch([entry(1)])
     for _ in range(3):
-        with pytest.raises(unsendable.EncodingFailed):
+        with pytest.raises(EncodingFailed):
             batch.chunk(encode)
     assert len(tries) == 1
 
@@ -126,14 +129,14 @@ def test_whatever_is_raised_is_that_entrys(raised):
     def encode(entry):
         raise raised
 
-    with pytest.raises(unsendable.EncodingFailed) as failed:
+    with pytest.raises(EncodingFailed) as failed:
         entry(7).frame(encode)
     assert (failed.value.channel, failed.value.position) == (1, 7)
 
 
 @pytest.mark.parametrize("nonsense", [None, "text", bytearray(b"x"), 7])
 def test_what_is_not_bytes_is_no_frame(nonsense):
-    with pytest.raises(unsendable.EncodingFailed):
+    with pytest.raises(EncodingFailed):
         entry(1).frame(lambda entry: nonsense)
 
 
@@ -256,62 +259,62 @@ async def test_a_stream_that_cannot_fall_back_ends_alone():
     assert (failing.reason, beside.falls) == ("error", 1)
 
 
-async def test_a_feed_that_fails_has_its_streams_read_the_log_and_others_go_on(rows, tail):
-    failing, beside = (Listening(tail.feed_of(channel)) for channel in (1, 2))
-    feed = tail.feed_of(1)
-    feed._shares = None
+async def test_a_feed_that_fails_has_its_streams_read_the_log_and_others_go_on(rows, follower):
+    failing, beside = (Listening(follower.feed_of([channel])) for channel in (1, 2))
+    feed = follower.feed_of([1])
+    feed._ring.keep = None
     rows.publish(1, channel=1)
     rows.publish(2, channel=2)
-    await tail._look()
+    await follower._look()
     assert beside.positions == [2]
     assert failing.falls == 1
-    assert feed.floor == tail.position == 2
+    assert feed.floor == follower.position == 2
     assert feed.since(1, lambda entry: True) is None  # no ring has a hole
 
 
-async def test_a_hand_out_that_breaks_off_leaves_no_hole_in_any_ring(rows, tail, monkeypatch):
-    one, two = (Listening(tail.feed_of(channel)) for channel in (1, 2))
-    monkeypatch.setattr(tail.feeds, "share_out", lambda entries: 1 / 0)
-    monkeypatch.setattr(tail._outage, "failed", lambda: 0.0)
+async def test_a_hand_out_that_breaks_off_leaves_no_hole_in_any_ring(rows, follower, monkeypatch):
+    one, two = (Listening(follower.feed_of([channel])) for channel in (1, 2))
+    monkeypatch.setattr(follower.feeds, "share", lambda entries: 1 / 0)
+    monkeypatch.setattr(follower.outage, "failed", lambda: 0.0)
     rows.publish(1, channel=1)
-    following = asyncio.ensure_future(tail.follow())
-    tail.lookout.ring()
+    following = asyncio.ensure_future(follower.follow())
+    follower.poll.wake()
     while not (one.falls and two.falls):
         await asyncio.sleep(0)
-    assert tail.position == tail.feed_of(1).floor == tail.feed_of(2).floor == 1
+    assert follower.position == follower.feed_of([1]).floor == follower.feed_of([2]).floor == 1
     monkeypatch.undo()
     rows.publish(2, channel=1)
-    tail.lookout.ring()
+    follower.poll.wake()
     while not one.batches:
         await asyncio.sleep(0)
     assert one.positions == [2]
     following.cancel()
 
 
-async def test_a_notice_that_nobody_understands_ends_all_streams(rows, tail, caplog):
-    one = Listening(tail.feed_of(1))
+async def test_a_notice_that_nobody_understands_ends_all_streams(rows, follower, caplog):
+    one = Listening(follower.feed_of([1]))
     rows.publish(1, channel=NO_CHANNEL, type=REVOKE, payload="{")
     rows.publish(2, channel=1)
-    await tail._look()
+    await follower._look()
     assert one.reason == "error"
-    assert tail.position == 2
-    assert "cannot be obeyed" in caplog.text
+    assert follower.position == 2
+    assert "cannot be applied" in caplog.text
 
 
 def test_a_message_that_took_too_long_is_not_tried_by_each_client_that_reconnects(monkeypatch):
     now = 1_000.0
-    monkeypatch.setattr(unsendable.time, "monotonic", lambda: now)
-    known, tried = unsendable.Unsendable(), entry(5)
-    hung, other = unsendable.EncodingFailed(1, 5), unsendable.EncodingFailed(1, 6)
-    hung.__cause__ = unsendable.Hung()
-    known.note(hung)
-    known.note(other)
+    monkeypatch.setattr(hooks.time, "monotonic", lambda: now)
+    known, tried = hooks.Adapters("test", Counter()), entry(5)
+    hung, other = EncodingFailed(1, 5), EncodingFailed(1, 6)
+    hung.__cause__ = Hung()
+    known.failed(hung)
+    known.failed(other)
     assert known.hangs(tried)
     assert not known.hangs(entry(6))  # what raised costs no thread
-    now += unsendable.LEAST_REST_S
+    now += hooks.MIN_RETRY_S
     assert not known.hangs(tried)  # one may try
     now += 25
-    known.note(hung)
+    known.failed(hung)
     now += 29
     assert known.hangs(tried)  # as long again as it has failed
     now += 2

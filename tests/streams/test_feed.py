@@ -5,11 +5,10 @@ from types import SimpleNamespace
 
 from eric_sse_django import wire
 from eric_sse_django.entry import Entry
-from eric_sse_django.hub import ring as ring_module
-from eric_sse_django.hub.feed import Batch, Feed
-from eric_sse_django.hub.feeds import Feeds
-from eric_sse_django.hub.read_limit import FIRST_ROWS, ReadLimit
-from eric_sse_django.hub.ring import ENTRY_BYTES, Rings
+from eric_sse_django.hub import ring_buffer
+from eric_sse_django.hub.feed import Batch, Feed, Feeds
+from eric_sse_django.hub.follower import FIRST_ROWS, ReadLimit
+from eric_sse_django.hub.ring_buffer import ENTRY_BYTES, Budget
 
 
 def entry(position, listener=None, owner=None, payload="1"):
@@ -124,18 +123,18 @@ def test_the_ring_is_bounded_by_messages_and_by_bytes(monkeypatch):
     assert feed.floor == 2
     assert feed.since(1, of()) is None
     assert len(feed.since(2, of())) == 3
-    monkeypatch.setattr(ring_module, "MAX_RING_BYTES", 2 * ENTRY_BYTES)
+    monkeypatch.setattr(ring_buffer, "MAX_RING_BYTES", 2 * ENTRY_BYTES)
     feed.take([entry(6, payload="x" * 8)])
     assert feed.floor == 5
     assert len(feed.since(5, of())) == 1
-    monkeypatch.setattr(ring_module, "MAX_RING_BYTES", 10)
+    monkeypatch.setattr(ring_buffer, "MAX_RING_BYTES", 10)
     feed.take([entry(7)])
     assert feed.floor == 7
 
 
 def feeds(count, max_bytes):
     """Return feeds of channels 1, 2, … whose rings share so many bytes, and those rings."""
-    rings = Rings(max_bytes)
+    rings = Budget(max_bytes)
     return [Feed((channel,), 0, 500, rings) for channel in range(1, count + 1)], rings
 
 
@@ -184,15 +183,15 @@ def test_what_a_ring_gives_up_is_free_for_others():
 def test_a_process_shares_its_bound_among_its_hubs(settings):
     settings.ERIC_SSE = {"RING_BYTES": 10_000}
     known = Feeds()
-    assert known.rings.max_bytes == 10_000
+    assert known.budget.max_bytes == 10_000
     known.bound(2)
-    assert known.rings.max_bytes == 5_000
+    assert known.budget.max_bytes == 5_000
     known.of([1], 0).take([sized(1, 2_000)])
     quiet = known.of([1], 0)
-    assert known.rings.bytes == ENTRY_BYTES + 4_000
+    assert known.budget.bytes == ENTRY_BYTES + 4_000
     quiet.quiet_since = 0.0
     known.forget_quiet(10**9)
-    assert known.rings.bytes == 0
+    assert known.budget.bytes == 0
 
 
 def test_many_rings_take_what_the_estimate_says():
@@ -250,7 +249,7 @@ def test_a_batch_knows_its_end_and_size():
 
 
 def test_reads_grow_while_messages_are_small_and_shrink_when_they_are_large():
-    limit = ReadLimit(most_bytes=1_000, most_rows=200)
+    limit = ReadLimit(max_bytes=1_000, max_rows=200)
     assert limit.rows == FIRST_ROWS
     small = [entry(position) for position in range(64)]
     assert limit.fit(small) == small

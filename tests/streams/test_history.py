@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+from collections import Counter
 from datetime import timedelta
 
 import pytest
@@ -18,11 +19,11 @@ from eric_sse_django import log, notifier
 from eric_sse_django.database import DatabaseChannel, operations
 from eric_sse_django.entry import RESET
 from eric_sse_django.hub import Hub
-from eric_sse_django.hub.database_thread import DatabaseThread
 from eric_sse_django.log import history
 from eric_sse_django.message import Message
 from eric_sse_django.models import Channel, Listener, LogHead, QueuedMessage
 from eric_sse_django.streaming import Stream, Subscription
+from eric_sse_django.workers import Workers
 from tests.emptying import empty
 from tests.going_back import Backup
 from tests.streams.reading import Site
@@ -73,7 +74,7 @@ async def at_start(site, database, count=10):
     reader = await site.read(listener)
     await site.publish(*range(1, count + 1))
     await reader.count(count)
-    await site.hub.write_records()
+    await site.hub.records.write()
     await listener.arefresh_from_db()
     return listener, reader, await backup(database)
 
@@ -86,7 +87,7 @@ async def lose(site, reader, count=50):
 
 
 async def look(site):
-    await site.hub.tail.look()
+    await site.hub.follower.look()
 
 
 def payloads(reader):
@@ -146,9 +147,9 @@ async def test_an_unwritten_cursor_of_before_is_not_written(site, database):
     await lose(site, reader)
     assert site.hub.records.cursors.dirty
     await sync_to_async(before.restore)()
-    words = site.hub.records.last_words()
+    words = site.hub.records.final_calls()
     await publish_unseen(site, *range(55))
-    await site.hub.write_records()
+    await site.hub.records.write()
     for function, *args in words:  # as a process that ends before it has looked
         await sync_to_async(function)(*args)
     await listener.arefresh_from_db()
@@ -165,7 +166,7 @@ async def test_a_stream_that_ends_with_its_history_leaves_no_cursor_of_it(site, 
     await look(site)
     reader.open.set()
     assert await reader.ended() == "history"
-    await site.hub.write_records()
+    await site.hub.records.write()
     await listener.arefresh_from_db()
     assert listener.cursor <= 10
 
@@ -222,17 +223,17 @@ async def test_a_process_that_begins_after_the_log_was_lost_ends_no_stream_later
     await sync_to_async(lose_the_log)()
     reader = await site.read(listener)
     await publish_unseen(site, "new")
-    await Hub.for_running_loop().tail.look()
+    await Hub.for_running_loop().follower.look()
     await reader.until(lambda: payloads(reader) == ["new"])
     assert reader.stream.reason is None
 
 
 async def test_each_process_ends_its_streams_though_another_has_begun_the_history(site, database):
     _, reader, _ = await at_start(site, database)
-    begun = await sync_to_async(log.begin_history)(site.hub.tail.position)
+    begun = await sync_to_async(log.begin_history)(site.hub.follower.position)
     await look(site)
     assert await reader.ended() == "history"
-    assert site.hub.tail.position == begun.position
+    assert site.hub.follower.position == begun.position
     assert (await LogHead.objects.aget()).position == begun.position
 
 
@@ -416,14 +417,14 @@ class TestAnOperatorsReplay:
         again = await site.read(listener)
         assert await again.count(10) == list(map(str, range(1, 11)))
         await again.__aexit__()
-        await site.hub.write_records()
+        await site.hub.records.write()
         await listener.arefresh_from_db()
         assert listener.cursor >= again.ids[-1]
 
     async def test_is_not_undone_by_what_another_process_is_about_to_write(self, site, since):
         listener, reader, since = since
-        words = site.hub.records.last_words()
-        await site.hub.write_records()
+        words = site.hub.records.final_calls()
+        await site.hub.records.write()
         await sync_to_async(operations.replay)([listener], since)
         await listener.arefresh_from_db()
         back = listener.cursor
@@ -437,7 +438,7 @@ class TestAnOperatorsReplay:
         self, site, since
     ):
         listener, reader, _ = since
-        words = site.hub.records.last_words()  # nothing of it is stored
+        words = site.hub.records.final_calls()  # nothing of it is stored
         await sync_to_async(operations.replay)([listener], timezone.now() - timedelta(hours=1))
         for function, *args in words:
             await sync_to_async(function)(*args)
@@ -449,7 +450,7 @@ class TestAnOperatorsReplay:
         await sync_to_async(operations.replay)([listener], since)
         await site.at_head()
         await reader.count(20)
-        await site.hub.write_records()
+        await site.hub.records.write()
         await listener.arefresh_from_db()
         assert (listener.cursor >= reader.ids[-1], listener.replays) == (True, 1)
 
@@ -509,7 +510,7 @@ class TestAFileThatIsReplaced:
             return connections[database].connection
 
         await sync_to_async(copy)()
-        hub_thread = DatabaseThread("test", lambda: 10.0)
+        hub_thread = Workers("test", lambda: 10.0, Counter(), before=log.connected)
         try:
             before = await hub_thread.run(connection)
             os.replace(tmp_path / "copy", name)
@@ -519,7 +520,7 @@ class TestAFileThatIsReplaced:
 
     async def test_while_there_is_none_nobody_makes_an_empty_one(self, site, database, tmp_path):
         name, away = str(connections[database].settings_dict["NAME"]), tmp_path / "away"
-        hub_thread = DatabaseThread("test", lambda: 10.0)
+        hub_thread = Workers("test", lambda: 10.0, Counter(), before=log.connected)
         try:
             for _ in range(2):
                 await hub_thread.run(log.head)
@@ -581,7 +582,7 @@ class TestARemovalBetweenTwoQueriesOfALook:
 
     async def test_keeps_no_cursor_from_being_written(self, site, database, remove):
         await at_start(site, database)
-        known = site.hub.tail.known
+        known = site.hub.follower.known
         await publish_unseen(site, 20)
         remove(10)
         assert await sync_to_async(log.is_as_known)(known)
@@ -590,8 +591,8 @@ class TestARemovalBetweenTwoQueriesOfALook:
         """Where more waits than is read at once."""
         _, reader, _ = await at_start(site, database)
         await publish_unseen(site, *range(20, 40))
-        site.hub.tail._limit.rows = 5
-        run, reads = site.hub.tail._run, []
+        site.hub.follower._limit.rows = 5
+        run, reads = site.hub.follower._run, []
 
         def trim():
             rows = QueuedMessage.objects.filter(payload__in=map(str, range(30, 35)))
@@ -604,7 +605,7 @@ class TestARemovalBetweenTwoQueriesOfALook:
                 await sync_to_async(trim)()
             return await run(function, *args)
 
-        monkeypatch.setattr(site.hub.tail, "_run", read)
+        monkeypatch.setattr(site.hub.follower, "_run", read)
         await look(site)
         await reader.until(lambda: len(reader.events) >= 10 + 16)
         assert payloads(reader)[10:] == [*range(20, 30), *range(35, 40)]

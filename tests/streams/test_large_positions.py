@@ -53,7 +53,7 @@ async def test_cursors_are_kept_past_the_border(far_site):
     reader = await far_site.read(listener)
     await far_site.publish(*range(4))
     await reader.count(4)
-    await far_site.hub.write_records()
+    await far_site.hub.records.write()
     await listener.arefresh_from_db()
     assert listener.cursor == EXACT + 2
 

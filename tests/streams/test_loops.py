@@ -10,6 +10,7 @@ from eric_sse_django.cancelling import cancel
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.hub import Hub, all_hubs, running_hubs
 from eric_sse_django.message import Message
+from eric_sse_django.wakes import receiver
 from tests.databases import on, sqlite_only
 from tests.streams.reading import Site
 
@@ -103,7 +104,7 @@ async def others_end():
 
 @pytest.mark.parametrize("kind", ["core.RedisChannelLayer", "pubsub.RedisPubSubChannelLayer"])
 def test_each_loop_hears_the_wakes_of_the_layer(settings, redis_server, loops, kind, monkeypatch):
-    monkeypatch.setattr(wakes, "_is_own", lambda message: False)  # as another process's
+    monkeypatch.setattr(receiver, "is_own", lambda message: False)  # as another process's
     hosts = {"hosts": [("127.0.0.1", redis_server.port)]}
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": f"channels_redis.{kind}", "CONFIG": hosts}}
     heard = [threading.Semaphore(0) for _ in loops]
@@ -114,7 +115,7 @@ def test_each_loop_hears_the_wakes_of_the_layer(settings, redis_server, loops, k
     assert all(ear.acquire(timeout=PATIENCE_S) for ear in heard)  # each is in the group
     sender = wakes.Sender()
     for _ in range(3):
-        sender.ring()
+        sender.wake()
         assert all(ear.acquire(timeout=PATIENCE_S) for ear in heard)
     sender.close()
     for task, loop in zip(listening, loops, strict=True):

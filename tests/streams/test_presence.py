@@ -181,7 +181,7 @@ async def test_a_hub_writes_its_streams_and_gives_its_lease_back(hub):
         Stream(hub, [Subscription(channel.row, listener.row)]),
         Stream(hub, [Subscription(channel.row)]),
     ):
-        await hub.write_records()
+        await hub.records.write()
         assert await open_streams() == [listener.row.pk]
         process = await sync_to_async(ServerProcess.objects.get)()
         assert process.streams == 2
@@ -193,7 +193,7 @@ def test_delays_are_percentiles_of_the_latest():
     counters = Counters()
     assert counters.delay_ms(0.5, 0.99) == [0.0, 0.0]
     for number in range(101):
-        counters.handed_out(number / 1_000)
+        counters.delivers(number / 1_000)
     assert counters.delay_ms(0.5, 0.99) == [50.0, 99.0]
 
 
@@ -209,11 +209,11 @@ async def test_streams_that_watch_are_counted_in_one_row_for_all_of_them(hub):
         for _ in range(3):
             await stack.enter_async_context(Stream(hub, [Subscription(orders)]))
         await stack.enter_async_context(Stream(hub, [Subscription(orders), Subscription(bills)]))
-        await hub.write_records()
+        await hub.records.write()
         assert await watchers() == [(orders.pk, 4), (bills.pk, 1)]
         process = await sync_to_async(ServerProcess.objects.get)()
         assert (process.streams, process.parts) == (4, 5)
-    await hub.write_records()
+    await hub.records.write()
     assert await watchers() == []
 
 
@@ -234,7 +234,7 @@ async def test_watchers_whose_process_is_unknown_are_removed(transactional_db):
 
 
 async def test_a_process_says_when_it_was_started_not_its_hub(hub):
-    await hub.write_records()
+    await hub.records.write()
     process = await sync_to_async(ServerProcess.objects.get)()
     started_at = psutil.Process().create_time()
     assert abs(process.started_at.timestamp() - started_at) < 60

@@ -13,12 +13,12 @@ from hypothesis import settings as limits
 from hypothesis.stateful import run_state_machine_as_test
 
 from eric_sse_django import log, notifier
-from eric_sse_django.backoff import Backoff
 from eric_sse_django.database import operations
 from eric_sse_django.entry import RESET
-from eric_sse_django.hub.database_thread import FIRST, DatabaseThread, Hung
 from eric_sse_django.message import Message
 from eric_sse_django.models import QueuedMessage
+from eric_sse_django.outage import Backoff
+from eric_sse_django.workers import FIRST, Hung, Workers
 from tests import databases
 from tests.database.tools import atomic
 from tests.streams.promises.faults import faults
@@ -40,7 +40,7 @@ def keep(database, settings, monkeypatch):
     """
     modules = {name: sys.modules[f"eric_sse_django.{name}"] for name in BOUNDS}
     monkeypatch.setattr(sys.modules["eric_sse_django.hub.hub"], "TICK_S", 3_600)
-    monkeypatch.setattr(sys.modules["eric_sse_django.notifier.current"], "SETTLE_S", 0.001)
+    monkeypatch.setattr(sys.modules["eric_sse_django.notifier.process"], "SETTLE_S", 0.001)
 
     given = {"POLL_INTERVAL_S": 60, "SQLITE_LOOK_INTERVAL_S": 60, "TRIM_INTERVAL_S": 0}
     settings.ERIC_SSE = given  # once: each time would be a layer more until the end
@@ -58,8 +58,7 @@ def keep(database, settings, monkeypatch):
             monkeypatch.setattr(notifier.Notifier, "start", lambda self: None)
             monkeypatch.setattr(Backoff, "next_delay_s", lambda self: 0.0)
             monkeypatch.setattr(notifier.Notifier, "_plan", lambda self: None)
-            for name in ("run", "run_first"):
-                monkeypatch.setattr(DatabaseThread, name, run_at_once)
+            monkeypatch.setattr(Workers, "run", run_at_once)
         kind = type("Kept", (Promises,), {"configure": configure, **options})
         run_state_machine_as_test(
             kind,
@@ -92,7 +91,7 @@ async def run_at_once(self, function, *args):
 
 BOUNDS = {
     "streaming.reader": "BACKLOG_ROWS",
-    "hub.tail": "READ_ROWS",
+    "hub.follower": "LIVE_ROWS",
     "log.sequence": "SEQUENCE_BATCH",
     "log.trim": "TRIM_BATCH",
 }

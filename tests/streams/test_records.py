@@ -5,7 +5,9 @@ from types import SimpleNamespace
 import pytest
 
 from eric_sse_django.hub import records
-from eric_sse_django.hub.records import CURSORS_PER_S, MOST_REST_S, Records
+from eric_sse_django.hub.counters import Counters
+from eric_sse_django.hub.records import CURSORS_PER_S, MAX_WRITE_REST_S, Records
+from eric_sse_django.log import Known
 from eric_sse_django.models.presence import LEASE_S
 
 
@@ -17,16 +19,21 @@ def clock(monkeypatch):
     return clock
 
 
+async def nothing(function, *args):
+    """Return what a call of the database thread returns that found nothing."""
+    return ()
+
+
+def records_of(run):
+    return Records(run, Counters(), lambda: Known(0), lambda changes: None)
+
+
 async def written(cursors):
     """Return records that have just written so many cursors, and have another to write."""
-    found = Records()
-
-    async def run(function, *args):
-        return ()
-
+    found = records_of(nothing)
     for listener in range(cursors):
         found.cursors.reached(listener, 5)
-    await found.write(run, 1)
+    await found.write()
     found.cursors.reached(1, 6)
     return found
 
@@ -43,9 +50,9 @@ async def test_those_of_many_rest_so_that_no_more_than_the_rate_are_written(cloc
 
 
 async def test_a_rest_ends_in_time_for_the_lease(clock):
-    found = await written(int(2 * MOST_REST_S * CURSORS_PER_S))
-    assert found.due(clock.now + MOST_REST_S)
-    assert MOST_REST_S < LEASE_S / 3
+    found = await written(int(2 * MAX_WRITE_REST_S * CURSORS_PER_S))
+    assert found.due(clock.now + MAX_WRITE_REST_S)
+    assert MAX_WRITE_REST_S < LEASE_S / 3
 
 
 async def test_records_that_cannot_be_written_are_said_once_and_wait(clock, caplog):
@@ -54,14 +61,13 @@ async def test_records_that_cannot_be_written_are_said_once_and_wait(clock, capl
     async def fail(function, *args):
         raise OSError
 
+    found._run = fail
     for _ in range(3):
         clock.now += 10
-        await found.write(fail, 1)
+        await found.write()
     assert found.cursors.waiting == 1
     assert caplog.text.count("writing cursors and presence failed") == 1
 
-    async def run(function, *args):
-        return ()
-
-    await found.write(run, 1)
+    found._run = nothing
+    await found.write()
     assert "writing cursors and presence works again" in caplog.text

@@ -52,7 +52,7 @@ async def test_each_listener_gets_its_own_and_its_cursor_moves(
         await site.channel.adispatch("l", Message("n", "to orders' l"))
         events = [await response.event() for _ in range(2)]
     assert [event.type for event in events] == ["stock/n", "orders/n"]
-    await site.hub.write_records()
+    await site.hub.records.write()
     for listener in listeners:
         await listener.arefresh()
         assert listener.row.cursor == int(events[-1].last_event_id)

@@ -215,11 +215,11 @@ async def test_receivers_are_called_off_the_loop_with_the_listener(hub):
 
     with received(listener_joined, receive):
         async with Stream(hub, [Subscription(channel.row, listener.row)]):
-            await hub.write_records()
+            await hub.records.write()
             await until(lambda: calls)
             assert await ausers_online("orders") == [ada]
         assert calls == [("eric-sse-signals", "till-7", "orders", "ada")]
-    await hub.write_records()
+    await hub.records.write()
     assert await sync_to_async(users_online)("orders") == []
 
 
@@ -241,11 +241,11 @@ async def test_a_receiver_that_raises_or_hangs_hurts_nobody(hub, settings, caplo
             Stream(hub, [Subscription(channel.row, first.row)]),
             Stream(hub, [Subscription(channel.row, second.row)]),
         ):
-            await hub.write_records()
+            await hub.records.write()
             await until(lambda: len(calls) == 2)
             async with Stream(hub, [Subscription(channel.row, third.row)]):
                 began = time.monotonic()
-                await hub.write_records()  # is not held up
+                await hub.records.write()  # is not held up
                 assert time.monotonic() - began < 1
                 await until(lambda: "c" in calls)
     release.set()

@@ -105,7 +105,7 @@ async def test_a_watcher_with_an_id_that_nobody_was_given_is_told_and_begins_now
 async def test_a_hub_that_is_behind_its_client_looks_before_it_starts(site):
     listener = await site.listener()
     await site.at_head()
-    before = site.hub.tail.position
+    before = site.hub.follower.position
     notifier.current().close()  # nobody tells the hub
     await site.publish(1, 2)
     await sync_to_async(log.sequence)()
@@ -207,7 +207,7 @@ async def test_who_comes_back_soon_is_served_from_memory(site, monkeypatch):
     await site.at_head()  # a look that began before the stream would begin the ring later
     await site.publish(1, 2, 3)
     await first.count(3)
-    monkeypatch.setattr(log, "read_all", None)  # would fail
+    monkeypatch.setattr(log.DATABASE, "read", None)  # would fail
     again = await site.read(listener, last_event_id=first.ids[0])
     assert await again.count(2) == ["2", "3"]
 
@@ -251,7 +251,7 @@ async def test_the_database_may_fail_amid_a_backlog(site, settings, monkeypatch)
             raise failures.pop()
         return read(*args)
 
-    monkeypatch.setattr(log, "read_all", failing)
+    monkeypatch.setattr(log.DATABASE, "read", failing)
     reader = await site.read(listener)
     assert await reader.count(2) == ["1", "2"]
     assert failures == []
@@ -263,7 +263,7 @@ async def test_a_stream_can_end_while_the_database_hangs(site, settings, monkeyp
     await site.publish(1)
     await site.at_head()
     ended = threading.Event()
-    monkeypatch.setattr(log, "read_all", lambda *args: ended.wait(30) and [])
+    monkeypatch.setattr(log.DATABASE, "read", lambda *args: ended.wait(30) and [])
     reader = await site.read(listener)
     await reader.until(lambda: reader.chunks)
     site.hub.drain()
@@ -313,7 +313,7 @@ async def test_a_heartbeat_moves_the_id_of_a_client_that_the_ring_has_left(
     for number in range(4):
         await site.channel.adispatch(other.name, Message("n", number))
     await site.at_head()
-    floor = site.hub.tail.feed_of(site.channel.row.pk).floor
+    floor = site.hub.follower.feed_of([site.channel.row.pk]).floor
     await reader.until(lambda: int(reader.reader.last_event_id or 0) >= floor > 0)
     assert reader.events == []
     await reader.until(lambda: reader.stream.subscriptions[0].stored >= floor)
@@ -621,7 +621,7 @@ async def test_waiting_for_a_hub_behind_its_client_is_bounded(site, monkeypatch)
     async def look():
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(site.hub.tail, "look", look)
+    monkeypatch.setattr(site.hub.follower, "look", look)
     reader = await site.read(listener, last_event_id=10_000)
     await reader.until(lambda: reader.chunks)
 
@@ -635,7 +635,7 @@ async def test_a_cancel_ends_a_stream_that_begins_whenever_it_comes(site, turns)
     async def look():
         await looked
 
-    site.hub.tail.look = look
+    site.hub.follower.look = look
     opening = asyncio.ensure_future(
         Stream(site.hub, [Subscription(site.channel.row)], 2**40).open()
     )

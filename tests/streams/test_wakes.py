@@ -10,6 +10,8 @@ import pytest
 from channels.layers import BaseChannelLayer
 
 from eric_sse_django import cancelling, wakes
+from eric_sse_django.wakes import receiver
+from eric_sse_django.wakes import sender as sending
 from tests.live.layers import SwallowingLayer
 
 
@@ -43,7 +45,7 @@ class FakeLayer(BaseChannelLayer):
         self._call("group_add")
 
     async def group_send(self, group, message):
-        assert (group, message["type"]) == (wakes.GROUP, "eric.wake")
+        assert (group, message["type"]) == (sending.GROUP, "eric.wake")
         self.messages.append(message)
         self._call("group_send")
         self.sent.release()
@@ -65,11 +67,17 @@ class FakeLayer(BaseChannelLayer):
         self.closed += 1
 
 
+def make_layers(monkeypatch, make):
+    """Replace the function that builds the project's layer."""
+    for module in (sending, receiver):
+        monkeypatch.setattr(module, "make_layer", make)
+
+
 @pytest.fixture
 def layer(monkeypatch):
     layer = FakeLayer()
-    monkeypatch.setattr(wakes, "make_layer", lambda: layer)
-    monkeypatch.setattr("eric_sse_django.backoff.FIRST_DELAY_S", 0.005)
+    make_layers(monkeypatch, lambda: layer)
+    monkeypatch.setattr("eric_sse_django.outage.FIRST_DELAY_S", 0.005)
     return layer
 
 
@@ -82,10 +90,10 @@ def sender():
 
 def test_rings_while_a_send_is_under_way_make_one_more(layer, sender):
     layer.may_send.clear()
-    sender.ring()
+    sender.wake()
     assert layer.sent.acquire(timeout=2)
     for _ in range(100):
-        sender.ring()
+        sender.wake()
     layer.may_send.set()
     assert sender.flush(2)
     assert layer.calls == ["group_send"] * 2
@@ -93,7 +101,7 @@ def test_rings_while_a_send_is_under_way_make_one_more(layer, sender):
 
 def test_a_wake_that_could_not_be_sent_is_sent_when_the_layer_is_back(layer, sender, caplog):
     layer.failures = [ConnectionError("gone"), ConnectionError("still")]
-    sender.ring()
+    sender.wake()
     assert layer.sent.acquire(timeout=2)
     sender.close()
     messages = [record.getMessage() for record in caplog.records]
@@ -103,26 +111,26 @@ def test_a_wake_that_could_not_be_sent_is_sent_when_the_layer_is_back(layer, sen
 
 
 def test_closing_takes_the_thread_and_the_layer_along(layer, sender):
-    sender.ring()
+    sender.wake()
     assert layer.sent.acquire(timeout=2)
     sender.close()
     assert layer.closed == 1
     assert not sender._thread.is_alive()
-    sender.ring()
+    sender.wake()
     assert sender.flush(1)
 
 
 def test_without_a_layer_nothing_waits(monkeypatch, sender):
-    monkeypatch.setattr(wakes, "make_layer", lambda: None)
+    make_layers(monkeypatch, lambda: None)
     began = time.monotonic()
-    sender.ring()
+    sender.wake()
     assert sender.flush()
     assert time.monotonic() - began < 0.5
 
 
 def test_a_layer_that_hangs_does_not_hold_up_who_flushes(layer, sender, monkeypatch):
     layer.may_send.clear()
-    sender.ring()
+    sender.wake()
     assert layer.sent.acquire(timeout=2)
     assert not sender.flush(0.01)
     layer.may_send.set()
@@ -140,7 +148,7 @@ def test_a_layer_that_hangs_does_not_hold_up_who_flushes(layer, sender, monkeypa
 def test_only_a_layer_between_processes_is_used(settings, alias, backend, expected):
     settings.ERIC_SSE = {"CHANNEL_LAYER": alias}
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend}}
-    found = wakes.make_layer()
+    found = sending.make_layer()
     assert (found and type(found)) is expected
 
 
@@ -150,14 +158,14 @@ async def test_each_layer_of_channels_redis_carries_wakes(
 ):
     hosts = {"hosts": [("127.0.0.1", redis_server.port)]}
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": f"channels_redis.{kind}", "CONFIG": hosts}}
-    monkeypatch.setattr(wakes, "_is_own", lambda message: False)  # as another process's
-    monkeypatch.setattr(wakes, "REJOIN_S", 0.05)  # so that the echo is tried too
+    monkeypatch.setattr(receiver, "is_own", lambda message: False)  # as another process's
+    monkeypatch.setattr(receiver, "REJOIN_S", 0.05)  # so that the echo is tried too
     sender = wakes.Sender()
     async with Ear() as ear:
         await ear.hears(1)
-        sender.ring()
+        sender.wake()
         await ear.hears(2)
-        sender.ring()
+        sender.wake()
         await ear.hears(3)
         await asyncio.sleep(0.2)
     await asyncio.to_thread(sender.close)
@@ -198,7 +206,7 @@ async def test_every_wake_is_heard_and_one_for_what_came_before(layer):
 
 
 async def test_a_receiver_that_fails_begins_anew_and_says_so_once(layer, monkeypatch, caplog):
-    monkeypatch.setattr(wakes, "HEALTHY_S", 0.02)
+    monkeypatch.setattr(receiver, "HEALTHY_S", 0.02)
     caplog.set_level(logging.WARNING)
     async with Ear() as ear:
         await ear.hears(1)
@@ -213,7 +221,7 @@ async def test_a_receiver_that_fails_begins_anew_and_says_so_once(layer, monkeyp
 
 
 async def test_the_group_is_joined_again_and_a_failure_of_that_noticed(layer, monkeypatch):
-    monkeypatch.setattr(wakes, "REJOIN_S", 0.01)
+    monkeypatch.setattr(receiver, "REJOIN_S", 0.01)
     async with Ear() as ear:
         while layer.calls.count("group_add") < 3:
             await asyncio.sleep(0.002)
@@ -231,7 +239,7 @@ async def test_a_layer_that_cannot_be_made_is_tried_again(layer, monkeypatch):
             raise ValueError("a bad setting")
         return layer
 
-    monkeypatch.setattr(wakes, "make_layer", make)
+    make_layers(monkeypatch, make)
     async with Ear() as ear:
         await ear.hears(1)
     assert len(tries) == 3
@@ -266,8 +274,8 @@ class StubbornLayer(FakeLayer):
 @pytest.fixture
 async def stubborn(monkeypatch):
     layer = StubbornLayer()
-    monkeypatch.setattr(wakes, "make_layer", lambda: layer)
-    monkeypatch.setattr("eric_sse_django.backoff.FIRST_DELAY_S", 0.005)
+    make_layers(monkeypatch, lambda: layer)
+    monkeypatch.setattr("eric_sse_django.outage.FIRST_DELAY_S", 0.005)
     monkeypatch.setattr(cancelling.cancel, "__defaults__", (0.05,))
     yield layer
     layer.released.set()
@@ -275,7 +283,7 @@ async def stubborn(monkeypatch):
 
 
 async def test_a_receive_that_ignores_its_cancel_makes_no_process_deaf(stubborn, monkeypatch):
-    monkeypatch.setattr(wakes, "REJOIN_S", 0.01)
+    monkeypatch.setattr(receiver, "REJOIN_S", 0.01)
     async with Ear() as ear:
         await ear.hears(1)
         stubborn.failures = [ConnectionError("gone")]  # of the next time that it joins the group
@@ -292,7 +300,7 @@ async def test_listening_ends_soon_after_its_cancel_whatever_the_layer_does(stub
 
 
 async def test_joining_that_hangs_is_an_outage(layer, monkeypatch):
-    monkeypatch.setattr(wakes, "JOIN_S", 0.01)
+    monkeypatch.setattr(receiver, "JOIN_S", 0.01)
     monkeypatch.setattr(FakeLayer, "group_add", lambda *_: asyncio.Event().wait())
     async with Ear():
         await until(lambda: any(outage.trouble for outage in wakes.outages()))
@@ -301,22 +309,22 @@ async def test_joining_that_hangs_is_an_outage(layer, monkeypatch):
 async def test_a_link_that_brings_nothing_any_more_is_noticed_and_made_anew(
     layer, monkeypatch, caplog
 ):
-    monkeypatch.setattr(wakes, "REJOIN_S", 0.01)
+    monkeypatch.setattr(receiver, "REJOIN_S", 0.01)
     async with Ear() as ear:
         await ear.hears(1)
         await until(lambda: layer.calls.count("send") >= 2)
         assert ear.heard == 1  # an echo wakes nobody
         assert caplog.records == []
-        monkeypatch.setattr(wakes, "JOIN_S", 0.01)
+        monkeypatch.setattr(receiver, "JOIN_S", 0.01)
         layer.is_deaf = True
         await ear.hears(2)
-    assert "did not come back" in caplog.text
+    assert "did not receive what it sent to itself" in caplog.text
 
 
 async def test_a_process_passes_over_its_own_wakes(layer, sender):
     async with Ear() as ear:
         await ear.hears(1)
-        sender.ring()
+        sender.wake()
         assert await asyncio.to_thread(sender.flush, 2)
         [own] = layer.messages
         layer.received.put_nowait(own)
@@ -329,7 +337,7 @@ async def test_a_process_passes_over_its_own_wakes(layer, sender):
 async def test_a_send_that_ignores_its_cancel_is_a_failure_and_tried_again(
     layer, sender, monkeypatch
 ):
-    monkeypatch.setattr(wakes, "SEND_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(sending, "LAYER_TIMEOUT_S", 0.01)
 
     async def group_send(self, group, message):
         self.calls.append("group_send")
@@ -339,7 +347,7 @@ async def test_a_send_that_ignores_its_cancel_is_a_failure_and_tried_again(
 
     monkeypatch.setattr(FakeLayer, "group_send", group_send)
     monkeypatch.setattr(cancelling.cancel, "__defaults__", (0.05,))
-    sender.ring()
+    sender.wake()
     await until(lambda: len(layer.calls) >= 2)
 
 
@@ -355,15 +363,15 @@ def test_a_layer_that_keeps_its_thread_is_an_outage_and_sent_through_anew(
         self.sent.release()
 
     monkeypatch.setattr(FakeLayer, "group_send", group_send)
-    sender.ring()
+    sender.wake()
     assert kept.wait(2)
     sender.check(time.monotonic())
     assert caplog.records == []
-    sender.check(time.monotonic() + wakes.HUNG_S)
+    sender.check(time.monotonic() + sending.HUNG_S)
     assert layer.sent.acquire(timeout=2)
     assert sender.flush(2)
     released.set()
-    sender.ring()
+    sender.wake()
     assert sender.flush(2)
     messages = [record.getMessage() for record in caplog.records]
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"], messages

@@ -10,7 +10,6 @@ from eric_sse_django import log
 from eric_sse_django.health import examine
 from eric_sse_django.hub import Hub, hubs
 from eric_sse_django.hub import hub as hub_module
-from eric_sse_django.hub import tail as tail_module
 from eric_sse_django.metrics import EricSseCollector
 from eric_sse_django.streaming import Stream, Subscription
 
@@ -62,7 +61,7 @@ async def test_a_look_that_hangs_is_given_up_and_what_it_was_for_is_delivered(
             released.wait(60)
         return real(*args)
 
-    monkeypatch.setattr(tail_module.log, "look", look)
+    monkeypatch.setattr(log.DATABASE, "look", look)
     await site.publish(2)
     assert await reader.count(2) == ["1", "2"]
     assert replaced()["eric-sse-hub"] == before + 1
@@ -95,7 +94,7 @@ async def test_streams_end_while_the_log_cannot_be_read_and_so_do_new_ones(
     def look(*args):
         raise OSError
 
-    monkeypatch.setattr(tail_module.log, "look", look)
+    monkeypatch.setattr(log.DATABASE, "look", look)
     hub.wake()
     assert await reader.ended() == "database away"
     assert reader.complete  # with a farewell
@@ -116,7 +115,7 @@ async def test_the_retry_grows_with_the_outage_up_to_a_bound(site, monkeypatch):
     await hub.ready()
     assert hub.away_rest_s() == 0
     for lasts_s, rest_s in ((4.0, 4.0), (3_600.0, hub_module.MAX_AWAY_REST_S)):
-        monkeypatch.setattr(hub.tail.outage, "lasts_s", lambda lasts_s=lasts_s: lasts_s)
+        monkeypatch.setattr(hub.follower.outage, "lasts_s", lambda lasts_s=lasts_s: lasts_s)
         found = [hub.away_rest_s() for _ in range(50)]
         assert rest_s / 2 <= min(found) < max(found) <= rest_s
 
@@ -159,5 +158,5 @@ async def test_no_thread_is_kept_for_hooks_that_nobody_calls(site):
     await site.read()
     assert not site.hub.hooks._working
     assert not site.hub.adapters._working
-    assert await site.hub.hooks.call(int) == 0
+    assert await site.hub.hooks.run(int) == 0
     assert len(site.hub.hooks._working) == 1

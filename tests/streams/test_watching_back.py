@@ -110,7 +110,7 @@ async def test_many_clients_that_go_back_cost_one_query(database):
         looks.append(args)
         return await sync_to_async(function)(*args)
 
-    past = Past(run)
+    past = Past(log.DATABASE, run)
     heads = await asyncio.gather(*(past.position(3_600) for _ in range(500)))
     head, _ = await sync_to_async(log.head)()
     assert heads == [head] * 500
@@ -130,7 +130,7 @@ async def test_a_look_that_failed_is_made_again_and_one_that_left_spoils_none():
             raise answer
         return answer
 
-    past = Past(run)
+    past = Past(log.DATABASE, run)
     leaving, staying = (asyncio.ensure_future(past.position(60)) for _ in range(2))
     await asyncio.sleep(0)
     leaving.cancel()

@@ -101,7 +101,7 @@ def test_what_hung_ends_with_its_connections_and_that_is_said(make, hang, caplog
 
 
 def test_an_outage_is_logged_once(make, hang, caplog):
-    workers = make(most=2)
+    workers = make(max_threads=2)
     for _ in range(2):
         begin(workers, hang)
         workers.check(time.monotonic() + LATER)
@@ -110,7 +110,7 @@ def test_an_outage_is_logged_once(make, hang, caplog):
         workers.submit(NEXT, int).result(PATIENCE_S)
     hang.released.clear()
     begin(workers, hang)
-    workers.check(time.monotonic() + LATER + workers_module.QUIET_S / 2)
+    workers.check(time.monotonic() + LATER + workers_module.LOG_AGAIN_S / 2)
     assert [each.levelno for each in caplog.records].count(logging.ERROR) == 1
 
 
@@ -148,7 +148,7 @@ def test_what_came_back_makes_room(make, hang):
 
 
 def test_no_more_threads_start_than_are_needed_nor_than_may(make, hang):
-    workers = make(most=2)
+    workers = make(max_threads=2)
     names = {workers.submit(NEXT, threading.get_ident).result(PATIENCE_S) for _ in range(20)}
     assert len(names) <= 2
     begin(workers, hang)
@@ -263,7 +263,7 @@ def no_more_threads(monkeypatch):
 
 
 def test_where_no_thread_can_be_started_the_others_do_the_work(make, hang, monkeypatch):
-    workers = make(most=2)
+    workers = make(max_threads=2)
     begin(workers, hang)
     with monkeypatch.context() as patched:
         no_more_threads(patched)

@@ -29,9 +29,9 @@ def link_of(send: Any, receive: Any = None, scope: Any = None) -> tuple[Link, bo
     """
     Return the link to a response, and whether send() is the server's own.
 
-    For a send() that is wrapped it is looked for: below the wrapper, below receive(), among the
-    callers, in the server's own list. A Link that does nothing where that is in vain, and
-    where it fails: others' objects may be anything, and a stream does without.
+    For a send() that is wrapped it is searched for: below the wrapper, below receive(), among
+    the callers, in the server's own list. Returns a Link that does nothing if it is not found,
+    and if the search fails: others' objects may be anything, and a stream works without it.
     """
     try:
         link = _recognize(send)
@@ -65,6 +65,6 @@ def _recognize(one: Any) -> Link | None:
 
 
 def _is_queue(one: Any) -> bool:
-    """Whether it is put() of a queue: of asgiref's ApplicationCommunicator, in tests."""
+    """Return whether it is put() of a queue: of asgiref's ApplicationCommunicator, in tests."""
     owner = one.__self__ if type(one) is MethodType else None
     return issubclass(type(owner), asyncio.Queue) and one.__name__ == "put"

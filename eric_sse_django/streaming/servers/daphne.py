@@ -21,8 +21,8 @@ from eric_sse_django.streaming.servers.link import BACK_PRESSURE, CUT, Link, is_
 # Bytes of one HTTP/2 stream that may wait behind its connection: as much as a TCP transport of
 # Twisted's takes before it asks to pause.
 MAX_QUEUED_BYTES = 65_536
-# Seconds between two looks at them. Nothing tells when they have left; a stream that waits this
-# long has a client that is slow.
+# Seconds between two checks of them. No callback reports when they are sent; a stream that waits
+# this long has a slow client.
 LOOK_S = 0.05
 
 
@@ -36,9 +36,9 @@ def recognize(one: Any) -> Link | None:
 
 def by_scope(scope: Any) -> Link | None:
     """
-    Return the link of the response to a request: for a send() that leads nowhere.
+    Return the link of the response to a request, by its scope: for a send() without a link.
 
-    Looks at all connections of the server: 1 ms for 20,000.
+    Compares all connections of the server: 1 ms for 20,000.
     """
     for server in _servers():
         for request in list(server.connections):
@@ -67,14 +67,14 @@ class DaphneLink(Link):
     """
     A response over HTTP/1.1. (An IPushProducer.)
 
-    `shut` is a future while Twisted asks to pause: the connection takes no more. (An
+    `shut` is a future while Twisted asks to pause, because the connection's buffer is full. (An
     asyncio.Event takes 0.8 KiB.)
     """
 
     __slots__ = ("_request", "shut")
 
     server = "Daphne"
-    lacks = ()  # it has no limit after which it recycles itself
+    lacks = ()  # it does not recycle itself
     is_gated = True
 
     def __init__(self, request: Any) -> None:
@@ -90,7 +90,7 @@ class DaphneLink(Link):
         return self.shut
 
     def write(self, chunk: bytes) -> bool:
-        """What Daphne's send() does, without its checks."""
+        """Do what Daphne's send() does, without its checks."""
         if self.shut is not None:
             return False
         self._request.write(chunk)  # may shut it
@@ -179,7 +179,7 @@ class HTTP2Link(DaphneLink):
         if self.shut is None:
             return
         channel = self._request.channel
-        # While its own window is full, Twisted says when it opens.
+        # While its own window is full, Twisted calls resumeProducing() when it opens.
         shut = channel is not None and channel._conn.remainingOutboundWindow(channel.streamID) <= 0
         if self._queued() <= MAX_QUEUED_BYTES // 2 and not shut:
             self.resumeProducing()
@@ -191,9 +191,9 @@ class HTTP2Link(DaphneLink):
         channel = request.channel
         if channel is None or request.finished:
             return
-        # RST_STREAM for it alone: its neighbours on the connection go on.
+        # RST_STREAM for this stream: the others on the connection continue.
         channel.abortConnection()
-        # Twisted tells the request of a reset by its client, and not of ours; Daphne would
+        # Twisted notifies the request of a reset by its client, not of this one; Daphne would
         # keep it for ever.
         from twisted.internet.error import ConnectionAborted  # noqa: PLC0415 - Daphne has it
         from twisted.python.failure import Failure  # noqa: PLC0415
@@ -206,7 +206,7 @@ class HTTP2Link(DaphneLink):
 
 
 def _below_tls(transport: Any) -> Any:
-    """Return the TCP transport of a TLS one, which has no socket of its own."""
+    """Return the TCP transport of a TLS one, which has no socket itself."""
     while hasattr(transport, "wrappedProtocol"):
         transport = transport.transport
     return transport

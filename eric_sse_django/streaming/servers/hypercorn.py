@@ -68,7 +68,7 @@ class HypercornLink(Link):
         return is_of(scope, mine["headers"], mine.get("client"))
 
     def stopping(self) -> Callable[[], bool] | None:
-        """After max_requests, and when its parent process has heard a signal."""
+        """After max_requests, and when its parent process has received a signal."""
         if RECYCLING in self.missing():
             return None
         context = self._stream.context
@@ -107,7 +107,7 @@ class HTTP2Link(HypercornLink):
         return self._protocol.stream_buffers.get(self._stream.stream_id)
 
     def cut(self) -> None:
-        """Reset the stream: its neighbours on the connection go on."""
+        """Reset the stream; the others on the connection continue."""
         if self._buffer() is not None:
             _hold(asyncio.ensure_future(self._reset()))
 

@@ -1,4 +1,4 @@
-"""What a server's own objects do for one response, where ASGI has no word for it."""
+"""What a server's own objects do for one response, and ASGI cannot."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ GUARDS = (BACK_PRESSURE, CUT, DARK_LINKS, RECYCLING)
 
 class Link:
     """
-    One response of a server. This one knows nothing, and does nothing.
+    One response of a server. This one does nothing.
 
-    Private objects of each server are used in its own module alone.
+    Private objects of each server are used only in its own module.
     """
 
     __slots__ = ()
 
     # The server and its protocol, for the log; "" where there is none to name.
     server: ClassVar[str] = "an unknown server"
-    # What is never done on it, of the four above.
+    # The guards above that it never has.
     lacks: ClassVar[tuple[str, ...]] = GUARDS
-    # Why it is not done.
+    # Why it lacks them.
     why: ClassVar[str] = "its send() was not found below the middleware that wraps it"
-    # Whether full() is to be asked after each chunk: send() does not wait for the client.
+    # Whether to call full() after each chunk: send() does not wait for the client.
     is_gated: ClassVar[bool] = False
 
     def begin(self) -> None:
@@ -42,7 +42,7 @@ class Link:
         """
         Send a chunk without waiting, in whatever task, and return True.
 
-        False, and nothing sent, where it had to wait; None where it is never so.
+        False, and nothing sent, if it had to wait; None if it can never do so.
         """
         return None
 
@@ -50,13 +50,13 @@ class Link:
         """End the response without what its client did not read, and without its end."""
 
     def release(self) -> None:
-        """Let go of what begin() took. May be called twice."""
+        """Release what begin() took. May be called twice."""
 
     def missing(self) -> set[str]:
         """
-        Return what is not done for it: also where an object is not found that was looked for.
+        Return the guards that it lacks, also because an object was not found.
 
-        To be called after begin(), once for each server: it may look at all tasks.
+        Call it after begin(), once for each server: it may visit all tasks.
         """
         return set(self.lacks)
 
@@ -65,11 +65,11 @@ class Link:
         return None
 
     def belongs_to(self, scope: Any) -> bool:
-        """Whether it is the response to the request of a scope."""
+        """Return whether it is the response to the request of a scope."""
         return True
 
     def stopping(self) -> Callable[[], bool] | None:
-        """Return what tells whether the server stops by itself; None where nothing does."""
+        """Return a function that returns whether the server stops by itself; None if unknown."""
         return None
 
 
@@ -84,10 +84,10 @@ class NoServer(Link):
 
 def is_of(scope: Any, headers: Any, client: Any = None) -> bool:
     """
-    Whether headers, and the client's address, are those of a scope.
+    Return whether headers, and the client's address, are those of a scope.
 
-    A middleware copies the scope, but hands on its lists. One that changes the client (for a
-    proxy's header) leaves the headers as they are.
+    A middleware copies the scope, but not its lists. One that changes the client (for a
+    proxy's header) does not change the headers.
     """
     if headers is scope["headers"]:
         return True

@@ -12,11 +12,11 @@ from types import FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any
 from weakref import ReferenceType
 
-# Objects that are looked at for one stream: 0.3 ms. A wrapper that is a closure takes two.
+# Objects that are visited for one stream: 0.3 ms. A wrapper that is a closure takes two.
 MAX_OBJECTS = 1_000
-# Items of one list, tuple or dict that are looked into.
+# Items of one list, tuple or dict that are visited.
 MAX_ITEMS = 50
-# Callers that are looked at.
+# Callers that are visited.
 MAX_FRAMES = 100
 _SEVERAL: tuple[Any, ...] = (list, tuple, set, frozenset, deque)
 _OPAQUE = (str, bytes, bytearray, int, float, complex, type, ModuleType)
@@ -27,8 +27,8 @@ def within(*roots: Any) -> Iterator[Any]:
     Yield what can be reached from callables, these first: what is called before what is kept.
 
     A wrapper has what it calls in its closure, its attributes, its arguments, or as
-    `__wrapped__`. Runs no code of theirs but that of a proxy's `__wrapped__`: it is type() that
-    is asked, for isinstance() has a lazy object (scope["user"]) evaluate itself.
+    `__wrapped__`. Runs no code of these objects except a proxy's `__wrapped__`: it uses type(),
+    for isinstance() makes a lazy object (scope["user"]) evaluate itself.
     """
     called, kept = deque(roots), deque[Any]()
     seen: set[int] = set()

@@ -49,7 +49,7 @@ def go_back(world: World, before: Before) -> bool:
     Returns whether the hub must notice: where it had not come further, nothing shows it.
     """
     _leave_it_at_that(world)
-    is_shown = world.hub is not None and world.hub.tail.position > before.head
+    is_shown = world.hub is not None and world.hub.follower.position > before.head
     before.backup.restore()
     forget_counts()
     model = world.model
@@ -76,7 +76,7 @@ def lose_the_log(world: World) -> bool:
     world.model.messages, world.model.log = {}, {}
     # One that is where its history begins has seen nothing of it: of two that are lost in one
     # hour the second may have its number, and begins at its place.
-    return world.hub is not None and not _is_base(world.hub.tail.position)
+    return world.hub is not None and not _is_base(world.hub.follower.position)
 
 
 def _is_base(position: int) -> bool:
@@ -96,12 +96,12 @@ def _leave_it_at_that(world: World) -> None:
 def notice(world: World, must_end: bool) -> None:
     """Have the hub look: all streams end, and the clients reconnect with the ids they have."""
     before = list(world.clients)
-    histories = world.hub and world.hub.records.counters.histories
+    histories = world.hub and world.hub.counters.histories
     for client in before:
         client.reader.open.set()
     world.clients.clear()  # what they have got cannot be judged by the log of now
     world.look()
-    if world.hub is None or world.hub.records.counters.histories == histories:
+    if world.hub is None or world.hub.counters.histories == histories:
         assert not must_end, "the log has another history, and nobody noticed"
         world.clients.extend(client for client in before if _lives(world, client))
     for client in before:

@@ -347,4 +347,4 @@ class Promises(Narrowing, RuleBasedStateMachine):
     @rule()
     def write_records(self):
         if self.world.hub:
-            self.world.run(self.world.hub.write_records())
+            self.world.run(self.world.hub.records.write())

@@ -146,7 +146,7 @@ class Serving:
     async def _position(self) -> int:
         hub = Hub.for_running_loop()
         await hub.ready()
-        return hub.tail.position
+        return hub.follower.position
 
     async def _enter(
         self, subscriptions: list[Subscription], last: int | None, options: Any, encode: Any
@@ -202,7 +202,7 @@ class Serving:
     async def _look(self) -> None:
         hub = hubs.of(asyncio.get_running_loop())
         if hub is not None:
-            await hub.tail.look()
+            await hub.follower.look()
         for _ in range(5):  # also who stalls may begin to write
             await asyncio.sleep(0)
         while not all(client.is_idle for client in self.clients):
@@ -269,7 +269,7 @@ class Serving:
         hub = hubs.of(asyncio.get_running_loop())
         if hub is not None and is_killed:
             hub.records.due = lambda now: False  # type: ignore[method-assign]
-            hub.records.leave = _nobody  # type: ignore[assignment, method-assign]
+            hub.records.close = _nobody  # type: ignore[method-assign]
         if is_killed:
             for client in self.clients:
                 client.reader.task.cancel()

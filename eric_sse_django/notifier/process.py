@@ -1,11 +1,10 @@
-"""This process's notifier, and what the caller's transaction has to do with it."""
+"""This process's notifier, and when it is rung: after the caller's transaction."""
 
 from __future__ import annotations
 
 import atexit
 import os
 import threading
-from collections.abc import Callable
 from typing import Any
 
 from django.db import connections
@@ -13,7 +12,7 @@ from django.db import connections
 from eric_sse_django import log, wakes
 from eric_sse_django.notifier.notifier import EXIT_FLUSH_S, Notifier
 
-# Seconds a transaction waits for the notifier's. 2 ms were measured; this is for a busy one.
+# Seconds a transaction waits for the notifier. 2 ms were measured; this is for a busy one.
 SETTLE_S = 0.1
 
 _current: Notifier | None = None
@@ -31,33 +30,31 @@ def current() -> Notifier:
 
 
 def started() -> Notifier | None:
-    """Return this process's notifier, None where nothing has needed one."""
+    """Return this process's notifier, None if none was needed yet."""
     return _current
 
 
 def ring() -> None:
-    """Have the committed messages sequenced and their streams woken. Returns at once."""
-    current().ring()
+    """Sequence the committed messages and wake their streams, soon. Returns at once."""
+    (_current or current()).ring()
 
 
 def ring_on_commit() -> None:
     """
-    Ring when the caller's transaction commits; at once without one. A rollback wakes nobody.
+    Ring when the caller's transaction commits; at once without one. A rollback rings nothing.
 
     Not in a transaction that Django does not manage (`set_autocommit(False)`), whose end it
     does not see: the polls of the hubs find what was committed.
     """
     connection = connections[log.database()]
+    # In memory another thread has another database, or meets locked tables.
+    in_memory = log.dialect_of(connection).is_in_memory()
     if connection.in_atomic_block:
-        if not _owes(connection):
-            connection.on_commit(_ring_of(connection), robust=True)
-    elif connection.get_autocommit():
-        connection.on_commit(_ring_of(connection), robust=True)
-
-
-def _ring_of(connection: Any) -> Callable[[], None]:
-    # Another thread has another database where it is in memory, or waits for no lock there.
-    return _sequence_here if log.dialect_of(connection).is_in_memory() else ring
+        is_needed = not _owes(connection)
+    else:
+        is_needed = connection.get_autocommit()
+    if is_needed:
+        connection.on_commit(_sequence_here if in_memory else ring, robust=True)
 
 
 def _sequence_here() -> None:
@@ -66,17 +63,17 @@ def _sequence_here() -> None:
 
 
 def _owes(connection: Any) -> bool:
-    """Whether the caller's transaction has published, and rings when it commits."""
+    """Return whether the caller's transaction has published, and rings when it commits."""
     return any(callback in (ring, _sequence_here) for _, callback, *_ in connection.run_on_commit)
 
 
 def settle() -> None:
     """
-    Have positions given to what others have committed; waits SETTLE_S at most.
+    Give positions to what others have committed; waits SETTLE_S at most.
 
-    In a transaction of the caller's the notifier gives them, for who gives them holds the
-    log's order until the commit. So what that transaction has published itself has none before
-    its end. (In the transaction of a Django TestCase, which never ends, it is given one here.)
+    In a transaction of the caller the notifier gives them, for giving them locks the log's
+    order until the commit. So what that transaction has published itself has none before its
+    end. (In the transaction of a Django TestCase, which never ends, it is given one here.)
     """
     if not log.pending().exists():
         return
@@ -93,18 +90,18 @@ def settle() -> None:
 
 
 def _may_sequence_within(connection: Any) -> bool:
-    """Whether positions may be given in the caller's transaction: where nobody waits for that."""
+    """Return whether the caller's transaction may give positions: where nothing waits for it."""
     if not connection.in_atomic_block:
         return False
     if any(getattr(block, "_from_testcase", False) for block in connection.atomic_blocks):
         return True
-    # A transaction of SQLite is the only one that writes. It leaves its own to its commit, so
-    # that a project sees the same there as on other databases.
+    # A transaction of SQLite is the only one that writes. Its own messages get theirs at its
+    # commit, so that a project sees the same there as on other databases.
     return _keeps_others_out(connection) and not _owes(connection)
 
 
 def _keeps_others_out(connection: Any) -> bool:
-    """Whether the caller's transaction keeps the notifier from writing, as on SQLite."""
+    """Return whether the caller's transaction keeps the notifier from writing, as on SQLite."""
     is_alone: bool = not connection.features.has_select_for_update
     return is_alone and connection.in_atomic_block
 
@@ -130,7 +127,7 @@ def _end() -> None:
 
 
 def _forget_after_fork() -> None:
-    # The parent's thread is not here, and its locks may be held for ever.
+    # The parent's thread is not in the child, and its locks may be held for ever.
     global _current, _current_lock
     _current, _current_lock = None, threading.Lock()
 

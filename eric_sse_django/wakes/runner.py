@@ -66,7 +66,7 @@ def _native_loop() -> asyncio.AbstractEventLoop:
     return Loop(Selector())
 
 
-def runner() -> Runner | None:
+def make_runner() -> Runner | None:
     """Return a new runner, None if this process can have none; that is logged once."""
     if _is_patched("gevent.monkey", "is_module_patched", "threading"):
         return GeventRunner()

@@ -1,8 +1,4 @@
-"""
-The project's channel layer: made for one loop, asked whether it works, closed.
-
-With wakes and the consumers, the only module that knows Channels.
-"""
+"""The project's channel layer: built for one loop, probed, closed."""
 
 from __future__ import annotations
 
@@ -14,21 +10,22 @@ from typing import Any
 
 from channels.layers import BaseChannelLayer, InMemoryChannelLayer, channel_layers
 
-from eric_sse_django import conf, native
+from eric_sse_django import conf
 from eric_sse_django.cancelling import cancel, within
+from eric_sse_django.wakes.runner import make_runner
 
 logger = logging.getLogger(__name__)
 
-# Seconds for one send: a layer that is slower than the poll is of no use.
-SEND_TIMEOUT_S = 1.0
+# Seconds for one call of the layer: one that is slower than the poll is of no use.
+LAYER_TIMEOUT_S = 1.0
 # Seconds for which channels_redis lets Redis hold back the answer to an idle receive. Its
 # own 5 s are what redis-py 8 waits for any answer: which came first was chance, and an error.
 BLOCK_S = 2
-# Nobody is in it: what is sent there wakes nobody.
+# It has no members: what is sent to it wakes no process.
 EMPTY_GROUP = "eric-sse.health"
 
-# Held while the layer's modules are imported (0.2 s, on threads of ours), and by who forks: in
-# the child, an import that another thread had begun would wait for that thread for ever.
+# Held while the layer's modules are imported (0.2 s, on our threads), and during a fork: in the
+# child, an import that another thread had begun would wait for that thread for ever.
 _importing = threading.Lock()
 os.register_at_fork(
     before=_importing.acquire,
@@ -39,7 +36,7 @@ os.register_at_fork(
 
 def make_layer() -> BaseChannelLayer | None:
     """
-    Return a new layer of the project's configuration, None where none crosses processes.
+    Return a new layer of the project's configuration, None if it does not cross processes.
 
     New, because channels_redis ties a layer object to the loop that receives on it.
     """
@@ -55,46 +52,46 @@ def make_layer() -> BaseChannelLayer | None:
 
 
 async def close(layer: BaseChannelLayer) -> None:
-    """Close its connections, SEND_TIMEOUT_S at most; raises nothing."""
-    # channels_redis has the first, its pub/sub layer closes in flush(); others have neither.
-    # (Of RedisChannelLayer flush() would empty the whole Redis.)
+    """Close its connections, LAYER_TIMEOUT_S at most; raises nothing."""
+    # channels_redis has close_pools(), its pub/sub layer closes in flush(); others have neither.
+    # (RedisChannelLayer.flush() would empty the whole Redis.)
     name = "close_pools"
     if type(layer).__name__ == "RedisPubSubChannelLayer":
         name = "flush"
     elif not hasattr(type(layer), name):
         return
     try:
-        await within(SEND_TIMEOUT_S, getattr(layer, name)())
+        await within(LAYER_TIMEOUT_S, getattr(layer, name)())
     except Exception:
         logger.debug("the channel layer could not be closed", exc_info=True)
 
 
 async def close_with_tasks(layer: BaseChannelLayer) -> None:
-    """Close the layer, and end the tasks that it made; waits twice SEND_TIMEOUT_S at most."""
+    """Close the layer, and end the tasks that it started; waits twice LAYER_TIMEOUT_S at most."""
     await close(layer)
-    await cancel(asyncio.all_tasks() - {asyncio.current_task()}, SEND_TIMEOUT_S)
+    await cancel(asyncio.all_tasks() - {asyncio.current_task()}, LAYER_TIMEOUT_S)
 
 
 def probe() -> bool:
     """
-    Send to nobody through the layer; False where none crosses processes, or is used.
+    Send to a group without members; return False if no layer crosses processes, or is used.
 
-    Waits three times SEND_TIMEOUT_S at most; raises what the layer raises. Not on a running loop.
+    Waits three times LAYER_TIMEOUT_S at most; raises what the layer raises. Not on a running loop.
     """
     layer = make_layer()
-    # Not asyncio.run(), which waits without a bound for tasks that ignore their cancel.
-    runner = None if layer is None else native.runner()
+    # asyncio.run() waits without a bound for tasks that ignore their cancel.
+    runner = None if layer is None else make_runner()
     if layer is None or runner is None:
         return False
     try:
-        runner.run(_send_to_nobody(layer))
+        runner.run(_send_to_none(layer))
     finally:
         runner.close()
     return True
 
 
-async def _send_to_nobody(layer: BaseChannelLayer) -> None:
+async def _send_to_none(layer: BaseChannelLayer) -> None:
     try:
-        await within(SEND_TIMEOUT_S, layer.group_send(EMPTY_GROUP, {"type": "eric.wake"}))
+        await within(LAYER_TIMEOUT_S, layer.group_send(EMPTY_GROUP, {"type": "eric.wake"}))
     finally:
         await close_with_tasks(layer)

@@ -1,4 +1,4 @@
-"""Which streams are to be told the time, and when."""
+"""When each stream wants its next call of the hub's timer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ logger = logging.getLogger(__name__)
 
 
 class Timed(Protocol):
-    """What is told the time, and says when it wants it next. `due_at` is the timetable's."""
+    """What on_tick() is called for; it returns when to call it next. Deadlines sets `due_at`."""
 
     due_at: float
 
@@ -20,23 +20,23 @@ class Timed(Protocol):
     def end(self, reason: End) -> None: ...
 
 
-class Timetable:
+class Deadlines:
     """
     Streams by the second in which something may be due; the others cost nothing meanwhile.
 
-    To ask each of 1,000 streams once a second took a tenth of what they cost when idle.
+    To call each of 1,000 streams once a second took a tenth of what they cost when idle.
     """
 
     def __init__(self) -> None:
         self._by_second: dict[int, set[Timed]] = {}
 
     def add(self, stream: Timed, at: float = 0.0) -> None:
-        """Have a stream told the time at `at`, a time.monotonic(), or a little later."""
+        """Call a stream at the first tick() at or after the second of `at`, a time.monotonic()."""
         stream.due_at = at
         self._by_second.setdefault(int(at), set()).add(stream)
 
     def discard(self, stream: Timed) -> None:
-        """Take a stream out; one that is not in changes nothing."""
+        """Remove a stream; it may be removed twice."""
         second = int(stream.due_at)
         streams = self._by_second.get(second)
         if streams is not None:
@@ -45,13 +45,13 @@ class Timetable:
                 del self._by_second[second]
 
     def hasten(self, stream: Timed) -> None:
-        """Have a stream that is in told the time at each tick from now on."""
+        """Call a stream at each tick from now on, if it is not removed."""
         if stream in self._by_second.get(int(stream.due_at), ()):
             self.discard(stream)
             self.add(stream)
 
     def tick(self, now: float) -> None:
-        """Tell those the time who are due at `now`; each says when it wants it next."""
+        """Call the streams that are due at `now`."""
         for second in [second for second in self._by_second if second <= now]:
             for stream in tuple(self._by_second[second]):
                 try:

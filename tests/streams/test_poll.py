@@ -1,14 +1,16 @@
-"""When the log is looked at: on a ring, when SQLite's files change, else at the poll."""
+"""When the log is read: on a wake, when SQLite's files change, else at the poll interval."""
 
 import asyncio
 import os
 import time
+from types import SimpleNamespace
 
 import pytest
 from django.db import connections
 
-from eric_sse_django.hub import lookout
-from eric_sse_django.hub.lookout import Lookout
+from eric_sse_django.hub import poll
+from eric_sse_django.hub.poll import Poll
+from eric_sse_django.log import log_dialect
 
 LONG_S = 50
 
@@ -18,14 +20,15 @@ def files(monkeypatch, tmp_path):
     """Files of a database that a commit changes: its log, which is not there yet, and itself."""
     log, itself = tmp_path / "db-wal", tmp_path / "db"
     itself.write_bytes(b"1")
-    monkeypatch.setattr(lookout, "_files", lambda: (str(log), str(itself)))
+    found = (str(log), str(itself))
+    monkeypatch.setattr(poll, "log_dialect", lambda: SimpleNamespace(files=lambda: found))
     return log, itself
 
 
 @pytest.fixture
 def no_files(monkeypatch):
     """Another database than SQLite."""
-    monkeypatch.setattr(lookout, "_files", tuple)
+    monkeypatch.setattr(poll, "log_dialect", lambda: SimpleNamespace(files=tuple))
 
 
 def polls(out, most=20):
@@ -52,85 +55,83 @@ async def returns(out, then):
     return not before
 
 
-def test_a_ring_ends_the_wait(no_files, settings):
+def test_a_wake_ends_the_wait(no_files, settings):
     settings.ERIC_SSE = {"POLL_INTERVAL_S": LONG_S}
-    out = Lookout()
+    out = Poll()
     out._poll_at = time.monotonic() + LONG_S
-    assert asyncio.run(returns(out, out.ring))
+    assert asyncio.run(returns(out, out.wake))
 
 
-def test_a_ring_before_the_wait_is_kept_for_it(no_files):
-    out = Lookout()
+def test_a_wake_before_the_wait_is_kept_for_it(no_files):
+    out = Poll()
     out._poll_at = time.monotonic() + LONG_S
-    out.ring()
+    out.wake()
     asyncio.run(asyncio.wait_for(out.wait(), LONG_S / 2))
 
 
 def test_without_files_the_log_is_polled_for_ever(no_files, settings):
     settings.ERIC_SSE = {"POLL_INTERVAL_S": 0.5}
-    out = Lookout()
+    out = Poll()
     out._changed_at = time.monotonic() - 1_000
     assert max(polls(out)) <= 0.5
 
 
 def test_a_commit_by_others_ends_the_wait(files, settings):
     settings.ERIC_SSE = {"POLL_INTERVAL_S": LONG_S, "SQLITE_LOOK_INTERVAL_S": 0.02}
-    out = Lookout()
-    out._changed(lookout._files())
+    out = Poll()
+    out._has_changed()
     out._poll_at = time.monotonic() + LONG_S
     assert asyncio.run(returns(out, lambda: files[0].write_bytes(b"2")))
 
 
-def test_files_that_have_changed_lately_are_no_reason_to_poll_less(files, settings):
+def test_after_a_change_of_the_files_the_log_is_polled_as_often(files, settings):
     # Within the unit of its clock a file system shows two commits of one size as one.
     settings.ERIC_SSE = {"POLL_INTERVAL_S": 0.5}
-    out = Lookout()
-    out._changed(lookout._files())
+    out = Poll()
+    out._has_changed()
     assert max(polls(out)) <= 0.5
 
 
-def test_a_database_whose_files_stand_still_is_asked_less_often(files, settings):
+def test_a_database_whose_files_do_not_change_is_polled_less_often(files, settings):
     settings.ERIC_SSE = {"POLL_INTERVAL_S": 0.5}
-    out = Lookout()
-    out._changed(lookout._files())
-    out._changed_at -= lookout.COARSE_S
-    assert min(polls(out)) > 0.9 * lookout.STILL_S
+    out = Poll()
+    out._has_changed()
+    out._changed_at -= poll.COARSE_S
+    assert min(polls(out)) > 0.9 * poll.STILL_S
 
 
-def test_it_is_asked_often_again_once_they_change(files, settings):
+def test_it_is_polled_often_again_once_they_change(files, settings):
     settings.ERIC_SSE = {"POLL_INTERVAL_S": 0.5}
-    out = Lookout()
-    out._changed(lookout._files())
-    out._changed_at -= lookout.COARSE_S
+    out = Poll()
+    out._has_changed()
+    out._changed_at -= poll.COARSE_S
     os.utime(files[1], ns=(1, 1))
-    out._changed(lookout._files())
+    out._has_changed()
     assert max(polls(out)) <= 0.5
 
 
-def test_a_commit_is_seen_within_the_poll_interval_also_where_files_are_looked_at_less_often(
-    files, settings
-):
+def test_files_are_looked_at_each_poll_interval_at_least(files, settings):
     settings.ERIC_SSE = {"POLL_INTERVAL_S": 0.05, "SQLITE_LOOK_INTERVAL_S": LONG_S}
-    out = Lookout()
-    out._changed(lookout._files())
+    out = Poll()
+    out._has_changed()
     out._poll_at = time.monotonic() + LONG_S  # it is still
     assert asyncio.run(returns(out, lambda: files[0].write_bytes(b"2")))
 
 
-def test_files_that_are_not_found_tell_nothing(files, settings):
+def test_files_that_are_not_found_are_ignored(files, settings):
     settings.ERIC_SSE = {"POLL_INTERVAL_S": 0.5}
     files[1].unlink()
-    out = Lookout()
-    out._changed(lookout._files())
-    out._changed_at -= lookout.COARSE_S
+    out = Poll()
+    out._has_changed()
+    out._changed_at -= poll.COARSE_S
     assert max(polls(out)) <= 0.5
 
 
-def test_a_database_by_a_symbolic_link_is_looked_at_where_it_is(monkeypatch, tmp_path):
+def test_a_symbolic_link_to_the_database_is_followed(monkeypatch, tmp_path):
     (tmp_path / "real").mkdir()
     itself = tmp_path / "real" / "db"
     itself.write_bytes(b"1")
     link = tmp_path / "link"
     link.symlink_to(itself)
     monkeypatch.setitem(connections["default"].settings_dict, "NAME", str(link))
-    assert lookout._files() == (f"{itself}-wal", str(itself))
+    assert log_dialect().files() == (f"{itself}-wal", str(itself))

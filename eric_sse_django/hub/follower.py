@@ -1,0 +1,254 @@
+"""Following the log: when to read it, and how each entry gets to the streams that it is for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any
+
+from eric_sse_django import conf, notifier
+from eric_sse_django.entry import NO_CHANNEL, REVOKE, Entry
+from eric_sse_django.hub.counters import Counters
+from eric_sse_django.hub.ends import End
+from eric_sse_django.hub.feed import Feed, Feeds
+from eric_sse_django.hub.poll import Poll
+from eric_sse_django.hub.revocations import Revocations
+from eric_sse_django.log import Known, Log, Look
+from eric_sse_django.outage import Outage
+
+logger = logging.getLogger(__name__)
+
+# Entries and bytes read at once: enough to make a query's cost small for each, few
+# enough that 1,000 streams that write in between are not kept waiting.
+LIVE_ROWS = 1_000
+LIVE_BYTES = 1_048_576
+# Rows of the first read.
+FIRST_ROWS = 64
+# Channels named in the query; when exceeded, all are read and the others ignored.
+CHANNELS_IN_QUERY = 100
+# Seconds a read may take more than the poll interval: longer, and the loop or the query hangs.
+STUCK_S = 10.0
+
+
+class ReadLimit:
+    """A number of rows that follows the messages' sizes, so that they take about `max_bytes`."""
+
+    __slots__ = ("_max_bytes", "_max_rows", "rows")
+
+    def __init__(self, max_bytes: int, max_rows: int) -> None:
+        self.rows = min(FIRST_ROWS, max_rows)
+        self._max_bytes = max_bytes
+        self._max_rows = max_rows
+
+    def fit(self, entries: list[Entry]) -> list[Entry]:
+        """Return the first entries that fit in `max_bytes`, one at least; adapt `rows`."""
+        total = 0
+        for index, entry in enumerate(entries):
+            total += entry.size
+            if total > self._max_bytes and index:
+                self.rows = max(1, index)
+                return entries[:index]
+        if total * 2 <= self._max_bytes:
+            self.rows = min(self._max_rows, self.rows * 2)
+        return entries
+
+
+class Follower:
+    """
+    Reads the log's end for all streams: each entry up to `position` is delivered to its feeds.
+
+    `run` calls a function on the thread that reads the log. Only for the hub's loop.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        run: Callable[..., Awaitable[Any]],
+        counters: Counters,
+        revocations: Revocations,
+        on_history: Callable[[], None],
+    ) -> None:
+        self.known = Known(0)
+        self.feeds = Feeds()
+        self.poll = Poll()
+        self.outage = Outage(logger, "reading the log")
+        self.wakers: set[Callable[[], None]] = set()  # called after a read that found something
+        self._log = log
+        self._run = run
+        self._counters = counters
+        self._revocations = revocations
+        self._on_history = on_history
+        self._limit = ReadLimit(LIVE_BYTES, LIVE_ROWS)
+        self._delivered = 0  # the position up to which all feeds have their entries
+        self._awaited: list[asyncio.Future[None]] = []
+        self._read_at = time.monotonic()
+
+    @property
+    def position(self) -> int:
+        """Up to where every entry has been delivered."""
+        return self.known.position
+
+    def trouble(self) -> str | None:
+        """Return why it does not follow the log, None while it does. From any thread."""
+        unread_s = time.monotonic() - self._read_at
+        is_late = unread_s > conf.get("POLL_INTERVAL_S") + STUCK_S
+        late = f"the log was not read for {unread_s:.0f} s" if is_late else None
+        return self.outage.trouble or late
+
+    def feed_of(self, channels: Iterable[int]) -> Feed:
+        """Return the feed of these channels; reads that begin from now on cover it."""
+        return self.feeds.of(channels, self.position)
+
+    async def look(self) -> None:
+        """Wait until the log has been read to its end, beginning from now."""
+        looked = asyncio.get_running_loop().create_future()
+        self._awaited.append(looked)
+        self.poll.wake()
+        await looked
+
+    async def start(self) -> None:
+        """Begin at the head of the log. Waits as long as the database is unavailable."""
+        while True:
+            try:
+                head = await self._run(self._log.follow)
+                break
+            except Exception:  # noqa: BLE001 - the loop that owns this task
+                await asyncio.sleep(self.outage.failed())
+        self.outage.over()
+        self._skip_to(head)
+
+    async def follow(self) -> None:
+        """Read the log whenever there is a reason to, for ever."""
+        while True:
+            try:
+                await self.poll.wait()
+                await self._look()
+                if self.outage.failures:
+                    self.outage.over()
+            except Exception:  # noqa: BLE001 - the loop that owns this task
+                if self._delivered != self.known.position:
+                    # It is unknown which feeds have the entries: no ring buffer may have a hole.
+                    self._skip_to(self.known)
+                await asyncio.sleep(self.outage.failed())
+                self.poll.wake()
+
+    async def _look(self) -> None:
+        """Read from `position` to the log's head, and deliver what is there."""
+        self._counters.looks()
+        awaited, self._awaited = self._awaited, []
+        before, target = self.known.position, None
+        try:
+            while target is None or self.known.position < target:
+                if target is not None:  # it is more than is read at once
+                    await asyncio.sleep(0)  # the streams write before the next read
+                self.feeds.new.clear()
+                rows = self._limit.rows
+                look: Look = await self._run(self._log.look, self.known, self._channels(), rows)
+                if look.waits:
+                    notifier.ring()
+                target = look.head.position if target is None else target
+                await self._take(look, rows)
+            self._read_at = time.monotonic()
+        except BaseException:
+            self._awaited += [looked for looked in awaited if not looked.done()]
+            raise
+        for looked in awaited:
+            if not looked.done():
+                looked.set_result(None)
+        if before < self.known.position:
+            for wake in tuple(self.wakers):
+                wake()
+
+    def _channels(self) -> set[int] | None:
+        """Return the channels to read, with that of notices to all hubs; None for all."""
+        channels = self.feeds.channels()
+        return {NO_CHANNEL, *channels} if len(channels) <= CHANNELS_IN_QUERY else None
+
+    async def _take(self, look: Look, rows: int) -> None:
+        """Continue from what is known to the log's head, in whichever way is safe."""
+        head = look.head
+        if not look.is_same:
+            await self._change_history(head)
+        elif head.trimmed > self.known.position:
+            # Entries may be removed that were not read here: the streams read the log, which
+            # has a reset for them.
+            await self._read_notices(head.position)
+            self._skip_to(head)
+        elif self.known.position < head.position:
+            entries = self._limit.fit(look.entries)
+            if len(entries) < len(look.entries) or len(entries) >= rows:
+                last = entries[-1]
+                head = Known(last.position, last.stamp, head.trimmed)
+            self._deliver(entries, head)
+        else:
+            self.known = head
+
+    def _deliver(self, entries: list[Entry], reached: Known) -> None:
+        """Hand the entries, and all there is up to `reached`, to the feeds of their channels."""
+        notices = [entry for entry in entries if entry.channel == NO_CHANNEL]
+        if notices:
+            self._apply(notices)
+        self.known = reached
+        if entries:
+            # The first has waited longest; one sample a read costs nothing.
+            self._counters.delivers(entries[0].age_s(time.time()))
+        for feed, its_entries in self.feeds.share(entries):
+            try:
+                feed.take(its_entries)
+            except Exception:
+                logger.exception("a feed failed, its streams read the log: %s", feed.channels)
+                feed.skip_to(reached.position)
+        for feed in self.feeds.new:
+            feed.skip_to(reached.position)  # it came while the others' entries were read
+        self._delivered = reached.position
+
+    def _skip_to(self, head: Known) -> None:
+        """Continue at `head`; the streams read the log up to there."""
+        self.known = head
+        for feed in self.feeds:
+            feed.skip_to(head.position)
+        self._delivered = head.position
+
+    async def _change_history(self, head: Known) -> None:
+        """Begin again: the database went back, or another process has noticed that it did."""
+        before = self.known.position
+        begun = await self._run(self._log.follow, before)
+        logger.warning(
+            "the log has another history: it is at %d, this process was at %d, positions continue "
+            "after %d, all streams end: was the database restored?",
+            head.position,
+            before,
+            begun.position,
+        )
+        self._counters.histories += 1
+        self._on_history()
+        self._revocations.begin_history(begun.position)
+        self._skip_to(begun)
+
+    # Notices: messages to all hubs ------------------------------------------------
+
+    async def _read_notices(self, head: int) -> None:
+        """Apply the notices up to `head`: the streams' own reads do not see them."""
+        known = self.known
+        while known.position < head:
+            look: Look = await self._run(self._log.look, known, {NO_CHANNEL}, LIVE_ROWS)
+            self._apply(look.entries)
+            if len(look.entries) < LIVE_ROWS:
+                break
+            last = look.entries[-1]
+            known = Known(last.position, last.stamp, known.trimmed)
+
+    def _apply(self, notices: Sequence[Entry]) -> None:
+        """Apply notices before what was published after them is delivered."""
+        for notice in notices:
+            try:
+                if notice.type == REVOKE:
+                    self._revocations.revoke(notice.position, json.loads(notice.payload))
+            except Exception:
+                # It may revoke anybody's access: all clients reconnect, and are checked again.
+                logger.exception("a notice cannot be applied position=%d", notice.position)
+                for feed in self.feeds:
+                    feed.end_all(End.ERROR)
