@@ -1,5 +1,5 @@
 """
-What setup.cfg cannot say: the README as a package index shows it, away from its files.
+What setup.cfg cannot express: the README as a package index shows it, away from its files.
 
 A link to a file becomes one to `Source`, if `project_urls` in setup.cfg names that
 (`Source = https://…`); else its text stays, and pictures go.
@@ -16,7 +16,7 @@ LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:)([^)]+)\)")
 
 
 def source() -> str:
-    """Return where the files are to be seen, "" where setup.cfg does not say."""
+    """Return the URL of the files, "" where setup.cfg has none."""
     config = ConfigParser()
     config.read(HERE / "setup.cfg", encoding="utf-8")
     urls = config.get("metadata", "project_urls", fallback="")

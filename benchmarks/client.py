@@ -15,7 +15,7 @@ from benchmarks.tally import Tally, Wrong
 # Connections opened at once: more would overflow the server's backlog.
 OPENING = 50
 # Bytes read at once; the kernel's buffer for a reader is not larger.
-MOST_BYTES = 1 << 20
+MAX_BYTES = 1 << 20
 # Seconds of silence after which no more data is expected: when all messages were received, and
 # when some are missing.
 SILENCE_S, LOST_S = 0.3, 10.0
@@ -63,7 +63,7 @@ class Crowd:
         self._by_fd: dict[int, Reader] = {}
         self._goal, self._missing = expected, 0
         self._last_at = time.monotonic()
-        self._buffer = bytearray(MOST_BYTES + 4_096)
+        self._buffer = bytearray(MAX_BYTES + 4_096)
         self._view = memoryview(self._buffer)
 
     def open(self, paths: Sequence[str], greets: bool, patience_s: float = 60.0) -> None:
@@ -150,7 +150,7 @@ class Crowd:
         rest = len(reader.rest)
         self._buffer[:rest] = reader.rest
         try:
-            size = reader.socket.recv_into(self._view[rest:], MOST_BYTES)
+            size = reader.socket.recv_into(self._view[rest:], MAX_BYTES)
         except BlockingIOError:
             return
         except ConnectionError:

@@ -28,7 +28,7 @@ class Backoff:
 
     def next_delay_s(self) -> float:
         """
-        Note a failure, return the seconds to wait before the next try.
+        Note a failure, return the seconds to wait before the next attempt.
 
         At random between half the bound and the bound, so that the streams of a database
         that was unavailable do not all try again at the same moment.

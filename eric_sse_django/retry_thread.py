@@ -111,7 +111,7 @@ class RetryThread(Generic[Key]):
             disconnect()
 
     def _run(self) -> bool:
-        """Run what waits; return False when nothing does, and the thread is to end."""
+        """Run what waits; return False when nothing does, to end the thread."""
         with self._changed:
             # What is added meanwhile is run after these, also the same key again.
             items = self._running = self._waiting

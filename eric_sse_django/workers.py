@@ -224,7 +224,7 @@ class Workers:
     # On the threads ---------------------------------------------------------------
 
     def next(self, worker: _Worker) -> _Call | None:
-        """Return a thread's next call; None where it is to end."""
+        """Return a thread's next call; None where it must end."""
         is_over = False
         with self._lock:
             if worker.is_given_up:

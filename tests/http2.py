@@ -44,7 +44,7 @@ class Stream:
 
 class HTTP2Client:
     """
-    An async context manager; made by `HTTP2Client(url)`. https is spoken without a look at names.
+    An async context manager; made by `HTTP2Client(url)`. https does not check host names.
 
     Give `window` to open each stream's that far, and the connection's, which has 64 KiB at least.
     """

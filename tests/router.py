@@ -9,7 +9,7 @@ class SelectedDatabaseRouter:
     """
     Send every write to one alias, `SelectedDatabaseRouter.alias`, and reads of others' models.
 
-    The app's reads are sent to a replica that answers none of them: it is to ask the log's
+    The app's reads are sent to a replica that answers none of them: it must ask the log's
     database for all. The `database` fixture sets the alias before a test and puts "default" back
     after it. It is one value for the process, so a background thread follows the test it works
     for.

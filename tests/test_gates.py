@@ -20,7 +20,7 @@ needs_stubs = pytest.mark.skipif(
 
 def run(*arguments: str, program: str = sys.executable, **environment: str) -> None:
     """Run a program in the checkout. Fails with its output; waits at most LIMIT_S."""
-    # pytest-django puts its own settings there; manage.py is to use the project's.
+    # pytest-django puts its own settings there; manage.py must use the project's.
     inherited = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
     done = subprocess.run(
         [program, *arguments],

@@ -56,7 +56,7 @@ def constants(node):
 
 
 def said():
-    """Yield what the log may say from INFO on, and what may fail for long."""
+    """Yield the texts that may be logged from INFO on, and what may fail for long."""
     for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.Call):

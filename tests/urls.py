@@ -26,7 +26,7 @@ def count(run: Any, *args: Any) -> Any:
 
 def count_queries(connection: Any, **_: object) -> None:
     """Count what the connection executes from now on. Connected to connection_created."""
-    # One that reconnects keeps its wrappers: a second would be for ever, at each query.
+    # A connection that reconnects keeps its wrappers: a second one would stay at each query.
     if count not in connection.execute_wrappers:
         connection.execute_wrappers.append(count)
 

@@ -41,7 +41,7 @@ HEADERS = [
 # Of a response that is not a stream. Caches keep a 204 or 404 without this (Varnish for two
 # minutes): that of a stopped listener would end each client that reconnects meanwhile.
 REFUSAL = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
-# Seconds after which a HEAD is to be repeated if the database is unavailable.
+# Seconds after which a client may repeat a HEAD if the database is unavailable.
 UNAVAILABLE_RETRY_S = 5
 # Seconds until a stream is open, or its client is asked to retry: less than a proxy's timeout,
 # whose 504 would end an EventSource permanently.
@@ -114,7 +114,7 @@ class EventConsumer(AsyncHttpConsumer):
                 await self._serve(served)
 
     async def _begin(self, seat: limits.Seat) -> Any:
-        """Return what is to be served, open; None if the request was answered."""
+        """Return the opened stream; None if the request was answered."""
         try:
             check_size(self.request)
             self._cors = origin.check_origin(self.request)
@@ -142,7 +142,7 @@ class EventConsumer(AsyncHttpConsumer):
         return None
 
     async def _open(self, seat: limits.Seat) -> Any:
-        """Return what is to be served, open; None for a HEAD."""
+        """Return the opened stream; None for a HEAD."""
         hub = Hub.for_running_loop()
         await hub.ready()
         admission = await self.admit(hub, seat)

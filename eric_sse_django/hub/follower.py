@@ -121,7 +121,7 @@ class Follower:
         self._skip_to(head)
 
     async def follow(self) -> None:
-        """Read the log whenever there is a reason to, for ever."""
+        """Read the log whenever there is a reason to, until cancelled."""
         while True:
             try:
                 await self.poll.wait()

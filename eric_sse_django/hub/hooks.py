@@ -126,7 +126,7 @@ class Adapters(Hooks):
         since, cause = self._failed_since.get(key), failed.__cause__
         rest_s = 0.0 if since is None else min(now - since, MAX_RETRY_S)
         if isinstance(cause, Hung) and now >= self._hanging.get(key, 0.0):
-            # Each try takes a thread: many clients that reconnect must not take them all.
+            # Each attempt takes a thread: many clients that reconnect must not take them all.
             self._hanging[key] = now + max(rest_s, MIN_RETRY_S)
         if since is not None:
             return rest_s

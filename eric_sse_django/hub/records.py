@@ -16,7 +16,7 @@ from eric_sse_django.outage import Outage
 
 logger = logging.getLogger(__name__)
 
-# Each costs the database 10 µs and this process as much, which holds up the hub's reads: so
+# Each costs the database 10 µs and this process as much, which delays the hub's reads: so
 # those of many streams are written less often than once a second.
 CURSORS_PER_S = 4_000
 MAX_WRITE_REST_S = 10.0  # well within a lease
@@ -83,7 +83,7 @@ class Records:
         self._presence.forget()
 
     def due(self, now: float) -> bool:
-        """Return whether something is to be written at time.monotonic() `now`."""
+        """Return whether something must be written at time.monotonic() `now`."""
         if now < self._rest_until:
             return False
         has_delivered = self._counters.delivered != self._delivered

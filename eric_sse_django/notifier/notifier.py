@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 # Seconds without work after which the thread ends, and closes its database connection.
 IDLE_S = 10.0
-# Seconds at most between two passes while it is rung during each. The rests grow from as long
+# Seconds at most between two passes while it is woken during each. The rests grow from as long
 # as a pass takes: a few messages at once need not wait, and those of a publisher that continues
 # share a commit. Without rests PostgreSQL synced one for each of the publisher's own, which
 # took a third longer.

@@ -7,7 +7,7 @@ import time
 
 from eric_sse_django import conf
 
-# Seconds one write may take once the stream is to end: a server that stops, stops soon.
+# Seconds one write may take once the stream must end: a server that stops, stops soon.
 LAST_WRITE_S = 2.0
 
 

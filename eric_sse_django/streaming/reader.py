@@ -256,7 +256,7 @@ class Reader:
         )
 
     async def _read(self, after: int, rows: int) -> log.Page | None:
-        """Return a page of the log; None where the caller is to try again."""
+        """Return a page of the log; None where the caller must try again."""
         target = self._hub.follower.position
         to = [
             log.Reader(each.channel, each.listener, each.owner, max(after, each.after))

@@ -118,7 +118,7 @@ class Stream:
     def end(self, reason: End) -> None:
         """End before the next message; the first reason counts."""
         self.reader.end(reason)
-        self._hub.deadlines.hasten(self)  # its last write is to be short
+        self._hub.deadlines.hasten(self)  # its last write must be short
 
     def abort(self, reason: End) -> None:
         """End, also during a write that does not return."""

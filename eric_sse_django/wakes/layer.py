@@ -25,7 +25,7 @@ BLOCK_S = 2
 EMPTY_GROUP = "eric-sse.health"
 
 # Held while the layer's modules are imported (0.2 s, on our threads), and during a fork: in the
-# child, an import that another thread had begun would wait for that thread for ever.
+# child, an import that another thread had begun would wait for that thread forever.
 _importing = threading.Lock()
 os.register_at_fork(
     before=_importing.acquire,

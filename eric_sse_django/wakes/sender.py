@@ -106,7 +106,7 @@ class Sender:
                         return
                     self._sends_since = None
                     self._idle.set()
-                    self._wanted.set()  # what failed is to be sent again
+                    self._wanted.set()  # what failed must be sent again
                     self._closing.wait(self._outage.failed())
         finally:
             if self._thread is threading.current_thread():

@@ -154,7 +154,7 @@ async def test_a_stream_continues_after_an_outage_of_the_database(watch, monkeyp
 
     def fails(self):
         monkeypatch.setattr(Observer, "take", take)
-        raise OperationalError("gone away")
+        raise OperationalError("server has gone away")
 
     monkeypatch.setattr(Observer, "take", fails)
     while not reader.judge.comments:

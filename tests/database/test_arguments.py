@@ -1,4 +1,4 @@
-"""The shortcuts take what they return, and say what they want instead of anything else."""
+"""The shortcuts take what they return, and name what they need instead of anything else."""
 
 from uuid import UUID
 

@@ -207,7 +207,7 @@ class TestOwnTransaction:
 
 
 class TestManualTransactions:
-    """As with set_autocommit(False): Django does not say when they end."""
+    """As with set_autocommit(False): Django does not report when they end."""
 
     @pytest.fixture
     def manual(self, database):

@@ -14,7 +14,7 @@ from tests.faults.reporting import report_line
 from tests.faults.writing import CHANNEL, JOBS
 
 QUEUE = "workers"
-# Seconds between two tries while the database is unavailable.
+# Seconds between two attempts while the database is unavailable.
 PAUSE_S = 0.1
 
 

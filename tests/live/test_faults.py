@@ -97,7 +97,7 @@ async def test_streams_outlive_the_database(database, serve, database_servers):
             await site.until(lambda: late.statuses, 10)
             await asyncio.to_thread(database_servers["postgres"].start)
             await channel.abroadcast(Message("number", 1))
-            # The next try is 5 s away at most, and a new stream waits 5 s for it.
+            # The next attempt is in 5 s at most, and a new stream waits 5 s for it.
             assert (await client.event(10)).data == "1"
             await late.wait_for(2, 15)
             # No client got a 503, which would have ended an EventSource.

@@ -20,7 +20,7 @@ from tests.live import site
 
 # Seconds within which a dead part must be reported: the parts' limits, and a busy machine.
 BOUND_S = 8.0
-# Seconds after which a part that works again must be green: the next try is in 5 s at most.
+# Seconds after which a part that works again must be green: it is tried every 5 s.
 BACK_S = 30.0
 
 

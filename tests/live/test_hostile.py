@@ -24,7 +24,7 @@ pytestmark = pytest.mark.parametrize("server", SERVERS)
 
 
 async def assert_undisturbed(channel, client, number):
-    """Assert that a client which was here before gets its next message as ever."""
+    """Assert that a client which was here before gets its next message as usual."""
     await channel.abroadcast(Message("number", number))
     assert (await client.event()).data == str(number)
 

@@ -23,9 +23,9 @@ CLEAR = ("OperationalError: ", "InterfaceError: ", "RepositoryError: ")
 
 @pytest.fixture(autouse=True)
 def forget_connections(request):
-    """Have pytest empty the tables over a new connection: its own was ended as well."""
+    """Make pytest empty the tables over a new connection: its own was ended as well."""
     if "database" in request.fixturenames:
-        request.getfixturevalue("database")  # set up before us, so torn down after us
+        request.getfixturevalue("database")  # set up before this fixture, so torn down after it
     yield
     connections.close_all()
 

@@ -90,7 +90,7 @@ def log_out(browser):
 
 
 async def reconnect_for_ever(url, headers, opened):
-    """As a client that comes again at once, whenever it is sent away; return when refused."""
+    """Reconnect at once whenever the stream ends, as a client might; return when refused."""
     while True:
         async with await StreamClient.open(url, headers=headers) as client:
             if client.status == 403:

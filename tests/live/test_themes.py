@@ -101,7 +101,7 @@ async def visitor(request, database, serve, chromium):
         visitor.server, visitor.theme = server, theme
         yield visitor
         await process.close()
-    # Those of the theme itself are not ours to mend.
+    # This app cannot repair those of the theme itself.
     assert [error for error in visitor.errors if "eric" in error] == []
 
 

@@ -51,7 +51,7 @@ class Sender:
 
 
 class Method:
-    """A middleware that hands on a bound method, or the object itself."""
+    """A middleware that passes on a bound method, or the object itself."""
 
     def __init__(self, application: Any, kind: str) -> None:
         self.application, self.kind = application, kind

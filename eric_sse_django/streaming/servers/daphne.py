@@ -194,7 +194,7 @@ class HTTP2Link(DaphneLink):
         # RST_STREAM for this stream: the others on the connection continue.
         channel.abortConnection()
         # Twisted notifies the request of a reset by its client, not of this one; Daphne would
-        # keep it for ever.
+        # keep it forever.
         from twisted.internet.error import ConnectionAborted  # noqa: PLC0415 - Daphne has it
         from twisted.python.failure import Failure  # noqa: PLC0415
 

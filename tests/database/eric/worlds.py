@@ -25,7 +25,7 @@ import eric_sse_django.queues
 from eric_sse_django.database import DatabaseChannel, DatabaseConnectionsFactory
 
 CHANNELS = ("a", "b")
-# Seconds after which a stream that owes an event counts as hanging.
+# Seconds after which a stream that did not send an event counts as hanging.
 PATIENCE_S = 10.0
 
 
