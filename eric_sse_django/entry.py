@@ -25,7 +25,28 @@ CONTROLS = frozenset({STOP, CLOSE, REPLAY, REVOKE})
 Encode: TypeAlias = "Callable[[Entry], bytes]"
 
 
-class Entry:
+class Addressed:
+    """A channel's message to all (without both keys), to one listener, or to one owner."""
+
+    __slots__ = ()
+
+    channel: int
+    listener: int | None
+    owner: Any
+
+    @property
+    def is_broadcast(self) -> bool:
+        """Whether it is addressed to all."""
+        return self.listener is None and self.owner is None
+
+    def addressed(self, listener: int | None, owner: Any) -> bool:
+        """Whether a listener (its key and its owner's key) is a recipient."""
+        if self.listener is not None:
+            return self.listener == listener
+        return self.owner is None or self.owner == owner
+
+
+class Entry(Addressed):
     """
     A position and the message there, as read from the log. Shared by all streams.
 
@@ -100,10 +121,6 @@ class Entry:
         return self._created_at
 
     @property
-    def is_broadcast(self) -> bool:
-        return self.listener is None and self.owner is None
-
-    @property
     def size(self) -> int:
         """Characters of type and payload: close enough to its bytes in memory to limit them."""
         return len(self.payload) + len(self.type)
@@ -116,12 +133,6 @@ class Entry:
     def is_expired(self, now: float) -> bool:
         """Whether its lifetime has ended at `now` (time.time()): it is no longer delivered."""
         return self.expires_at is not None and self.expires_at <= now
-
-    def addressed(self, listener: int | None, owner: Any) -> bool:
-        """Whether a listener (its key and its owner's key) is a recipient."""
-        if self.listener is not None:
-            return self.listener == listener
-        return self.owner is None or self.owner == owner
 
     @property
     def is_framed(self) -> bool:

@@ -1,48 +1,43 @@
 """
 The log: append, sequence, read, trim. The only package that queries the messages.
 
-A row is born without a position, in the publisher's transaction. `sequence()` gives
+A row is inserted without a position, in the publisher's transaction. `sequence()` gives
 positions to committed rows, in a short transaction of its own: so the order is the
-order of commit, and a row that commits late cannot be skipped.
+order of commit, and a row that is committed late cannot be skipped.
 """
 
-from eric_sse_django.log.append import append, append_to, control, notice, row
-from eric_sse_django.log.bound import forget_counts, too_old
+from eric_sse_django.log.address import END, Address, Reader
 from eric_sse_django.log.dialect import dialect_of, log_dialect
-from eric_sse_django.log.forget import forget, forget_lapsed
+from eric_sse_django.log.entries import fitting, moment_of
 from eric_sse_django.log.history import (
     base_of,
     begin_history,
+    connected,
     go_on_above_all,
     is_as_known,
     is_known,
     lower_what_is_beyond,
     number_of,
 )
-from eric_sse_django.log.identity import connected
-from eric_sse_django.log.insert import Draft
-from eric_sse_django.log.locks import lock_free
-from eric_sse_django.log.merge import read_all
-from eric_sse_django.log.moment import moment_of, position_at
-from eric_sse_django.log.page import Page
-from eric_sse_django.log.protocol import Head, Known, Log, Look, Reader
-from eric_sse_django.log.ranges import END
-from eric_sse_django.log.read import read, waiting
-from eric_sse_django.log.sequence import SEQUENCE_BATCH, head, pending, sequence
-from eric_sse_django.log.tail import first_look, follow, look, tail
-from eric_sse_django.log.trim import trim
+from eric_sse_django.log.limits import forget_counts, too_old
+from eric_sse_django.log.protocol import Draft, Head, Known, Log, Look, Page
+from eric_sse_django.log.publishing import append, append_to, control, notice, row
+from eric_sse_django.log.reader import position_at, read, waiting
+from eric_sse_django.log.retention import forget, forget_lapsed, lock_free, trim
+from eric_sse_django.log.sequencer import SEQUENCE_BATCH, head, pending, sequence
+from eric_sse_django.log.tail import follow, look
 from eric_sse_django.models import database
 
 
 class DatabaseLog:
-    """The log in the project's database: the functions of this package, as a Log."""
+    """The log in the project's database: functions of this package, as a Log."""
 
     append = staticmethod(append)
     sequence = staticmethod(sequence)
     head = staticmethod(head)
     follow = staticmethod(follow)
     look = staticmethod(look)
-    read = staticmethod(read_all)
+    read = staticmethod(read)
     position_at = staticmethod(position_at)
     trim = staticmethod(trim)
 
@@ -54,6 +49,7 @@ __all__ = [
     "DATABASE",
     "END",
     "SEQUENCE_BATCH",
+    "Address",
     "DatabaseLog",
     "Draft",
     "Head",
@@ -70,7 +66,7 @@ __all__ = [
     "control",
     "database",
     "dialect_of",
-    "first_look",
+    "fitting",
     "follow",
     "forget",
     "forget_counts",
@@ -89,10 +85,8 @@ __all__ = [
     "pending",
     "position_at",
     "read",
-    "read_all",
     "row",
     "sequence",
-    "tail",
     "too_old",
     "trim",
     "waiting",

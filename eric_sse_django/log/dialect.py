@@ -76,6 +76,8 @@ class Dialect:
             connection.ops.quote_name(model._meta.db_table)
             for model in (QueuedMessage, LogHead, Channel, Listener)
         )
+        # Has a row if a message waits for its position.
+        self.waits = f"SELECT 1 FROM {self.log} WHERE position IS NULL LIMIT 1"
 
     @property
     def insert_select_locks(self) -> bool:
@@ -110,6 +112,10 @@ class Dialect:
     def key(self, column: str, value: Any) -> Any:
         """Return a key as a parameter: a user's may be of any type."""
         return _field(column).get_db_prep_value(value, self.connection)
+
+    def column(self, name: str) -> str:
+        """Return the column of one of the log's fields, quoted."""
+        return str(self.connection.ops.quote_name(_field(name).column))
 
     def type_of(self, column: str) -> str:
         """Return the type of one of the log's columns."""

@@ -1,24 +1,27 @@
-"""Entries out of the log's rows, by statements that are made once, within a bound of bytes."""
+"""Entries from the log's rows, within a bound of bytes; SQL text is built once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import datetime, timezone
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, TypeAlias
 
+from django.conf import settings
 from django.db import connections
 
 from eric_sse_django.entry import Entry
+from eric_sse_django.log.address import Address, where
 from eric_sse_django.log.dialect import Dialect, dialect_of
-from eric_sse_django.log.moment import moment_of
-from eric_sse_django.log.page import Page
-from eric_sse_django.models import QueuedMessage, database
+from eric_sse_django.log.lifetime import ALIVE
+from eric_sse_django.log.protocol import Page
+from eric_sse_django.models import database
 
-# Bytes of payloads read at once, were they as large as they may: 1,000 of 256 KB would be
-# 256 MB for a moment. As many as a thousand of the usual size have, and no stream's buffer.
-READ_BYTES = 4_194_304
+# Bytes of payloads in a page: without it, 1,000 of the largest 256 KB were 256 MB at once. As
+# many as a thousand of the usual size have; a stream's buffer has fewer.
+PAGE_BYTES = 4_194_304
 
-# In the order of Entry's arguments; the last of these, what makes datetimes, is not a column.
+# In the order of Entry's arguments; the last of these, `time_of`, is not a column.
 _FIELDS = (
     *("position", "channel", "listener", "owner", "type", "payload"),
     *("sender", "uid", "created_at", "expires_at"),
@@ -26,101 +29,101 @@ _FIELDS = (
 _OWNER, PAYLOAD = _FIELDS.index("owner"), _FIELDS.index("payload")
 CREATED_AT, _EXPIRES_AT = _FIELDS.index("created_at"), _FIELDS.index("expires_at")
 
-# Not expired at the time that is its parameter: what retention is to remove is alive till then.
-ALIVE = "(NOT perishable OR expires_at > %s)"
-
-Row = tuple[Any, ...]
-Convert = Callable[[Any], Any]
+Row: TypeAlias = tuple[Any, ...]
+Convert: TypeAlias = Callable[[Any], Any]
 
 
-def page_of(
-    channel: int, listener: int | None, owner: Any, after: int, upto: int, limit: int
-) -> Page:
+def page_of(to: Address, after: int, upto: int, limit: int) -> Page:
     """
-    Return what is addressed to just these, in (after, upto] and not expired: the first of it.
+    Return the first messages with this address in (after, upto] that have not expired.
 
-    `limit` entries and READ_BYTES at most, one at least. One query; two more where a payload
+    `limit` entries and PAGE_BYTES at most, one at least. One query; two more where a payload
     has more than its share of the bytes.
     """
     using = database()
-    connection = connections[using]
-    dialect = dialect_of(connection)
-    keys: list[Any] = [] if listener is None else [listener]
-    if owner is not None:
-        keys.append(dialect.key("owner", owner))
-    share = [] if limit == 1 else [READ_BYTES // limit]
-    statement = _select(using, listener is not None, owner is not None, bool(share))
-    with connection.cursor() as cursor:
-        cursor.execute(statement, [*share, channel, *keys, after, upto, dialect.now(), limit])
+    dialect = dialect_of(connections[using])
+    share = [] if limit == 1 else [PAGE_BYTES // limit]
+    statement = _select(using, to.listener is not None, to.owner is not None, bool(share))
+    with dialect.connection.cursor() as cursor:
+        values = [*share, to.channel, *to.keys(dialect), after, upto, dialect.now(), limit]
+        cursor.execute(statement, values)
         found = list(cursor.fetchall())
     reached = found[-1][0] if len(found) == limit else upto
     large = [row[0] for row in found if row[PAYLOAD] is None]
     if large:
-        found, reached = _with_large(using, found, large, reached)
-    return Page(entries(using, found), reached)
+        found, reached = _with_large(dialect, found, large, reached)
+    return Page(entries_of(using, found), reached)
 
 
 @lru_cache
 def _select(using: str, to_listener: bool, to_owner: bool, shared: bool) -> str:
     dialect = dialect_of(connections[using])
     payload = f"CASE WHEN {dialect.size} <= %s THEN payload END" if shared else "payload"
+    to = where("= %s" if to_listener else None, "= %s" if to_owner else None)
     return (
-        f"SELECT {columns(dialect, payload)} FROM {dialect.log} WHERE channel_id = %s "
-        f"AND listener_id {'= %s' if to_listener else 'IS NULL'} "
-        f"AND owner_id {'= %s' if to_owner else 'IS NULL'} "
-        f"AND position > %s AND position <= %s AND {ALIVE} "
-        f"{dialect.order()} LIMIT %s"
+        f"SELECT {columns(dialect, payload)} FROM {dialect.log} WHERE channel_id = %s AND {to} "
+        f"AND position > %s AND position <= %s AND {ALIVE} {dialect.order()} LIMIT %s"
     )
 
 
 def _with_large(
-    using: str, found: list[Row], large: list[int], reached: int
+    dialect: Dialect, found: list[Row], large: list[int], reached: int
 ) -> tuple[list[Row], int]:
-    """Return the rows that fit, with the payloads that were left out, and how far they go."""
-    sizes, total = _at(using, large, dialect_of(connections[using]).size), 0
-    for number, row in enumerate(found):
-        payload = row[PAYLOAD]
-        total += sizes.get(row[0], 0) if payload is None else len(payload)
-        if total > READ_BYTES and number:
-            found, reached = found[:number], found[number - 1][0]
-            break
-    payloads = _at(using, [position for position in large if position <= reached], "payload")
+    """Return the rows that fit, with the payloads that were left out, and how far they reach."""
+    sizes = _at(dialect, large, dialect.size)
+    count = fitting(
+        (
+            sizes.get(row[0], 0) if row[PAYLOAD] is None else len(row[PAYLOAD])  # …
+            for row in found
+        ),
+        PAGE_BYTES,
+    )
+    if count < len(found):
+        found, reached = found[:count], found[count - 1][0]
+    payloads = _at(dialect, [position for position in large if position <= reached], "payload")
     filled = (
         row
         if row[PAYLOAD] is not None
         else (*row[:PAYLOAD], payloads.get(row[0]), *row[PAYLOAD + 1 :])
         for row in found
     )
-    # None: trimmed meanwhile. The floor, which is read afterwards, tells of it.
+    # None: trimmed meanwhile. The floor, which is read afterwards, has it.
     return [row for row in filled if row[PAYLOAD] is not None], reached
 
 
-def _at(using: str, positions: Iterable[int], what: str) -> dict[int, Any]:
-    """Return something of each of the messages at these positions. One query."""
+def fitting(sizes: Iterable[int], most: int) -> int:
+    """Return how many of the first sizes are `most` together, and at least one if there is one."""
+    count = total = 0
+    for count, size in enumerate(sizes, start=1):
+        total += size
+        if total > most and count > 1:
+            return count - 1
+    return count
+
+
+def _at(dialect: Dialect, positions: Iterable[int], what: str) -> dict[int, Any]:
+    """Return a column or expression of each of the messages at these positions. One query."""
     keys = ",".join(map(str, map(int, positions))) or "NULL"
-    dialect = dialect_of(connections[using])
     with dialect.connection.cursor() as cursor:
         cursor.execute(f"SELECT position, {what} FROM {dialect.log} WHERE position IN ({keys})")
         return dict(cursor.fetchall())
 
 
 def columns(dialect: Dialect, payload: str = "payload") -> str:
-    """Return what to select for entries()."""
-    quote = dialect.connection.ops.quote_name
-    fields: list[Any] = [QueuedMessage._meta.get_field(name) for name in _FIELDS]
-    names = [quote(field.column) for field in fields]
+    """Return what to select for entries_of()."""
+    names = [dialect.column(name) for name in _FIELDS]
     names[PAYLOAD] = payload
     for index in (CREATED_AT, _EXPIRES_AT):
         names[index] = dialect.stamp(names[index])
-    # Null for most: no time to parse a row.
+    # Null for most: it takes no time to parse.
     names[_EXPIRES_AT] = f"CASE WHEN perishable THEN {names[_EXPIRES_AT]} END"
     return ", ".join(names)
 
 
-def entries(using: str, rows: Iterable[Row]) -> list[Entry]:
+def entries_of(using: str, rows: Iterable[Row]) -> list[Entry]:
     """Return the entries of rows with columns(), as the driver gave them."""
     make: Callable[..., Entry] = Entry  # mypy takes a row for any number of arguments
-    time_of, owner_of, found = _time_maker(using), None, []
+    time_of, owner_of, found = _time_converter(using), None, []
     for row in rows:
         if row[_OWNER] is None and row[_EXPIRES_AT] is None:
             found.append(make(*row, time_of))
@@ -131,12 +134,12 @@ def entries(using: str, rows: Iterable[Row]) -> list[Entry]:
             values[_OWNER] = owner_of(values[_OWNER])
         if values[_EXPIRES_AT] is not None:
             values[_EXPIRES_AT] = time_of(values[_EXPIRES_AT]).timestamp()
-        found.append(Entry(*values))
+        found.append(make(*values))
     return found
 
 
 @lru_cache
-def _time_maker(using: str) -> Convert:
+def _time_converter(using: str) -> Convert:
     return partial(_time_of, using)
 
 
@@ -145,3 +148,8 @@ def _time_of(using: str, value: Any) -> Any:
     if not isinstance(value, float):
         return dialect_of(connections[using]).converter("created_at")(value)
     return moment_of(value)
+
+
+def moment_of(seconds: float) -> datetime:
+    """Return the datetime of a time.time(), as the project has them."""
+    return datetime.fromtimestamp(seconds, timezone.utc if settings.USE_TZ else None)

@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
 
-from eric_sse_django.entry import Entry
-from eric_sse_django.log.insert import Draft
-from eric_sse_django.log.page import Page
+from eric_sse_django.entry import RESET, Entry
+from eric_sse_django.log.address import Reader
+
+position_of = attrgetter("position")
+
+
+@dataclass(slots=True)
+class Draft:
+    """A message before it is in the log; `channel`, `listener` and `owner` are keys."""
+
+    channel: int
+    kept_s: float
+    perishable: bool
+    type: str
+    payload: str
+    listener: int | None = None
+    owner: Any = None
+    sender: str | None = None
+    uid: str | None = None
 
 
 class Known(NamedTuple):
@@ -44,13 +62,35 @@ class Look(NamedTuple):
     is_same: bool = True
 
 
-class Reader(NamedTuple):
-    """Keys of a listener of a channel (None: a watcher) and its owner, and where it begins."""
+class Page(list[Entry]):
+    """
+    Entries in order, with all that there are up to the position `reached`.
 
-    channel: int
-    listener: int | None = None
-    owner: Any = None
-    after: int = 0
+    May be empty though more follows, when what was found was removed while it was read.
+    `owes` is the position of an `eric-reset` that is to come after it, 0 for none.
+    """
+
+    def __init__(self, entries: Iterable[Entry], reached: int, owes: int = 0) -> None:
+        super().__init__(entries)
+        self.reached = reached
+        self.owes = owes
+
+    @classmethod
+    def merged(cls, pages: Sequence[Page], limit: int) -> Page:
+        """Return the first `limit` entries of pages that were read side by side."""
+        if len(pages) == 1 and len(pages[0]) <= limit:
+            return pages[0]
+        reached = min(page.reached for page in pages)
+        entries = sorted((entry for page in pages for entry in page), key=position_of)
+        if len(entries) > limit:
+            reached = min(reached, entries[limit - 1].position)
+        page = cls(entries, reached, max(page.owes for page in pages))
+        return page.cut(sum(entry.position <= reached for entry in entries), reached)
+
+    def cut(self, most: int, reached: int) -> Page:
+        """Return the first entries; the page owes the resets that are among the others."""
+        left = [entry.position for entry in self[most:] if entry.type == RESET]
+        return Page(self[:most], reached, max(self.owes, *left, 0))
 
 
 class Log(Protocol):
@@ -89,12 +129,15 @@ class Log(Protocol):
         """
         ...
 
-    def read(self, readers: Sequence[Reader], upto: int, limit: int, /) -> Page:
+    def read(self, readers: Sequence[Reader], upto: int | None, limit: int, /) -> Page:
         """
         Return the first entries that are addressed to the readers, in one order.
 
-        For each those in (after, upto], none that is expired, `limit` together at most. Where
-        messages were removed that a reader has not seen, an `eric-reset` is in their place.
+        For each those in (after, upto], none that is expired, `limit` together at most; `upto`
+        is a position that was given, None for the head. Where messages were removed that a
+        reader has not seen, and where a history begins, an `eric-reset` is in their place.
+        Of more than MAX_WAITING_MESSAGES for a listener only the newest are returned, after
+        a reset.
         """
         ...
 

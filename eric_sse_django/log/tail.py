@@ -1,4 +1,4 @@
-"""What came last, for all channels at once: read for each wake, so said in text made once."""
+"""The log's tail for all channels at once. It is read for each wake: SQL text is built once."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 from django.db import connections
 
-from eric_sse_django.entry import Entry
+from eric_sse_django.log.address import END
 from eric_sse_django.log.dialect import dialect_of
-from eric_sse_django.log.entries import CREATED_AT, PAYLOAD, columns, entries
+from eric_sse_django.log.entries import CREATED_AT, PAYLOAD, columns, entries_of
 from eric_sse_django.log.history import (
     Seen,
     begin_history,
@@ -21,54 +21,41 @@ from eric_sse_django.log.history import (
     make_head,
     see,
     see_by,
+    see_statement,
     seen_of,
 )
 from eric_sse_django.log.protocol import Known, Look
-from eric_sse_django.log.ranges import END
-from eric_sse_django.log.sequence import head
-from eric_sse_django.log.statements import see_statement
+from eric_sse_django.log.sequencer import head
 from eric_sse_django.models import LogHead, database
 
 SEEN = 5  # columns of see_statement()
 ORDER = "ORDER BY position LIMIT %s"
 
 
-def tail(after: int, upto: int, channels: Iterable[int] | None, limit: int) -> list[Entry]:
-    """
-    Return the entries of some channels (None: all) with after < position <= upto.
-
-    Also those that are expired, until they are removed: ask is_expired() when one goes out.
-    """
-    using = database()
-    with connections[using].cursor() as cursor:
-        cursor.execute(_tail(using).format(among=_among(channels)), [after, upto, limit])
-        rows = cursor.fetchall()
-    return entries(using, rows)
-
-
-def first_look() -> Known:
-    """Return the log's head; where the database is not the one that it names, of a new history."""
-    using = database()
-    is_this, seen = is_this_database(using), see(using)
-    if seen is None and highest():
-        # It was lost, as by a TRUNCATE. Made with the next message it would end all streams.
-        make_head(using)
-        seen = see(using)
-    if seen is None:
-        return Known(0)
-    return seen.head if is_this else begin_history(seen.head.position)
-
-
 def follow(seen: int | None = None) -> Known:
-    """Return the head, from which a reader begins: see Log.follow()."""
-    return first_look() if seen is None else begin_history(seen)
+    """
+    Return the log's head, from which a reader follows it: see Log.follow().
+
+    The head of a new history also where the database is not the one that the head names.
+    """
+    if seen is not None:
+        return begin_history(seen)
+    using = database()
+    is_this, found = is_this_database(using), see(using)
+    if found is None and highest():
+        # It was lost, as by a TRUNCATE. Created with the next message it would end all streams.
+        make_head(using)
+        found = see(using)
+    if found is None:
+        return Known(0)
+    return found.head if is_this else begin_history(found.head.position)
 
 
 def look(known: Known, channels: Iterable[int] | None, limit: int) -> Look:
     """
-    Return what came after a position, and whether it is after what the reader knows of it.
+    Return what follows a reader's position: see Log.look().
 
-    One call of the hub's thread. Also asks a new connection which database it is to.
+    Of a new connection it also asks to which database it is.
     """
     using = database()
     connection = connections[using]
@@ -79,13 +66,13 @@ def look(known: Known, channels: Iterable[int] | None, limit: int) -> Look:
     if seen is None:  # the head is lost: see sequence()
         position, waits = head()
         return Look(Known(position), waits, [], is_this and not known.position)
-    # What stands at the known position comes with what is after it, in one reading.
+    # The message at the known position comes with those after it, from one reading.
     has_past = bool(rows) and rows[0][0] == known.position
     past = rows[0][CREATED_AT] if has_past else None
     if not is_this or not is_same(known, seen.head, past):
         return Look(seen.head, seen.waits, [], False)
     found = rows[1:] if has_past else rows[:limit]
-    return Look(seen.head, seen.waits, entries(using, found))
+    return Look(seen.head, seen.waits, entries_of(using, found))
 
 
 def _look(
@@ -117,19 +104,19 @@ def _after(using: str) -> str:
 def _look_at_once(
     cursor: Any, using: str, after: int, channels: Iterable[int] | None, limit: int
 ) -> tuple[Seen | None, list[Any]]:
-    # A call more took 0.4 ms of the 4.5 that a message has on its way through idle servers.
+    # One more call took 0.4 ms of the 4.5 that a message takes through idle servers.
     statement = _both(using).format(among=_among(channels))
     cursor.execute(statement, [after, after, after, limit])
     rows = cursor.fetchall()
     if not rows:
         return None, []
     found = [row[SEEN:] for row in rows if row[SEEN] is not None]
-    found.sort(key=itemgetter(0))  # by position: a join owes no order
+    found.sort(key=itemgetter(0))  # by position: a join has no order
     return seen_of(rows[0][:SEEN]), found
 
 
 def _among(channels: Iterable[int] | None) -> str:
-    """Return a condition that rows of these channels meet, of all where that is None."""
+    """Return the condition of rows of these channels, of all for None."""
     if channels is None:
         return "TRUE"
     keys = ",".join(map(str, map(int, channels))) or "NULL"
@@ -137,17 +124,8 @@ def _among(channels: Iterable[int] | None) -> str:
 
 
 @lru_cache
-def _tail(using: str) -> str:
-    dialect = dialect_of(connections[using])
-    return (
-        f"SELECT {columns(dialect)} FROM {dialect.log} "
-        f"WHERE position > %s AND position <= %s AND {{among}} {ORDER}"
-    )
-
-
-@lru_cache
 def _from_past(using: str, instead: str = "NULL") -> str:
-    # With what stands at the position itself, of whatever channel; not its payload.
+    # With the message at the position itself, of any channel; without its payload.
     payload = f"CASE WHEN position > %s THEN payload ELSE {instead} END"
     dialect = dialect_of(connections[using])
     return (
@@ -158,8 +136,8 @@ def _from_past(using: str, instead: str = "NULL") -> str:
 
 @lru_cache
 def _both(using: str) -> str:
-    # One statement sees no position beyond the head; to say so hid from the planner how few
-    # rows there are. But an end there must be: else it walks over all without a position, also
+    # One statement sees no position over the head; to write that hid from the planner how few
+    # rows there are. But there must be an end: else it reads all without a position, also
     # the dead ones that an old snapshot keeps (3 ms of 60,000).
     past = f"{_from_past(using)} AND position <= {END}"
     return (

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from eric_sse_django.log import Address
 from eric_sse_django.models import Listener, QueuedMessage
 
 # Listeners read for a page of messages. If its channels have more, nothing is counted.
@@ -25,12 +26,7 @@ def count_delivered(message: QueuedMessage, most: int) -> DeliveredCount | None:
     """Return a message's count, up to `most + 1`; None without a position. Two queries."""
     if message.position is None:
         return None
-    rows = Listener.objects.filter(channel=message.channel_id)
-    rows = rows.filter(start__lt=message.position)
-    if message.listener_id is not None:
-        rows = rows.filter(pk=message.listener_id)
-    elif message.owner_id is not None:
-        rows = rows.filter(owner=message.owner_id)
+    rows = _address_of(message).listeners().filter(start__lt=message.position)
     served = rows.filter(cursor__gte=message.position)
     return DeliveredCount(served[: most + 1].count(), rows[: most + 1].count())
 
@@ -58,11 +54,14 @@ def count_delivered_page(messages: Sequence[QueuedMessage]) -> dict[int, Deliver
 
 
 def _count_among(listeners: list[Any], message: QueuedMessage, position: int) -> DeliveredCount:
+    to = _address_of(message)
     cursors = [
         cursor
         for pk, owner, start, cursor in listeners
-        if start < position
-        and message.listener_id in (None, pk)
-        and message.owner_id in (None, owner)
+        if start < position and to.addressed(pk, owner)
     ]
     return DeliveredCount(sum(cursor >= position for cursor in cursors), len(cursors))
+
+
+def _address_of(message: QueuedMessage) -> Address:
+    return Address(message.channel_id, message.listener_id, message.owner_id)

@@ -11,8 +11,8 @@ from typing import Any
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 
 from eric_sse_django.entry import CONTROLS
+from eric_sse_django.log.address import NO_CONTROLS, Range, Reader, q, where
 from eric_sse_django.log.dialect import MAX_BRANCHES, log_dialect
-from eric_sse_django.log.ranges import NO_CONTROLS, Range, ranges_of
 from eric_sse_django.models import Listener, QueuedMessage
 
 
@@ -34,14 +34,13 @@ def depths(listeners: Iterable[Listener], most: int = 1_000) -> dict[int, Depth]
     PostgreSQL one query.
     """
     rows = list(listeners)
-    ranges = list(dict.fromkeys(part for row in rows for part in ranges_of(row, row.cursor)))
+    of_row = {row.pk: Reader.of(row).ranges() for row in rows}
+    ranges = list(dict.fromkeys(part for found in of_row.values() for part in found))
     dialect = log_dialect()
     ask = _depths_joined if dialect.joins_values else _depths_united
     found, when = ask(ranges, most + 1), dialect.converter("created_at")
     by_range = {ranges[number]: (count, when(oldest)) for number, count, oldest in found}
-    return {
-        row.pk: _sum([by_range[part] for part in ranges_of(row, row.cursor)], most) for row in rows
-    }
+    return {pk: _sum([by_range[part] for part in parts], most) for pk, parts in of_row.items()}
 
 
 def _depths_united(ranges: list[Range], limit: int) -> list[Any]:
@@ -58,7 +57,9 @@ def _depths_joined(ranges: list[Range], limit: int) -> list[Any]:
     """
     kinds: dict[Any, list[tuple[int, Range]]] = {}
     for number, part in enumerate(ranges):
-        kinds.setdefault((part.listener is None, part.owner is None), []).append((number, part))
+        kinds.setdefault((part.to.listener is None, part.to.owner is None), []).append(
+            (number, part)
+        )
     branches, params = [], []
     for parts in kinds.values():
         values = ", ".join(part.values(number) for number, part in parts)
@@ -82,9 +83,9 @@ def _sum(parts: list[tuple[int, datetime | None]], most: int) -> Depth:
 
 
 _ADDRESSES = {
-    "_to_all": Q(listener__isnull=True, owner__isnull=True),
-    "_to_it": Q(listener=OuterRef("pk"), owner__isnull=True) & ~Q(type__in=CONTROLS),
-    "_to_owner": Q(listener__isnull=True, owner=OuterRef("owner")),
+    "_to_all": q(None, None),
+    "_to_it": q(OuterRef("pk"), None) & ~Q(type__in=CONTROLS),
+    "_to_owner": q(None, OuterRef("owner")),
 }
 _IN_ORDER = ("listener_id", "owner_id", "position")
 
@@ -121,9 +122,9 @@ def _alias(
 
 
 # Conditions for each kind of address, and the column whose keys replace {}.
-TO_ALL = "listener_id IS NULL AND owner_id IS NULL"
-TO_ONE = f"listener_id {{}} AND owner_id IS NULL AND type NOT IN ({NO_CONTROLS})"
-TO_OWNER = "listener_id IS NULL AND owner_id {}"
+TO_ALL = where(None, None)
+TO_ONE = f"{where('{}', None)} AND {NO_CONTROLS}"
+TO_OWNER = where(None, "{}")
 # Rows counted at most: with many different cursors, each is counted less far.
 MAX_COUNTED = 40_000
 COLUMNS = {TO_ALL: "listener", TO_ONE: "listener", TO_OWNER: "owner"}

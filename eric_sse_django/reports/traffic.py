@@ -9,8 +9,8 @@ from datetime import timedelta
 from django.utils import timezone
 
 from eric_sse_django.log import head
+from eric_sse_django.log.address import NO_CONTROLS
 from eric_sse_django.log.dialect import log_dialect
-from eric_sse_django.log.ranges import NO_CONTROLS
 
 # The newest positions that are counted: one range of the index, whatever the period.
 MAX_RECENT = 50_000
@@ -37,7 +37,7 @@ def recent_traffic(newest: int | None = None, most: int = MAX_RECENT) -> Traffic
     before = (head()[0] if newest is None else newest) - most
     dialect, now = log_dialect(), timezone.now()
     hour, day = (dialect.time(now - timedelta(hours=hours)) for hours in (1, 24))
-    young = f"SUM(CASE WHEN created_at >= %s AND type NOT IN ({NO_CONTROLS}) THEN 1 ELSE 0 END)"
+    young = f"SUM(CASE WHEN created_at >= %s AND {NO_CONTROLS} THEN 1 ELSE 0 END)"
     old = "SUM(CASE WHEN created_at < %s THEN 1 ELSE 0 END)"
     with dialect.connection.cursor() as cursor:
         cursor.execute(
@@ -62,8 +62,8 @@ def flow(after: int, upto: int, most: int) -> tuple[int, int]:
     index eric_log_tail.
     """
     conditions = (
-        f"position > {int(after)} AND position <= {int(upto)} AND type NOT IN ({NO_CONTROLS})",
-        f"position IS NULL AND type NOT IN ({NO_CONTROLS})",
+        f"position > {int(after)} AND position <= {int(upto)} AND {NO_CONTROLS}",
+        f"position IS NULL AND {NO_CONTROLS}",
     )
     dialect = log_dialect()
     branches = [

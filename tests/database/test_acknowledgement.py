@@ -3,12 +3,13 @@
 import pytest
 from django.db import connections
 
-from eric_sse_django import log, notifier
+from eric_sse_django import notifier
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.exception import InvalidListenerException, NoMessagesException
 from eric_sse_django.models import Listener
 from eric_sse_django.shortcuts import listen
 from tests.contract import count
+from tests.database.tools import entries
 
 pytestmark = pytest.mark.usefixtures("no_notifier")
 
@@ -18,7 +19,7 @@ def positions(channel, listener):
     """Return the positions of three messages that wait for the listener."""
     channel.broadcast_many(map(count, range(3)))
     notifier.settle()
-    return [entry.position for entry in log.tail(0, log.END, None, 10)]
+    return [entry.position for entry in entries()]
 
 
 def cursor():

@@ -40,7 +40,7 @@ def pass_time(*numbers, days=30):
 
 def read(listener, limit=1_000, after=0):
     row = listener.row
-    found = log.read(row.channel_id, row.pk, row.owner_id, after, None, limit)
+    found = log.read([log.Reader.of(row, after)], None, limit)
     return [json.loads(entry.payload) for entry in found]
 
 
@@ -101,7 +101,10 @@ class TestEntries:
         publish(channel, 2, expires_in_s=60)
         sequence()
         row = listener.row
-        for found in (entries(), log.read(row.channel_id, row.pk, None, 0, None, 10)):
+        for found in (
+            entries(),
+            log.read([log.Reader(row.channel_id, row.pk, None, 0)], None, 10),
+        ):
             lasting, mortal = found
             assert lasting.expires_at is None
             assert mortal.expires_at == pytest.approx(time.time() + 60, abs=30)
@@ -179,5 +182,5 @@ class TestRemoving:
         pass_time()
         assert log.trim() == 1
         row = listener.row
-        [reset] = log.read(row.channel_id, row.pk, None, 0, None, 10)
+        [reset] = log.read([log.Reader(row.channel_id, row.pk, None, 0)], None, 10)
         assert reset.type == RESET

@@ -12,8 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from eric_sse_django import log, notifier
 from eric_sse_django.database import DatabaseChannel
-from eric_sse_django.log.sequence import SEQUENCE_BATCH
-from eric_sse_django.log.statements import statements
+from eric_sse_django.log.sequencer import SEQUENCE_BATCH, statements
 from eric_sse_django.message import Message
 from eric_sse_django.models import LogHead, QueuedMessage
 from tests import databases
@@ -191,7 +190,7 @@ def follow(number):
     position, got = 0, []
     deadline = time.monotonic() + PATIENCE_S
     while len(got) < number and time.monotonic() < deadline:
-        for entry in log.tail(position, log.END, None, 100):
+        for entry in entries(position):
             assert entry.position > position
             position = entry.position
             got.append(json.loads(entry.payload))

@@ -16,6 +16,7 @@ from eric_sse_django.workers import Hung
 from tests import databases
 from tests.contract import count
 from tests.database.process import run
+from tests.database.tools import entries
 from tests.servers import free_port, until
 
 PATIENCE_S = 5.0
@@ -292,9 +293,7 @@ class TestProcesses:
     def test_a_process_that_ends_leaves_nothing_unsequenced(self, database, channel):
         run("for number in range(20): publish('orders', 'count', number)", database)
         assert not log.pending().exists()
-        assert [entry.payload for entry in log.tail(0, log.END, None, 100)] == [
-            str(number) for number in range(20)
-        ]
+        assert [entry.payload for entry in entries()] == [str(number) for number in range(20)]
 
     def test_after_a_fork_parent_and_child_each_have_their_own(self, database, channel):
         output = run(
@@ -320,8 +319,8 @@ else:
 """,
             database,
         )
-        entries = log.tail(0, log.END, None, 100)
-        assert {entry.payload for entry in entries} == {"0", "9", *output.split()}
+        found = entries()
+        assert {entry.payload for entry in found} == {"0", "9", *output.split()}
         assert not log.pending().exists()
 
     @databases.sqlite_only

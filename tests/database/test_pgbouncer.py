@@ -10,10 +10,11 @@ from eric_sse_django import log, notifier
 from eric_sse_django.authorization import revoke
 from eric_sse_django.database import DatabaseChannel, channel, operations
 from eric_sse_django.hub import Hub
+from eric_sse_django.models import QueuedMessage
 from eric_sse_django.shortcuts import listen, publish
 from tests.conftest import missing
 from tests.contract import count
-from tests.database.tools import PATIENCE_S, atomic, threads
+from tests.database.tools import PATIENCE_S, atomic, entries, threads
 from tests.databases import postgres_only
 from tests.servers import PgBouncer
 from tests.streams.reading import Site
@@ -61,7 +62,7 @@ def test_all_operations_work_with_transaction_pooling(database, pooled, monkeypa
         for _ in range(6):
             others.start(publish_some)
     assert notifier.flush(PATIENCE_S)
-    assert len(log.tail(0, log.END, None, 100)) == 60
+    assert len(entries()) == 60
     # More than a page, with other statements in between.
     ids = []
     for found in orders.get_connections():
@@ -75,10 +76,10 @@ def test_all_operations_work_with_transaction_pooling(database, pooled, monkeypa
     own.stop()
     revoke(user=user)
     assert notifier.flush(PATIENCE_S)
-    log.trim.__globals__["QueuedMessage"].objects.update(expires_at="2000-01-01T00:00:00Z")
+    QueuedMessage.objects.update(expires_at="2000-01-01T00:00:00Z")
     while log.trim():
         pass
-    assert len(log.tail(0, log.END, None, 100)) == 0
+    assert len(entries()) == 0
 
 
 @postgres_only

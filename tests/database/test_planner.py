@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from eric_sse_django import log
-from eric_sse_django.log.statements import statements
+from eric_sse_django.log.sequencer import statements
 from eric_sse_django.models import Channel, LogHead, QueuedMessage
 from tests import emptying
 from tests.database.tools import atomic, numbers
@@ -42,7 +42,7 @@ def filled(with_rows: set[str], database: str) -> Iterator[str]:
         empty(database)
         fill(database)
         with_rows.add(database)
-    log.first_look()  # asks a new connection where it leads to
+    log.follow()  # asks a new connection where it leads to
     with atomic():
         yield database
         transaction.set_rollback(True, using=database)
@@ -140,22 +140,20 @@ def test_each_query_of_the_log_uses_its_index_and_sorts_nothing(filled):
     to_listener, to_owner = first + 1, first + 2  # see fill(): listener 2, owner 3
     cases = {
         "eric_log_tail": [
-            ("what is new, of all channels", log.tail, head - 50, head, None, 1_000),
-            ("of one channel", log.tail, head - 50, head, [first], 1_000),
-            ("of some", log.tail, head - 50, head, range(first, first + 5), 1_000),
-            ("long behind", log.tail, head // 2, head, [first, first + 5], 1_000),
-            ("with the head", log.look, log.Known(head - 50), [first], 1_000),
-            ("long behind, with the head", log.look, log.Known(head // 2), None, 1_000),
+            ("what is new, of all channels", log.look, log.Known(head - 50), None, 1_000),
+            ("of one channel", log.look, log.Known(head - 50), [first], 1_000),
+            ("of some", log.look, log.Known(head - 50), range(first, first + 5), 1_000),
+            ("long behind", log.look, log.Known(head // 2), [first, first + 5], 1_000),
             ("what is pending", lambda: list(log.pending().values_list("id")[:20])),
             ("whether something is", lambda: log.pending().exists()),
             ("the head", log.head),
             ("whether it is as known", log.is_as_known, log.Known(head - 50, 1.0)),
         ],
         "eric_log_read": [
-            ("a watcher's backlog", log.read, first, None, None, 10, head, 1_000),
-            ("a listener's", log.read, to_listener, 2, None, 10, head, 20),
-            ("an owner's", log.read, to_owner, None, 3, 10, head, 20),
-            ("a listener's next", log.read, to_listener, 2, 3, 10, head, 1),
+            ("a watcher's backlog", log.read, [log.Reader(first, after=10)], head, 1_000),
+            ("a listener's", log.read, [log.Reader(to_listener, 2, None, 10)], head, 20),
+            ("an owner's", log.read, [log.Reader(to_owner, None, 3, 10)], head, 20),
+            ("a listener's next", log.read, [log.Reader(to_listener, 2, 3, 10)], head, 1),
         ],
         "eric_log_expiry": [("what is past its retention", log.trim)],
     }
@@ -196,8 +194,8 @@ def test_positions_are_given_in_one_call_along_the_index_and_the_primary_key(fil
 def test_what_waits_beyond_its_bound_is_found_along_the_index(filled, settings):
     settings.ERIC_SSE = {"MAX_WAITING_MESSAGES": 1_000}
     first = Channel.objects.order_by("pk").values_list("pk", flat=True)[0]
-    to = first + 2, 3, 3  # see fill(): owner 3
-    found = plans(filled, log.too_old, *to, 10, ROWS - PENDING)
+    to = log.Reader(first + 2, 3, 3, 10)  # see fill(): owner 3
+    found = plans(filled, log.too_old, to, ROWS - PENDING)
     assert len(found) == 2
     for plan in found:
         assert plan.indexes == {"eric_log_read"}, plan.text

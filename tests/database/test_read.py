@@ -10,13 +10,13 @@ from eric_sse_django.models import QueuedMessage
 
 pytestmark = pytest.mark.usefixtures("no_notifier")
 
-READ_BYTES = 1_000
+PAGE_BYTES = 1_000
 LARGE = "x" * 300
 
 
 @pytest.fixture(autouse=True)
 def few_bytes(monkeypatch):
-    monkeypatch.setattr(entries, "READ_BYTES", READ_BYTES)
+    monkeypatch.setattr(entries, "PAGE_BYTES", PAGE_BYTES)
 
 
 def publish(channel, *payloads, **to):
@@ -29,7 +29,7 @@ def pages(listener, limit, after=0):
     """Return the pages that a stream of the listener would read one after another."""
     row, (head, _), found = listener.row, log.head(), []
     while after < head:
-        found.append(log.read(row.channel_id, row.pk, row.owner_id, after, head, limit))
+        found.append(log.read([log.Reader.of(row, after)], head, limit))
         assert found[-1].reached > after
         after = found[-1].reached
     return found
@@ -48,7 +48,7 @@ def test_pages_hold_few_bytes_and_leave_nothing_out(channel, listener, limit):
     wanted = [f'"{each}"' if each == LARGE else str(each) for each in published]
     assert payloads(found) == [*wanted, f'"{LARGE}"', "20", f'"{LARGE}"']
     for page in found:
-        assert sum(len(entry.payload) for entry in page) <= READ_BYTES
+        assert sum(len(entry.payload) for entry in page) <= PAGE_BYTES
         assert 1 <= len(page) <= limit
 
 
@@ -66,20 +66,20 @@ def test_what_is_small_costs_no_query_more(database, channel, listener, django_a
     to = listener.row.channel_id, listener.row.pk, None
     head, _ = log.head()
     with django_assert_num_queries(3, connection=connections[database]):  # and the floor
-        assert len(log.read(*to, 0, head, 20)) == 10
+        assert len(log.read([log.Reader(*to, 0)], head, 20)) == 10
     publish(channel, LARGE)
     head, _ = log.head()
     with django_assert_num_queries(5, connection=connections[database]):
-        assert len(log.read(*to, 0, head, 20)) == 11
+        assert len(log.read([log.Reader(*to, 0)], head, 20)) == 11
 
 
 def test_what_is_removed_while_it_is_read_ends_no_reader(channel, listener, monkeypatch):
     publish(channel, *[LARGE] * 4, 7)
     fill = entries._with_large
 
-    def removing(using, found, *args):
+    def removing(dialect, found, *args):
         QueuedMessage.objects.filter(position__lte=found[3][0]).delete()
-        return fill(using, found, *args)
+        return fill(dialect, found, *args)
 
     monkeypatch.setattr(entries, "_with_large", removing)
     found = pages(listener, 4)
@@ -91,8 +91,8 @@ def test_pop_finds_what_stands_behind_removed_messages(channel, listener, monkey
     publish(channel, LARGE, 7)
     read = log.read
 
-    def removing(channel, listener, owner, after, upto, limit):
-        page = read(channel, listener, owner, after, upto, limit)
+    def removing(*args, **options):
+        page = read(*args, **options)
         if page and len(page[0].payload) > 100:
             QueuedMessage.objects.filter(position=page[0].position).delete()
             return log.Page([], page.reached)

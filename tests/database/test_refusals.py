@@ -13,7 +13,7 @@ from eric_sse_django.exception import (
     InvalidListenerException,
     InvalidMessageFormat,
 )
-from eric_sse_django.log.append import ID_MAX_LENGTH
+from eric_sse_django.log.publishing import ID_MAX_LENGTH
 from eric_sse_django.message import Message, SignedMessage, UniqueMessage
 from eric_sse_django.models import QueuedMessage
 from eric_sse_django.shortcuts import publish

@@ -13,7 +13,7 @@ from eric_sse_django import log
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.entry import RESET
 from eric_sse_django.exception import NoMessagesException
-from eric_sse_django.log import floors
+from eric_sse_django.log import reader, retention
 from eric_sse_django.models import Channel, Listener, QueuedMessage
 from tests.contract import count
 from tests.database.tools import PATIENCE_S, atomic, entries, payloads, threads
@@ -52,7 +52,7 @@ def read(listener, after=None):
     """Return what a stream of the listener would read."""
     row = Listener.objects.get(pk=listener.row.pk)
     after = row.cursor if after is None else after
-    found = log.read(row.channel_id, row.pk, row.owner_id, after, None, 1_000)
+    found = log.read([log.Reader.of(row, after)], None, 1_000)
     return [RESET if entry.type == RESET else json.loads(entry.payload) for entry in found]
 
 
@@ -70,13 +70,13 @@ class TestRemoving:
     def test_what_goes_while_it_is_read_has_no_place_beside_its_reset(
         self, channel, listener, monkeypatch
     ):
-        floor_of = log.read.__globals__["floor_of"]
+        floor_of = reader.floor_of
 
         def trimmed_first(*of):
             log.trim()
             return floor_of(*of)
 
-        monkeypatch.setitem(log.read.__globals__, "floor_of", trimmed_first)
+        monkeypatch.setattr(reader, "floor_of", trimmed_first)
         channel.broadcast_many(count(number) for number in range(3))
         sequence()
         age()
@@ -87,7 +87,7 @@ class TestRemoving:
     def test_what_is_past_its_retention_goes_in_batches_the_oldest_first(
         self, channel, monkeypatch
     ):
-        monkeypatch.setitem(log.trim.__globals__, "TRIM_BATCH", 4)
+        monkeypatch.setattr(retention, "TRIM_BATCH", 4)
         channel.broadcast_many(count(number) for number in range(10))
         sequence()
         age()
@@ -97,7 +97,7 @@ class TestRemoving:
 
     def test_a_batch_goes_on_where_a_full_one_ended(self, channel, database, monkeypatch):
         # PostgreSQL's index would lead it through all that was removed before.
-        monkeypatch.setitem(log.trim.__globals__, "TRIM_BATCH", 4)
+        monkeypatch.setattr(retention, "TRIM_BATCH", 4)
         channel.broadcast_many(count(number) for number in range(10))
         sequence()
         age()
@@ -109,7 +109,7 @@ class TestRemoving:
         assert [">=" in sql for sql in selects] == [False, True, True, False]
 
     def test_what_it_left_behind_goes_at_the_end(self, channel, monkeypatch):
-        monkeypatch.setitem(log.trim.__globals__, "TRIM_BATCH", 4)
+        monkeypatch.setattr(retention, "TRIM_BATCH", 4)
         channel.broadcast_many(count(number) for number in range(10))
         sequence()
         age(*range(3, 10))
@@ -152,7 +152,7 @@ class TestRemoving:
             assert log.trim() == 0
 
     def test_processes_that_trim_at_once_do_not_disturb_each_other(self, channel, monkeypatch):
-        monkeypatch.setitem(log.trim.__globals__, "TRIM_BATCH", 10)
+        monkeypatch.setattr(retention, "TRIM_BATCH", 10)
         ana = User.objects.create(username="ana")
         listeners = [channel.add_listener(ana) for _ in range(8)]
         for number in range(5):
@@ -222,7 +222,7 @@ class TestFloors:
         assert self.floors() == {"phone": at[1], "laptop": at[1], "till": at[2], "other": 0}
 
     def test_each_listeners_is_its_own(self, channel, ana, listeners, monkeypatch):
-        monkeypatch.setitem(floors._raise.__globals__, "RAISED_AT_ONCE", 2)
+        monkeypatch.setattr(retention, "RAISED_AT_ONCE", 2)
         more = [channel.add_listener().id for _ in range(6)]
         for number, name in enumerate([*more, *listeners, *more]):
             channel.dispatch(name, count(number))
@@ -284,7 +284,7 @@ class TestFloors:
 
     @on("postgres", "mariadb")
     def test_nor_for_one_that_has_changed_the_channel(self, channel, listeners, monkeypatch):
-        monkeypatch.setitem(log.trim.__globals__, "TRIM_BATCH", 3)
+        monkeypatch.setattr(retention, "TRIM_BATCH", 3)
         other = DatabaseChannel.create("bills")
         for number in range(6):
             channel.broadcast(count(number))
@@ -301,7 +301,7 @@ class TestFloors:
 
     @on("postgres", "mariadb")
     def test_what_else_is_locked_is_waited_for_with_a_bound(self, channel, database, monkeypatch):
-        monkeypatch.setitem(log.trim.__globals__, "LOCK_TIMEOUT_S", 1)
+        monkeypatch.setattr(retention, "LOCK_TIMEOUT_S", 1)
         channel.broadcast(count(1))
         sequence()
         age()
@@ -342,7 +342,7 @@ class TestReset:
         at = positions()
         age(0, 1, 3)
         trim()
-        found = log.read(channel.row.pk, listener.row.pk, None, 0, None, 1_000)
+        found = log.read([log.Reader(channel.row.pk, listener.row.pk, None, 0)], None, 1_000)
         assert [entry.type for entry in found] == ["count", RESET, "count", "count"]
         assert [entry.position for entry in found] == [at[2], at[3], at[4], at[5]]
         assert json.loads(found[1].payload) == {"after": 0, "floor": at[3]}
@@ -385,9 +385,9 @@ class TestReset:
         sequence()
         age(3)
         trim()
-        after, got = 0, []
-        while found := log.read(channel.row.pk, listener.row.pk, None, after, None, 2):
-            after = found[-1].position
+        reader, got = log.Reader.of(listener.row, 0), []
+        while found := log.read([reader], None, 2):
+            reader = reader._replace(after=found[-1].position)
             got += [RESET if entry.type == RESET else json.loads(entry.payload) for entry in found]
         assert got == [0, 1, 2, RESET, 4, 5]
 
@@ -446,10 +446,10 @@ class TestReset:
         sequence()
         age()
         trim()
-        assert log.read(channel.row.pk, None, None, 0, None, 10) == []
+        assert log.read([log.Reader(channel.row.pk, None, None, 0)], None, 10) == []
         channel.broadcast(count(2))
         sequence()
         age()
         trim()
-        [reset] = log.read(channel.row.pk, None, None, 0, None, 10)
+        [reset] = log.read([log.Reader(channel.row.pk, None, None, 0)], None, 10)
         assert reset.type == RESET

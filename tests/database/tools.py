@@ -13,6 +13,7 @@ from django.utils import timezone
 from eric_sse_django import log
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.entry import Entry
+from eric_sse_django.log.entries import columns, entries_of
 from eric_sse_django.models import Listener
 
 # Seconds that a test waits for another thread.
@@ -56,8 +57,14 @@ def add_listeners(channel: DatabaseChannel, count: int) -> None:
 
 
 def entries(after: int = 0) -> list[Entry]:
-    """Return all entries of the log after a position."""
-    return log.tail(after, log.END, None, 10_000)
+    """Return all entries of the log after a position, of whatever history."""
+    dialect = log.log_dialect()
+    with dialect.connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {columns(dialect)} FROM {dialect.log} WHERE position > %s ORDER BY position",
+            [after],
+        )
+        return entries_of(dialect.connection.alias, cursor.fetchall())
 
 
 def payloads(after: int = 0) -> list[Any]:

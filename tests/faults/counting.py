@@ -35,7 +35,7 @@ def _counted_reads() -> Counted:
     # Its models can be imported only after the site is set up, not at the head of this file.
     from eric_sse_django import log
 
-    log.read_all = counted = Counted(log.read_all)
+    log.read = counted = Counted(log.read)
     return counted
 
 

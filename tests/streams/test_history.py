@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import sys
 from collections import Counter
 from datetime import timedelta
 
@@ -19,7 +18,7 @@ from eric_sse_django import log, notifier
 from eric_sse_django.database import DatabaseChannel, operations
 from eric_sse_django.entry import RESET
 from eric_sse_django.hub import Hub
-from eric_sse_django.log import history
+from eric_sse_django.log import history, tail
 from eric_sse_django.message import Message
 from eric_sse_django.models import Channel, Listener, LogHead, QueuedMessage
 from eric_sse_django.streaming import Stream, Subscription
@@ -29,8 +28,6 @@ from tests.going_back import Backup
 from tests.streams.reading import Site
 
 pytestmark = pytest.mark.usefixtures("database")
-
-TAIL = sys.modules["eric_sse_django.log.tail"]  # the package has a function of that name
 
 
 @pytest.fixture
@@ -289,7 +286,7 @@ async def test_an_upgrade_of_a_busy_log_is_no_other_history(site, database, monk
         heads.update(identity="")
         before = heads.values_list("position", flat=True).get()
         connections[database].close()
-        return before, log.first_look(), heads.values_list("identity", flat=True).get()
+        return before, log.follow(), heads.values_list("identity", flat=True).get()
 
     monkeypatch.setattr(history, "highest", highest_of_a_busy_log)
     before, head, name = await sync_to_async(first_look)()
@@ -545,14 +542,14 @@ class TestARemovalBetweenTwoQueriesOfALook:
             see = history.see_by
 
             def see_and_remove(cursor, using):
-                monkeypatch.setattr(TAIL, "see_by", see)
+                monkeypatch.setattr(tail, "see_by", see)
                 seen = see(cursor, using)
                 rows = QueuedMessage.objects.filter(payload__in=map(str, payloads))
                 rows.update(expires_at=timezone.now() - timedelta(seconds=1))
                 assert log.trim() == len(payloads)
                 return seen
 
-            monkeypatch.setattr(TAIL, "see_by", see_and_remove)
+            monkeypatch.setattr(tail, "see_by", see_and_remove)
 
         return remove
 

@@ -92,8 +92,8 @@ async def run_at_once(self, function, *args):
 BOUNDS = {
     "streaming.reader": "BACKLOG_ROWS",
     "hub.follower": "LIVE_ROWS",
-    "log.sequence": "SEQUENCE_BATCH",
-    "log.trim": "TRIM_BATCH",
+    "log.sequencer": "SEQUENCE_BATCH",
+    "log.retention": "TRIM_BATCH",
 }
 
 

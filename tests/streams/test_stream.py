@@ -244,7 +244,7 @@ async def test_the_database_may_fail_amid_a_backlog(site, settings, monkeypatch)
     listener = await site.listener()
     await site.publish(1, 2)
     await site.at_head()
-    read, failures = log.read_all, [OperationalError("gone"), OperationalError("still")]
+    read, failures = log.read, [OperationalError("gone"), OperationalError("still")]
 
     def failing(*args):
         if failures:

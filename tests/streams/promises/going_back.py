@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from eric_sse_django import log
-from eric_sse_django.log.bound import forget_counts
 from eric_sse_django.log.history import base_of
+from eric_sse_django.log.limits import forget_counts
 from eric_sse_django.models import LogHead, QueuedMessage
 from tests.going_back import Backup
 from tests.streams.promises.model import Listening, Published

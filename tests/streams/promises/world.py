@@ -18,7 +18,7 @@ from eric_sse_django import log, notifier
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.entry import RESET
 from eric_sse_django.exception import NoMessagesException
-from eric_sse_django.log.bound import forget_counts
+from eric_sse_django.log.limits import forget_counts
 from eric_sse_django.message import Message
 from eric_sse_django.models import Listener, QueuedMessage
 from tests import emptying

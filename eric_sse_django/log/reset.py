@@ -1,0 +1,30 @@
+"""Where a reader gets an `eric-reset`: in the place of what it has missed."""
+
+from __future__ import annotations
+
+from eric_sse_django.entry import CONTROLS, Entry
+from eric_sse_django.log.protocol import Page, position_of
+from eric_sse_django.models import Channel, Listener
+
+
+def floor_of(channel: int, listener: int | None) -> int:
+    """Return the highest position that retention removed of what they may not have seen."""
+    floors: tuple[int, ...] | None
+    if listener is None:
+        floors = Channel.objects.filter(pk=channel).values_list("floor").first()
+    else:
+        rows = Listener.objects.filter(pk=listener)
+        floors = rows.values_list("floor", "channel__floor").first()
+    return max(floors or (0,))
+
+
+def add_reset(page: Page, reset: Entry) -> None:
+    """Put a reset into its place in a page; if that is later, the page owes it."""
+    floor = reset.position
+    if floor > page.reached:
+        page.owes = max(page.owes, floor)
+        return
+    # The message there was read, and then removed: two events may not have one id.
+    page[:] = [each for each in page if each.position != floor or each.type in CONTROLS]
+    page.append(reset)
+    page.sort(key=position_of)
