@@ -129,8 +129,7 @@ def _publish(
 
     def publish() -> dict[str, Any]:
         charge(caller_of(request), len(rows))
-        log.append(rows)
-        notifier.ring_on_commit()
+        notifier.publish(rows)
         return {"channel": channel.name, "accepted": len(rows)}
 
     answer, is_replay = idempotency.once(request, publish)

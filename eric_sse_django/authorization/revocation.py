@@ -117,8 +117,7 @@ def revoke_subjects(kept: Mapping[str, float], also: Iterable[str] = ()) -> None
     with transaction.atomic(using=using):
         _write(using, kept)
         batches = [subjects[first : first + BATCH] for first in range(0, len(subjects), BATCH)]
-        log.append([log.notice(REVOKE, batch) for batch in batches])
-        notifier.ring_on_commit()
+        notifier.publish([log.notice(REVOKE, batch) for batch in batches])
 
 
 def revoke_subjects_later(kept: Mapping[str, float], also: Iterable[str] = ()) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import aclosing
 from typing import Any, TypeVar
 
@@ -201,11 +201,11 @@ class DatabaseChannel(AbstractChannel):
         is not a user.
         """
         owner = owner_key(narrowed("user", user))
-        self._publish([log.row(self.row, msg, owner=owner, expires_in_s=expires_in_s)])
+        notifier.publish([log.row(self.row, msg, owner=owner, expires_in_s=expires_in_s)])
 
     def broadcast(self, msg: MessageContract, *, expires_in_s: float | None = None) -> None:
         """Publish to all listeners: one row, however many they are."""
-        self._publish([log.row(self.row, msg, expires_in_s=expires_in_s)])
+        notifier.publish([log.row(self.row, msg, expires_in_s=expires_in_s)])
 
     def broadcast_many(
         self, msgs: Iterable[MessageContract], *, expires_in_s: float | None = None
@@ -213,11 +213,7 @@ class DatabaseChannel(AbstractChannel):
         """Publish several messages to all listeners, in their order: all of them or none."""
         rows = [log.row(self.row, msg, expires_in_s=expires_in_s) for msg in msgs]
         if rows:
-            self._publish(rows)
-
-    def _publish(self, rows: Sequence[log.Draft]) -> None:
-        log.append(rows)
-        notifier.ring_on_commit()
+            notifier.publish(rows)
 
     # Streams --------------------------------------------------------------------
 

@@ -67,8 +67,9 @@ def send(
     channels with them: else each takes a query.
     """
     if rows:
-        log.append([log.row(row.channel, message, row.pk, None, expires_in_s) for row in rows])
-        notifier.ring_on_commit()
+        notifier.publish(
+            [log.row(row.channel, message, row.pk, None, expires_in_s) for row in rows]
+        )
     return len(rows)
 
 
@@ -99,8 +100,7 @@ def replay(rows: Sequence[Listener], since: datetime) -> int:
             # Counted also if its cursor is lower: what was reached is not written yet.
             moved.update(cursor=Least("cursor", Value(back)), replays=F("replays") + 1)
             for replays in moved.values_list("replays", flat=True):
-                log.append([log.control(row, REPLAY, str(back), str(replays))])
-                notifier.ring_on_commit()
+                notifier.publish([log.control(row, REPLAY, str(back), str(replays))])
     return len(rows)
 
 
@@ -111,8 +111,7 @@ def send_control(rows: Sequence[Listener], control: str) -> None:
     It is in the log: after what was published before it, and before what is published after.
     """
     if rows:
-        log.append([log.control(row, control) for row in rows])
-        notifier.ring_on_commit()
+        notifier.publish([log.control(row, control) for row in rows])
 
 
 def _listeners(rows: Sequence[Listener]) -> QuerySet[Listener]:

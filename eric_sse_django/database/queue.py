@@ -75,8 +75,7 @@ class DatabaseQueue(Queue):
         database fails.
         """
         with _store_errors():
-            log.append([log.row(self.row.channel, message, listener=self.row.pk)])
-            notifier.ring_on_commit()
+            notifier.publish([log.row(self.row.channel, message, listener=self.row.pk)])
 
     async def apop(self) -> MessageContract:
         """As pop()."""

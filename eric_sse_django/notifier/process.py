@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import connections
@@ -37,6 +38,12 @@ def started() -> Notifier | None:
 def ring() -> None:
     """Sequence the committed messages and wake their streams, soon. Returns at once."""
     (_current or current()).ring()
+
+
+def publish(drafts: Sequence[log.Draft]) -> None:
+    """Append messages in the caller's transaction, and wake their streams when it commits."""
+    log.append(drafts)
+    ring_on_commit()
 
 
 def ring_on_commit() -> None:

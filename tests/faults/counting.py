@@ -35,7 +35,8 @@ def _counted_reads() -> Counted:
     # Its models can be imported only after the site is set up, not at the head of this file.
     from eric_sse_django import log
 
-    log.read = counted = Counted(log.read)
+    counted = Counted(log.DATABASE.read)
+    log.DATABASE.read = counted  # type: ignore[method-assign]
     return counted
 
 
