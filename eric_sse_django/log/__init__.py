@@ -20,6 +20,7 @@ from eric_sse_django.log.history import (
     number_of,
 )
 from eric_sse_django.log.limits import forget_counts, too_old
+from eric_sse_django.log.memory import MemoryLog
 from eric_sse_django.log.protocol import Draft, Head, Known, Log, Look, Page
 from eric_sse_django.log.publishing import append, append_to, control, notice, row
 from eric_sse_django.log.reader import position_at, read, waiting
@@ -56,6 +57,7 @@ __all__ = [
     "Known",
     "Log",
     "Look",
+    "MemoryLog",
     "Page",
     "Reader",
     "append",

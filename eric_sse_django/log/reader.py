@@ -15,7 +15,7 @@ from eric_sse_django.log.history import base_of
 from eric_sse_django.log.lifetime import ALIVE
 from eric_sse_django.log.limits import too_old
 from eric_sse_django.log.protocol import Page
-from eric_sse_django.log.reset import add_reset, floor_of
+from eric_sse_django.log.reset import add_resets, floor_of
 from eric_sse_django.log.sequencer import head
 from eric_sse_django.models import Listener, QueuedMessage
 
@@ -50,19 +50,14 @@ def _read(reader: Reader, upto: int, limit: int, before_base: int) -> Page:
     A reset for the beginning of a history is `before_base` positions before it, where no
     message is either. If more wait than may, the first one stands for the oldest.
     """
-    channel, listener, _, after = reader
     gone = too_old(reader, upto)
-    start = after if gone is None else gone
+    start = reader.after if gone is None else gone
     pages = [page_of(to, start, upto, limit) for to in reader.addresses()]
     page = Page.merged(pages, limit)
     # After the rows: a trim in between can only make it report too much, never too little.
-    for floor in {floor_of(channel, listener), base_of(upto) - before_base}:
-        if start < floor:
-            add_reset(page, Entry.reset(channel, listener, start, floor))
-    if gone is not None:
-        reset = Entry.reset(channel, listener, after, gone)
-        page[:0] = [*_controls(reader, gone), reset]
-    return page
+    floors = {floor_of(reader.channel, reader.listener), base_of(upto) - before_base}
+    controls = [] if gone is None else _controls(reader, gone)
+    return add_resets(page, reader, floors, gone, controls)
 
 
 def _controls(reader: Reader, upto: int) -> list[Entry]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from eric_sse_django.entry import CONTROLS, Entry
+from eric_sse_django.log.address import Reader
 from eric_sse_django.log.protocol import Page, position_of
 from eric_sse_django.models import Channel, Listener
 
@@ -18,7 +21,26 @@ def floor_of(channel: int, listener: int | None) -> int:
     return max(floors or (0,))
 
 
-def add_reset(page: Page, reset: Entry) -> None:
+def add_resets(
+    page: Page, reader: Reader, floors: Iterable[int], gone: int | None, controls: Iterable[Entry]
+) -> Page:
+    """
+    Return a reader's page with a reset at each floor that it has not passed.
+
+    If messages up to `gone` are skipped, because more wait than may, it begins with a reset for
+    those, and with the control messages among them.
+    """
+    channel, listener, _, after = reader
+    start = after if gone is None else gone
+    for floor in floors:
+        if start < floor:
+            _add(page, Entry.reset(channel, listener, start, floor))
+    if gone is not None:
+        page[:0] = [*controls, Entry.reset(channel, listener, after, gone)]
+    return page
+
+
+def _add(page: Page, reset: Entry) -> None:
     """Put a reset into its place in a page; if that is later, the page owes it."""
     floor = reset.position
     if floor > page.reached:

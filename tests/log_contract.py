@@ -1,0 +1,369 @@
+"""What every Log guarantees: order, positions, histories, resets, expiry, limits."""
+
+import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+
+from eric_sse_django.entry import NO_CHANNEL, RESET, REVOKE, STOP
+from eric_sse_django.log import Draft, Known, Log, Reader, base_of, number_of
+
+DAY_S = 86_400.0
+# Seconds since the end of a retention that no poll interval delays a removal for.
+LONG_AGO_S = -3_600.0
+MANY = 100
+
+
+@dataclass
+class World:
+    """A log, and keys: of two channels, of listeners of the first one, and of two owners."""
+
+    log: Log
+    channel: int
+    other: int
+    phone: int  # Ana's, as the laptop
+    laptop: int
+    till: int  # nobody's
+    ana: Any
+    bob: Any
+    start: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.start = self.log.head().position
+
+    def draft(self, payload: Any, **options: Any) -> Draft:
+        """Return a draft: to all of the first channel, and kept for a day."""
+        options = {"channel": self.channel, "kept_s": DAY_S, "perishable": False, **options}
+        return Draft(type=options.pop("type", "n"), payload=json.dumps(payload), **options)
+
+    def append(self, *payloads: Any, **options: Any) -> None:
+        """Append one message after another, and give them positions."""
+        for payload in payloads:
+            self.log.append([self.draft(payload, **options)])
+        self.sequence()
+
+    def sequence(self) -> int:
+        """Give positions to all that wait for one; return how many."""
+        given = 0
+        while count := self.log.sequence():
+            given += count
+        return given
+
+    def trim(self) -> int:
+        """Remove all that can be removed; return how many."""
+        removed = 0
+        while count := self.log.trim():
+            removed += count
+        return removed
+
+    def reader(self, listener: int | None = None, owner: Any = None, **where: Any) -> Reader:
+        """Return a reader of the first channel, from before the first message."""
+        return Reader(where.get("channel", self.channel), listener, owner, self.start)
+
+    def read(self, *readers: Reader, limit: int = 1_000) -> list[Any]:
+        """Return what readers read: payloads, and RESET."""
+        return payloads(self.log.read(readers, None, limit))
+
+    def look(self, known: Known | None = None, channels: Any = None, limit: int = 1_000) -> Any:
+        """Return a look from before the first message, or from what is known."""
+        return self.log.look(known or Known(self.start), channels, limit)
+
+
+def payloads(entries: Any) -> list[Any]:
+    """Return the payloads, with RESET for a reset."""
+    return [RESET if entry.type == RESET else json.loads(entry.payload) for entry in entries]
+
+
+class LogContract:
+    """The tests; a class of each log has a fixture `world`."""
+
+    # Order and positions ------------------------------------------------------------
+
+    def test_a_message_is_not_there_before_it_has_a_position(self, world):
+        world.log.append([world.draft(1)])
+        assert world.log.head() == (world.start, True)
+        look = world.look()
+        assert (look.head.position, look.waits, look.entries) == (world.start, True, [])
+        assert world.read(world.reader()) == []
+        assert world.sequence() == 1
+        position, waits = world.log.head()
+        assert position > world.start
+        assert not waits
+        assert world.sequence() == 0
+
+    def test_positions_rise_in_the_order_of_appending(self, world):
+        world.log.append([world.draft(number) for number in range(10)])
+        world.append(*range(10, 15))
+        entries = world.look().entries
+        assert payloads(entries) == list(range(15))
+        positions = [entry.position for entry in entries]
+        assert positions == sorted(set(positions))
+        assert positions[0] > world.start
+        assert positions[-1] == world.log.head().position == world.look().head.position
+
+    def test_an_entry_has_all_of_its_draft(self, world):
+        before = time.time()
+        world.append({"a": "é"}, type="paid", owner=world.ana, sender="till", uid="7")
+        [entry] = world.look().entries
+        assert (entry.channel, entry.listener, entry.owner) == (world.channel, None, world.ana)
+        assert (entry.type, entry.sender, entry.uid) == ("paid", "till", "7")
+        assert json.loads(entry.payload) == {"a": "é"}
+        assert -1 < entry.created_at.timestamp() - before < 60
+        assert entry.expires_at is None
+
+    def test_threads_that_append_and_sequence_at_once_lose_and_swap_nothing(self, world):
+        together = threading.Barrier(4)
+
+        def publish(name):
+            together.wait(20)
+            for number in range(MANY // 4):
+                world.log.append([world.draft([name, number])])
+                world.log.sequence()
+
+        with ThreadPoolExecutor(4) as threads:
+            for done in [threads.submit(self.on_a_thread, publish, name) for name in "abcd"]:
+                done.result(60)
+        world.sequence()
+        entries = world.look().entries
+        positions = [entry.position for entry in entries]
+        assert positions == sorted(set(positions))
+        for name in "abcd":
+            mine = [number for each, number in payloads(entries) if each == name]
+            assert mine == list(range(MANY // 4))
+
+    def on_a_thread(self, function, *args):
+        """Call function(*args), on a thread of the test."""
+        return function(*args)
+
+    # Looking ------------------------------------------------------------------------
+
+    def test_a_look_continues_after_what_is_known(self, world):
+        world.append(1, 2, 3)
+        head, seen = Known(world.start), []
+        while look := world.look(head, limit=2):
+            assert look.is_same
+            if not look.entries:
+                break
+            seen += payloads(look.entries)
+            last = look.entries[-1]
+            head = Known(last.position, last.stamp, look.head.trimmed)
+        assert seen == [1, 2, 3]
+        assert world.look(look.head) == look
+        world.append(4)
+        assert payloads(world.look(look.head).entries) == [4]
+
+    def test_a_look_is_of_some_channels(self, world):
+        world.append(1)
+        world.append(2, channel=world.other)
+        assert payloads(world.look(channels=[world.other]).entries) == [2]
+        assert payloads(world.look(channels=[world.other, world.channel]).entries) == [1, 2]
+        assert payloads(world.look(channels=[]).entries) == []
+
+    def test_who_follows_begins_at_the_head(self, world):
+        world.append(1)
+        known = world.log.follow()
+        assert known.position == world.log.head().position
+        assert world.look(known).is_same
+        assert world.look(known).entries == []
+        world.append(2)
+        assert payloads(world.look(known).entries) == [2]
+
+    # Reading ------------------------------------------------------------------------
+
+    def test_a_listener_gets_what_is_to_all_to_it_and_to_its_owner(self, world):
+        world.append("all")
+        world.append("phone", listener=world.phone)
+        world.append("till", listener=world.till)
+        world.append("ana", owner=world.ana)
+        world.append("bob", owner=world.bob)
+        world.append("other", channel=world.other)
+        assert world.read(world.reader(world.phone, world.ana)) == ["all", "phone", "ana"]
+        assert world.read(world.reader(world.laptop, world.ana)) == ["all", "ana"]
+        assert world.read(world.reader(world.till)) == ["all", "till"]
+        assert world.read(world.reader()) == ["all"]
+
+    def test_readers_read_in_one_order(self, world):
+        for number in range(6):
+            world.append(number, channel=world.other if number % 2 else world.channel)
+        both = world.reader(), world.reader(channel=world.other)
+        assert world.read(*both) == list(range(6))
+        assert world.read(*both, limit=4) == list(range(4))
+
+    def test_pages_leave_nothing_out(self, world):
+        for number in range(20):
+            to = [{}, {"listener": world.phone}, {"owner": world.ana}][number % 3]
+            world.append(number, **to)
+        reader, found = world.reader(world.phone, world.ana), []
+        head = world.log.head().position
+        while reader.after < head:
+            page = world.log.read([reader], head, 3)
+            assert len(page) <= 3
+            assert page.reached > reader.after
+            assert all(entry.position <= page.reached for entry in page)
+            found += payloads(page)
+            reader = reader._replace(after=page.reached)
+        assert found == list(range(20))
+
+    def test_a_read_ends_at_the_position_that_is_asked(self, world):
+        world.append(1, 2)
+        first = world.look().entries[0].position
+        world.append(3)
+        page = world.log.read([world.reader()], first, 10)
+        assert (payloads(page), page.reached) == ([1], first)
+
+    def test_notices_are_read_without_a_channel(self, world):
+        world.append(["user:1"], channel=NO_CHANNEL, type=REVOKE)
+        world.append(1)
+        assert world.read(world.reader(channel=NO_CHANNEL)) == [["user:1"]]
+        assert payloads(world.look(channels=[NO_CHANNEL]).entries) == [["user:1"]]
+
+    def test_a_moment_has_its_position(self, world):
+        world.append(1, 2)
+        time.sleep(0.01)
+        moment = datetime.fromtimestamp(time.time(), timezone.utc)
+        last = world.log.head().position
+        assert world.log.position_at(moment) == last
+        time.sleep(0.01)
+        world.append(3)
+        assert world.log.position_at(moment) == last
+        assert world.log.position_at(moment.replace(year=2000)) == world.start
+
+    # Expiry and retention -----------------------------------------------------------
+
+    def test_an_expired_message_is_not_read_and_no_loss(self, world):
+        world.append(1)
+        world.append("expired", perishable=True, kept_s=LONG_AGO_S)
+        world.append(2)
+        assert world.read(world.reader()) == [1, 2]
+        [_, expired, _] = world.look().entries
+        assert expired.is_expired(time.time())
+        assert world.trim() == 1
+        assert world.read(world.reader()) == [1, 2]
+
+    def test_one_that_has_just_expired_stays_for_hubs_to_look_at(self, world):
+        world.append("expired", perishable=True, kept_s=-1.0)
+        assert world.trim() == 0
+        assert len(world.look().entries) == 1
+
+    def test_a_message_stays_for_its_retention(self, world):
+        world.append(1, kept_s=60.0)
+        world.log.append([world.draft(2, kept_s=LONG_AGO_S)])
+        assert world.trim() == 0  # it has no position yet
+        world.sequence()
+        assert world.trim() == 1
+        assert payloads(world.look().entries) == [1]
+
+    def test_a_reset_is_in_the_place_of_what_was_removed(self, world):
+        world.append(0)
+        world.append(1, 2, kept_s=LONG_AGO_S)
+        lost = world.log.head().position
+        world.append(3)
+        assert world.trim() == 2
+        page = world.log.read([world.reader(world.till)], None, 10)
+        assert payloads(page) == [0, RESET, 3]
+        assert page[1].position == lost
+        assert json.loads(page[1].payload) == {"after": world.start, "floor": lost}
+        after = world.reader(world.till)._replace(after=lost)
+        assert world.read(after) == [3]
+
+    def test_a_reset_is_only_for_those_that_missed_something(self, world):
+        def read():
+            readers = [
+                world.reader(world.phone, world.ana),
+                world.reader(world.laptop, world.ana),
+                world.reader(world.till),
+                world.reader(),
+                world.reader(channel=world.other),
+            ]
+            return [world.read(reader) for reader in readers]
+
+        world.append("phone", listener=world.phone, kept_s=LONG_AGO_S)
+        assert world.trim() == 1
+        assert read() == [[RESET], [], [], [], []]
+        world.append("ana", owner=world.ana, kept_s=LONG_AGO_S)
+        assert world.trim() == 1
+        assert read() == [[RESET], [RESET], [], [], []]
+        world.append("all", kept_s=LONG_AGO_S)
+        assert world.trim() == 1
+        assert read() == [[RESET], [RESET], [RESET], [RESET], []]
+
+    def test_a_limit_does_not_hide_a_reset(self, world):
+        world.append(0, 1)
+        world.append(2, kept_s=LONG_AGO_S)
+        world.append(3)
+        world.trim()
+        reader, found = world.reader(world.till), []
+        while page := world.log.read([reader], None, 1):
+            found += payloads(page)
+            reader = reader._replace(after=page[-1].position)
+        assert found == [0, 1, RESET, 3]
+
+    def test_control_messages_are_no_loss(self, world):
+        world.append(None, type=STOP, listener=world.till, kept_s=LONG_AGO_S)
+        assert world.trim() == 1
+        assert world.read(world.reader(world.till)) == []
+
+    def test_a_removal_shows_in_the_head_and_is_no_other_history(self, world):
+        world.append(1, kept_s=LONG_AGO_S)
+        known = world.log.follow()
+        world.append(2)
+        assert world.trim() == 1
+        look = world.look(known)
+        assert look.is_same
+        assert look.head.trimmed == known.position
+        assert payloads(look.entries) == [2]
+
+    # Limits -------------------------------------------------------------------------
+
+    def test_of_more_than_may_wait_the_oldest_are_skipped(self, world, settings):
+        settings.ERIC_SSE = {**settings.ERIC_SSE, "MAX_WAITING_MESSAGES": 3}
+        world.append(0)
+        world.append("stop", type=STOP, listener=world.till)
+        world.append(1, 2, 3, 4)
+        assert world.read(world.reader(world.till)) == ["stop", RESET, 2, 3, 4]
+        assert world.read(world.reader()) == [0, 1, 2, 3, 4]  # a watcher has no queue
+
+    # Histories ----------------------------------------------------------------------
+
+    def test_a_new_history_is_above_all_and_begins_once(self, world):
+        world.append(1)
+        known = world.log.follow()
+        begun = world.log.follow(known.position)
+        assert number_of(begun.position) > number_of(known.position)
+        assert world.log.follow(known.position) == begun
+        assert world.log.follow() == begun
+        assert not world.look(known).is_same
+        assert world.look(begun).is_same
+        world.append(2)
+        assert payloads(world.look(begun).entries) == [2]
+
+    def test_who_reads_across_the_beginning_of_a_history_gets_one_reset(self, world):
+        world.append(1)
+        base = base_of(world.log.follow(world.log.head().position).position)
+        world.append(2)
+        page = world.log.read([world.reader(world.till)], None, 10)
+        assert payloads(page) == [1, RESET, 2]
+        assert page[1].position == base
+        assert world.read(Reader(world.channel, world.till, None, base)) == [2]
+        both = world.reader(world.till), world.reader(channel=world.other)
+        positions = [entry.position for entry in world.log.read(both, None, 10)]
+        assert len(set(positions)) == len(positions) == 4
+
+    def test_a_position_after_the_head_is_not_of_this_history(self, world):
+        world.append(1)
+        known = world.log.follow()
+        assert not world.look(known._replace(position=known.position + 10)).is_same
+        assert not world.look(known._replace(stamp=-1.0)).is_same
+
+    @pytest.mark.parametrize("position", [0, 1])
+    def test_an_earlier_position_of_its_history_is_known(self, world, position):
+        world.append(1, 2, 3)
+        entry = world.look().entries[position]
+        look = world.look(Known(entry.position, entry.stamp))
+        assert look.is_same
+        assert payloads(look.entries) == [2, 3][position:]
