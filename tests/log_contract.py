@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from eric_sse_django.entry import NO_CHANNEL, RESET, REVOKE, STOP
-from eric_sse_django.log import Draft, Known, Log, Reader, base_of, number_of
+from eric_sse_django.log import Draft, Known, Log, Recipient, base_of, number_of
 
 DAY_S = 86_400.0
 # Seconds since the end of a retention that no poll interval delays a removal for.
@@ -61,11 +61,11 @@ class World:
             removed += count
         return removed
 
-    def reader(self, listener: int | None = None, owner: Any = None, **where: Any) -> Reader:
+    def reader(self, listener: int | None = None, owner: Any = None, **where: Any) -> Recipient:
         """Return a reader of the first channel, from before the first message."""
-        return Reader(where.get("channel", self.channel), listener, owner, self.start)
+        return Recipient(where.get("channel", self.channel), listener, owner, self.start)
 
-    def read(self, *readers: Reader, limit: int = 1_000) -> list[Any]:
+    def read(self, *readers: Recipient, limit: int = 1_000) -> list[Any]:
         """Return what readers read: payloads, and RESET."""
         return payloads(self.log.read(readers, None, limit))
 
@@ -349,7 +349,7 @@ class LogContract:
         page = world.log.read([world.reader(world.till)], None, 10)
         assert payloads(page) == [1, RESET, 2]
         assert page[1].position == base
-        assert world.read(Reader(world.channel, world.till, None, base)) == [2]
+        assert world.read(Recipient(world.channel, world.till, None, base)) == [2]
         both = world.reader(world.till), world.reader(channel=world.other)
         positions = [entry.position for entry in world.log.read(both, None, 10)]
         assert len(set(positions)) == len(positions) == 4

@@ -108,7 +108,7 @@ class Costs:
         took = []
         for _ in range(times):
             began = time.perf_counter()
-            page = log.read([log.Reader.of(row, after)], None, 1_000)
+            page = log.read([log.Recipient.of(row, after)], None, 1_000)
             took.append(time.perf_counter() - began)
             assert len(page) == WAITING
         return took

@@ -121,7 +121,7 @@ def _waiting(row: Listener, limit: int) -> list[Entry]:
     after, found = row.cursor, list[Entry]()
     head, _ = log.head()
     while after < head and len(found) < limit and len(_cut(found)) == len(found):
-        page = log.read([log.Reader.of(row, after)], head, limit)
+        page = log.read([log.Recipient.of(row, after)], head, limit)
         found += [entry for entry in page if entry.type not in CONTROLS]
         after = page.reached
     return found[:limit]

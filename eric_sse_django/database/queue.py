@@ -105,7 +105,7 @@ class DatabaseQueue(Queue):
                 raise InvalidListenerException(self.row.name, self.row.channel.name)
             channel, owner, cursor = found
             head, _ = log.head()
-            page = log.read([log.Reader(channel, self.row.pk, owner, cursor)], head, limit=1)
+            page = log.read([log.Recipient(channel, self.row.pk, owner, cursor)], head, limit=1)
             if not page and page.reached < head:
                 continue  # the row was removed during the read
             if not page and settled:

@@ -6,7 +6,7 @@ positions to committed rows, in a short transaction of its own: so the order is 
 order of commit, and a row that is committed late cannot be skipped.
 """
 
-from eric_sse_django.log.address import END, Address, Reader
+from eric_sse_django.log.address import END, Address, Recipient
 from eric_sse_django.log.dialect import dialect_of, log_dialect
 from eric_sse_django.log.entries import fitting, moment_of
 from eric_sse_django.log.history import (
@@ -59,7 +59,7 @@ __all__ = [
     "Look",
     "MemoryLog",
     "Page",
-    "Reader",
+    "Recipient",
     "append",
     "append_to",
     "base_of",

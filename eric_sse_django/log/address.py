@@ -97,7 +97,7 @@ class Range:
         return [] if self.to.owner is None else [log_dialect().key("owner", self.to.owner)]
 
 
-class Reader(NamedTuple):
+class Recipient(NamedTuple):
     """Keys: of a channel, its listener (None: a watcher) and its owner; and where it begins."""
 
     channel: int
@@ -106,7 +106,7 @@ class Reader(NamedTuple):
     after: int = 0
 
     @classmethod
-    def of(cls, listener: Listener, after: int | None = None) -> Reader:
+    def of(cls, listener: Listener, after: int | None = None) -> Recipient:
         """Return a listener's, from a position, or else from its cursor."""
         after = listener.cursor if after is None else after
         return cls(listener.channel_id, listener.pk, listener.owner_id, after)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from eric_sse_django import conf
-from eric_sse_django.log.address import Range, Reader
+from eric_sse_django.log.address import Range, Recipient
 from eric_sse_django.log.dialect import log_dialect
 from eric_sse_django.log.lifetime import ALIVE
 from eric_sse_django.models import database
@@ -31,23 +31,23 @@ def forget_counts() -> None:
     _counts.clear()
 
 
-def too_old(reader: Reader, upto: int) -> int | None:
+def too_old(recipient: Recipient, upto: int) -> int | None:
     """
-    Return the position up to which a reader's messages in (after, upto] are skipped, or None.
+    Return the position up to which a recipient's messages in (after, upto] are skipped, or None.
 
     MAX_WAITING_MESSAGES, the newest, stay. No query while no more positions were given than
     may wait, nor for watchers; else one that counts what waits along the index, and again when
     a tenth of the limit has been published: for that long more may wait.
     """
     most: int | None = conf.get("MAX_WAITING_MESSAGES")
-    after = reader.after
-    if most is None or reader.listener is None or upto - after <= most:
+    after = recipient.after
+    if most is None or recipient.listener is None or upto - after <= most:
         return None
-    key = database(), reader.listener
+    key = database(), recipient.listener
     known = _counts.get(key)
     if known and known.after <= after and upto <= known.upto and known.most == most:
         return None
-    ranges = reader.ranges(upto)
+    ranges = recipient.ranges(upto)
     waiting = _count(ranges, most + 1)
     last = _last_skipped(ranges, most) if waiting > most else None
     if len(_counts) >= MAX_COUNTS:

@@ -14,7 +14,7 @@ from typing import Any
 
 from eric_sse_django import conf
 from eric_sse_django.entry import CONTROLS, RESERVED_PREFIX, Entry
-from eric_sse_django.log.address import Address, Reader
+from eric_sse_django.log.address import Address, Recipient
 from eric_sse_django.log.entries import moment_of
 from eric_sse_django.log.history import is_same, next_base, number_of
 from eric_sse_django.log.lifetime import UNREAD_S
@@ -113,52 +113,52 @@ class MemoryLog:
             )
             return Look(head, waits, list(islice(found, limit)))
 
-    def read(self, readers: Sequence[Reader], upto: int | None, limit: int, /) -> Page:
+    def read(self, recipients: Sequence[Recipient], upto: int | None, limit: int, /) -> Page:
         with self._lock:
             upto = self._known.position if upto is None else upto
             pages = [
-                self._read(reader, upto, limit, len(readers) - number)
-                for number, reader in enumerate(readers, start=1)
+                self._read(recipient, upto, limit, len(recipients) - number)
+                for number, recipient in enumerate(recipients, start=1)
             ]
         return Page.merged(pages, limit)
 
-    def _read(self, reader: Reader, upto: int, limit: int, before_base: int) -> Page:
-        gone = self._too_old(reader, upto)
-        start = reader.after if gone is None else gone
-        found = list(islice(self._alive(reader, start, upto), limit))
+    def _read(self, recipient: Recipient, upto: int, limit: int, before_base: int) -> Page:
+        gone = self._too_old(recipient, upto)
+        start = recipient.after if gone is None else gone
+        found = list(islice(self._alive(recipient, start, upto), limit))
         page = Page(found, found[-1].position if len(found) == limit else upto)
-        floors = {max(self._floors.get(to, 0) for to in reader.addresses())}
+        floors = {max(self._floors.get(to, 0) for to in recipient.addresses())}
         if self._began <= upto:
             floors.add(self._began - before_base)
         controls: list[Entry] = []
         if gone is not None:
-            skipped = self._of(reader, reader.after, gone)
+            skipped = self._of(recipient, recipient.after, gone)
             controls = [entry for entry in skipped if entry.type in CONTROLS][-MAX_CONTROLS:]
-        return add_resets(page, reader, floors, gone, controls)
+        return add_resets(page, recipient, floors, gone, controls)
 
-    def _too_old(self, reader: Reader, upto: int) -> int | None:
+    def _too_old(self, recipient: Recipient, upto: int) -> int | None:
         """As limits.too_old()."""
         most: int | None = conf.get("MAX_WAITING_MESSAGES")
-        if most is None or reader.listener is None or upto - reader.after <= most:
+        if most is None or recipient.listener is None or upto - recipient.after <= most:
             return None
         waiting = [
             entry.position
-            for entry in self._alive(reader, reader.after, upto)
+            for entry in self._alive(recipient, recipient.after, upto)
             if entry.type not in CONTROLS
         ]
         return waiting[-most - 1] if len(waiting) > most else None
 
-    def _alive(self, reader: Reader, after: int, upto: int) -> Iterator[Entry]:
+    def _alive(self, recipient: Recipient, after: int, upto: int) -> Iterator[Entry]:
         now = time.time()
-        return (entry for entry in self._of(reader, after, upto) if not entry.is_expired(now))
+        return (entry for entry in self._of(recipient, after, upto) if not entry.is_expired(now))
 
-    def _of(self, reader: Reader, after: int, upto: int) -> Iterator[Entry]:
-        """Yield what is addressed to a reader in (after, upto]."""
-        entries = self._by_channel.get(reader.channel, [])
+    def _of(self, recipient: Recipient, after: int, upto: int) -> Iterator[Entry]:
+        """Yield what is addressed to a recipient in (after, upto]."""
+        entries = self._by_channel.get(recipient.channel, [])
         first = bisect_right(entries, after, key=position_of)
         last = bisect_right(entries, upto, key=position_of)
         for entry in islice(entries, first, last):
-            if entry.addressed(reader.listener, reader.owner):
+            if entry.addressed(recipient.listener, recipient.owner):
                 yield entry
 
     def position_at(self, moment: datetime, /) -> int:

@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
 
 from eric_sse_django.entry import RESET, Entry
-from eric_sse_django.log.address import Reader
+from eric_sse_django.log.address import Recipient
 
 position_of = attrgetter("position")
 
@@ -129,13 +129,13 @@ class Log(Protocol):
         """
         ...
 
-    def read(self, readers: Sequence[Reader], upto: int | None, limit: int, /) -> Page:
+    def read(self, recipients: Sequence[Recipient], upto: int | None, limit: int, /) -> Page:
         """
-        Return the first entries that are addressed to the readers, in one order.
+        Return the first entries that are addressed to the recipients, in one order.
 
         For each those in (after, upto], none that is expired, `limit` together at most; `upto`
         is a position that was given, None for the head. Where messages were removed that a
-        reader has not seen, and where a history begins, an `eric-reset` is in their place.
+        recipient has not seen, and where a history begins, an `eric-reset` is in their place.
         Of more than MAX_WAITING_MESSAGES for a listener only the newest are returned, after
         a reset.
         """

@@ -8,7 +8,7 @@ from datetime import datetime
 from django.db.models import Min
 
 from eric_sse_django.entry import CONTROLS, Entry
-from eric_sse_django.log.address import Reader, q
+from eric_sse_django.log.address import Recipient, q
 from eric_sse_django.log.dialect import log_dialect
 from eric_sse_django.log.entries import page_of
 from eric_sse_django.log.history import base_of
@@ -24,48 +24,48 @@ from eric_sse_django.models import Listener, QueuedMessage
 MAX_CONTROLS = 10
 
 
-def read(readers: Sequence[Reader], upto: int | None, limit: int) -> Page:
+def read(recipients: Sequence[Recipient], upto: int | None, limit: int) -> Page:
     """
-    Return the first entries that are addressed to the readers: see Log.read().
+    Return the first entries that are addressed to the recipients: see Log.read().
 
     Fewer than `limit` where they are large: the page has the position that it reached. Three
-    to five queries for each reader.
+    to five queries for each recipient.
     """
     # Never without a bound: one of the queries below might see what an earlier one did
-    # not, and a reader that continues after that would skip what the earlier one missed.
+    # not, and a recipient that continues after that would skip what the earlier one missed.
     if upto is None:
         upto = head().position
-    # No two events may have one id: where a history begins, each reader has a reset.
+    # No two events may have one id: where a history begins, each recipient has a reset.
     pages = [
-        _read(reader, upto, limit, len(readers) - number)
-        for number, reader in enumerate(readers, start=1)
+        _read(recipient, upto, limit, len(recipients) - number)
+        for number, recipient in enumerate(recipients, start=1)
     ]
     return Page.merged(pages, limit)
 
 
-def _read(reader: Reader, upto: int, limit: int, before_base: int) -> Page:
+def _read(recipient: Recipient, upto: int, limit: int, before_base: int) -> Page:
     """
-    Return the first entries that are addressed to one reader.
+    Return the first entries that are addressed to one recipient.
 
     A reset for the beginning of a history is `before_base` positions before it, where no
     message is either. If more wait than may, the first one stands for the oldest.
     """
-    gone = too_old(reader, upto)
-    start = reader.after if gone is None else gone
-    pages = [page_of(to, start, upto, limit) for to in reader.addresses()]
+    gone = too_old(recipient, upto)
+    start = recipient.after if gone is None else gone
+    pages = [page_of(to, start, upto, limit) for to in recipient.addresses()]
     page = Page.merged(pages, limit)
     # After the rows: a trim in between can only make it report too much, never too little.
-    floors = {floor_of(reader.channel, reader.listener), base_of(upto) - before_base}
-    controls = [] if gone is None else _controls(reader, gone)
-    return add_resets(page, reader, floors, gone, controls)
+    floors = {floor_of(recipient.channel, recipient.listener), base_of(upto) - before_base}
+    controls = [] if gone is None else _controls(recipient, gone)
+    return add_resets(page, recipient, floors, gone, controls)
 
 
-def _controls(reader: Reader, upto: int) -> list[Entry]:
+def _controls(recipient: Recipient, upto: int) -> list[Entry]:
     """Return the last control messages to a listener in (after, upto]: it must not miss them."""
     rows = QueuedMessage.objects.filter(
-        q(reader.listener, None),
-        channel=reader.channel,
-        position__gt=reader.after,
+        q(recipient.listener, None),
+        channel=recipient.channel,
+        position__gt=recipient.after,
         position__lte=upto,
         type__in=CONTROLS,
     )
@@ -76,7 +76,7 @@ def _controls(reader: Reader, upto: int) -> list[Entry]:
 
 def waiting(listener: Listener) -> int:
     """Return how many messages, with a position and not expired, wait in a listener's queue."""
-    dialect, ranges = log_dialect(), Reader.of(listener).ranges()
+    dialect, ranges = log_dialect(), Recipient.of(listener).ranges()
     counts = dialect.union_all(
         [f"SELECT COUNT(*) {part.rows()} AND {ALIVE}" for part in ranges],
         [[*part.params(), dialect.now()] for part in ranges],

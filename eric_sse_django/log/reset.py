@@ -1,11 +1,11 @@
-"""Where a reader gets an `eric-reset`: in the place of what it has missed."""
+"""Where a recipient gets an `eric-reset`: in the place of what it has missed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from eric_sse_django.entry import CONTROLS, Entry
-from eric_sse_django.log.address import Reader
+from eric_sse_django.log.address import Recipient
 from eric_sse_django.log.protocol import Page, position_of
 from eric_sse_django.models import Channel, Listener
 
@@ -22,15 +22,19 @@ def floor_of(channel: int, listener: int | None) -> int:
 
 
 def add_resets(
-    page: Page, reader: Reader, floors: Iterable[int], gone: int | None, controls: Iterable[Entry]
+    page: Page,
+    recipient: Recipient,
+    floors: Iterable[int],
+    gone: int | None,
+    controls: Iterable[Entry],
 ) -> Page:
     """
-    Return a reader's page with a reset at each floor that it has not passed.
+    Return a recipient's page with a reset at each floor that it has not passed.
 
     If messages up to `gone` are skipped, because more wait than may, it begins with a reset for
     those, and with the control messages among them.
     """
-    channel, listener, _, after = reader
+    channel, listener, _, after = recipient
     start = after if gone is None else gone
     for floor in floors:
         if start < floor:

@@ -9,7 +9,7 @@ from typing import Any
 from django.db.models.functions import Left
 
 from eric_sse_django.entry import CONTROLS
-from eric_sse_django.log.address import Reader
+from eric_sse_django.log.address import Recipient
 from eric_sse_django.log.dialect import log_dialect
 from eric_sse_django.models import Listener, QueuedMessage, usernames
 
@@ -75,8 +75,8 @@ def around(listener: Listener, most: int = 20) -> tuple[list[QueuedMessage], lis
     """
     dialect = log_dialect()
     after, upto = listener.cursor, max(listener.cursor, listener.start)
-    sought = [(part, "ASC") for part in Reader.of(listener).ranges()]
-    sought += [(part, "DESC") for part in Reader.of(listener, listener.start).ranges(upto)]
+    sought = [(part, "ASC") for part in Recipient.of(listener).ranges()]
+    sought += [(part, "DESC") for part in Recipient.of(listener, listener.start).ranges(upto)]
     branches = [
         f"SELECT id FROM (SELECT id {part.rows()} {dialect.order(direction)} LIMIT {most}) part"
         for part, direction in sought

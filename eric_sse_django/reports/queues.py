@@ -11,7 +11,7 @@ from typing import Any
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 
 from eric_sse_django.entry import CONTROLS
-from eric_sse_django.log.address import NO_CONTROLS, Range, Reader, q, where
+from eric_sse_django.log.address import NO_CONTROLS, Range, Recipient, q, where
 from eric_sse_django.log.dialect import MAX_BRANCHES, log_dialect
 from eric_sse_django.models import Listener, QueuedMessage
 
@@ -34,7 +34,7 @@ def depths(listeners: Iterable[Listener], most: int = 1_000) -> dict[int, Depth]
     PostgreSQL one query.
     """
     rows = list(listeners)
-    of_row = {row.pk: Reader.of(row).ranges() for row in rows}
+    of_row = {row.pk: Recipient.of(row).ranges() for row in rows}
     ranges = list(dict.fromkeys(part for found in of_row.values() for part in found))
     dialect = log_dialect()
     ask = _depths_joined if dialect.joins_values else _depths_united

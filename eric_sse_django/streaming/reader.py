@@ -259,7 +259,7 @@ class Reader:
         """Return a page of the log; None where the caller must try again."""
         target = self._hub.follower.position
         to = [
-            log.Reader(each.channel, each.listener, each.owner, max(after, each.after))
+            log.Recipient(each.channel, each.listener, each.owner, max(after, each.after))
             for each in self.subscriptions
         ]
         try:

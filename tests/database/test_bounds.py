@@ -24,7 +24,7 @@ MOST = 3
 def read(listener, after=0, limit=1_000):
     """Return what a stream of the listener reads: numbers, and what resets say."""
     row = listener.row
-    found = log.read([log.Reader.of(row, after)], None, limit)
+    found = log.read([log.Recipient.of(row, after)], None, limit)
     return [json.loads(entry.payload) for entry in found]
 
 
@@ -78,7 +78,7 @@ class TestWaiting:
         sequence()
         row, (head, _), after, found = listener.row, log.head(), 0, []
         while after < head:
-            page = log.read([log.Reader(row.channel_id, row.pk, None, after)], head, 2)
+            page = log.read([log.Recipient(row.channel_id, row.pk, None, after)], head, 2)
             found += [RESET if each.type == RESET else int(each.payload) for each in page]
             after = page.reached
         assert found == [RESET, 7, 8, 9]
@@ -122,7 +122,7 @@ class TestWaiting:
     def test_a_watcher_has_no_bound(self, channel):
         channel.broadcast_many(map(count, range(10)))
         sequence()
-        assert len(log.read([log.Reader(channel.row.pk, None, None, 0)], None, 100)) == 10
+        assert len(log.read([log.Recipient(channel.row.pk, None, None, 0)], None, 100)) == 10
 
     async def test_a_stream_begins_with_the_reset(self, channel, listener, call):
         await call(channel.broadcast_many, [count(number) for number in range(10)])
@@ -157,7 +157,7 @@ class TestItsCost:
     def queries(self, database, listener, after=0):
         with CaptureQueriesContext(connections[database]) as captured:
             row = listener.row
-            log.read([log.Reader(row.channel_id, row.pk, None, after)], None, 1)
+            log.read([log.Recipient(row.channel_id, row.pk, None, after)], None, 1)
         return [query["sql"] for query in captured if "COUNT(*)" in query["sql"]]
 
     def test_few_positions_are_not_looked_at(self, database, channel, listener, settings):

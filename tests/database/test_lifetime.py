@@ -40,7 +40,7 @@ def pass_time(*numbers, days=30):
 
 def read(listener, limit=1_000, after=0):
     row = listener.row
-    found = log.read([log.Reader.of(row, after)], None, limit)
+    found = log.read([log.Recipient.of(row, after)], None, limit)
     return [json.loads(entry.payload) for entry in found]
 
 
@@ -103,7 +103,7 @@ class TestEntries:
         row = listener.row
         for found in (
             entries(),
-            log.read([log.Reader(row.channel_id, row.pk, None, 0)], None, 10),
+            log.read([log.Recipient(row.channel_id, row.pk, None, 0)], None, 10),
         ):
             lasting, mortal = found
             assert lasting.expires_at is None
@@ -182,5 +182,5 @@ class TestRemoving:
         pass_time()
         assert log.trim() == 1
         row = listener.row
-        [reset] = log.read([log.Reader(row.channel_id, row.pk, None, 0)], None, 10)
+        [reset] = log.read([log.Recipient(row.channel_id, row.pk, None, 0)], None, 10)
         assert reset.type == RESET

@@ -150,10 +150,10 @@ def test_each_query_of_the_log_uses_its_index_and_sorts_nothing(filled):
             ("whether it is as known", log.is_as_known, log.Known(head - 50, 1.0)),
         ],
         "eric_log_read": [
-            ("a watcher's backlog", log.read, [log.Reader(first, after=10)], head, 1_000),
-            ("a listener's", log.read, [log.Reader(to_listener, 2, None, 10)], head, 20),
-            ("an owner's", log.read, [log.Reader(to_owner, None, 3, 10)], head, 20),
-            ("a listener's next", log.read, [log.Reader(to_listener, 2, 3, 10)], head, 1),
+            ("a watcher's backlog", log.read, [log.Recipient(first, after=10)], head, 1_000),
+            ("a listener's", log.read, [log.Recipient(to_listener, 2, None, 10)], head, 20),
+            ("an owner's", log.read, [log.Recipient(to_owner, None, 3, 10)], head, 20),
+            ("a listener's next", log.read, [log.Recipient(to_listener, 2, 3, 10)], head, 1),
         ],
         "eric_log_expiry": [("what is past its retention", log.trim)],
     }
@@ -194,7 +194,7 @@ def test_positions_are_given_in_one_call_along_the_index_and_the_primary_key(fil
 def test_what_waits_beyond_its_bound_is_found_along_the_index(filled, settings):
     settings.ERIC_SSE = {"MAX_WAITING_MESSAGES": 1_000}
     first = Channel.objects.order_by("pk").values_list("pk", flat=True)[0]
-    to = log.Reader(first + 2, 3, 3, 10)  # see fill(): owner 3
+    to = log.Recipient(first + 2, 3, 3, 10)  # see fill(): owner 3
     found = plans(filled, log.too_old, to, ROWS - PENDING)
     assert len(found) == 2
     for plan in found:

@@ -29,7 +29,7 @@ def pages(listener, limit, after=0):
     """Return the pages that a stream of the listener would read one after another."""
     row, (head, _), found = listener.row, log.head(), []
     while after < head:
-        found.append(log.read([log.Reader.of(row, after)], head, limit))
+        found.append(log.read([log.Recipient.of(row, after)], head, limit))
         assert found[-1].reached > after
         after = found[-1].reached
     return found
@@ -66,11 +66,11 @@ def test_what_is_small_costs_no_query_more(database, channel, listener, django_a
     to = listener.row.channel_id, listener.row.pk, None
     head, _ = log.head()
     with django_assert_num_queries(3, connection=connections[database]):  # and the floor
-        assert len(log.read([log.Reader(*to, 0)], head, 20)) == 10
+        assert len(log.read([log.Recipient(*to, 0)], head, 20)) == 10
     publish(channel, LARGE)
     head, _ = log.head()
     with django_assert_num_queries(5, connection=connections[database]):
-        assert len(log.read([log.Reader(*to, 0)], head, 20)) == 11
+        assert len(log.read([log.Recipient(*to, 0)], head, 20)) == 11
 
 
 def test_what_is_removed_while_it_is_read_ends_no_reader(channel, listener, monkeypatch):

@@ -52,7 +52,7 @@ def read(listener, after=None):
     """Return what a stream of the listener would read."""
     row = Listener.objects.get(pk=listener.row.pk)
     after = row.cursor if after is None else after
-    found = log.read([log.Reader.of(row, after)], None, 1_000)
+    found = log.read([log.Recipient.of(row, after)], None, 1_000)
     return [RESET if entry.type == RESET else json.loads(entry.payload) for entry in found]
 
 
@@ -342,7 +342,7 @@ class TestReset:
         at = positions()
         age(0, 1, 3)
         trim()
-        found = log.read([log.Reader(channel.row.pk, listener.row.pk, None, 0)], None, 1_000)
+        found = log.read([log.Recipient(channel.row.pk, listener.row.pk, None, 0)], None, 1_000)
         assert [entry.type for entry in found] == ["count", RESET, "count", "count"]
         assert [entry.position for entry in found] == [at[2], at[3], at[4], at[5]]
         assert json.loads(found[1].payload) == {"after": 0, "floor": at[3]}
@@ -385,7 +385,7 @@ class TestReset:
         sequence()
         age(3)
         trim()
-        reader, got = log.Reader.of(listener.row, 0), []
+        reader, got = log.Recipient.of(listener.row, 0), []
         while found := log.read([reader], None, 2):
             reader = reader._replace(after=found[-1].position)
             got += [RESET if entry.type == RESET else json.loads(entry.payload) for entry in found]
@@ -446,10 +446,10 @@ class TestReset:
         sequence()
         age()
         trim()
-        assert log.read([log.Reader(channel.row.pk, None, None, 0)], None, 10) == []
+        assert log.read([log.Recipient(channel.row.pk, None, None, 0)], None, 10) == []
         channel.broadcast(count(2))
         sequence()
         age()
         trim()
-        [reset] = log.read([log.Reader(channel.row.pk, None, None, 0)], None, 10)
+        [reset] = log.read([log.Recipient(channel.row.pk, None, None, 0)], None, 10)
         assert reset.type == RESET
