@@ -40,13 +40,21 @@ tests/database/test_hung_links.py
 
 tests/database/test_lifetime.py
 
-tests/live/prefork.py
-
 tests/live/test_layers.py
 
 tests/server.py
 
-tests/streams
+tests/streams/promises/going_back.py
+
+tests/streams/promises/world.py
+
+tests/streams/test_clocks.py
+
+tests/streams/test_history.py
+
+tests/streams/test_promises.py
+
+tests/streams/test_stream.py
 """
 PENDING = set(PENDING_LINES.split())
 

@@ -27,7 +27,7 @@ from eric_sse_django.shortcuts import publish  # noqa: E402
 
 
 def work(channel: str, numbers: list[int]) -> dict[str, Any]:
-    """In a worker: tell what it has of its parent's, and publish."""
+    """In a worker: return what it has of its parent's, and publish."""
     found = {
         "pid": os.getpid(),
         "hubs": len(all_hubs()),
@@ -44,7 +44,7 @@ def main(channel: str, workers: int, count: int) -> None:
     publish(channel, "number", 0)
     notifier.flush()
     loop = asyncio.new_event_loop()
-    hub = loop.run_until_complete(start_hub())  # its threads go on while its loop stands
+    hub = loop.run_until_complete(start_hub())  # its threads continue while its loop does not run
     hub.counters.opened += 1
     connections.close_all()
     # Python 3.12 warns of every fork beside a thread; Celery forks all the same.

@@ -21,7 +21,7 @@ async def site(transactional_db: None) -> AsyncIterator[Site]:
 
 @pytest.fixture
 def fast_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have hubs do each 10 ms what they do each second."""
+    """Make hubs do each 10 ms what they do each second."""
     monkeypatch.setattr("eric_sse_django.hub.hub.TICK_S", 0.01)
 
 

@@ -148,7 +148,7 @@ class Site:
         return self.hub.follower.position
 
     async def lose_sight(self) -> None:
-        """Have the hub find that something was removed which it had not read."""
+        """Make the hub find that something was removed which it had not read."""
         await LogHead.objects.aupdate(trimmed=self.hub.follower.position + 1)
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A listener whose client acknowledges: what it has not said to have comes again."""
+"""A listener whose client acknowledges: what it has not acknowledged is sent again."""
 
 import pytest
 

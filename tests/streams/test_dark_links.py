@@ -1,4 +1,4 @@
-"""A link to the database that goes dark: nothing comes, and nothing says that it is gone."""
+"""A link to the database that goes dark: nothing comes, not even an error."""
 
 import asyncio
 import logging
@@ -74,10 +74,10 @@ async def test_streams_end_and_come_back_though_the_dark_link_never_does(
         assert "takes its place thread=eric-sse-hub" in caplog.text
         [health] = examine(["hub"])
         assert not health.works
-        away = await answer(application, "/events/orders/")  # put off, and not kept
+        away = await answer(application, "/events/orders/")  # asked to retry, and not kept
         assert (away.status, away.events, away.complete) == (200, [], True)
         assert sum(hub.counters.replaced.values()) >= 1
-        # New connections pass again; those that are open stay dark for ever.
+        # New connections pass again; those that are open stay dark.
         proxy.is_held = False
         await until(lambda: not hub.is_away())
         async with Response(application, "/events/orders/?last_event_id=2") as stream:

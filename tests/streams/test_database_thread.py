@@ -10,7 +10,7 @@ from django.db import OperationalError, connections
 from eric_sse_django.log import connected
 from eric_sse_django.workers import FIRST, NEXT, Workers, _Worker
 
-pytestmark = pytest.mark.django_db(transaction=True)  # each call looks at the database's file
+pytestmark = pytest.mark.django_db(transaction=True)  # each call checks the database's file
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A message that has no event ends its own streams; every other stream goes on."""
+"""A message that has no event ends its own streams; every other stream continues."""
 
 import asyncio
 import logging
@@ -73,7 +73,7 @@ async def test_what_adapt_raises_ends_the_streams_of_that_message_alone(site, ot
     await others.close()
 
 
-async def test_a_client_gets_all_that_it_missed_once_adapt_is_mended(site):
+async def test_a_client_gets_all_that_it_missed_once_adapt_works_again(site):
     listener = await site.listener()
     reader = await picky(site, listener)
     await site.publish("good", "bad", "after")
@@ -230,7 +230,7 @@ async def test_streams_of_the_same_channels_share_their_frames(site, others):
     assert encoder(rows) == both
     assert encoder(rows[::-1]) != both
     made = Entry(1, rows[0].pk, None, None, "n", "1")
-    assert encoder(rows[::-1])(made) is both(made)  # a channel's frame is made once
+    assert encoder(rows[::-1])(made) is both(made)  # a channel's frame is encoded once
     assert b"event: orders/n\n" in both(made)
     # Not whether all are forgotten: streams of other tests may be in cycles of references.
     forgotten = weakref.ref(both)
@@ -269,7 +269,7 @@ async def test_a_feed_that_fails_has_its_streams_read_the_log_and_others_go_on(r
     assert beside.positions == [2]
     assert failing.falls == 1
     assert feed.floor == follower.position == 2
-    assert feed.since(1, lambda entry: True) is None  # no ring has a hole
+    assert feed.since(1, lambda entry: True) is None  # no ring buffer has a hole
 
 
 async def test_a_hand_out_that_breaks_off_leaves_no_hole_in_any_ring(rows, follower, monkeypatch):

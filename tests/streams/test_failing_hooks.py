@@ -179,8 +179,8 @@ async def test_a_rule_that_fails_delays_no_other_stream_and_gives_no_access(
         hook.released.set()
         if kind not in ("Built", "Imported"):  # which deny access by their own rules
             async with Response(application, path) as stream:
-                await publish(bad, "mended")
-                assert (await stream.event()).data == '"mended"'
+                await publish(bad, "repaired")
+                assert (await stream.event()).data == '"repaired"'
         await others.get_all()
 
 

@@ -1,4 +1,4 @@
-"""A channel's feed: its ring, and what it hands to whom."""
+"""A channel's feed: its ring buffer, and what it delivers to which streams."""
 
 import tracemalloc
 from types import SimpleNamespace
@@ -60,7 +60,7 @@ def test_broadcasts_are_joined_once_and_all_get_the_same_bytes():
 
 
 def test_what_is_followed_by_more_is_not_alone():
-    # Written by itself each would be a write of its own.
+    # Written alone, each would be a separate write.
     feed = Feed((1,), 0, 10)
     one = Listening(feed, 1)
     feed.take([entry(1), entry(2)])

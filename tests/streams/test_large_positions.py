@@ -41,7 +41,7 @@ async def test_messages_come_in_order_past_the_border_live_and_from_the_log(far_
     expected = list(range(EXACT - 1, EXACT + 4))
     assert await live.count(5) == ["0", "1", "2", "3", "4"]
     assert [event.last_event_id for event in live.events] == [str(each) for each in expected]
-    # With an odd id, and without the ring: as a browser that comes back.
+    # With an odd id, and without the ring buffer: as a browser that reconnects.
     await Hub.close_all()
     again = await far_site.read(listener, EXACT + 1)
     assert await again.count(2) == ["3", "4"]

@@ -1,4 +1,4 @@
-"""How the server's own objects are found below middleware, and what is said of them."""
+"""How the server's own objects are found below middleware, and what is logged about them."""
 
 import asyncio
 import logging

@@ -18,7 +18,7 @@ PATIENCE_S = 10.0
 
 
 class Loop:
-    """An event loop on a thread of its own. A context manager."""
+    """An event loop on a separate thread. A context manager."""
 
     def __enter__(self):
         self.loop = asyncio.new_event_loop()

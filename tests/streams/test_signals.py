@@ -39,7 +39,7 @@ def received(signal, receiver):
 
 @pytest.fixture
 def wanted():
-    """Have both signals received by somebody."""
+    """Connect a receiver to both signals."""
 
     def ignore(**_):
         pass
@@ -245,7 +245,7 @@ async def test_a_receiver_that_raises_or_hangs_hurts_nobody(hub, settings, caplo
             await until(lambda: len(calls) == 2)
             async with Stream(hub, [Subscription(channel.row, third.row)]):
                 began = time.monotonic()
-                await hub.records.write()  # is not held up
+                await hub.records.write()  # is not delayed
                 assert time.monotonic() - began < 1
                 await until(lambda: "c" in calls)
     release.set()

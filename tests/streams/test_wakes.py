@@ -162,11 +162,11 @@ async def test_each_layer_of_channels_redis_carries_wakes(
     monkeypatch.setattr(receiver, "REJOIN_S", 0.05)  # so that the echo is tried too
     sender = wakes.Sender()
     async with Ear() as ear:
-        await ear.hears(1)
+        await ear.receives(1)
         sender.wake()
-        await ear.hears(2)
+        await ear.receives(2)
         sender.wake()
-        await ear.hears(3)
+        await ear.receives(3)
         await asyncio.sleep(0.2)
     await asyncio.to_thread(sender.close)
     assert [record for record in caplog.records if record.name.startswith("eric")] == []
@@ -176,10 +176,10 @@ class Ear:
     """Listens in a task, and counts."""
 
     def __init__(self):
-        self.heard = 0
+        self.received = 0
 
     def wake(self):
-        self.heard += 1
+        self.received += 1
 
     async def __aenter__(self):
         self.task = asyncio.create_task(wakes.listen(self.wake))
@@ -189,19 +189,19 @@ class Ear:
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
 
-    async def hears(self, count):
+    async def receives(self, count):
         for _ in range(1_000):
-            if self.heard >= count:
+            if self.received >= count:
                 return
             await asyncio.sleep(0.002)
-        raise AssertionError(f"heard {self.heard}, not {count}")
+        raise AssertionError(f"{self.received} wakes, not {count}")
 
 
 async def test_every_wake_is_heard_and_one_for_what_came_before(layer):
     async with Ear() as ear:
-        await ear.hears(1)
+        await ear.receives(1)
         layer.received.put_nowait({})
-        await ear.hears(2)
+        await ear.receives(2)
     assert layer.closed == 1
 
 
@@ -209,10 +209,10 @@ async def test_a_receiver_that_fails_begins_anew_and_says_so_once(layer, monkeyp
     monkeypatch.setattr(receiver, "HEALTHY_S", 0.02)
     caplog.set_level(logging.WARNING)
     async with Ear() as ear:
-        await ear.hears(1)
+        await ear.receives(1)
         layer.failures = [ConnectionError("still")]
         layer.received.put_nowait(ConnectionError("gone"))
-        await ear.hears(2)
+        await ear.receives(2)
         while "works again" not in caplog.text:
             await asyncio.sleep(0.002)
     messages = [record.getMessage() for record in caplog.records]
@@ -226,7 +226,7 @@ async def test_the_group_is_joined_again_and_a_failure_of_that_noticed(layer, mo
         while layer.calls.count("group_add") < 3:
             await asyncio.sleep(0.002)
         layer.failures = [ConnectionError("gone")]
-        await ear.hears(2)
+        await ear.receives(2)
     assert layer.closed >= 2
 
 
@@ -241,7 +241,7 @@ async def test_a_layer_that_cannot_be_made_is_tried_again(layer, monkeypatch):
 
     make_layers(monkeypatch, make)
     async with Ear() as ear:
-        await ear.hears(1)
+        await ear.receives(1)
     assert len(tries) == 3
 
 
@@ -252,7 +252,7 @@ async def test_a_layer_that_cannot_be_closed_ends_nothing(layer, monkeypatch):
     monkeypatch.setattr(FakeLayer, "close_pools", lambda self: close())
     layer.failures = [ConnectionError("gone")]
     async with Ear() as ear:
-        await ear.hears(1)
+        await ear.receives(1)
 
 
 class StubbornLayer(FakeLayer):
@@ -285,9 +285,9 @@ async def stubborn(monkeypatch):
 async def test_a_receive_that_ignores_its_cancel_makes_no_process_deaf(stubborn, monkeypatch):
     monkeypatch.setattr(receiver, "REJOIN_S", 0.01)
     async with Ear() as ear:
-        await ear.hears(1)
+        await ear.receives(1)
         stubborn.failures = [ConnectionError("gone")]  # of the next time that it joins the group
-        await ear.hears(2)
+        await ear.receives(2)
         [outage] = wakes.outages()
         assert outage.trouble.startswith("receiving wakes through the channel layer fails")
 
@@ -311,27 +311,27 @@ async def test_a_link_that_brings_nothing_any_more_is_noticed_and_made_anew(
 ):
     monkeypatch.setattr(receiver, "REJOIN_S", 0.01)
     async with Ear() as ear:
-        await ear.hears(1)
+        await ear.receives(1)
         await until(lambda: layer.calls.count("send") >= 2)
-        assert ear.heard == 1  # an echo wakes nobody
+        assert ear.received == 1  # an echo wakes nobody
         assert caplog.records == []
         monkeypatch.setattr(receiver, "JOIN_S", 0.01)
         layer.is_deaf = True
-        await ear.hears(2)
+        await ear.receives(2)
     assert "did not receive what it sent to itself" in caplog.text
 
 
 async def test_a_process_passes_over_its_own_wakes(layer, sender):
     async with Ear() as ear:
-        await ear.hears(1)
+        await ear.receives(1)
         sender.wake()
         assert await asyncio.to_thread(sender.flush, 2)
         [own] = layer.messages
         layer.received.put_nowait(own)
         layer.received.put_nowait({"type": "eric.wake"})  # of the version before
-        await ear.hears(2)
+        await ear.receives(2)
         layer.received.put_nowait(own | {"sender": "another's"})
-        await ear.hears(3)
+        await ear.receives(3)
 
 
 async def test_a_send_that_ignores_its_cancel_is_a_failure_and_tried_again(

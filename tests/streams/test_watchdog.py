@@ -1,4 +1,4 @@
-"""The hub's watchdog: what hangs is replaced, streams that cannot be served end, all is said."""
+"""The hub's watchdog: what hangs is replaced, streams that cannot be served end, all is logged."""
 
 import asyncio
 import threading

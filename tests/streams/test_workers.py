@@ -245,7 +245,7 @@ def test_closing_what_never_worked_is_done_at_once(make):
     ],
 )
 async def test_what_means_something_to_a_loop_is_raised_as_another_error(make, error):
-    """On Python 3.10 and 3.12.1 a StopIteration left its future open for ever."""
+    """On Python 3.10 and 3.12.1 a StopIteration left its future open forever."""
 
     def raises():
         raise error

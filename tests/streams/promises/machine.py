@@ -21,7 +21,7 @@ from tests.streams.promises.serving import Client, beat
 from tests.streams.promises.world import CHANNELS, Other, World
 from tests.streams.reading import Reader
 
-MOST_LISTENERS = 4
+MAX_LISTENERS = 4
 
 index = st.integers(0, 7)
 owners = st.sampled_from([None, "ada", "bob"])
@@ -74,12 +74,12 @@ class Promises(Narrowing, RuleBasedStateMachine):
         finally:
             world.close()
 
-    @precondition(lambda self: len(self.world.listeners) < MOST_LISTENERS)
+    @precondition(lambda self: len(self.world.listeners) < MAX_LISTENERS)
     @rule(channel=st.sampled_from(CHANNELS), owner=owners, by_client=st.booleans())
     def add_a_listener(self, channel, owner, by_client):
         self.world.add_listener(channel, owner, by_client)
 
-    # Who and what ---------------------------------------------------------------
+    # Listeners and clients ------------------------------------------------------
 
     def listener(self, at: int) -> Listening:
         return self.world.listeners[at % len(self.world.listeners)]
@@ -190,7 +190,7 @@ class Promises(Narrowing, RuleBasedStateMachine):
 
     def _went_back(self, must_end, acts, is_placed, is_noticed):
         if not is_noticed:
-            # All processes end before they look. An operator says it: see operations.md.
+            # All processes end before they look. An operator reports it: see operations.md.
             self.world.clients.clear()
             self.world.restart(is_killed=True)
             log.begin_history()
@@ -215,7 +215,7 @@ class Promises(Narrowing, RuleBasedStateMachine):
         is_known=st.booleans(),
     )
     def connect_while_something_happens(self, at, act, is_known):
-        """It happens once it is looked up who comes; the hub may know of it already."""
+        """The act happens after the access check; the hub may have read it already."""
         listener = self.listener(at)
         if not listener.running:
             return
@@ -270,7 +270,7 @@ class Promises(Narrowing, RuleBasedStateMachine):
     @precondition(has_clients)
     @rule(at=index, act=acts)
     def lose_the_link(self, at, act):
-        """As a browser that was reloaded: it has not got what was on its way, and says nothing."""
+        """As a browser that was reloaded: what was on its way is lost, and it sends nothing."""
         client = self.client(at)
         client.reader.open.clear()
         self.publish_and_deliver([act])

@@ -198,7 +198,9 @@ class Model:
         assert message.is_to(listener.channel, listener)
         is_there = not message.removed and not message.over
         assert is_there, f"{message} was popped, and no longer exists"
-        assert message.position > max(listener.popped, listener.start), f"{message} came again"
+        assert message.position > max(listener.popped, listener.start), (
+            f"{message} was popped twice"
+        )
         for each in self._waiting(listener):
             if each.position >= message.position:
                 break

@@ -42,7 +42,7 @@ class Client:
     reader: Reader
     views: list[View]
     session: int
-    until: int | None = None  # the time at which it was told to end
+    until: int | None = None  # the time at which it was asked to end
     fell_back: bool = False
 
     @property
@@ -108,7 +108,7 @@ class Serving:
         last_event_id: int | None,
         meanwhile: Callable[[], None] | None = None,
     ) -> Client:
-        """Have a client come; something may happen between its being let in and its start."""
+        """Connect a client; something may happen between its admission and its start."""
         self.note()
         at = self.run(self._position())
         subscriptions = [
@@ -156,7 +156,7 @@ class Serving:
         return await reader.__aenter__()
 
     def leave(self, client: Client) -> None:
-        """Have a client go, and look at what it got."""
+        """Disconnect a client, and check what it got."""
         self.run(client.reader.__aexit__())
         self.settle_account(client, is_complete=False)
 
@@ -166,36 +166,36 @@ class Serving:
         events = client.reader.events
         self.model.check_events(client.views, events, client.told, is_complete)
         assert client.reader.reader.ignored == []
-        # Who falls back between the word and its end gets more: see test_promises.
+        # A stream that falls back before it ends gets more: see test_promises.
         if client.until is not None and not client.fell_back:
             for event in events:
                 message = self.model.log.get(int(event.last_event_id))
                 late = message and message.born > client.until
-                assert not late, f"{message} went out, though the stream was to end before"
+                assert not late, f"{message} went out, though the stream should have ended before"
         if client.is_gone:
             self.clients.remove(client)
 
     def look(self) -> None:
-        """Have the hub look at the log, and its streams go on until they have nothing to do."""
+        """Make the hub poll the log, and wait until its streams have nothing to do."""
         self.run(self._look())
         for client in list(self.clients):
             if client.is_gone:
                 self.settle_account(client, is_complete=False)
 
     def fall_back(self, client: Client) -> None:
-        """Have a stream read the log again, as after more than its buffer takes."""
+        """Make a stream read the log again, as after more than its buffer takes."""
         client.fell_back = True
         client.reader.stream.fall_back()
 
     def go_blind(self) -> None:
-        """Have the hub find that something was removed which it had not read."""
+        """Make the hub find that something was removed which it had not read."""
         heads = LogHead.objects.using(log.database())
         heads.update(trimmed=Greatest("trimmed", "position"))
         for client in self.clients:
             client.fell_back = True
 
     def wake(self) -> None:
-        """Have the hub look at the log when the loop runs next."""
+        """Make the hub poll the log when the loop runs next."""
         if self.hub is not None:
             self.hub.wake()
 
@@ -203,7 +203,7 @@ class Serving:
         hub = hubs.of(asyncio.get_running_loop())
         if hub is not None:
             await hub.follower.look()
-        for _ in range(5):  # also who stalls may begin to write
+        for _ in range(5):  # also streams that stall may begin to write
             await asyncio.sleep(0)
         while not all(client.is_idle for client in self.clients):
             await asyncio.sleep(0.0005)
@@ -294,5 +294,5 @@ async def _nobody(*_: object) -> None:
 
 
 def beat(client: Client) -> None:
-    """Have a stream's heartbeat come."""
+    """Make a stream's heartbeat due."""
     client.reader.stream.on_tick(time.monotonic() + 20)
