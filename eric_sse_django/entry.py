@@ -127,8 +127,9 @@ class Entry(Addressed):
 
     def age_s(self, now: float) -> float:
         """Return the seconds from publishing to `now` (time.time()), 0 if unknown."""
-        created_at = self.created_at
-        return 0.0 if created_at is None else now - created_at.timestamp()
+        if self._time_of is None:
+            return 0.0
+        return now - self._time_of(self._created_at).timestamp()
 
     def is_expired(self, now: float) -> bool:
         """Whether its lifetime has ended at `now` (time.time()): it is no longer delivered."""

@@ -24,7 +24,7 @@ from eric_sse_django.hub.hooks import Adapters, Hooks
 from eric_sse_django.hub.past import Past
 from eric_sse_django.hub.records import Records
 from eric_sse_django.hub.revocations import Endable, Revocations
-from eric_sse_django.log import DATABASE, Log, connected
+from eric_sse_django.log import DATABASE, Log
 from eric_sse_django.workers import FIRST, Hung, Workers
 
 logger = logging.getLogger(__name__)
@@ -68,9 +68,11 @@ class Hub:
         self.counters = totals.of_new_hub()
         self.draining = False
         replaced = self.counters.replaced
-        self._reader = Workers("eric-sse-hub", lambda: READ_DEADLINE_S, replaced, before=connected)
+        self._reader = Workers(
+            "eric-sse-hub", lambda: READ_DEADLINE_S, replaced, before=log.connect
+        )
         self._thread = Workers(
-            "eric-sse-records", lambda: CALL_DEADLINE_S, replaced, before=connected
+            "eric-sse-records", lambda: CALL_DEADLINE_S, replaced, before=log.connect
         )
         self.run = self._thread.run
         self.hooks = Hooks("eric-sse-hooks", replaced)

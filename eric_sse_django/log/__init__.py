@@ -33,6 +33,7 @@ from eric_sse_django.models import database
 class DatabaseLog:
     """The log in the project's database: functions of this package, as a Log."""
 
+    connect = staticmethod(connected)
     append = staticmethod(append)
     sequence = staticmethod(sequence)
     head = staticmethod(head)

@@ -56,6 +56,8 @@ class Dialect:
     correlated_ranges = True
     # In a transaction only a locking SELECT sees what others have committed meanwhile.
     stale_snapshot = False
+    # INSERT … SELECT locks the rows that it reads until the transaction ends.
+    insert_select_locks = False
     # The database is a file of this machine, whose times change with each commit.
     is_file = False
     # Columns of ORDER BY for which an index needs no sort: of messages with one address
@@ -78,11 +80,6 @@ class Dialect:
         )
         # Has a row if a message waits for its position.
         self.waits = f"SELECT 1 FROM {self.log} WHERE position IS NULL LIMIT 1"
-
-    @property
-    def insert_select_locks(self) -> bool:
-        """Whether INSERT … SELECT locks the rows that it reads until the transaction ends."""
-        return False
 
     @cached_property
     def skips_locked(self) -> bool:
@@ -135,6 +132,11 @@ class Dialect:
             return value
 
         return convert
+
+    @cached_property
+    def to_datetime(self) -> Callable[[Any], Any]:
+        """A function from the driver's value of a time to a datetime."""
+        return self.converter("created_at")
 
     def order(self, direction: str = "ASC") -> str:
         """Return the ORDER BY of messages with one address: their index gives it."""
@@ -275,7 +277,8 @@ class MySQL(Dialect):
     timeouts = ("connect_timeout", "read_timeout", "write_timeout")
 
     @property
-    def insert_select_locks(self) -> bool:
+    def insert_select_locks(self) -> bool:  # type: ignore[override]
+        """Whether it does, at the connection's isolation level."""
         return bool(self.connection.isolation_level != "read committed")
 
     @contextmanager

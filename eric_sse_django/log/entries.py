@@ -146,7 +146,7 @@ def _time_converter(using: str) -> Convert:
 def _time_of(using: str, value: Any) -> Any:
     """Return the datetime of a column's value, or of a time.time(); on any thread."""
     if not isinstance(value, float):
-        return dialect_of(connections[using]).converter("created_at")(value)
+        return dialect_of(connections[using]).to_datetime(value)
     return moment_of(value)
 
 

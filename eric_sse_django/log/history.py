@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 # taken for another history. The rest, up to the 2**53 that JavaScript reads exactly, is
 # the history's number.
 POSITION_BITS = 36
+BELOW_BASE = 2**POSITION_BITS - 1
 MAX_NUMBER = 2 ** (53 - POSITION_BITS) - 1
 # The numbers follow the hours since then, until 2040: a backup that is restored twice
 # gets two numbers, though it has no record of the first time.
@@ -73,7 +74,7 @@ def is_same(known: Known, head: Known, past: Any) -> bool:
         return False
     if head.position == known.position:
         return None in (known.stamp, head.stamp) or known.stamp == head.stamp
-    if known.stamp is None or known.position == base_of(known.position):
+    if known.stamp is None or known.position & BELOW_BASE == 0:  # there is none at a base
         return True
     if past is None:
         return head.trimmed >= known.position
@@ -274,8 +275,12 @@ def is_this_database(using: str, connection: Any = None) -> bool:
 
     A head without a name, after an upgrade of the app, takes this one's.
     """
-    if not _is_new(connection or connections[using]):
+    connection = connection or connections[using]
+    connection.ensure_connection()
+    known = connection.__dict__.get("_eric_sse_known")
+    if known is connection.connection:
         return True
+    connection._eric_sse_known = connection.connection
     heads = LogHead.objects.filter(pk=LogHead.THE_ONE)
     name = heads.values_list("identity", flat=True).first()
     mine = identity(using)
@@ -287,14 +292,6 @@ def is_this_database(using: str, connection: Any = None) -> bool:
     # The highest before the head: others give positions meanwhile.
     top = highest()
     return top <= heads.values_list("position", flat=True).get()
-
-
-def _is_new(connection: Any) -> bool:
-    """Whether this is another connection than at the last call. Connects."""
-    connection.ensure_connection()
-    known = connection.__dict__.get("_eric_sse_known")
-    connection._eric_sse_known = connection.connection
-    return known is not connection.connection
 
 
 def connected() -> Any:

@@ -49,6 +49,9 @@ class MemoryLog:
         self._began = next_base(0) + int(now % 3_600 * 1_000) * POSITIONS_A_MS
         self._known = Known(self._began)
 
+    def connect(self) -> None:
+        """Do nothing: there is no connection."""
+
     def append(self, drafts: Sequence[Draft], /) -> None:
         now = time.time()
         with self._lock:

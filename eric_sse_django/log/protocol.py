@@ -101,6 +101,9 @@ class Log(Protocol):
     from any thread, and may wait for a database.
     """
 
+    def connect(self) -> Any:
+        """Prepare the calling thread before its calls: reconnects where that is needed."""
+
     def append(self, drafts: Sequence[Draft], /) -> None:
         """Add messages in their order: all or none. They have no position yet."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 from django.db import connections, transaction
@@ -97,7 +98,7 @@ def _step_by_step(using: str, cursor: Any) -> int | None:
         if head is None:
             return None
         cursor.execute(sql.pending)
-        ids = [row[0] for row in cursor.fetchall()]
+        ids = list(map(itemgetter(0), cursor.fetchall()))
         if not ids:
             return 0
         offset = head[0] + 1 - ids[0]

@@ -38,7 +38,7 @@ def depths(listeners: Iterable[Listener], most: int = 1_000) -> dict[int, Depth]
     ranges = list(dict.fromkeys(part for found in of_row.values() for part in found))
     dialect = log_dialect()
     ask = _depths_joined if dialect.joins_values else _depths_united
-    found, when = ask(ranges, most + 1), dialect.converter("created_at")
+    found, when = ask(ranges, most + 1), dialect.to_datetime
     by_range = {ranges[number]: (count, when(oldest)) for number, count, oldest in found}
     return {pk: _sum([by_range[part] for part in parts], most) for pk, parts in of_row.items()}
 
