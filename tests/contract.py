@@ -89,7 +89,7 @@ class QueueContract:
             queue.pop()
 
     @pytest.mark.parametrize("payload", JSON_VALUES, ids=repr)
-    def test_a_message_comes_back_as_it_was_pushed(self, queue, payload):
+    def test_a_message_is_popped_as_it_was_pushed(self, queue, payload):
         queue.push(Message("kind", payload))
         message = queue.pop()
         assert message.type == "kind"

@@ -44,7 +44,7 @@ def found(speed, cost=1.0, **wrong):
         ([(1, 3)], Wrong(lost=2)),
     ],
 )
-def test_a_tally_tells_what_was_lost_repeated_and_out_of_order(came, wrong):
+def test_a_tally_counts_what_was_lost_repeated_and_out_of_order(came, wrong):
     tally = Tally(4)
     for some in came:
         tally.add(numbers(*some))

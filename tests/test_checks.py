@@ -27,7 +27,7 @@ def test_no_settings_at_all_are_fine(settings):
     assert checks.check_settings() == []
 
 
-def test_settings_that_are_no_dict_are_an_error(settings):
+def test_settings_that_are_not_a_dict_are_an_error(settings):
     settings.ERIC_SSE = ["POLL_INTERVAL_S"]
     assert ids(checks.check_settings()) == ["E001"]
 
@@ -184,7 +184,7 @@ def use(monkeypatch, alias, level):
     monkeypatch.setitem(connection.settings_dict, "OPTIONS", options)
 
 
-def test_gzip_is_told_of(settings):
+def test_gzip_is_reported(settings):
     assert checks.check_gzip() == []
     settings.MIDDLEWARE = ["django.middleware.gzip.GZipMiddleware", *settings.MIDDLEWARE]
     assert ids(checks.check_gzip()) == ["I001"]
@@ -421,7 +421,7 @@ class Unmigrated:
 
 
 @pytest.mark.parametrize(("router", "found"), [(Spread, ["E008"]), (Unmigrated, ["E009"])])
-def test_routers_that_part_the_apps_tables_are_an_error_that_says_what_belongs_together(
+def test_routers_that_part_the_apps_tables_are_an_error_that_names_what_belongs_together(
     settings, router, found
 ):
     settings.DATABASE_ROUTERS = [router()]

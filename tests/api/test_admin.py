@@ -47,7 +47,7 @@ def test_a_token_is_switched_off(admin_client, ada):
     assert (token.name, token.user, token.active) == ("renamed", ada, False)
 
 
-def test_staff_make_tokens_of_their_own_only(client, staff):
+def test_staff_create_only_their_own_tokens(client, staff):
     root = get_user_model().objects.create_superuser("root")
     assert client.post(ADD, form(root)).status_code == 200
     assert not ApiToken.objects.exists()
@@ -61,7 +61,7 @@ def test_choosing_a_user_costs_the_same_whatever_their_number(admin_client, clie
     assert b"user-299" not in admin_client.get(ADD).content
 
 
-def test_staff_see_tokens_of_their_own_only(client, staff, ada):
+def test_staff_see_only_their_own_tokens(client, staff, ada):
     others, _ = ApiToken.objects.issue(ada, "hers")
     assert b"hers" not in client.get(LIST).content
     assert client.get(f"{LIST}{others.pk}/change/").status_code == 302

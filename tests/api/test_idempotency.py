@@ -65,7 +65,7 @@ class TestOneAfterTheOther:
         answer = publisher.post(BROADCAST, PAID, Idempotency_Key=key)
         problem(answer, 422, "header.Idempotency-Key")
 
-    def test_receipts_past_their_time_are_removed(self, publisher, orders, settings, monkeypatch):
+    def test_expired_receipts_are_removed(self, publisher, orders, settings, monkeypatch):
         publisher.post(BROADCAST, PAID, Idempotency_Key="old")
         PublishReceipt.objects.update(created_at=timezone.now() - timedelta(seconds=86_401))
         publisher.post(BROADCAST, PAID, Idempotency_Key="new")

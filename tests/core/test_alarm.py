@@ -77,7 +77,7 @@ async def test_a_wait_that_a_ring_ended_leaves_no_timer_behind(monkeypatch):
     assert timer.cancelled()
 
 
-async def test_a_wait_on_what_can_not_tell_ends_at_the_next_look(monkeypatch):
+async def test_a_wait_without_notifications_ends_at_the_next_look(monkeypatch):
     monkeypatch.setattr(alarm_module, "LOOK_INTERVAL_S", 0.001)
     with Alarm(lambda wake: None) as alarm:
         await soon(alarm.wait())
@@ -92,7 +92,7 @@ async def test_leaving_ends_the_watching():
     assert len(watchers) == 0
 
 
-async def test_what_can_not_be_watched_leaves_nothing_watched():
+async def test_what_cannot_be_watched_leaves_nothing_watched():
     watchers = Watchers()
 
     def refuse(wake):
@@ -117,7 +117,7 @@ async def test_a_sleep_takes_its_time_when_nothing_changes():
         assert time.monotonic() - before >= 0.009
 
 
-async def test_a_ring_does_not_shorten_a_sleep_that_may_go_on():
+async def test_a_ring_does_not_shorten_a_sleep_that_may_continue():
     watchers = Watchers()
     looks = []
 
@@ -136,7 +136,7 @@ async def test_a_ring_does_not_shorten_a_sleep_that_may_go_on():
     assert 2 <= len(looks) <= 3
 
 
-async def test_a_sleep_that_may_not_go_on_ends_at_the_ring():
+async def test_a_sleep_that_may_not_continue_ends_at_the_ring():
     watchers = Watchers()
     going_on = [True]
     with Alarm(watchers.add) as alarm:

@@ -95,7 +95,7 @@ async def test_silence_is_a_timeout():
         await asyncio.wait_for(left.wait(), 5)
 
 
-async def test_event_source_comes_back_with_the_last_id_after_the_retry_time():
+async def test_event_source_reconnects_with_the_last_id_after_the_retry_time():
     first = CHUNKED + b"19\r\nretry: 10\nid: 7\ndata: a\n\n\r\n"
     second = CHUNKED + b"9\r\ndata: b\n\n\r\n0\r\n\r\n"
     stay_away = b"HTTP/1.1 204 No Content\r\n\r\n"

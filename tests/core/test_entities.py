@@ -94,7 +94,7 @@ class TestIdentity:
     def test_channels_without_a_given_id_differ(self):
         assert SSEChannel().id != SSEChannel().id
 
-    def test_a_channel_must_say_how_it_adapts(self):
+    def test_a_channel_must_implement_adapt(self):
         with pytest.raises(TypeError, match="adapt"):
             AbstractChannel()
 
@@ -127,7 +127,7 @@ class TestIdle:
         channel.broadcast(count(1))
         await soon(asyncio.gather(*waiting))
 
-    async def test_a_queue_that_can_not_tell_is_looked_at_again(self, channel, monkeypatch):
+    async def test_a_queue_without_notifications_is_polled(self, channel, monkeypatch):
         monkeypatch.setattr("eric_sse_django.alarm.LOOK_INTERVAL_S", 0.001)
 
         class Mute(InMemoryQueue):
@@ -272,7 +272,7 @@ class TestConnectionsAreGivenBack:
         channel.remove_listener(listener.id)
         assert factory.released == [connection]
 
-    def test_a_replaced_connection_is_not_given_back_for_its_listener_goes_on(
+    def test_a_replaced_connection_is_not_given_back_for_its_listener_continues(
         self, channel, factory
     ):
         listener = channel.add_listener()
@@ -396,7 +396,7 @@ class TestDelay:
 
 
 class TestFailures:
-    async def test_a_failing_queue_is_told_of_and_tried_again(self, channel, no_backoff, caplog):
+    async def test_a_failing_queue_is_logged_and_tried_again(self, channel, no_backoff, caplog):
         queue = BrokenQueue(failures=3)
         listener = connect(channel, queue)
         queue.push(Message("count", "the payload"))
@@ -411,7 +411,7 @@ class TestFailures:
             assert listener.id in record.getMessage()
             assert "the payload" not in caplog.text
 
-    async def test_a_queue_that_fails_for_ever_is_left_alone_ever_longer(
+    async def test_a_queue_that_keeps_failing_is_tried_less_and_less_often(
         self, channel, monkeypatch
     ):
         slept = []
@@ -425,7 +425,7 @@ class TestFailures:
         assert slept[0] < slept[2] < slept[4] < slept[6]
         assert slept[-1] >= 15
 
-    async def test_a_queue_that_answers_again_starts_the_backoff_anew(self, channel, monkeypatch):
+    async def test_a_queue_that_answers_again_resets_the_backoff(self, channel, monkeypatch):
         slept = []
 
         async def sleep(alarm, seconds, goes_on):
@@ -466,7 +466,7 @@ class TestFailures:
         assert "secret" not in str(events)
         assert listener.id in caplog.text
 
-    async def test_an_error_stands_for_a_message_that_can_not_be_adapted(self):
+    async def test_an_error_replaces_a_message_that_cannot_be_adapted(self):
         class Halves(SSEChannel):
             def adapt(self, msg):
                 if msg.type == "count":

@@ -28,7 +28,7 @@ def test_an_entry_is_for_all_for_one_listener_or_for_an_owners(to, reader, is_fo
     assert entry(**to).is_broadcast is not bool(to)
 
 
-def test_a_frame_is_made_once_for_all_streams():
+def test_a_frame_is_encoded_once_for_all_streams():
     made = []
 
     def encode(each):
@@ -52,7 +52,7 @@ def test_it_is_expired_from_the_end_of_its_lifetime_on_if_it_has_one():
     assert not entry().is_expired(10**12)
 
 
-def test_a_reset_stands_at_the_last_loss_and_says_between_what():
+def test_a_reset_has_the_id_of_the_last_loss_and_the_range():
     reset = Entry.reset(1, 3, after=10, floor=20)
     assert (reset.position, reset.type, reset.channel, reset.listener) == (20, RESET, 1, 3)
     assert json.loads(reset.payload) == {"after": 10, "floor": 20}

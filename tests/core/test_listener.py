@@ -25,7 +25,7 @@ def test_on_message_does_nothing_by_default():
     MessageQueueListener().on_message(Message("paid"))
 
 
-def test_start_and_stop_wake_who_watches_after_the_change():
+def test_start_and_stop_wake_watchers_after_the_change():
     listener = MessageQueueListener()
     seen = []
     undo = listener.watch(lambda: seen.append(listener.is_running()))
@@ -37,7 +37,7 @@ def test_start_and_stop_wake_who_watches_after_the_change():
     assert seen == [True, False]
 
 
-def test_a_listener_that_decides_by_itself_whether_it_runs_can_not_tell():
+def test_a_listener_that_overrides_is_running_sends_no_notifications():
     class OfficeHours(MessageQueueListener):
         def is_running(self):
             return True

@@ -57,7 +57,7 @@ def test_the_next_outage_is_logged_again(outage, caplog):
     assert len(caplog.records) == 1
 
 
-def test_trouble_says_what_fails_and_since_when_until_it_works(outage, monkeypatch):
+def test_trouble_states_what_fails_and_since_when_until_it_works(outage, monkeypatch):
     assert outage.trouble is None
     monkeypatch.setattr("eric_sse_django.outage.time.monotonic", lambda: 100.0)
     fail(outage, 1)
@@ -68,7 +68,7 @@ def test_trouble_says_what_fails_and_since_when_until_it_works(outage, monkeypat
     assert outage.trouble is None
 
 
-def test_tries_grow_apart_up_to_a_bound_and_begin_anew_after_it(outage):
+def test_delays_grow_up_to_a_bound_and_start_again_after_a_success(outage):
     first = outage.failed()
     delays = [outage.failed() for _ in range(20)]
     assert first < delays[-1] <= MAX_OUTAGE_DELAY_S
@@ -85,7 +85,7 @@ def test_delays_double_up_to_a_bound_and_are_spread_below_it():
     assert bound_s == MAX_DELAY_S
 
 
-def test_a_success_starts_the_delays_anew():
+def test_a_success_resets_the_delays():
     backoff = Backoff()
     for _ in range(10):
         backoff.next_delay_s()

@@ -36,7 +36,7 @@ class TestSSEChannel:
             "data": {"id": 7},
         }
 
-    def test_a_browser_comes_back_after_three_seconds_by_default(self):
+    def test_a_browser_reconnects_after_three_seconds_by_default(self):
         assert SSEChannel().adapt(Message("paid"))["retry"] == 3000
 
 
@@ -222,7 +222,7 @@ class TestSimpleDistributedApplication:
         assert bob.is_running()
 
     @pytest.mark.parametrize("name", ["start", "stop"])
-    def test_start_and_stop_can_not_be_set(self, name):
+    def test_start_and_stop_cannot_be_set(self, name):
         with pytest.raises(KeyError, match=name):
             SimpleDistributedApplicationListener().set_action(name, lambda msg: [])
 
@@ -250,7 +250,7 @@ class TestSimpleDistributedApplication:
         assert "bob" in record.getMessage()
         assert "the payload" not in caplog.text
 
-    def test_a_listener_without_a_channel_can_not_send(self, connected):
+    def test_a_listener_without_a_channel_cannot_send(self, connected):
         with pytest.raises(InvalidChannelException, match="register"):
             SimpleDistributedApplicationListener().dispatch_to(connected("bob"), Message("ask"))
 

@@ -31,11 +31,11 @@ class TestQueueOfTwoMethods(QueueContract):
     def queue(self):
         return ListQueue()
 
-    def test_it_can_not_tell_when_it_was_pushed_to(self, queue):
+    def test_it_does_not_notify_of_a_push(self, queue):
         assert queue.watch(lambda: None) is None
 
 
-def test_each_push_wakes_who_watches_after_the_message_is_there():
+def test_each_push_wakes_watchers_after_the_message_is_stored():
     queue = InMemoryQueue()
     seen = []
     undo = queue.watch(lambda: seen.append(queue.pop().payload))

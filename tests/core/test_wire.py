@@ -64,7 +64,7 @@ class TestPayload:
         ],
         ids=lambda payload: type(payload).__name__,
     )
-    def test_what_json_can_not_say_is_refused(self, payload):
+    def test_what_json_cannot_represent_is_refused(self, payload):
         with pytest.raises(InvalidMessageFormat, match="cannot be encoded as JSON"):
             wire.json_text(payload, MANY_BYTES)
 
@@ -255,6 +255,6 @@ class TestWithoutMessage:
             list(reader.feed(data))
             assert reader.last_event_id == "7"
 
-    def test_opening_and_farewell_set_the_time_to_come_back(self):
+    def test_opening_and_farewell_set_the_time_to_reconnect(self):
         assert wire.opening(3000, 7, blank=True).startswith(b"retry: 3000\n")
         assert wire.farewell(900) == b"retry: 900\n"

@@ -57,7 +57,7 @@ class TestIds:
 
     @databases.rolled_back
     @pytest.mark.parametrize("name", [*BAD_IDS, None, "bills"], ids=repr)
-    def test_loading_what_is_not_there_says_so(self, channel, name):
+    def test_loading_what_does_not_exist_raises_an_error(self, channel, name):
         with pytest.raises(InvalidChannelException):
             DatabaseChannel.load(name)
         with pytest.raises(InvalidListenerException):
@@ -85,7 +85,7 @@ class TestIds:
     def test_an_id_is_made_when_none_is_given(self, database):
         assert DatabaseChannel.create().id != DatabaseChannel.create().id
 
-    def test_a_channel_can_be_made_once(self, channel):
+    def test_a_channel_can_be_created_once(self, channel):
         with atomic():
             with pytest.raises(ChannelExists, match="orders"):
                 DatabaseChannel.create("orders")
@@ -146,7 +146,7 @@ class TestListeners:
         elsewhere.refresh()
         assert not elsewhere.is_running()
 
-    def test_what_is_removed_elsewhere_can_not_be_refreshed(self, channel, listener):
+    def test_what_is_removed_elsewhere_cannot_be_refreshed(self, channel, listener):
         DatabaseChannel.load("orders").remove_listener(listener.id)
         with pytest.raises(Listener.DoesNotExist):
             listener.refresh()
@@ -371,7 +371,7 @@ class TestAsync:
             if "options" not in parameters:
                 assert [*parameters] == [*inspect.signature(method).parameters], name
 
-    async def test_twins_do_what_they_say(self, database):
+    async def test_twins_do_what_their_names_state(self, database):
         channel = await DatabaseChannel.acreate("notes", format="text")
         assert (await DatabaseChannel.aload("notes")).row == channel.row
         assert (await DatabaseChannel.aget_or_create("notes")).row.format == "text"

@@ -111,7 +111,7 @@ def test_nobody_waits_for_a_database_that_is_known_to_be_away(away, monkeypatch)
     assert Revocation.objects.count() == 2
 
 
-def test_what_is_put_off_at_once_waits_for_the_callers_commit(monkeypatch):
+def test_what_is_postponed_at_once_waits_for_the_callers_commit(monkeypatch):
     """Before it a client would get access again, by the rows that the caller is changing."""
     revocation.retries._outage.failed()
     bob = get_user_model().objects.create_user("bob")

@@ -125,7 +125,7 @@ class TestURLs:
 
 @pytest.mark.django_db
 class TestTickets:
-    def test_it_says_what_it_opens_and_until_when(self, settings):
+    def test_it_states_what_it_opens_and_until_when(self, settings):
         settings.ERIC_SSE = {"TICKET_MAX_AGE_S": 60}
         ticket = read_ticket(make_ticket("orders", "till-7"))
         assert ticket == Ticket("orders", "till-7", ticket.expires_at, ticket.issued_at)
@@ -163,7 +163,7 @@ class TestTickets:
             with pytest.raises(InvalidTicket):
                 read_ticket(signing.dumps(["orders", "till-7", until], salt=salt))
 
-    def test_a_key_that_was_changed_goes_on_as_a_fallback(self, settings):
+    def test_a_key_that_was_changed_stays_valid_as_a_fallback(self, settings):
         text = make_ticket("orders")
         old, settings.SECRET_KEY = settings.SECRET_KEY, "another"
         with pytest.raises(InvalidTicket):

@@ -348,6 +348,6 @@ class TestAsync:
         await call(log.sequence)
         assert await call(payloads) == [202]
 
-    async def test_a_coroutine_can_not_publish_on_its_loops_own_thread(self, database, channel):
+    async def test_a_coroutine_cannot_publish_on_its_loops_own_thread(self, database, channel):
         with pytest.raises(Exception, match="async context"):
             channel.broadcast(count(1))

@@ -50,7 +50,7 @@ async def test_the_error_in_a_coroutine_names_the_twin(database, name, arguments
 
 
 @databases.sqlite_only
-async def test_twins_do_what_they_say(database, django_user_model):
+async def test_twins_do_what_their_names_state(database, django_user_model):
     ana = await django_user_model.objects.acreate(username="ana")
     channel = await achannel("orders", format="text")
     assert channel.row.format == "text"

@@ -7,7 +7,7 @@ from eric_sse_django.notifier.watch import Watch
 PATIENCE_S = 5.0
 
 
-def test_it_goes_on_after_a_tick_that_fails_and_that_is_logged_once(monkeypatch, caplog):
+def test_it_continues_after_a_tick_that_fails_and_that_is_logged_once(monkeypatch, caplog):
     ticks, again = [], threading.Event()
 
     def tick():

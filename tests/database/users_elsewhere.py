@@ -168,7 +168,9 @@ def test_many_users_are_deleted_in_few_statements(database, django_assert_max_nu
     assert not Listener.objects.exists()
 
 
-def test_users_are_saved_deleted_and_logged_out_while_the_log_is_away(ada, away, client, caplog):
+def test_users_are_saved_deleted_and_logged_out_while_the_log_is_unavailable(
+    ada, away, client, caplog
+):
     own_something(ada)
     key = ada.pk
     client.force_login(ada)

@@ -62,7 +62,7 @@ async def test_a_server_is_replaced_under_its_streams_and_none_misses_anything(
 
 
 @sqlite_only
-async def test_a_herd_that_comes_back_to_the_same_server_is_served_from_memory(database, serve):
+async def test_a_herd_that_reconnects_to_the_same_server_is_served_from_memory(database, serve):
     channel = await DatabaseChannel.acreate("orders")
     path = await site.new_listener(channel)
     process = serve("uvicorn", application=COUNTING, settings={"RETRY_MS": 200})

@@ -38,7 +38,7 @@ def assert_all_came(records, count):
 
 
 @on("sqlite", "postgres")
-async def test_a_server_killed_amid_500_messages_loses_none(database, serve, redis_port):
+async def test_a_server_killed_during_500_messages_loses_none(database, serve, redis_port):
     channel = await DatabaseChannel.acreate("orders")
     settings = {"RETRY_MS": 100, "RING_MESSAGES": 50}
     kind = "daphne" if database == "default" else "uvicorn"

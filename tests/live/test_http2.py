@@ -64,7 +64,7 @@ async def publish(channel, stream, client, count, batch=10):
 
 @sqlite_only
 @pytest.mark.parametrize("server", SERVERS)
-async def test_a_stream_that_is_not_read_is_reset_and_its_neighbours_go_on(
+async def test_a_stream_that_is_not_read_is_reset_and_its_neighbours_continue(
     database, serve_http2, server
 ):
     channel = await DatabaseChannel.acreate("orders")
@@ -126,7 +126,7 @@ async def test_a_client_that_opens_every_window_and_reads_nothing_is_bounded(
 
 @sqlite_only
 @pytest.mark.parametrize("server", ["daphne", "hypercorn", "gunicorn"])
-async def test_a_stream_that_is_to_end_is_reset_where_its_last_write_hangs(
+async def test_a_stream_that_must_end_is_reset_where_its_last_write_hangs(
     database, serve_http2, server
 ):
     channel = await DatabaseChannel.acreate("orders")

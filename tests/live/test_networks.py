@@ -48,9 +48,7 @@ async def test_clients_that_are_cut_again_and_again_get_everything(database, ser
 
 
 @sqlite_only
-async def test_a_link_that_stands_still_for_a_while_delivers_over_the_same_connection(
-    database, serve
-):
+async def test_a_link_that_stalls_for_a_while_delivers_over_the_same_connection(database, serve):
     channel = await DatabaseChannel.acreate("orders")
     path = await site.new_listener(channel)
     process = serve("uvicorn")

@@ -111,7 +111,7 @@ async def opens(page, path, count):
 
 
 @sqlite_only
-async def test_a_listed_origin_gets_the_events_and_comes_back_for_more(
+async def test_a_listed_origin_gets_the_events_and_reconnects_for_more(
     channel, serve, browser, elsewhere
 ):
     server = serve("daphne", settings={"ALLOWED_ORIGINS": [elsewhere], **SHORT})
@@ -160,7 +160,7 @@ async def test_a_client_made_with_fetch_passes_the_preflight(channel, serve, bro
 
 @pytest.mark.parametrize("server", SERVERS)
 @sqlite_only
-async def test_each_server_tells_the_host_the_origin_and_the_address(channel, serve, server):
+async def test_each_server_passes_the_host_the_origin_and_the_address(channel, serve, server):
     settings = {"MAX_STREAMS_PER_ADDRESS": 1}
     process = serve(server, settings=settings, options=["-w", "0"] * (server == "hypercorn"))
     url = process.url + await site.new_listener(channel)

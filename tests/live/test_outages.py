@@ -32,7 +32,7 @@ def forget_connections(request):
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
 @on("postgres", "mariadb")
-async def test_a_database_that_comes_back_finds_streams_open_and_all_it_accepted(
+async def test_a_database_that_restarts_finds_streams_open_and_all_it_accepted(
     database, serve, database_servers, end
 ):
     process = serve("uvicorn", database=database)
@@ -52,7 +52,7 @@ async def test_a_database_that_comes_back_finds_streams_open_and_all_it_accepted
 
 
 @postgres_only
-async def test_redis_that_comes_back_was_missed_by_nobody(database, serve, redis_server):
+async def test_a_restart_of_redis_loses_nothing(database, serve, redis_server):
     settings = {"POLL_INTERVAL_S": 0.5}
     port = redis_server.port
     process = serve("uvicorn", database=database, redis_port=port, settings=settings)
@@ -70,7 +70,7 @@ async def test_redis_that_comes_back_was_missed_by_nobody(database, serve, redis
 
 
 @postgres_only
-async def test_a_backend_that_is_terminated_amid_reads_costs_a_new_connection(
+async def test_a_backend_that_is_terminated_during_reads_costs_a_new_connection(
     database, serve, database_servers
 ):
     # No ring buffer and no stream buffer: streams read the log themselves, again and again.
@@ -143,9 +143,7 @@ async def test_a_lock_timeout_is_tried_again(database, serve, database_servers):
 
 
 @sqlite_only
-async def test_a_database_locked_for_too_long_is_told_to_publishers_and_ends_no_stream(
-    database, serve
-):
+async def test_a_database_locked_for_too_long_fails_publishers_and_ends_no_stream(database, serve):
     process = serve("uvicorn", environment={"ERIC_SSE_TEST_SQLITE_TIMEOUT_S": "0.5"})
     async with load(process) as under_load:
         await under_load.until_accepted()
@@ -162,7 +160,7 @@ async def test_a_database_locked_for_too_long_is_told_to_publishers_and_ends_no_
         assert all(error.startswith(CLEAR) for error in under_load.errors())
 
 
-def test_a_disk_that_is_full_is_told_to_publishers_and_ends_no_stream(tmp_path):
+def test_a_disk_that_is_full_fails_publishers_and_ends_no_stream(tmp_path):
     reason = namespace.absence("mount", "mount")
     if reason is not None:
         missing(reason)

@@ -33,7 +33,7 @@ async def test_a_wsgi_process_publishes_while_an_asgi_process_streams(
 
 
 @sqlite_only
-async def test_runserver_streams_and_comes_back_after_a_reload(database, serve, tmp_path):
+async def test_runserver_streams_again_after_a_reload(database, serve, tmp_path):
     module = tmp_path / "reloaded.py"
     module.write_text("def middleware(get_response):\n    return get_response\n")
     channel = await DatabaseChannel.acreate("orders")

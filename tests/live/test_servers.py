@@ -35,7 +35,7 @@ def fresh(request):
 
 
 @pytest.mark.parametrize("end", ["kill", "stop"])
-def test_a_server_comes_back_on_its_port_with_what_was_committed(fresh, end):
+def test_a_server_restarts_on_its_port_with_what_was_committed(fresh, end):
     server, connect, names = fresh
     with connect(server) as connection:
         connection.cursor().execute("CREATE DATABASE kept")

@@ -108,7 +108,7 @@ async def test_tabs_share_one_connection_and_each_gets_every_event(browser, chan
     assert (await browser.streams())["open"] == 1
 
 
-async def test_when_the_tab_that_leads_is_closed_another_goes_on(browser, channel):
+async def test_when_the_tab_that_leads_is_closed_another_continues(browser, channel):
     first, second, third = [await browser.tab() for _ in range(3)]
     await publish(channel, 1)
     for tab in (first, second, third):
@@ -168,7 +168,7 @@ async def test_a_tab_may_listen_for_other_types(browser, channel):
     await got(second, 3, 5)
 
 
-async def test_a_ticket_past_its_time_is_replaced(browser, channel):
+async def test_an_expired_ticket_is_replaced(browser, channel):
     tab = await browser.tab("ticket_s=2")
     await tab.wait_for_function("states.filter(state => state === 'live').length >= 2")
     await publish(channel, 1)
@@ -176,7 +176,7 @@ async def test_a_ticket_past_its_time_is_replaced(browser, channel):
     assert (await browser.streams())["open"] == 1
 
 
-async def test_a_replay_comes_again_to_each_tab(browser, channel):
+async def test_a_replay_is_sent_again_to_each_tab(browser, channel):
     listener = await channel.aadd_listener(listener_id="till-7")
     await listener.astart()
     tabs = [await browser.tab("listener=till-7") for _ in range(2)]

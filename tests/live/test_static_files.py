@@ -61,7 +61,7 @@ def session():
 @sqlite_only
 @pytest.mark.skipif(find_spec("whitenoise") is None, reason="needs WhiteNoise")
 @pytest.mark.parametrize("path", ["/admin/eric_sse_django/monitor/", "/tab"])
-async def test_each_page_with_a_script_of_ours_is_alive(
+async def test_each_page_with_a_script_of_the_app_works(
     database, serve, chromium, environment, path
 ):
     channel = await DatabaseChannel.acreate("orders")

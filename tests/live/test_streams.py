@@ -43,7 +43,7 @@ async def test_first_bytes_come_at_once_and_leaving_is_noticed(database, serve, 
 
 
 @sqlite_only
-async def test_another_process_is_heard_by_its_files_alone(database, serve, server):
+async def test_another_process_is_noticed_by_its_files_only(database, serve, server):
     channel = await DatabaseChannel.acreate("orders")
     path = await site.new_listener(channel)
     settings = {"POLL_INTERVAL_S": 30, "HEARTBEAT_S": 300}
@@ -58,7 +58,7 @@ async def test_another_process_is_heard_by_its_files_alone(database, serve, serv
 
 
 @on("postgres")
-async def test_another_process_is_heard_through_redis(database, serve, server, redis_server):
+async def test_another_process_is_noticed_through_redis(database, serve, server, redis_server):
     channel = await DatabaseChannel.acreate("orders")
     path = await site.new_listener(channel)
     process = serve(
@@ -77,7 +77,7 @@ async def test_another_process_is_heard_through_redis(database, serve, server, r
 
 
 @sqlite_only
-async def test_coming_back_with_the_last_id_repeats_and_loses_nothing(database, serve, server):
+async def test_reconnecting_with_the_last_id_repeats_and_loses_nothing(database, serve, server):
     channel = await DatabaseChannel.acreate("orders")
     path = await site.new_listener(channel)
     process = serve(server, options=OPTIONS.get(server, ()))

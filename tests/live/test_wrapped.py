@@ -80,7 +80,7 @@ async def test_who_reads_nothing_is_bounded_and_cut_below_a_middleware(
 
 
 @sqlite_only
-async def test_what_cannot_be_found_is_said_once_with_its_reason(database, serve):
+async def test_what_cannot_be_found_is_logged_once_with_its_reason(database, serve):
     channel = await DatabaseChannel.acreate("orders")
     path = await site.new_listener(channel)
     process = serve(

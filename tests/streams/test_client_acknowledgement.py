@@ -20,7 +20,7 @@ async def cursor_of(site, listener):
     return listener.cursor
 
 
-async def test_what_was_sent_comes_again_with_the_same_ids(site, listener):
+async def test_what_was_sent_is_sent_again_with_the_same_ids(site, listener):
     before = listener.cursor
     first = await site.read(listener)
     await site.publish(1, 2)
@@ -31,7 +31,7 @@ async def test_what_was_sent_comes_again_with_the_same_ids(site, listener):
     assert second.ids == first.ids
 
 
-async def test_the_id_that_a_client_comes_back_with_acknowledges(site, listener):
+async def test_the_id_that_a_client_reconnects_with_acknowledges(site, listener):
     first = await site.read(listener)
     await site.publish(1, 2, 3)
     await first.count(3)
@@ -42,7 +42,7 @@ async def test_the_id_that_a_client_comes_back_with_acknowledges(site, listener)
     assert await third.count(1) == ["3"]
 
 
-async def test_an_id_beyond_the_head_acknowledges_nothing(site, listener):
+async def test_an_id_above_the_head_acknowledges_nothing(site, listener):
     await site.publish(1)
     await site.at_head()
     await site.read(listener, 2**62)

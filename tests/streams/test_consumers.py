@@ -263,7 +263,7 @@ async def test_existing_and_unknown_streams_get_the_same_answer(application, sit
     assert len(answers) == 1
 
 
-async def test_a_stopped_or_removed_listener_ends_its_clients_for_good(
+async def test_a_stopped_or_removed_listener_ends_its_clients_permanently(
     application, site, listener, anas, ana
 ):
     assert (await answer(application, path(listener="unknown"))).status == 204

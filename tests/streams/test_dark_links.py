@@ -49,7 +49,7 @@ async def publish(channel, payload):
 
 
 @databases.on("postgres", "mariadb")
-async def test_streams_end_and_come_back_though_the_dark_link_never_does(
+async def test_streams_end_and_reconnect_though_the_link_stays_dark(
     database, application, bounds, settings, monkeypatch, caplog
 ):
     caplog.set_level(logging.INFO, "eric_sse_django")

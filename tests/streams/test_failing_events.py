@@ -83,7 +83,7 @@ async def test_a_client_gets_all_that_it_missed_once_adapt_works_again(site):
     assert await (await site.read(listener)).count(2) == ['"bad"', '"after"']
 
 
-async def test_who_fails_at_the_same_message_again_is_asked_to_stay_away_for_longer(
+async def test_a_client_that_fails_at_the_same_message_again_is_asked_to_wait_longer(
     site, monkeypatch, caplog
 ):
     now = 1_000.0
@@ -259,7 +259,7 @@ async def test_a_stream_that_cannot_fall_back_ends_alone():
     assert (failing.reason, beside.falls) == ("error", 1)
 
 
-async def test_a_feed_that_fails_has_its_streams_read_the_log_and_others_go_on(rows, follower):
+async def test_streams_of_a_feed_that_fails_read_the_log_and_others_continue(rows, follower):
     failing, beside = (Listening(follower.feed_of([channel])) for channel in (1, 2))
     feed = follower.feed_of([1])
     feed._ring.keep = None

@@ -102,7 +102,7 @@ def test_who_left_gets_nothing_and_may_leave_twice():
     assert feed.quiet_since is None
 
 
-def test_the_ring_gives_what_came_after_a_position_to_whom_it_is_for():
+def test_the_ring_buffer_returns_the_messages_after_a_position_to_their_recipients():
     feed = Feed((1,), 10, 10)
     feed.take([entry(11), entry(12, listener=1), entry(13, owner=7), entry(15)])
 
@@ -117,7 +117,7 @@ def test_the_ring_gives_what_came_after_a_position_to_whom_it_is_for():
     assert since(15, of(1, 7)) == since(99, of(1, 7)) == []
 
 
-def test_the_ring_is_bounded_by_messages_and_by_bytes(monkeypatch):
+def test_the_ring_buffer_is_bounded_by_messages_and_by_bytes(monkeypatch):
     feed = Feed((1,), 0, 3)
     feed.take([entry(position) for position in range(1, 6)])
     assert feed.floor == 2
@@ -142,7 +142,7 @@ def sized(position, size):
     return entry(position, payload="x" * (size - 1))
 
 
-def test_the_rings_of_all_channels_share_one_bound_and_the_quietest_goes_first():
+def test_the_ring_buffers_of_all_channels_share_one_bound_and_the_least_active_goes_first():
     (one, two, three), rings = feeds(3, 3 * (ENTRY_BYTES + 2_000))
     one.take([sized(1, 1_000)])
     two.take([sized(2, 1_000)])
@@ -170,7 +170,7 @@ def test_what_is_too_much_for_all_is_too_much_for_the_last_one():
     assert (rings.bytes, two.floor) == (0, 10)
 
 
-def test_what_a_ring_gives_up_is_free_for_others():
+def test_what_a_ring_buffer_releases_is_free_for_others():
     (one, two), rings = feeds(2, 10**6)
     one.take([sized(1, 1_000)])
     two.take([sized(2, 1_000)])
@@ -194,7 +194,7 @@ def test_a_process_shares_its_bound_among_its_hubs(settings):
     assert known.budget.bytes == 0
 
 
-def test_many_rings_take_what_the_estimate_says():
+def test_many_ring_buffers_take_what_was_estimated():
     (one,), rings = feeds(1, 10**9)
     tracemalloc.start()
     try:
@@ -226,14 +226,14 @@ def encode_json(entry):
     return wire.encode_json(entry.type, entry.payload, entry.position)
 
 
-def test_a_ring_of_no_messages_keeps_none():
+def test_a_ring_buffer_of_no_messages_keeps_none():
     feed = Feed((1,), 0, 0)
     feed.take([entry(1), entry(2)])
     assert feed.since(1, of()) is None
     assert feed.since(2, of()) == []
 
 
-def test_skipping_forgets_the_ring_and_sends_its_streams_to_the_log():
+def test_skipping_empties_the_ring_buffer_and_sends_its_streams_to_the_log():
     feed = Feed((1,), 0, 10)
     one = Listening(feed, 1)
     feed.take([entry(1)])

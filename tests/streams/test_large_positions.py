@@ -59,7 +59,7 @@ async def test_cursors_are_kept_past_the_border(far_site):
 
 
 @sqlite_only
-async def test_a_reset_past_the_border_says_exactly_from_where_to_where(far_site):
+async def test_a_reset_past_the_border_has_exact_positions(far_site):
     listener = await far_site.listener()
     channels = Channel.objects.using(log.database())
     await channels.aupdate(floor=EXACT + 1)
@@ -74,7 +74,7 @@ async def test_a_reset_past_the_border_says_exactly_from_where_to_where(far_site
 
 
 @sqlite_only
-def test_a_queue_goes_on_past_the_border(database):
+def test_a_queue_continues_past_the_border(database):
     put_head(EXACT - 2)
     orders = DatabaseChannel.create("orders")
     listener = orders.add_listener()

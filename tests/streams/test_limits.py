@@ -146,7 +146,7 @@ async def test_the_monitor_opens_when_the_limit_is_reached(application, settings
 # For a user, from an address ---------------------------------------------------------------
 
 
-async def test_each_user_has_seats_of_its_own(application, site, settings):
+async def test_each_user_has_separate_seats(application, site, settings):
     settings.ERIC_SSE = {"MAX_STREAMS_PER_USER": 1}
     make = sync_to_async(get_user_model().objects.create_user)
     ana, ben = await make("ana"), await make("ben")
@@ -161,7 +161,7 @@ async def test_each_user_has_seats_of_its_own(application, site, settings):
     assert not await is_asked_to_retry(application, "/events/orders/b/", user=ana)
 
 
-async def test_each_address_has_seats_of_its_own(application, settings):
+async def test_each_address_has_separate_seats(application, settings):
     settings.ERIC_SSE = {"MAX_STREAMS_PER_ADDRESS": 1}
     async with opened(application) as response:
         await response.more()

@@ -141,7 +141,7 @@ async def test_what_the_callers_were_given_may_lead_to_the_server():
     assert (link.server, is_direct) == ("uvicorn", False)
 
 
-def test_a_search_in_vain_is_bounded():
+def test_a_search_without_result_is_bounded():
     everything = [Sender(closure(number)) for number in range(5)]
     for number in range(10 * MAX_OBJECTS):
         everything.append({"number": number, "last": everything[-1]})
@@ -215,7 +215,7 @@ def test_a_search_that_fails_leaves_the_stream_without_guards(caplog):
     assert caplog.text.count("could not be looked for") == 1
 
 
-async def test_what_a_server_lacks_is_said_once(caplog):
+async def test_what_a_server_lacks_is_logged_once(caplog):
     async def send(message):
         pass
 

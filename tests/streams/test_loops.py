@@ -103,7 +103,9 @@ async def others_end():
 
 
 @pytest.mark.parametrize("kind", ["core.RedisChannelLayer", "pubsub.RedisPubSubChannelLayer"])
-def test_each_loop_hears_the_wakes_of_the_layer(settings, redis_server, loops, kind, monkeypatch):
+def test_each_loop_receives_the_wakes_of_the_layer(
+    settings, redis_server, loops, kind, monkeypatch
+):
     monkeypatch.setattr(receiver, "is_own", lambda message: False)  # as another process's
     hosts = {"hosts": [("127.0.0.1", redis_server.port)]}
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": f"channels_redis.{kind}", "CONFIG": hosts}}

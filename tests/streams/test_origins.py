@@ -315,7 +315,7 @@ def test_hosts_are_those_of_djangos_settings(settings):
         check(None, "localhost:8000")
 
 
-def test_a_forwarded_host_counts_where_django_is_told_to_trust_it(settings):
+def test_a_forwarded_host_counts_where_django_trusts_it(settings):
     settings.ALLOWED_HOSTS = ["site.example"]
     with pytest.raises(Refused):
         check(None, "inside", x_forwarded_host="site.example")

@@ -69,7 +69,7 @@ def test_a_wake_before_the_wait_is_kept_for_it(no_files):
     asyncio.run(asyncio.wait_for(out.wait(), LONG_S / 2))
 
 
-def test_without_files_the_log_is_polled_for_ever(no_files, settings):
+def test_without_files_the_log_is_always_polled(no_files, settings):
     settings.ERIC_SSE = {"POLL_INTERVAL_S": 0.5}
     out = Poll()
     out._changed_at = time.monotonic() - 1_000
@@ -110,7 +110,7 @@ def test_it_is_polled_often_again_once_they_change(files, settings):
     assert max(polls(out)) <= 0.5
 
 
-def test_files_are_looked_at_each_poll_interval_at_least(files, settings):
+def test_files_are_checked_each_poll_interval_at_least(files, settings):
     settings.ERIC_SSE = {"POLL_INTERVAL_S": 0.05, "SQLITE_LOOK_INTERVAL_S": LONG_S}
     out = Poll()
     out._has_changed()

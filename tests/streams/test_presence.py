@@ -164,7 +164,9 @@ async def test_a_process_that_died_is_forgotten_with_its_streams(transactional_d
     assert await sync_to_async(ServerProcess.objects.count)() == 1
 
 
-async def test_a_process_that_was_taken_for_dead_comes_back_with_its_streams(transactional_db):
+async def test_a_process_that_was_taken_for_dead_is_recorded_again_with_its_streams(
+    transactional_db,
+):
     presence = Presence()
     presence.opened(7)
     await presence.flush(run, 0, FACTS)
@@ -233,7 +235,7 @@ async def test_watchers_whose_process_is_unknown_are_removed(transactional_db):
     assert await sync_to_async(Watchers.objects.count)() == 0
 
 
-async def test_a_process_says_when_it_was_started_not_its_hub(hub):
+async def test_a_process_records_when_it_was_started_not_its_hub(hub):
     await hub.records.write()
     process = await sync_to_async(ServerProcess.objects.get)()
     started_at = psutil.Process().create_time()

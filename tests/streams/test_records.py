@@ -55,7 +55,7 @@ async def test_a_rest_ends_in_time_for_the_lease(clock):
     assert MAX_WRITE_REST_S < LEASE_S / 3
 
 
-async def test_records_that_cannot_be_written_are_said_once_and_wait(clock, caplog):
+async def test_records_that_cannot_be_written_are_logged_once_and_wait(clock, caplog):
     found = await written(1)
 
     async def fail(function, *args):

@@ -128,7 +128,7 @@ def test_without_a_layer_nothing_waits(monkeypatch, sender):
     assert time.monotonic() - began < 0.5
 
 
-def test_a_layer_that_hangs_does_not_hold_up_who_flushes(layer, sender, monkeypatch):
+def test_a_layer_that_hangs_does_not_delay_a_flush(layer, sender, monkeypatch):
     layer.may_send.clear()
     sender.wake()
     assert layer.sent.acquire(timeout=2)
@@ -197,7 +197,7 @@ class Ear:
         raise AssertionError(f"{self.received} wakes, not {count}")
 
 
-async def test_every_wake_is_heard_and_one_for_what_came_before(layer):
+async def test_every_wake_is_received_and_one_for_what_came_before(layer):
     async with Ear() as ear:
         await ear.receives(1)
         layer.received.put_nowait({})
@@ -205,7 +205,7 @@ async def test_every_wake_is_heard_and_one_for_what_came_before(layer):
     assert layer.closed == 1
 
 
-async def test_a_receiver_that_fails_begins_anew_and_says_so_once(layer, monkeypatch, caplog):
+async def test_a_receiver_that_fails_starts_again_and_logs_it_once(layer, monkeypatch, caplog):
     monkeypatch.setattr(receiver, "HEALTHY_S", 0.02)
     caplog.set_level(logging.WARNING)
     async with Ear() as ear:
@@ -306,9 +306,7 @@ async def test_joining_that_hangs_is_an_outage(layer, monkeypatch):
         await until(lambda: any(outage.trouble for outage in wakes.outages()))
 
 
-async def test_a_link_that_brings_nothing_any_more_is_noticed_and_made_anew(
-    layer, monkeypatch, caplog
-):
+async def test_a_link_that_no_longer_delivers_is_noticed_and_replaced(layer, monkeypatch, caplog):
     monkeypatch.setattr(receiver, "REJOIN_S", 0.01)
     async with Ear() as ear:
         await ear.receives(1)
@@ -321,7 +319,7 @@ async def test_a_link_that_brings_nothing_any_more_is_noticed_and_made_anew(
     assert "did not receive what it sent to itself" in caplog.text
 
 
-async def test_a_process_passes_over_its_own_wakes(layer, sender):
+async def test_a_process_ignores_its_own_wakes(layer, sender):
     async with Ear() as ear:
         await ear.receives(1)
         sender.wake()
@@ -351,7 +349,7 @@ async def test_a_send_that_ignores_its_cancel_is_a_failure_and_tried_again(
     await until(lambda: len(layer.calls) >= 2)
 
 
-def test_a_layer_that_keeps_its_thread_is_an_outage_and_sent_through_anew(
+def test_a_layer_that_keeps_its_thread_is_an_outage_and_used_again_later(
     layer, sender, monkeypatch, caplog
 ):
     kept, released = threading.Event(), threading.Event()

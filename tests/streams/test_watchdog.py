@@ -70,7 +70,7 @@ async def test_a_look_that_hangs_is_given_up_and_what_it_was_for_is_delivered(
     await until(lambda: site.hub.trouble() is None)
 
 
-async def test_records_that_hang_delay_no_delivery_and_are_said(
+async def test_records_that_hang_delay_no_delivery_and_are_logged(
     site, short, released, monkeypatch
 ):
     listener = await site.listener()

@@ -65,7 +65,7 @@ def begin(workers, hang):
     return job
 
 
-def test_a_call_that_hangs_fails_and_another_thread_goes_on(make, hang, replaced, caplog):
+def test_a_call_that_hangs_fails_and_another_thread_continues(make, hang, replaced, caplog):
     workers = make()
     hung = begin(workers, hang)
     waiting = workers.submit(NEXT, threading.get_ident)
@@ -81,7 +81,7 @@ def test_a_call_that_hangs_fails_and_another_thread_goes_on(make, hang, replaced
     assert workers.trouble().startswith("test: calls hang for ")
 
 
-def test_what_hung_ends_with_its_connections_and_that_is_said(make, hang, caplog):
+def test_what_hung_ends_with_its_connections_and_that_is_logged(make, hang, caplog):
     workers, closed = make(), threading.Event()
 
     def open_and_hang():
@@ -114,7 +114,7 @@ def test_an_outage_is_logged_once(make, hang, caplog):
     assert [each.levelno for each in caplog.records].count(logging.ERROR) == 1
 
 
-def test_beyond_so_many_that_hang_calls_are_refused_at_once_but_for_one_now_and_then(
+def test_above_so_many_that_hang_calls_are_refused_at_once_but_for_one_now_and_then(
     make, hang, monkeypatch
 ):
     workers = make(max_hung=2)
@@ -135,7 +135,7 @@ def test_beyond_so_many_that_hang_calls_are_refused_at_once_but_for_one_now_and_
     assert workers.submit(NEXT, int).result(PATIENCE_S) == 0
 
 
-def test_what_came_back_makes_room(make, hang):
+def test_a_call_that_returned_makes_room(make, hang):
     workers = make(max_hung=1)
     begin(workers, hang)
     workers.check(time.monotonic() + LATER)
@@ -200,7 +200,7 @@ def test_the_result_of_what_was_given_up_is_dropped(make, hang):
         job.result(PATIENCE_S)
 
 
-def test_a_call_that_fails_as_it_is_given_up_is_said_once(make, hang):
+def test_a_call_that_fails_as_it_is_given_up_is_logged_once(make, hang):
     workers = make()
 
     def hang_then_fail():
