@@ -15,17 +15,18 @@ from eric_sse_django.consumers.admission import Admission, admit
 from eric_sse_django.consumers.base import EventConsumer
 from eric_sse_django.consumers.limits import Seat
 from eric_sse_django.database import DatabaseChannel
-from eric_sse_django.entry import Encode, Entry
-from eric_sse_django.hub import Apart, End, Hub
+from eric_sse_django.entry import Encode
+from eric_sse_django.hub import Apart, End, Hub, channel_encoder, named_encoder
 from eric_sse_django.models import Channel
 from eric_sse_django.streaming import Response, Stream, Subscription
 
 logger = logging.getLogger(__name__)
 
-# Shared by the streams of a channel: a row and its object take 1 KiB. Streams with the same
-# object share frames too; after a change of the row there is a new object, with new frames.
+TEXT = str(Channel.Format.TEXT)
+# Objects of a project's channel class, shared by the streams of a channel: a row and its object
+# take 1 KiB. Streams with the same object share frames too; after a change of the row there is
+# a new object, with new frames.
 _shared: WeakValueDictionary[tuple[Any, ...], DatabaseChannel] = WeakValueDictionary()
-_shared_named: WeakValueDictionary[tuple[Any, ...], _Named] = WeakValueDictionary()
 # All columns of a channel's row: a project's adapt() may depend on any of them.
 _columns = attrgetter(*(field.attname for field in Channel._meta.concrete_fields))
 
@@ -75,16 +76,6 @@ class StreamConsumer(EventConsumer):
 # Encoding -------------------------------------------------------------------------------
 
 
-class _Named:
-    """Encodes entries of several channels, with the channel's id in the event's name."""
-
-    def __init__(self, channels: Sequence[DatabaseChannel]) -> None:
-        self._encode: dict[int, Encode] = {made.row.pk: made.encode_named for made in channels}
-
-    def __call__(self, entry: Entry) -> bytes:
-        return entry.named_frame(self._encode[entry.channel])
-
-
 def encoder(channels: Sequence[Channel]) -> Encode:
     """
     Return the function that encodes an entry's frame; for several channels, with their ids.
@@ -92,8 +83,16 @@ def encoder(channels: Sequence[Channel]) -> Encode:
     It is Apart if a project's class decides what is sent.
     """
     kind = import_string(conf.get("CHANNEL_CLASS"))
-    made = tuple([_shared_channel(kind, row) for row in channels])
-    encode = made[0].encode if len(made) == 1 else _shared_by_name(made)
+    encoders: dict[int, Encode] = {}
+    is_named = len(channels) > 1
+    for row in channels:
+        if kind is DatabaseChannel:
+            prefix = f"{row.name}/" if is_named else ""
+            encoders[row.pk] = channel_encoder(row.format == TEXT, prefix)
+        else:
+            made = _shared_channel(kind, row)
+            encoders[row.pk] = made.encode_named if is_named else made.encode
+    encode = named_encoder(encoders) if is_named else encoders[channels[0].pk]
     is_default = (kind.adapt, kind.encode) == (DatabaseChannel.adapt, DatabaseChannel.encode)
     return encode if is_default else Apart(encode)
 
@@ -103,11 +102,4 @@ def _shared_channel(kind: Any, row: Channel) -> DatabaseChannel:
     found = _shared.get(key)
     if found is None:
         found = _shared[key] = kind(row)
-    return found
-
-
-def _shared_by_name(made: tuple[DatabaseChannel, ...]) -> _Named:
-    found = _shared_named.get(made)
-    if found is None:
-        found = _shared_named[made] = _Named(made)
     return found

@@ -66,7 +66,12 @@ class Batch:
                 raise EncodingFailed(*self._failed.args) from self._failed.__cause__
             self._encode, self._chunk, self._failed = encode, None, None
             try:
-                self._chunk = b"".join(self._frames(encode))
+                # What names the channels keeps the frames itself, one for all its streams.
+                self._chunk = b"".join(
+                    [encode(entry) for entry in self.entries]
+                    if self._named
+                    else [entry.frame(encode) for entry in self.entries]
+                )
             except EncodingFailed as failed:
                 self._failed = failed
                 raise
@@ -84,12 +89,6 @@ class Batch:
         self._encode, self._chunk = encode, None
         self._failed = EncodingFailed(at.channel, at.position)
         self._failed.__cause__ = error
-
-    def _frames(self, encode: Encode) -> list[bytes]:
-        # What names the channels keeps the frames itself, a channel's for all its streams.
-        if self._named:
-            return [encode(entry) for entry in self.entries]
-        return [entry.frame(encode) for entry in self.entries]
 
     def before(self, position: int) -> Batch | None:
         """Return a batch of the entries before a position, None for no entry."""

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from eric_sse_django import conf, notifier
@@ -188,9 +188,9 @@ class Follower:
 
     def _deliver(self, entries: list[Entry], reached: Known) -> None:
         """Hand the entries, and all there is up to `reached`, to the feeds of their channels."""
-        notices = [entry for entry in entries if entry.channel == NO_CHANNEL]
-        if notices:
-            self._apply(notices)
+        for entry in entries:
+            if entry.channel == NO_CHANNEL:
+                self._apply(entry)
         self.known = reached
         if entries:
             # The first has waited longest; one sample a read costs nothing.
@@ -235,20 +235,20 @@ class Follower:
         known = self.known
         while known.position < head:
             look: Look = await self._run(self._log.look, known, {NO_CHANNEL}, LIVE_ROWS)
-            self._apply(look.entries)
+            for notice in look.entries:
+                self._apply(notice)
             if len(look.entries) < LIVE_ROWS:
                 break
             last = look.entries[-1]
             known = Known(last.position, last.stamp, known.trimmed)
 
-    def _apply(self, notices: Sequence[Entry]) -> None:
-        """Apply notices before what was published after them is delivered."""
-        for notice in notices:
-            try:
-                if notice.type == REVOKE:
-                    self._revocations.revoke(notice.position, json.loads(notice.payload))
-            except Exception:
-                # It may revoke anybody's access: all clients reconnect, and are checked again.
-                logger.exception("a notice cannot be applied position=%d", notice.position)
-                for feed in self.feeds:
-                    feed.end_all(End.ERROR)
+    def _apply(self, notice: Entry) -> None:
+        """Apply a notice before what was published after it is delivered."""
+        try:
+            if notice.type == REVOKE:
+                self._revocations.revoke(notice.position, json.loads(notice.payload))
+        except Exception:
+            # It may revoke anybody's access: all clients reconnect, and are checked again.
+            logger.exception("a notice cannot be applied position=%d", notice.position)
+            for feed in self.feeds:
+                feed.end_all(End.ERROR)
