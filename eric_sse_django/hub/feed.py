@@ -234,14 +234,15 @@ class Feeds:
     """
     One feed for each set of channels that streams are of. Mostly these are single channels.
 
-    `new` has the feeds that were built since it was last cleared. Only for the hub's loop.
+    `new` has the feeds that were built since it was last cleared, `by_channel` the feeds of each
+    channel that has one. Only for the hub's loop.
     """
 
     def __init__(self) -> None:
         self.budget = Budget(conf.get("RING_BYTES"))
         self.new: list[Feed] = []
         self._feeds: dict[tuple[int, ...], Feed] = {}
-        self._by_channel: dict[int, list[Feed]] = {}
+        self.by_channel: dict[int, list[Feed]] = {}
 
     def __iter__(self) -> Iterator[Feed]:
         return iter(tuple(self._feeds.values()))
@@ -254,16 +255,12 @@ class Feeds:
             feed = self._feeds[key] = Feed(key, position, conf.get("RING_MESSAGES"), self.budget)
             self.new.append(feed)
             for channel in key:
-                self._by_channel.setdefault(channel, []).append(feed)
+                self.by_channel.setdefault(channel, []).append(feed)
         return feed
 
     def found(self, channels: Iterable[int]) -> Feed | None:
         """Return the feed of just these channels, if there is one."""
         return self._feeds.get(tuple(sorted(channels)))
-
-    def channels(self) -> Collection[int]:
-        """Return the channels that have a feed."""
-        return self._by_channel.keys()
 
     def share(self, entries: Iterable[Entry]) -> Iterable[tuple[Feed, list[Entry]]]:
         """
@@ -273,7 +270,7 @@ class Feeds:
         """
         shares: dict[Feed, list[Entry]] = {}
         for entry in entries:
-            for feed in self._by_channel.get(entry.channel, ()):
+            for feed in self.by_channel.get(entry.channel, ()):
                 shares.setdefault(feed, []).append(entry)
         for feed in self.new:
             shares.pop(feed, None)
@@ -291,10 +288,10 @@ class Feeds:
                 del self._feeds[key]
                 feed.forget()
                 for channel in key:
-                    feeds = self._by_channel[channel]
+                    feeds = self.by_channel[channel]
                     feeds.remove(feed)
                     if not feeds:
-                        del self._by_channel[channel]
+                        del self.by_channel[channel]
 
 
 def _discard(index: dict[Any, list[Subscriber]], key: Any, stream: Subscriber) -> None:

@@ -145,12 +145,16 @@ class Follower:
                 if target is not None:  # it is more than is read at once
                     await asyncio.sleep(0)  # the streams write before the next read
                 self.feeds.new.clear()
-                rows = self._limit.rows
-                look: Look = await self._run(self._log.look, self.known, self._channels(), rows)
+                channels, rows = self.feeds.by_channel, self._limit.rows
+                among = {NO_CHANNEL, *channels} if len(channels) <= CHANNELS_IN_QUERY else None
+                look: Look = await self._run(self._log.look, self.known, among, rows)
                 if look.waits:
                     notifier.ring()
                 target = look.head.position if target is None else target
-                await self._take(look, rows)
+                if look.is_same and look.head.trimmed <= self.known.position:
+                    self._deliver(look, rows)
+                else:
+                    await self._skip(look)
             self._read_at = time.monotonic()
         except BaseException:
             self._awaited += [looked for looked in awaited if not looked.done()]
@@ -162,32 +166,12 @@ class Follower:
             for wake in tuple(self.wakers):
                 wake()
 
-    def _channels(self) -> set[int] | None:
-        """Return the channels to read, with that of notices to all hubs; None for all."""
-        channels = self.feeds.channels()
-        return {NO_CHANNEL, *channels} if len(channels) <= CHANNELS_IN_QUERY else None
-
-    async def _take(self, look: Look, rows: int) -> None:
-        """Continue from what is known to the log's head, in whichever way is safe."""
-        head = look.head
-        if not look.is_same:
-            await self._change_history(head)
-        elif head.trimmed > self.known.position:
-            # Entries may be removed that were not read here: the streams read the log, which
-            # has a reset for them.
-            await self._read_notices(head.position)
-            self._skip_to(head)
-        elif self.known.position < head.position:
-            entries = self._limit.fit(look.entries)
-            if len(entries) < len(look.entries) or len(entries) >= rows:
-                last = entries[-1]
-                head = Known(last.position, last.stamp, head.trimmed)
-            self._deliver(entries, head)
-        else:
-            self.known = head
-
-    def _deliver(self, entries: list[Entry], reached: Known) -> None:
-        """Hand the entries, and all there is up to `reached`, to the feeds of their channels."""
+    def _deliver(self, look: Look, rows: int) -> None:
+        """Hand the entries that fit, of `rows` that were read, to the feeds of their channels."""
+        entries, reached = self._limit.fit(look.entries), look.head
+        if entries and (len(entries) < len(look.entries) or len(entries) >= rows):
+            last = entries[-1]
+            reached = Known(last.position, last.stamp, reached.trimmed)
         for entry in entries:
             if entry.channel == NO_CHANNEL:
                 self._apply(entry)
@@ -195,15 +179,24 @@ class Follower:
         if entries:
             # The first has waited longest; one sample a read costs nothing.
             self._counters.delivers(entries[0].age_s(time.time()))
-        for feed, its_entries in self.feeds.share(entries):
-            try:
-                feed.take(its_entries)
-            except Exception:
-                logger.exception("a feed failed, its streams read the log: %s", feed.channels)
-                feed.skip_to(reached.position)
+            for feed, its_entries in self.feeds.share(entries):
+                try:
+                    feed.take(its_entries)
+                except Exception:
+                    logger.exception("a feed failed, its streams read the log: %s", feed.channels)
+                    feed.skip_to(reached.position)
         for feed in self.feeds.new:
             feed.skip_to(reached.position)  # it came while the others' entries were read
         self._delivered = reached.position
+
+    async def _skip(self, look: Look) -> None:
+        """Continue at the head, if the log has another history, or lost what was not read."""
+        if look.is_same:
+            # The streams read the log, which has a reset for them.
+            await self._read_notices(look.head.position)
+            self._skip_to(look.head)
+        else:
+            await self._change_history(look.head)
 
     def _skip_to(self, head: Known) -> None:
         """Continue at `head`; the streams read the log up to there."""

@@ -243,9 +243,9 @@ async def test_quiet_channels_are_forgotten_after_a_while(follower):
     follower.feed_of([1]).discard(stream)
     gone_at = follower.feed_of([1]).quiet_since
     follower.feeds.forget_quiet(gone_at + LINGER_S)
-    assert list(follower.feeds.channels()) == [1]
+    assert list(follower.feeds.by_channel) == [1]
     follower.feeds.forget_quiet(gone_at + LINGER_S + 1)
-    assert not follower.feeds.channels()
+    assert not follower.feeds.by_channel
     assert follower.feeds.found([1]) is None
 
 
