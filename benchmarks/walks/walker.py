@@ -46,7 +46,9 @@ class Walk:
         code = frame.f_code
         _, found, file = code.co_filename.rpartition(PACKAGE)
         if found:
-            self.calls.append((threading.current_thread().name, file, code.co_qualname))
+            self.calls.append(
+                (threading.current_thread().name, file, getattr(code, "co_qualname", code.co_name))
+            )
 
     async def of(self, act: Callable[[], Awaitable[None]]) -> list[Call]:
         """Return the calls of act(), and those of other threads until it returns."""

@@ -102,9 +102,23 @@ def _owners() -> Iterable[list[Any]]:
             )
 
 
+def _remove_each(keys: Iterable[Any]) -> None:
+    """Remove what each user left: if a receiver of the project fails for one, the others go."""
+    failed: Exception | None = None
+    for key in keys:
+        try:
+            remove_left_by([key])
+        except DatabaseError:
+            raise
+        except Exception as error:  # noqa: BLE001 - raised below, once the others are removed
+            failed = failed or error
+    if failed is not None:
+        raise failed
+
+
 retries: RetryThread[Any] = RetryThread(
     "eric-sse-orphans",
-    remove_left_by,
+    _remove_each,
     lambda: Outage(logger, "removing what deleted users owned"),
     give_up_s=TRIES_S,
     otherwise="run eric_trim when the database is available",

@@ -191,12 +191,11 @@ class Follower:
 
     async def _skip(self, look: Look) -> None:
         """Continue at the head, if the log has another history, or lost what was not read."""
-        if look.is_same:
-            # The streams read the log, which has a reset for them.
-            await self._read_notices(look.head.position)
-            self._skip_to(look.head)
-        else:
+        if not look.is_same:
             await self._change_history(look.head)
+        elif await self._read_notices(look.head.position):
+            # The streams read the log, which has a reset for them.
+            self._skip_to(look.head)
 
     def _skip_to(self, head: Known) -> None:
         """Continue at `head`; the streams read the log up to there."""
@@ -223,17 +222,26 @@ class Follower:
 
     # Notices: messages to all hubs ------------------------------------------------
 
-    async def _read_notices(self, head: int) -> None:
-        """Apply the notices up to `head`: the streams' own reads do not see them."""
+    async def _read_notices(self, head: int) -> bool:
+        """
+        Apply the notices up to `head`: the streams' own reads do not see them.
+
+        Returns False if the log has another history, which has then begun.
+        """
         known = self.known
         while known.position < head:
             look: Look = await self._run(self._log.look, known, {NO_CHANNEL}, LIVE_ROWS)
+            if not look.is_same:
+                await self._change_history(look.head)
+                return False
             for notice in look.entries:
-                self._apply(notice)
+                if notice.position <= head:  # what is after it is read again, and applied then
+                    self._apply(notice)
             if len(look.entries) < LIVE_ROWS:
                 break
             last = look.entries[-1]
             known = Known(last.position, last.stamp, known.trimmed)
+        return True
 
     def _apply(self, notice: Entry) -> None:
         """Apply a notice before what was published after it is delivered."""

@@ -17,6 +17,8 @@ COARSE_S = 3.0
 # Seconds between two reads of the log of a database whose files do not change. Fewer would do,
 # but a read also finds that the database is unavailable.
 STILL_S = 5.0
+# Seconds after which the settings and the files' names are read again.
+CONFIGURE_S = 1.0
 
 
 class Poll:
@@ -35,11 +37,16 @@ class Poll:
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._poll_at = time.monotonic()
+        self._stamps: Stamps = ()
+        self._changed_at = 0.0
+        self._configure(time.monotonic())
+
+    def _configure(self, now: float) -> None:
+        """Read the settings and the names of the files, which may be links."""
+        self._configured_at = now
         self._interval_s: float = conf.get("POLL_INTERVAL_S")
         self._look_s = min(conf.get("SQLITE_LOOK_INTERVAL_S"), self._interval_s)
         self._files = log_dialect().files()
-        self._stamps: Stamps = ()
-        self._changed_at = 0.0
 
     def wake(self) -> None:
         """End wait(), the next one if nothing waits. Only on the loop."""
@@ -61,7 +68,10 @@ class Poll:
         # Before the read that follows: a wake that comes later is kept.
         self._is_woken = False
         # Jitter, so that many processes do not query the database at the same moments.
-        now, rest_s = time.monotonic(), self._interval_s * random.uniform(0.8, 1)
+        now = time.monotonic()
+        if now - self._configured_at > CONFIGURE_S:
+            self._configure(now)
+        rest_s = self._interval_s * random.uniform(0.8, 1)
         is_still = now - self._changed_at > COARSE_S and any(self._stamps)
         self._poll_at = now + (max(rest_s, STILL_S) if is_still else rest_s)
 

@@ -45,3 +45,18 @@ def test_with_a_user_goes_what_the_user_owned(users):
 def test_users_deleted_together_take_along_what_they_owned(users):
     User.objects.filter(username__in=["u1", "u2", "u3"]).delete()
     assert owners() == [{users[0].pk, users[4].pk}] * 3
+
+
+def test_a_user_whose_removal_fails_does_not_keep_others_from_being_removed(users, monkeypatch):
+    remove, removed = orphans.remove_left_by, []
+
+    def refuse_the_second(keys):
+        if users[1].pk in keys:
+            raise ValueError("a receiver of the project failed")
+        removed.extend(keys)
+        return remove(keys)
+
+    monkeypatch.setattr(orphans, "remove_left_by", refuse_the_second)
+    with pytest.raises(ValueError, match="a receiver of the project failed"):
+        orphans._remove_each(user.pk for user in users)
+    assert removed == [user.pk for user in users if user is not users[1]]

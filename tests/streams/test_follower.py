@@ -301,3 +301,40 @@ async def test_revocations_are_applied_also_where_entries_were_removed_unread(
     await follower._look()
     assert [each.ends for each in ended] == [[("revoked", None)]] * 3
     assert follower.position == 4
+
+
+async def test_revocations_after_the_head_that_was_read_are_applied_once(rows, follower):
+    follower.feed_of([1])
+    late = Open(follower, "user:2")
+    rows.publish(1)
+    rows.trimmed, look = 1, rows.look
+
+    def look_and_publish(known, channels, limit):
+        # The second look is the one for notices: its head is later than the first one's.
+        if channels == {NO_CHANNEL} and rows.head == 1:
+            rows.publish(2, NO_CHANNEL, REVOKE, '["user:2"]')
+        return look(known, channels, limit)
+
+    rows.look = look_and_publish
+    await follower._look()
+    assert (follower.position, late.ends) == (1, [])
+    await follower._look()
+    assert (follower.position, late.ends) == (2, [("revoked", None)])
+
+
+async def test_another_history_is_noticed_also_by_the_read_of_the_notices(rows):
+    follower, changes = follower_of(rows)
+    await follower.start()
+    stream = Listening(follower.feed_of([1]))
+    rows.publish(1)
+    rows.trimmed, look = 1, rows.look
+
+    def look_in_another_database(known, channels, limit):
+        rows.is_same = channels != {NO_CHANNEL}
+        return look(known, channels, limit)
+
+    rows.look = look_in_another_database
+    await follower._look()
+    assert follower.position == 2**40
+    assert len(changes) == 1
+    assert stream.positions == []
