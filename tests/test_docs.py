@@ -50,6 +50,13 @@ def test_files_that_the_design_names_exist():
     assert [n for n in names if not any((place / n).exists() for place in places)] == []
 
 
+def test_each_behaviour_that_contributing_locates_has_its_file():
+    table = (ROOT / "CONTRIBUTING.md").read_text().split("| behaviour | file |\n|---|---|\n")[1]
+    files = re.findall(r"\| `([\w/]+\.py)` \|$", table.split("\n\n")[0], re.MULTILINE)
+    assert len(files) >= 25
+    assert [file for file in files if not (ROOT / "eric_sse_django" / file).exists()] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_python_of_the_pages_compiles_and_its_imports_exist(page):
     for block in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
