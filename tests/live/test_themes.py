@@ -190,4 +190,5 @@ async def test_a_message_is_sent_and_one_action_works(visitor, listener):
     await page.locator("select[name=action]").first.select_option("discard")
     await page.locator("select[name=action]").first.evaluate("select => select.form.submit()")
     await page.locator("#eric-confirm button[type=submit]").click()
-    await expect(page.get_by_text("Waiting messages of 1 listener discarded").first).to_be_visible()
+    discarded = page.get_by_text("Waiting messages of 1 listener discarded").first
+    await expect(discarded).to_be_visible()
