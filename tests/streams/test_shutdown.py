@@ -45,12 +45,17 @@ async def test_without_streams_the_server_gets_the_signal_at_once(received, tran
     assert received == [signal.SIGTERM]
 
 
-async def test_a_second_signal_is_passed_on_at_once(site, received):
+async def write_without_end(site):
+    """Open a stream whose client stops reading amid a message."""
     reader = await site.read(await site.listener())
     await reader.until(lambda: reader.chunks)
     reader.open.clear()
     await site.publish(1)
     await reader.count(1)
+
+
+async def test_a_second_signal_is_passed_on_at_once(site, received):
+    await write_without_end(site)
     shutdown.install()
     signal.raise_signal(signal.SIGTERM)
     assert received == []
@@ -60,11 +65,7 @@ async def test_a_second_signal_is_passed_on_at_once(site, received):
 
 async def test_a_stream_that_does_not_end_delays_the_signal_briefly(site, received, monkeypatch):
     monkeypatch.setattr(shutdown, "STREAMS_END_S", 0.01)
-    reader = await site.read(await site.listener())
-    await reader.until(lambda: reader.chunks)
-    reader.open.clear()
-    await site.publish(1)
-    await reader.count(1)
+    await write_without_end(site)
     shutdown.install()
     signal.raise_signal(signal.SIGTERM)
     await settled(lambda: received == [signal.SIGTERM])
