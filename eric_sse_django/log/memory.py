@@ -38,6 +38,8 @@ class MemoryLog:
     was restarted get an `eric-reset`.
     """
 
+    _last_start = 0  # of all in this process
+
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._pending: deque[tuple[Draft, float]] = deque()  # with the times of publishing
@@ -46,7 +48,10 @@ class MemoryLog:
         self._ends: list[tuple[float, int, Entry, bool]] = []  # a heap; whether one is a loss
         self._floors: dict[Address, int] = {}
         now = time.time()
-        self._began = next_base(0) + int(now % 3_600 * 1_000) * POSITIONS_A_MS
+        start = next_base(0) + int(now % 3_600 * 1_000) * POSITIONS_A_MS
+        # Two may begin in one millisecond, and clocks go back.
+        self._began = max(start, MemoryLog._last_start + POSITIONS_A_MS)
+        MemoryLog._last_start = self._began
         self._known = Known(self._began)
 
     def connect(self) -> None:

@@ -46,7 +46,7 @@ async def test_without_streams_the_server_gets_the_signal_at_once(received, tran
 
 
 async def write_without_end(site):
-    """Open a stream whose client stops reading amid a message."""
+    """Open a stream whose client stops reading during a message."""
     reader = await site.read(await site.listener())
     await reader.until(lambda: reader.chunks)
     reader.open.clear()
