@@ -26,21 +26,7 @@ ROOT = Path(__file__).parents[1]
 PENDING_LINES = """
 .ci
 
-eric_sse_django/database
-
-eric_sse_django/log
-
-eric_sse_django/notifier/process.py
-
 tests/conftest.py
-
-tests/database/test_bounds.py
-
-tests/database/test_hung_links.py
-
-tests/database/test_lifetime.py
-
-tests/live/test_layers.py
 
 tests/server.py
 

@@ -28,8 +28,8 @@ async def entries(
     """
     Yield a listener's entries, or a channel's, after `position` (None: after its cursor).
 
-    Continues after outages of the database, except at the first try. Ends when the listener is
-    stopped; raises what `find` raises if it was removed, and StreamEnded.
+    Continues after outages of the database, except at the first attempt. Ends when the listener
+    is stopped; raises what `find` raises if it was removed, and StreamEnded.
     """
     replays, backoff = None, Backoff(MAX_OUTAGE_DELAY_S)
     with Alarm(listener.watch) as stopped:
@@ -54,7 +54,7 @@ async def entries(
                         position = entry.position
                         yield entry
                 reason = stream.reason or End.CLOSED
-            if not _goes_on(reason, rows):
+            if not _continues(reason, rows):
                 await _raise_if_removed(hub, find)
                 if reason is End.STOPPED:
                     return
@@ -86,10 +86,10 @@ async def _reading(
                 if undo is not None:
                     undo()
     finally:
-        await hub.records.write()  # who reads the listener next goes on from here
+        await hub.records.write()  # the listener's next reader continues from here
 
 
-def _goes_on(reason: End, rows: tuple[Channel, Listener | None] | None) -> bool:
+def _continues(reason: End, rows: tuple[Channel, Listener | None] | None) -> bool:
     watches = rows is not None and rows[1] is None
     # Revoked access of watchers is checked again over HTTP, not here; or the channel was removed.
     return reason.resumes or (watches and reason is End.REVOKED)

@@ -2,8 +2,8 @@
 The log: append, sequence, read, trim. The only package that queries the messages.
 
 A row is inserted without a position, in the publisher's transaction. `sequence()` gives
-positions to committed rows, in a short transaction of its own: so the order is the
-order of commit, and a row that is committed late cannot be skipped.
+positions to committed rows, in its own short transaction: so the order is the order of
+commit, and a row that is committed late cannot be skipped.
 """
 
 from eric_sse_django.log.address import END, Address, Recipient

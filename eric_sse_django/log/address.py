@@ -1,5 +1,5 @@
 """
-Who gets a message: all listeners of a channel, one of them, or those of one owner.
+The recipients of a message: all listeners of a channel, one of them, or those of one owner.
 
 A message has one address. A listener reads up to three: each is one range of an index.
 """

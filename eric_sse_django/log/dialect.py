@@ -42,7 +42,7 @@ _MYSQL_TABLE = (
 
 
 class Dialect:
-    """A database without a class of its own: what all of them can do. Of one connection."""
+    """One connection's database: what all databases can do. Those that can do more have a subclass."""
 
     # Several statements without parameters are one call, and one transaction.
     one_call = False
@@ -95,7 +95,7 @@ class Dialect:
         return "FOR NO KEY UPDATE" if features.has_select_for_no_key_update else "FOR UPDATE"
 
     def stamp(self, column: str) -> str:
-        """Return what to select for a time that is to be compared, and mostly not converted."""
+        """Return what to select for a time that is only compared, and mostly not converted."""
         return column
 
     def now(self) -> Any:

@@ -42,7 +42,7 @@ def lifetime_of(channel: Channel, expires_in_s: float | None) -> tuple[float, bo
 
 
 def is_over(now: datetime) -> Q:
-    """Return the condition of messages that are to be removed."""
+    """Return the condition of messages that retention removes."""
     unread = now - timedelta(seconds=UNREAD_S + conf.get("POLL_INTERVAL_S"))
     perished = Q(perishable=False) | Q(expires_at__lt=unread)
     return Q(expires_at__lt=now) & perished

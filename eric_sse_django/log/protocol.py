@@ -67,13 +67,13 @@ class Page(list[Entry]):
     Entries in order, with all that there are up to the position `reached`.
 
     May be empty though more follows, when what was found was removed while it was read.
-    `owes` is the position of an `eric-reset` that is to come after it, 0 for none.
+    `later_reset` is the position of an `eric-reset` that must follow it, 0 for none.
     """
 
-    def __init__(self, entries: Iterable[Entry], reached: int, owes: int = 0) -> None:
+    def __init__(self, entries: Iterable[Entry], reached: int, later_reset: int = 0) -> None:
         super().__init__(entries)
         self.reached = reached
-        self.owes = owes
+        self.later_reset = later_reset
 
     @classmethod
     def merged(cls, pages: Sequence[Page], limit: int) -> Page:
@@ -84,13 +84,13 @@ class Page(list[Entry]):
         entries = sorted((entry for page in pages for entry in page), key=position_of)
         if len(entries) > limit:
             reached = min(reached, entries[limit - 1].position)
-        page = cls(entries, reached, max(page.owes for page in pages))
+        page = cls(entries, reached, max(page.later_reset for page in pages))
         return page.cut(sum(entry.position <= reached for entry in entries), reached)
 
     def cut(self, most: int, reached: int) -> Page:
-        """Return the first entries; the page owes the resets that are among the others."""
+        """Return the first entries; resets among the others follow the page later."""
         left = [entry.position for entry in self[most:] if entry.type == RESET]
-        return Page(self[:most], reached, max(self.owes, *left, 0))
+        return Page(self[:most], reached, max(self.later_reset, *left, 0))
 
 
 class Log(Protocol):

@@ -1,4 +1,4 @@
-"""Reading what is addressed to listeners after a position: history and live, on one road."""
+"""Reading what is addressed to listeners after a position: history and live, in one way."""
 
 from __future__ import annotations
 

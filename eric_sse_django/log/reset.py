@@ -45,10 +45,10 @@ def add_resets(
 
 
 def _add(page: Page, reset: Entry) -> None:
-    """Put a reset into its place in a page; if that is later, the page owes it."""
+    """Put a reset into its place in a page; if that is later, it follows the page."""
     floor = reset.position
     if floor > page.reached:
-        page.owes = max(page.owes, floor)
+        page.later_reset = max(page.later_reset, floor)
         return
     # The message there was read, and then removed: two events may not have one id.
     page[:] = [each for each in page if each.position != floor or each.type in CONTROLS]

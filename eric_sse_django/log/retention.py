@@ -118,7 +118,7 @@ def forget_lapsed() -> int:
 
 
 class Lost(NamedTuple):
-    """A message that is to be removed, and its address."""
+    """A message that retention removes, and its address."""
 
     id: int
     position: int

@@ -1,4 +1,4 @@
-"""This process's notifier, and when it is rung: after the caller's transaction."""
+"""This process's notifier, and when it is woken: after the caller's transaction."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def _end() -> None:
 
 
 def _forget_after_fork() -> None:
-    # The parent's thread is not in the child, and its locks may be held for ever.
+    # The parent's thread is not in the child, and its locks may be held forever.
     global _current, _current_lock
     _current, _current_lock = None, threading.Lock()
 

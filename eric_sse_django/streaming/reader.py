@@ -240,7 +240,7 @@ class Reader:
             entries = self._limit.fit(found)
             if len(entries) < len(found):
                 found = found.cut(len(entries), entries[-1].position)
-            reached, self._owes = found.reached, found.owes
+            reached, self._owes = found.reached, found.later_reset
         self.cursor = max(self.cursor, reached)
         messages = self._messages(entries)
         self._counters.caught_up(messages, in_memory=not self.behind)

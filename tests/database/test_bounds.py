@@ -22,7 +22,7 @@ MOST = 3
 
 
 def read(listener, after=0, limit=1_000):
-    """Return what a stream of the listener reads: numbers, and what resets say."""
+    """Return what a stream of the listener reads: numbers, and the payloads of resets."""
     row = listener.row
     found = log.read([log.Recipient.of(row, after)], None, limit)
     return [json.loads(entry.payload) for entry in found]

@@ -45,7 +45,7 @@ class Link:
 
 @pytest.fixture
 def link(database, monkeypatch):
-    """Have new connections go through a link, until it is held."""
+    """Open new connections through a link, until it is held."""
     settings = connections.settings[database]
     direct = settings["PORT"]
     with Link(int(direct)) as link:

@@ -31,7 +31,7 @@ def publish(channel, number, expires_in_s=None, **to):
 
 
 def pass_time(*numbers, days=30):
-    """Have time pass for these messages (all, if none is named)."""
+    """Move the expiry of these messages (of all, if none is named) by `days`."""
     rows = QueuedMessage.objects.all()
     if numbers:
         rows = rows.filter(payload__in=[str(number) for number in numbers])

@@ -1,4 +1,4 @@
-"""A channel layer that is full, dead or slow costs latency: no publisher, no message."""
+"""A channel layer that is full, dead or slow costs latency. Publishers do not wait, and no message is lost."""
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -16,7 +16,7 @@ POLLING = {"POLL_INTERVAL_S": 0.5, "SQLITE_LOOK_INTERVAL_S": 60}
 
 @pytest.fixture
 def stuck_layer(settings):
-    """Have wakes go through a layer that does not come back; let it go after the test."""
+    """Send wakes through a layer that does not return; release it after the test."""
     StuckLayer.entered.clear()
     StuckLayer.released.clear()
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "tests.live.layers.StuckLayer"}}
@@ -32,7 +32,7 @@ def test_publishing_and_sequencing_wait_for_no_layer(database, stuck_layer):
     for number in range(1, 20):
         publish("orders", "number", number)
     assert notifier.flush(10)
-    # All is done, and the layer still has not come back from its first send.
+    # All is done, and the layer still has not returned from its first send.
     assert not stuck_layer.released.is_set()
     assert log.head() == (entries()[-1].position, False)
     assert len(entries()) == 20
@@ -50,6 +50,6 @@ async def test_with_a_broken_layer_messages_come_by_polling(database, serve, lay
         assert under_load.stayed_open()
         assert under_load.errors() == []
     text = await sync_to_async(process.log.read_text)()
-    # Said once, not a thousand times; a slow one counts as failing after its second.
+    # Logged once, not a thousand times; a slow one counts as failing after its second.
     assert text.count("sending wakes through the channel layer failed") <= 1
     assert text.count("receiving wakes through the channel layer failed") == (layer == "DeadLayer")
