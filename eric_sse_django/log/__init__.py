@@ -41,7 +41,13 @@ class DatabaseLog:
     look = staticmethod(look)
     read = staticmethod(read)
     position_at = staticmethod(position_at)
-    trim = staticmethod(trim)
+
+    @staticmethod
+    def trim() -> int:
+        removed = trim()
+        if not removed:
+            forget_lapsed()
+        return removed
 
 
 # The one that a project has, unless a hub or a notifier is given another.

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from eric_sse_django import log, wakes
+from eric_sse_django import wakes
 from eric_sse_django.delays import Delays
+from eric_sse_django.log import DATABASE, SEQUENCE_BATCH, Log
 from eric_sse_django.notifier.trimmer import Trimmer
 from eric_sse_django.notifier.watch import Watch
 from eric_sse_django.outage import Outage
@@ -45,7 +46,8 @@ class Notifier:
     another thread with another connection does its work.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, log: Log = DATABASE) -> None:
+        self._log = log
         self._changed = threading.Condition()
         self._asked = 0
         self._answered = 0  # of the calls of ring(): their messages are sequenced
@@ -57,7 +59,7 @@ class Notifier:
         self.replaced: Counter[str] = Counter()  # threads that hung, by name
         self._workers = Workers("eric-sse-notifier", lambda: STUCK_S, self.replaced, idle_s=IDLE_S)
         self._watch = Watch(self._tick)
-        self._trimmer = Trimmer(self.replaced, self._watch.soon)
+        self._trimmer = Trimmer(log, self.replaced, self._watch.soon)
         self._layer = wakes.Sender()
         self._rest_s = 0.0
         self._rung_at: float | None = None  # the first ring that no pass has begun for
@@ -129,7 +131,7 @@ class Notifier:
 
     def sequence_here(self) -> None:
         """Sequence and wake on the caller's thread; raises what the database does."""
-        while count := log.sequence():
+        while count := self._log.sequence():
             self.sequenced += count
             self.wake()
 
@@ -183,7 +185,7 @@ class Notifier:
 
     def _sequence(self, asked: int) -> None:
         began = time.monotonic()
-        count = log.sequence()
+        count = self._log.sequence()
         self.sequenced += count
         if is_given_up():
             self.wake()
@@ -198,7 +200,7 @@ class Notifier:
         if self._outage.failures:
             self._outage.over()
         self._owes_wake |= count > 0
-        if count == log.SEQUENCE_BATCH and not self._closing:
+        if count == SEQUENCE_BATCH and not self._closing:
             self._plan()
             return
         owes, self._owes_wake = self._owes_wake, False

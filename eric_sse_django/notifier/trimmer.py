@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from eric_sse_django import conf, log
+from eric_sse_django import conf
+from eric_sse_django.log import Log
 from eric_sse_django.outage import Outage
 from eric_sse_django.workers import NEXT, Hung, Workers, disconnect
 
@@ -34,7 +35,8 @@ class Trimmer:
     On no thread that others wait for. A Watch calls tick(); `soon` makes it call at once.
     """
 
-    def __init__(self, replaced: Counter[str], soon: Callable[[], None]) -> None:
+    def __init__(self, log: Log, replaced: Counter[str], soon: Callable[[], None]) -> None:
+        self._log = log
         self.outage = Outage(logger, "removing old messages")
         self._workers = Workers("eric-sse-trimmer", lambda: DEADLINE_S, replaced, idle_s=IDLE_S)
         self._soon = soon
@@ -64,9 +66,7 @@ class Trimmer:
 
     def _trim(self) -> None:
         try:
-            removed = log.trim()
-            if not removed:
-                log.forget_lapsed()
+            removed = self._log.trim()
         except Exception:  # noqa: BLE001 - the loop that owns these calls
             disconnect()
             self.outage.failed()

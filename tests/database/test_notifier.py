@@ -55,17 +55,14 @@ class FakeLog:
 
 
 @pytest.fixture
-def fake_log(monkeypatch):
-    fake = FakeLog()
-    monkeypatch.setattr(log, "sequence", fake.sequence)
-    monkeypatch.setattr(log, "trim", fake.trim)
-    return fake
+def fake_log():
+    return FakeLog()
 
 
 @pytest.fixture
 def lone(fake_log):
     """Return a notifier of the test's own, that works on the fake log."""
-    lone = Notifier()
+    lone = Notifier(fake_log)
     yield lone
     lone.close()
 
@@ -133,7 +130,7 @@ class TestRests:
                 lone._asked += is_rung  # by a publisher that continues
                 return 1
 
-            monkeypatch.setattr(log, "sequence", sequence)
+            monkeypatch.setattr(fake_log, "sequence", sequence)
             lone._pass()
             found.append(lone._rest_s)
         return found
@@ -154,7 +151,7 @@ class TestRests:
 
     def test_a_full_batch_is_followed_by_the_next_at_once(self, lone, fake_log, monkeypatch):
         counts, rings = [log.SEQUENCE_BATCH, log.SEQUENCE_BATCH, 0], []
-        monkeypatch.setattr(log, "sequence", lambda: counts.pop(0))
+        monkeypatch.setattr(fake_log, "sequence", lambda: counts.pop(0))
         monkeypatch.setattr(lone._layer, "wake", lambda: rings.append(True))
         lone.ring()
         assert lone.flush(PATIENCE_S)
@@ -230,9 +227,9 @@ class TestFailures:
         def sequence():
             if asked:
                 raise asked.pop()
-            return fake_log.sequence()
+            return FakeLog.sequence(fake_log)
 
-        monkeypatch.setattr(log, "sequence", sequence)
+        monkeypatch.setattr(fake_log, "sequence", sequence)
 
         def fail():
             raise RuntimeError("a hub that is broken")
@@ -382,7 +379,7 @@ def test_failing_to_sequence_is_trouble_until_it_works(lone, fake_log, no_delay,
         said.append(lone.trouble())
         return asked()
 
-    monkeypatch.setattr(log, "sequence", sequence)
+    monkeypatch.setattr(fake_log, "sequence", sequence)
     lone.ring()
     assert lone.flush(PATIENCE_S)
     assert said[:3] == [None, "sequencing fails for 0 s", "sequencing fails for 0 s"]
@@ -407,9 +404,9 @@ class TestHanging:
                 hung.append(threading.current_thread())
                 assert released.wait(PATIENCE_S)
                 return 7
-            return fake_log.sequence()
+            return FakeLog.sequence(fake_log)
 
-        monkeypatch.setattr(log, "sequence", sequence)
+        monkeypatch.setattr(fake_log, "sequence", sequence)
         released.thread = lambda: hung[0]
         yield released
         released.set()

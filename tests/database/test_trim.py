@@ -8,13 +8,14 @@ from django.contrib.auth.models import User
 from django.db import OperationalError, connections
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from eric_sse_django import log
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.entry import RESET
 from eric_sse_django.exception import NoMessagesException
 from eric_sse_django.log import reader, retention
-from eric_sse_django.models import Channel, Listener, QueuedMessage
+from eric_sse_django.models import Channel, Listener, QueuedMessage, Revocation
 from tests.contract import count
 from tests.database.tools import PATIENCE_S, atomic, entries, payloads, threads
 from tests.databases import on
@@ -144,6 +145,18 @@ class TestRemoving:
             for row in QueuedMessage.objects.select_related("channel")
         }
         assert kept == {"short": 60, "usual": 3_600}
+
+    def test_the_logs_last_trim_removes_the_revocations_that_have_expired(self, channel):
+        now = timezone.now()
+        for subject, hours in (("old", -1), ("new", 1)):
+            expires_at = now + timedelta(hours=hours)
+            Revocation.objects.create(subject=subject, revoked_at=now, expires_at=expires_at)
+        channel.broadcast_many([count(1), count(2)])
+        sequence()
+        age(1, 2)
+        assert [log.DATABASE.trim(), Revocation.objects.count()] == [2, 2]
+        assert log.DATABASE.trim() == 0
+        assert Revocation.objects.get().subject == "new"
 
     def test_nothing_to_remove_is_one_query(self, database, channel, django_assert_num_queries):
         channel.broadcast(count(1))
