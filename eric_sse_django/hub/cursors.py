@@ -76,9 +76,12 @@ class Cursors:
         """Return the position a listener has reached, 0 if a lookup has found it."""
         if time.monotonic() - self._written_at > LOOKUP_S:
             self._written = {}
-        lately = (self._reached, self._writing, self._written)
-        found = [known[listener] for known in lately if listener in known]
-        return max((each.position for each in found if each.replays == replays), default=0)
+        position = 0
+        for lately in (self._reached, self._writing, self._written):
+            found = lately.get(listener)
+            if found is not None and found.replays == replays:
+                position = max(position, found.position)
+        return position
 
     def pending(self) -> list[Reached]:
         """Return what is not known to be written, by position."""

@@ -100,7 +100,7 @@ class Follower:
 
     def feed_of(self, channels: Iterable[int]) -> Feed:
         """Return the feed of these channels; reads that begin from now on cover it."""
-        return self.feeds.of(channels, self.position)
+        return self.feeds.of(channels, self.known.position)
 
     async def look(self) -> None:
         """Wait until the log has been read to its end, beginning from now."""

@@ -18,7 +18,7 @@ from eric_sse_django.hub.arrivals import Announcer
 from eric_sse_django.hub.counters import totals
 from eric_sse_django.hub.deadlines import Deadlines, Timed
 from eric_sse_django.hub.ends import End
-from eric_sse_django.hub.feed import LINGER_S, Subscriber
+from eric_sse_django.hub.feed import LINGER_S, Feed, Subscriber
 from eric_sse_django.hub.follower import Follower
 from eric_sse_django.hub.hooks import Adapters, Hooks
 from eric_sse_django.hub.past import Past
@@ -110,17 +110,19 @@ class Hub:
         if not self._started.done():
             await asyncio.wait({self._started})
 
-    def attach(self, stream: Attachable) -> None:
-        """Serve a stream from here on; a hub that stops ends it at once."""
+    def attach(self, stream: Attachable) -> Feed:
+        """Serve a stream from here on, by the feed returned; a hub that stops ends it at once."""
         self.streams.add(stream)
         self.deadlines.add(stream)
         self.revocations.add(stream)
         self.records.opened(stream)
-        self.follower.feed_of(each.channel for each in stream.subscriptions).add(stream)
+        feed = self.follower.feed_of([each.channel for each in stream.subscriptions])
+        feed.add(stream)
         if self._closed or self.draining:
             stream.end(End.HUB_CLOSED if self._closed else End.DRAINING)
-        elif self.is_away():
+        elif self.follower.outage.failures and self.is_away():
             stream.end(End.DATABASE_AWAY)
+        return feed
 
     def is_away(self) -> bool:
         """Return whether the log could not be read for so long that streams are not served."""

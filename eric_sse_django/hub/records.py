@@ -54,10 +54,11 @@ class Records:
         """Note that a stream is open. A watcher has no row."""
         self._streams += 1
         self._counters.opened += 1
-        listeners = [each.listener for each in stream.subscriptions if each.listener is not None]
-        if listeners:
-            self._keys[stream] = [self._presence.opened(listener) for listener in listeners]
-        self._watch(stream, 1)
+        for each in stream.subscriptions:
+            if each.listener is None:
+                self._presence.watched(each.channel, 1)
+            else:
+                self._keys.setdefault(stream, []).append(self._presence.opened(each.listener))
 
     def ended(self, stream: Any) -> None:
         """Note that a stream has ended."""
@@ -65,12 +66,9 @@ class Records:
         self._counters.ended[stream.reason] += 1
         for key in self._keys.pop(stream, ()):
             self._presence.ended(key)
-        self._watch(stream, -1)
-
-    def _watch(self, stream: Any, more: int) -> None:
         for each in stream.subscriptions:
             if each.listener is None:
-                self._presence.watched(each.channel, more)
+                self._presence.watched(each.channel, -1)
 
     @property
     def waits(self) -> bool:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from typing import Any, TypeVar
 
 from django.db import Error as DatabaseError
 
-from eric_sse_django import log
+from eric_sse_django import conf, log
 from eric_sse_django.cancelling import within
 from eric_sse_django.entry import CONTROLS, REPLAY, STOP, Entry
 from eric_sse_django.hub import Batch, End, Feed, Hub, ReadLimit
 from eric_sse_django.models import Listener
-from eric_sse_django.streaming.buffer import Buffer
 from eric_sse_django.streaming.subscription import Subscription
 
 T = TypeVar("T")
@@ -28,18 +26,48 @@ BACKLOG_ROWS = 1_000
 LOOK_TIMEOUT_S = 5.0
 
 
+class Buffer:
+    """Batches, oldest first, within STREAM_BUFFER_MESSAGES and STREAM_BUFFER_BYTES."""
+
+    __slots__ = ("_batches", "_bytes", "_max_messages", "_messages", "max_bytes")
+
+    def __init__(self) -> None:
+        self.max_bytes: int = conf.get("STREAM_BUFFER_BYTES")
+        self._max_messages: int = conf.get("STREAM_BUFFER_MESSAGES")
+        self._batches: list[Batch] = []
+        self._messages = self._bytes = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._batches)
+
+    def add(self, batch: Batch) -> bool:
+        """Add a batch; return False on overflow. One alone always fits: the hub bounds it."""
+        self._batches.append(batch)
+        self._messages += batch.count
+        self._bytes += batch.size
+        fits = self._messages <= self._max_messages and self._bytes <= self.max_bytes
+        return fits or len(self._batches) == 1
+
+    def take(self) -> list[Batch]:
+        """Return all that waits, and empty the buffer."""
+        batches, self._batches = self._batches, []
+        self._messages = self._bytes = 0
+        return batches
+
+
 class Reader:
     """
     A cursor in the log, and what follows it for the subscriptions of one stream.
 
     Live messages wait in a bounded buffer; if it overflows it is dropped, and the log is read
-    again from the cursor. `behind` is true until the cursor is within the feed's memory.
-    `beat` is true while a heartbeat is due. Only for the hub's loop.
+    again from the cursor. `behind` is true until the cursor is within the memory of its `feed`,
+    which it gets when it is attached. `beat` is true while a heartbeat is due. Only for the hub's
+    loop.
     """
 
     __slots__ = (
-        *("_asked", "_buffer", "_counters", "_feed", "_histories", "_hub", "_last"),
-        *("_limit", "_owes", "_resets", "_waiter", "applied", "beat", "behind", "cursor"),
+        *("_asked", "_buffer", "_counters", "_histories", "_hub", "_last", "_limit"),
+        *("_owes", "_resets", "_waiter", "applied", "beat", "behind", "cursor", "feed"),
         *("reason", "subscriptions"),
     )
 
@@ -54,7 +82,7 @@ class Reader:
         self.applied = 0  # the position up to which control messages are applied
         self._hub = hub
         self._counters = hub.counters
-        self._feed: Feed | None = None
+        self.feed: Feed
         self._histories = self._counters.histories  # of the log, when it began
         self._asked = last_event_id
         self._last: End | None = None  # the reason to end once the buffer is empty
@@ -63,13 +91,6 @@ class Reader:
         self._buffer = Buffer()
         self._limit = ReadLimit(self._buffer.max_bytes, BACKLOG_ROWS)
         self._waiter: asyncio.Future[None] | None = None
-
-    @property
-    def feed(self) -> Feed:
-        """The feed of its channels. It stays as long as the stream is attached."""
-        if self._feed is None:
-            self._feed = self._hub.follower.feed_of(each.channel for each in self.subscriptions)
-        return self._feed
 
     def end(self, reason: End) -> None:
         """End before the next message; the first reason counts."""
@@ -80,46 +101,48 @@ class Reader:
     def close(self) -> None:
         """End, and drop what waits."""
         self.end(End.CLOSED)
-        self._buffer.clear()
+        self._buffer.take()
 
     # Where it begins ------------------------------------------------------------
 
     async def begin(self) -> None:
         """Find the first cursor: Last-Event-ID, else the listeners' cursors, else the head."""
         follower, self._histories = self._hub.follower, self._counters.histories
-        cursors = self._hub.records.cursors
+        cursors, highest = self._hub.records.cursors, self._asked or 0
         for each in self.subscriptions:
             if each.listener is not None:
                 each.stored = max(each.stored, cursors.unwritten(each.listener, each.replays))
-        has_looked = not self._is_ahead()
-        if not has_looked:
+                highest = max(highest, each.stored)
+        lowered: Collection[Subscription] = ()
+        has_looked = True
+        if highest > follower.known.position:
             # The client was served by a process that is ahead of this one.
-            with contextlib.suppress(asyncio.TimeoutError):
+            try:
                 await within(LOOK_TIMEOUT_S, follower.look())
-                has_looked = True
-        lost = await self._lower_cursors() if has_looked and self._is_ahead() else set()
+            except asyncio.TimeoutError:
+                has_looked = False
+            else:
+                lowered = await self._lower_cursors()
+        self.applied = follower.known.position
+        losers = []
         for each in self.subscriptions:
-            if not each.begin(self._asked, follower.position) and has_looked:
-                lost.add(each)
-        self.cursor = min(each.after for each in self.subscriptions)
-        self.applied = follower.position
+            gets_all = each.begin(self._asked, self.applied)
+            if each in lowered or (has_looked and not gets_all):
+                losers.append(each)
+        self.cursor = min([each.after for each in self.subscriptions])
         if self._histories != self._counters.histories:
             self.end(End.HISTORY)  # its rows were looked up in the one before
-        # Before all that any subscription gets next, and no two with one id.
-        losers = [each for each in self.subscriptions if each in lost]
-        self._resets = [
-            Entry.reset(each.channel, each.listener, self.cursor - back, self.cursor - back)
-            for each, back in zip(losers, reversed(range(len(losers))), strict=True)
-        ]
-
-    def _is_ahead(self) -> bool:
-        """Return whether a position asked for, or stored, is higher than the hub's."""
-        stored = max(each.stored for each in self.subscriptions)
-        return max(self._asked or 0, stored) > self._hub.follower.position
+        if losers:
+            # Before all that any subscription gets next, and no two with one id.
+            self._resets = [
+                Entry.reset(each.channel, each.listener, self.cursor - back, self.cursor - back)
+                for each, back in zip(losers, reversed(range(len(losers))), strict=True)
+            ]
 
     async def _lower_cursors(self) -> set[Subscription]:
         """Begin again with listeners whose cursor cannot have been reached; return those."""
-        ahead = {each for each in self.subscriptions if each.stored > self._hub.follower.position}
+        head = self._hub.follower.known.position
+        ahead = {each for each in self.subscriptions if each.stored > head}
         if ahead:
             rows = await self._hub.run(_lowered, [each.listener for each in ahead])
             for each in ahead:
@@ -145,10 +168,10 @@ class Reader:
 
     def fall_back(self) -> None:
         """Drop what waits, and read the log from the cursor."""
-        self._buffer.clear()
+        self._buffer.take()
         self.behind = True
         # Only a database that was restored has its head before a cursor.
-        self.cursor = min(self.cursor, self._hub.follower.position)
+        self.cursor = min(self.cursor, self._hub.follower.known.position)
         if self._last is not None:
             self.end(self._last)  # the messages before it stay in the log
         self._wake()
@@ -226,12 +249,13 @@ class Reader:
             self._counters.resets += len(resets)
             return self._batch(resets)
         # The log has a reset that memory has not.
-        in_log = self.cursor < self._owes <= self._hub.follower.position
+        head = self._hub.follower.known.position
+        in_log = self.cursor < self._owes <= head
         entries = None if in_log else self.feed.since(self.cursor, self._gets)
         if entries is not None:
             # No await between the ring buffer and going live: nothing can come in between.
             self.behind = False
-            reached = self._hub.follower.position
+            reached = head
         else:
             after, rows = self.cursor, self._limit.rows
             found = await self._read(after, rows)
@@ -251,13 +275,14 @@ class Reader:
 
     def _gets(self, entry: Entry) -> bool:
         """Return whether an entry of its channels is for it."""
-        return any(
-            each.channel == entry.channel and each.gets(entry) for each in self.subscriptions
-        )
+        for each in self.subscriptions:
+            if each.channel == entry.channel and each.gets(entry):
+                return True
+        return False
 
     async def _read(self, after: int, rows: int) -> log.Page | None:
         """Return a page of the log; None where the caller must try again."""
-        target = self._hub.follower.position
+        target = self._hub.follower.known.position
         to = [
             log.Recipient(each.channel, each.listener, each.owner, max(after, each.after))
             for each in self.subscriptions

@@ -134,16 +134,16 @@ class Sender:
         else:
             chunk = b"".join([batch.chunk(self._encode) for batch in batches])
         self._marked = self._reader.cursor
-        count = sum(batch.count for batch in batches)
-        self.sent += count
-        self._hub.counters.delivered += count
+        for batch in batches:
+            self.sent += batch.count
+            self._hub.counters.delivered += batch.count
         return chunk
 
     def _heartbeat(self) -> bytes:
         """Return a comment, or the log's position where the client's id has left memory."""
         if not self._has_lost_its_place():
             return wire.HEARTBEAT
-        self._reader.cursor = self._marked = self._hub.follower.position
+        self._reader.cursor = self._marked = self._hub.follower.known.position
         return wire.mark(self._marked, self._blank)
 
     def _has_lost_its_place(self) -> bool:

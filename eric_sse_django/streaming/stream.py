@@ -24,13 +24,14 @@ class Stream:
 
     It is attached to the running loop's hub between open() and close(), or as an async context
     manager. Then either serve() it, or take its entries(). `sent` is the number of messages
-    that serve() has written; `was_cut` is true if its last write was not done.
+    that serve() has written; `was_cut` is true if its last write was not done. `subscriptions` are
+    its channels, with their listeners.
     """
 
     # Without them Python makes a dict for each object.
     __slots__ = (
         *("_as_of", "_clock", "_hub", "_is_request", "_sender", "_task", "due_at", "reader"),
-        *("sent", "subjects", "was_cut"),
+        *("sent", "subjects", "subscriptions", "was_cut"),
     )
 
     def __init__(
@@ -54,22 +55,20 @@ class Stream:
         `is_request` is false where Python code reads it: then it has no age, and the position
         where it begins acknowledges nothing.
         """
+        self.subscriptions = subscriptions
         self.reader = Reader(hub, subscriptions, last_event_id)
         self.was_cut = False
         self.sent = 0
         self.due_at = 0.0
-        self.subjects = keys_of(subjects.union(*(each.subjects() for each in subscriptions)))
+        for each in subscriptions:
+            subjects |= each.subjects()
+        self.subjects = keys_of(subjects)
         self._hub = hub
         self._as_of = as_of
         self._is_request = is_request
         self._clock = Clock(ends_at, ages=is_request)
         self._sender: Sender | None = None
         self._task: asyncio.Task[Any] | None = None
-
-    @property
-    def subscriptions(self) -> Sequence[Subscription]:
-        """Its channels, with their listeners."""
-        return self.reader.subscriptions
 
     @property
     def reason(self) -> End | None:
@@ -88,7 +87,7 @@ class Stream:
         """Attach it at its first position: Last-Event-ID, else the cursor, else now."""
         await self._hub.ready()
         await self.reader.begin()
-        self._hub.attach(self)
+        self.reader.feed = self._hub.attach(self)
         self.reader.seen(acknowledged=self._is_request)
         if self.reader.applied != self._as_of:
             try:
