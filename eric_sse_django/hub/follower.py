@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from eric_sse_django import conf, notifier
+from eric_sse_django import conf
 from eric_sse_django.entry import NO_CHANNEL, REVOKE, Entry
 from eric_sse_django.hub.counters import Counters
 from eric_sse_django.hub.ends import End
@@ -60,7 +60,8 @@ class Follower:
     """
     Reads the log's end for all streams: each entry up to `position` is delivered to its feeds.
 
-    `run` calls a function on the thread that reads the log. Only for the hub's loop.
+    `run` calls a function on the thread that reads the log; `ring` has messages sequenced that
+    wait for a position. Only for the hub's loop.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Follower:
         counters: Counters,
         revocations: Revocations,
         on_history: Callable[[], None],
+        ring: Callable[[], None],
     ) -> None:
         self.known = Known(0)
         self.feeds = Feeds()
@@ -81,6 +83,7 @@ class Follower:
         self._counters = counters
         self._revocations = revocations
         self._on_history = on_history
+        self._ring = ring
         self._limit = ReadLimit(LIVE_BYTES, LIVE_ROWS)
         self._delivered = 0  # the position up to which all feeds have their entries
         self._awaited: list[asyncio.Future[None]] = []
@@ -149,7 +152,7 @@ class Follower:
                 among = {NO_CHANNEL, *channels} if len(channels) <= CHANNELS_IN_QUERY else None
                 look: Look = await self._run(self._log.look, self.known, among, rows)
                 if look.waits:
-                    notifier.ring()
+                    self._ring()
                 target = look.head.position if target is None else target
                 if look.is_same and look.head.trimmed <= self.known.position:
                     self._deliver(look, rows)

@@ -25,6 +25,7 @@ from eric_sse_django.hub.past import Past
 from eric_sse_django.hub.records import Records
 from eric_sse_django.hub.revocations import Endable, Revocations
 from eric_sse_django.log import DATABASE, Log
+from eric_sse_django.notifier import Notifier
 from eric_sse_django.workers import FIRST, Hung, Workers
 
 logger = logging.getLogger(__name__)
@@ -57,11 +58,18 @@ class Hub:
     reads the log's end and nothing else, the other does what may take longer. `hooks` call a
     project's rules and sessions, `adapters` its adapt(). Its timer replaces threads that hang.
     It stops by itself LINGER_S after its last stream, and logs and retries all failures.
+    `find_notifier` returns what sequences the log's messages.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, log: Log = DATABASE) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        log: Log = DATABASE,
+        find_notifier: Callable[[], Notifier] = notifier.current,
+    ) -> None:
         self.loop = loop
         self.log = log
+        self._find_notifier = find_notifier
         self.streams: set[Attachable] = set()
         self.deadlines = Deadlines()
         self.revocations = Revocations()
@@ -79,7 +87,7 @@ class Hub:
         self.adapters = Adapters("eric-sse-adapt", replaced)
         self._announcer = Announcer(replaced, self._spawn)
         self.follower = Follower(
-            log, self._reader.run, self.counters, self.revocations, self._on_history
+            log, self._reader.run, self.counters, self.revocations, self._on_history, self._ring
         )
         self.records = Records(
             self.run, self.counters, lambda: self.follower.known, self._announcer.announce
@@ -179,6 +187,9 @@ class Hub:
         finally:
             self.revocations.discard(one)
 
+    def _ring(self) -> None:
+        self._find_notifier().ring()
+
     def _on_history(self) -> None:
         """Drop all that was of the log's other history."""
         self.records.forget()
@@ -193,8 +204,9 @@ class Hub:
 
     async def _start(self) -> None:
         await self.follower.start()
-        self._unsubscribe = notifier.current().subscribe(self.wake)
-        notifier.current().start()
+        its_notifier = self._find_notifier()
+        self._unsubscribe = its_notifier.subscribe(self.wake)
+        its_notifier.start()
         self._spawn(self.follower.follow())
         self._spawn(wakes.listen(self.wake))
 

@@ -6,7 +6,7 @@ import logging
 import pytest
 from django.db import OperationalError
 
-from eric_sse_django import log, notifier
+from eric_sse_django import log
 from eric_sse_django.entry import NO_CHANNEL, REVOKE, Entry
 from eric_sse_django.hub import follower as follower_module
 from eric_sse_django.hub.counters import Counters
@@ -62,11 +62,11 @@ async def run(function, *args):
     return function(*args)
 
 
-def follower_of(rows):
+def follower_of(rows, ring=lambda: None):
     """Return a follower of a log, and the list of the positions at which it saw new histories."""
     changes = []
     follower = Follower(
-        rows, run, Counters(), Revocations(), lambda: changes.append(follower.position)
+        rows, run, Counters(), Revocations(), lambda: changes.append(follower.position), ring
     )
     return follower, changes
 
@@ -202,9 +202,10 @@ async def test_who_awaits_a_look_gets_one_that_began_afterwards(rows, follower):
     following.cancel()
 
 
-async def test_rows_without_a_position_ring_the_notifier(rows, follower, monkeypatch):
+async def test_rows_without_a_position_ring_the_notifier(rows):
     rung = []
-    monkeypatch.setattr(notifier, "ring", lambda: rung.append(1))
+    follower, _ = follower_of(rows, ring=lambda: rung.append(1))
+    await follower.start()
     rows.pending = True
     await follower._look()
     assert rung == [1]
