@@ -42,7 +42,7 @@ _MYSQL_TABLE = (
 
 
 class Dialect:
-    """One connection's database: what all databases can do. Those that can do more have a subclass."""
+    """One connection's database: what all databases can do. A subclass can do more."""
 
     # Several statements without parameters are one call, and one transaction.
     one_call = False

@@ -1,4 +1,4 @@
-"""A channel layer that is full, dead or slow costs latency. Publishers do not wait, and no message is lost."""
+"""A channel layer that is full, dead or slow delays messages: none is lost, no publisher waits."""
 
 import pytest
 from asgiref.sync import sync_to_async
