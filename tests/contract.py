@@ -227,7 +227,7 @@ class DeliveryContract:
 
 
 class StreamContract:
-    async def test_a_stream_yields_what_waits_and_then_what_comes(self, channel, call):
+    async def test_a_stream_yields_waiting_messages_then_new_ones(self, channel, call):
         listener = await call(channel.add_listener)
         await call(listener.start)
         await call(channel.dispatch, listener.id, count(0))
@@ -279,7 +279,7 @@ class StreamContract:
         assert kind == "error"
         assert "nobody-9" in text
 
-    async def test_watch_streams_what_is_published_from_then_on(self, channel, call):
+    async def test_watch_streams_messages_published_after_it(self, channel, call):
         await call(channel.broadcast, count(0))
         stream = await channel.watch()
         await call(channel.broadcast, count(1))
@@ -300,7 +300,7 @@ class StreamContract:
         for stream in streams[1:]:
             await soon(stream.aclose())
 
-    async def test_what_a_left_stream_did_not_yield_is_in_the_next(self, channel, call):
+    async def test_the_next_stream_yields_what_a_closed_one_did_not(self, channel, call):
         listener = await call(channel.add_listener)
         await call(listener.start)
         for number in range(3):

@@ -119,7 +119,7 @@ class HTTP2Client:
         self._reading.cancel()
         self._reading_side().pause_reading()
 
-    def go_on_reading(self) -> None:
+    def resume_reading(self) -> None:
         self._reading_side().resume_reading()
         self._reading = asyncio.ensure_future(self._read())
 

@@ -84,7 +84,7 @@ class LogContract:
 
     # Order and positions ------------------------------------------------------------
 
-    def test_a_message_is_not_there_before_it_has_a_position(self, world):
+    def test_a_message_is_not_read_before_it_has_a_position(self, world):
         world.log.append([world.draft(1)])
         assert world.log.head() == (world.start, True)
         look = world.look()
@@ -142,7 +142,7 @@ class LogContract:
 
     # Looking ------------------------------------------------------------------------
 
-    def test_a_look_continues_after_what_is_known(self, world):
+    def test_a_look_continues_after_the_known_position(self, world):
         world.append(1, 2, 3)
         head, seen = Known(world.start), []
         while look := world.look(head, limit=2):
@@ -157,14 +157,14 @@ class LogContract:
         world.append(4)
         assert payloads(world.look(look.head).entries) == [4]
 
-    def test_a_look_is_of_some_channels(self, world):
+    def test_a_look_can_be_limited_to_channels(self, world):
         world.append(1)
         world.append(2, channel=world.other)
         assert payloads(world.look(channels=[world.other]).entries) == [2]
         assert payloads(world.look(channels=[world.other, world.channel]).entries) == [1, 2]
         assert payloads(world.look(channels=[]).entries) == []
 
-    def test_who_follows_begins_at_the_head(self, world):
+    def test_a_follower_begins_at_the_head(self, world):
         world.append(1)
         known = world.log.follow()
         assert known.position == world.log.head().position
@@ -175,7 +175,7 @@ class LogContract:
 
     # Reading ------------------------------------------------------------------------
 
-    def test_a_listener_gets_what_is_to_all_to_it_and_to_its_owner(self, world):
+    def test_a_listener_gets_messages_to_all_to_it_and_to_its_owner(self, world):
         world.append("all")
         world.append("phone", listener=world.phone)
         world.append("till", listener=world.till)
@@ -194,7 +194,7 @@ class LogContract:
         assert world.read(*both) == list(range(6))
         assert world.read(*both, limit=4) == list(range(4))
 
-    def test_pages_leave_nothing_out(self, world):
+    def test_pages_skip_nothing(self, world):
         for number in range(20):
             to = [{}, {"listener": world.phone}, {"owner": world.ana}][number % 3]
             world.append(number, **to)
@@ -209,7 +209,7 @@ class LogContract:
             reader = reader._replace(after=page.reached)
         assert found == list(range(20))
 
-    def test_a_read_ends_at_the_position_that_is_asked(self, world):
+    def test_a_read_ends_at_the_given_position(self, world):
         world.append(1, 2)
         first = world.look().entries[0].position
         world.append(3)
@@ -222,7 +222,7 @@ class LogContract:
         assert world.read(world.reader(channel=NO_CHANNEL)) == [["user:1"]]
         assert payloads(world.look(channels=[NO_CHANNEL]).entries) == [["user:1"]]
 
-    def test_a_moment_has_its_position(self, world):
+    def test_a_time_has_a_position(self, world):
         world.append(1, 2)
         time.sleep(0.01)
         moment = datetime.fromtimestamp(time.time(), timezone.utc)
@@ -245,7 +245,7 @@ class LogContract:
         assert world.trim() == 1
         assert world.read(world.reader()) == [1, 2]
 
-    def test_one_that_has_just_expired_stays_for_hubs_to_look_at(self, world):
+    def test_a_message_that_has_just_expired_stays_for_hubs_to_read(self, world):
         world.append("expired", perishable=True, kept_s=-1.0)
         assert world.trim() == 0
         assert len(world.look().entries) == 1
@@ -342,7 +342,7 @@ class LogContract:
         world.append(2)
         assert payloads(world.look(begun).entries) == [2]
 
-    def test_who_reads_across_the_beginning_of_a_history_gets_one_reset(self, world):
+    def test_a_reader_that_crosses_the_beginning_of_a_history_gets_one_reset(self, world):
         world.append(1)
         base = base_of(world.log.follow(world.log.head().position).position)
         world.append(2)

@@ -131,7 +131,7 @@ def test_a_row_of_the_table_has_figure_span_ratio_target_and_what_was_wrong():
 
 
 @pytest.mark.parametrize("wrong", ["lost", "repeated", "disordered"])
-def test_only_what_goes_wrong_with_this_app_fails_the_command(wrong):
+def test_only_a_failure_of_this_app_fails_the_command(wrong):
     results = Results()
     results.add(WORK, subject(EVENTSTREAM), found(1, **{wrong: 1}))
     assert not results.ours_is_wrong()
@@ -139,7 +139,7 @@ def test_only_what_goes_wrong_with_this_app_fails_the_command(wrong):
     assert results.ours_is_wrong()
 
 
-def test_what_was_skipped_is_in_the_report_with_its_reason():
+def test_a_skipped_subject_is_in_the_report_with_its_reason():
     results = Results()
     results.skip("a rival", "could not be installed: no such version")
     assert "- a rival: could not be installed: no such version" in report.markdown(

@@ -11,7 +11,7 @@ from benchmarks.tally import Wrong
 
 
 class TestSizes:
-    def test_they_grow_by_tens_both_at_once_from_nothing(self):
+    def test_sizes_grow_tenfold_from_0_both_at_once(self):
         assert figures.steps(1_000_000, 100_000) == [
             Size(0, 0),
             Size(10_000, 1_000),
@@ -36,7 +36,7 @@ class TestCost:
         cost = figures.Cost(empty=[[1], [1], [1]], full=[[1], [40], [1]])
         assert cost.ratio() == 1
 
-    def test_what_costs_more_than_the_bound_at_the_largest_size_is_named(self):
+    def test_an_operation_over_the_bound_at_the_largest_size_is_named(self):
         def at(ratio):
             return figures.Cost(empty=[[1.0]], full=[[ratio]])
 
@@ -65,17 +65,17 @@ class TestCompare:
     def test_publishers_may_mix_in_any_way(self):
         assert not self.wrong([0, 3, 1, 2, 4, 5], [0, 3, 1, 2, 4, 5])
 
-    def test_but_the_same_for_all_readers(self):
+    def test_the_same_other_order_for_all_readers_is_allowed(self):
         assert self.wrong([0, 3, 1, 2, 4, 5], [3, 0, 1, 2, 4, 5]) == Wrong(disordered=2)
 
-    def test_what_one_missed_puts_the_rest_out_of_no_order(self):
+    def test_a_lost_message_does_not_put_later_ones_out_of_order(self):
         assert self.wrong([0, 3, 1, 2, 4, 5], [0, 1, 2, 4, 5]) == Wrong(lost=1)
 
-    def test_a_publishers_own_are_in_its_order(self):
+    def test_the_messages_of_one_publisher_are_in_its_order(self):
         assert self.wrong([0, 2, 1, 3, 4, 5]) == Wrong(disordered=1)
 
-    def test_what_is_missing_is_lost(self):
+    def test_a_missing_message_is_lost(self):
         assert self.wrong([0, 1, 2, 3, 4]) == Wrong(lost=1)
 
-    def test_what_comes_twice_or_was_never_published_is_repeated(self):
+    def test_a_message_that_is_read_twice_or_was_never_published_is_repeated(self):
         assert self.wrong([0, 1, 2, 2, 3, 4, 5, 6]) == Wrong(repeated=2)

@@ -83,7 +83,7 @@ def test_an_authorizer_that_has_no_rules_is_an_error(settings, path):
     assert error.hint == "Name a subclass of eric_sse_django.authorization.Authorizer."
 
 
-def test_the_classes_that_hints_name_are_there():
+def test_the_classes_that_hints_name_exist():
     assert {import_string(path): path for path in checks.PUBLIC.values()} == checks.PUBLIC
 
 
@@ -93,7 +93,7 @@ def test_the_default_classes_serve(settings):
     assert checks.check_classes() == []
 
 
-def test_a_layer_that_is_not_there_is_an_error(settings):
+def test_a_missing_layer_is_an_error(settings):
     settings.ERIC_SSE = {"CHANNEL_LAYER": "elsewhere"}
     for layers, hint in {
         (): "Use None for polling only.",
@@ -255,7 +255,7 @@ def test_rules_may_be_methods_of_every_kind(settings):
         (Needing, "Needing cannot be created without arguments"),
     ],
 )
-def test_a_rule_that_cannot_be_asked_is_an_error(settings, kind, message):
+def test_a_rule_that_cannot_be_called_is_an_error(settings, kind, message):
     settings.ERIC_SSE = {"AUTHORIZER": f"{__name__}.{kind.__name__}"}
     [error] = checks.check_rules()
     assert ids([error]) == ["E030"]
@@ -379,7 +379,9 @@ def test_a_wsgi_runserver_is_warned_of_in_debug(settings, monkeypatch):
     assert checks.check_runserver() == []
 
 
-def test_a_url_that_nothing_here_serves_is_logged_once_in_debug(settings, not_mounted, caplog):
+def test_a_url_that_this_process_does_not_serve_is_logged_once_in_debug(
+    settings, not_mounted, caplog
+):
     stream_urls.with_query("events/")
     assert not caplog.records
     settings.DEBUG = True

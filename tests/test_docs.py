@@ -43,6 +43,17 @@ def test_tests_that_the_pages_name_exist(page):
             assert re.search(rf"(def|class) {each}\b", text), f"{page.name} names {name}"
 
 
+def test_commands_of_the_reliability_page_select_tests():
+    text = (ROOT / "docs" / "reliability.md").read_text()
+    selections = re.findall(r"`(test_\w+\.py) -k (\w+)`", text)
+    assert len(selections) > 10
+    for name, word in selections:
+        tests = (ROOT / "tests" / "live" / name).read_text()
+        assert re.search(rf"def test_\w*{word}", tests), (
+            f"no test of {name} has {word!r} in its name"
+        )
+
+
 def test_files_that_the_design_names_exist():
     names = re.findall(r"`((?:\w+/)+(?:\w+\.py)?)`", (ROOT / "docs" / "design.md").read_text())
     assert names

@@ -51,12 +51,12 @@ def test_every_word_is_spelled_right():
 
 
 @needs_stubs
-def test_the_types_hold_strictly():
+def test_mypy_finds_nothing():
     run("-m", "mypy")
 
 
 @needs_stubs
-def test_the_types_of_a_users_code_hold_for_pyright_too():
+def test_the_types_in_a_projects_code_are_correct_for_pyright_too():
     # Django's model fields have a type only by mypy's plugin: hence its one rule that is off.
     run("-m", "basedpyright", "-p", "tests/typing", "--pythonpath", sys.executable)
 
@@ -78,7 +78,7 @@ def test_no_query_names_the_logs_database():
     assert named == of_others
 
 
-def test_only_the_dialect_asks_for_a_vendor():
+def test_only_the_dialect_compares_the_vendor():
     package = ROOT / "eric_sse_django"
     asking = {
         str(path.relative_to(package))

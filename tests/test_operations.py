@@ -38,7 +38,7 @@ def test_the_metrics_are_those_of_the_table():
     assert [f"eric_sse_{name}" for name in names] == expected
 
 
-def test_the_alerts_ask_for_metrics_that_there_are():
+def test_the_metrics_in_the_alerts_exist():
     rules = PAGE.split("```yaml\n")[1].split("```")[0]
     asked = set(re.findall(r"\beric_sse_\w+", rules))
     there = {family.name for family in families()}
@@ -55,7 +55,7 @@ def constants(node):
     return [each.value for each in ast.walk(node) if isinstance(each, ast.Constant)]
 
 
-def said():
+def log_texts():
     """Yield the texts that may be logged from INFO on, and what may fail for long."""
     for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -68,7 +68,7 @@ def said():
                 yield next(text for text in constants(node) if isinstance(text, str))
 
 
-@pytest.mark.parametrize("text", sorted(set(said())))
+@pytest.mark.parametrize("text", sorted(set(log_texts())))
 def test_each_line_of_the_log_is_explained(text):
     pieces = [piece.strip() for piece in re.split(r"%[.\d]*[sdr]", text)]
     assert max(pieces, key=len) in PAGE

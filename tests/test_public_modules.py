@@ -49,7 +49,7 @@ def test_the_pages_import_public_names_only(page):
     assert imports(page) - public == set()
 
 
-def test_the_changelog_begins_with_this_version_or_what_follows_it():
+def test_the_changelog_begins_with_this_version_or_the_unreleased_changes():
     versions = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     dated = [each for each in versions if each != "Unreleased"]
     assert re.fullmatch(rf"{re.escape(__version__)} - \d{{4}}-\d\d-\d\d", dated[0])

@@ -65,7 +65,7 @@ def test_nginx_takes_its_configuration(tmp_path):
     assert "[warn]" not in done.stderr
 
 
-def test_the_kernel_knows_its_settings():
+def test_the_kernel_settings_exist():
     lines = snippet("# /etc/sysctl.d/60-streams.conf").splitlines()
     pairs = [line.split(" = ") for line in lines if not line.startswith("#")]
     for name, value in pairs:

@@ -83,7 +83,7 @@ class Links(HTMLParser):
 
 
 @once
-def test_the_cursor_is_the_head_at_that_moment(orders):
+def test_the_cursor_is_the_current_head(orders):
     LogHead.objects.update_or_create(pk=LogHead.THE_ONE, defaults={"position": 1_204})
     orders.broadcast(Message("paid", 1))
     notifier.settle()
@@ -96,7 +96,7 @@ def test_the_cursor_is_the_head_at_that_moment(orders):
 
 
 @once
-def test_an_attribute_holds_the_url_whole(orders):
+def test_the_url_in_an_attribute_is_complete(orders):
     [url] = Links(
         render('<i data-url="{% eric_watch_url "orders" cursor=7 unbound=True %}">')
     ).urls
@@ -250,7 +250,7 @@ async def connect(page):
 
 
 @databases.on("sqlite", "postgres", "mariadb")
-async def test_what_is_published_before_the_page_connects_is_delivered(channel):
+async def test_messages_published_before_the_page_connects_are_delivered(channel):
     await channel.abroadcast(Message("paid", "before the page"))
     await sync_to_async(notifier.flush)()
     page = await sync_to_async(render)(PAGE)

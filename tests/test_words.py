@@ -93,7 +93,7 @@ UNUSED: list[tuple[str, str]] = [
     (r"(?i:\bperish(?:es|ed)?\b)", "expires (`perishable` is the column's name)"),
     (r"(?i:\bof late\b)", "recently"),
     (r"(?i:\banew\b)", "again"),
-    (r"(?i:(?<!-k\s)\bamid\b)", "during"),
+    (r"(?i:\bamid\b)", "during"),
     (r"(?i:\bfor good\b(?! \w))", "permanently"),
     (r"(?i:\bborn\b)", "created, started"),
     (r"(?i:\bfor ever\b)", "forever, permanently"),

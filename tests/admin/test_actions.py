@@ -82,7 +82,7 @@ def test_an_action_needs_its_permission(staff, rows, name):
 
 
 @pytest.mark.parametrize("name", ["revoke", "replay", "discard"])
-def test_what_cannot_be_undone_is_confirmed_first_without_a_script(staff, rows, name):
+def test_an_irreversible_action_is_confirmed_first_without_a_script(staff, rows, name):
     client = staff("operate_listener")
     asked = text(client.post(url("listener"), {"action": name, "_selected_action": rows[0].pk}))
     assert str(BY_NAME[name].effect) in asked

@@ -223,7 +223,7 @@ def test_deliveries_and_delays_are_those_of_the_live_processes(listener, open_st
     assert facts["open_streams"][0]["listener"] == "till-7"
 
 
-def test_a_process_that_no_longer_renews_delivers_nothing():
+def test_a_process_that_no_longer_renews_its_count_has_a_rate_of_0():
     rates, began = Rates(), timezone.now()
 
     def rate(written_s, delivered, now):

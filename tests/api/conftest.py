@@ -82,7 +82,7 @@ def root(db) -> Api:
 
 
 @pytest.fixture
-def nobody(db) -> Api:
+def unprivileged(db) -> Api:
     """Return the API for a user without permissions, with a token."""
     return api_of(user_with("nobody"))
 

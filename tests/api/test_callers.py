@@ -122,16 +122,16 @@ def test_the_command_reports_wrong_arguments(user, arguments):
 @pytest.mark.parametrize(
     ("method", "of", "status"),
     [
-        ("PUT", "nobody", 405),
+        ("PUT", "anonymous", 405),
         ("PUT", "user", 405),
-        ("POST", "nobody", 401),
+        ("POST", "anonymous", 401),
         ("POST", "stranger", 415),
         ("POST", "user", 415),
     ],
 )
 def test_the_method_is_checked_then_the_caller_then_the_body(user, method, of, status):
     secret = None
-    if of != "nobody":
+    if of != "anonymous":
         caller = user if of == "user" else user_with("stranger")
         secret = ApiToken.objects.issue(caller, "test")[1]
     api = Api(secret)

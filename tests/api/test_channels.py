@@ -88,10 +88,10 @@ def test_another_name_is_an_unknown_channel(root, orders, name):
     ],
 )
 def test_each_verb_needs_its_permission_whatever_exists(
-    nobody, orders, method, path, permission, name
+    unprivileged, orders, method, path, permission, name
 ):
     body = {} if method == "POST" else None
-    answer = problem(nobody.call(method, path.format(name), body), 403)
+    answer = problem(unprivileged.call(method, path.format(name), body), 403)
     assert permission in answer["detail"]
     assert Channel.objects.count() == 1
     allowed = api_of(user_with("allowed", permission))

@@ -32,7 +32,7 @@ except ModuleNotFoundError as error:
 """
 
 
-def test_nothing_but_the_api_needs_the_extra():
+def test_only_the_api_needs_the_extra():
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT],
         cwd=ROOT,

@@ -51,7 +51,7 @@ class TestOneAfterTheOther:
         problem(elsewhere, 422, "Idempotency-Key")
         assert count() == 1
 
-    def test_what_was_refused_may_be_sent_again(self, settings, publisher, orders):
+    def test_a_refused_request_may_be_sent_again_with_its_key(self, settings, publisher, orders):
         settings.ERIC_SSE = {"MAX_MESSAGE_BYTES": 1, "API_RATE_PER_MINUTE": 1}
         large = {"type": "a", "payload": 77}
         problem(publisher.post(BROADCAST, large, Idempotency_Key="k"), 413, "message 0")
@@ -61,7 +61,7 @@ class TestOneAfterTheOther:
         assert PublishReceipt.objects.count() == 1
 
     @pytest.mark.parametrize("key", ["", "x" * 256])
-    def test_a_key_that_is_none_is_refused(self, publisher, orders, key):
+    def test_a_key_of_none_is_refused(self, publisher, orders, key):
         answer = publisher.post(BROADCAST, PAID, Idempotency_Key=key)
         problem(answer, 422, "header.Idempotency-Key")
 

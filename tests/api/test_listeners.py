@@ -88,12 +88,12 @@ def test_its_owner_sees_a_listener(till, ada):
 
 @pytest.mark.parametrize("path", [TILL, f"{LISTENERS}/nobody", "channels/x/listeners/y"])
 @pytest.mark.parametrize("verb", ["", "/ticket", "/messages", "/pop", "/ack"])
-def test_unknown_and_forbidden_are_one_answer(nobody, till, path, verb):
+def test_unknown_and_forbidden_are_one_answer(unprivileged, till, path, verb):
     bodies = {"/ticket": {}, "/ack": {"position": 1}}
     method = "GET" if verb in ("", "/messages") else "POST"
-    answer = nobody.call(method, path + verb, bodies.get(verb))
+    answer = unprivileged.call(method, path + verb, bodies.get(verb))
     assert problem(answer, 404, "listener_id") == problem(
-        nobody.call(method, f"channels/none/listeners/none{verb}", bodies.get(verb)),
+        unprivileged.call(method, f"channels/none/listeners/none{verb}", bodies.get(verb)),
         404,
         "listener_id",
     )
@@ -110,10 +110,10 @@ def test_unknown_and_forbidden_are_one_answer(nobody, till, path, verb):
     ],
 )
 def test_each_verb_needs_its_permission_whatever_exists(
-    nobody, till, method, verb, permission, path
+    unprivileged, till, method, verb, permission, path
 ):
     body = {"acknowledgement": "client"} if method == "PATCH" else None
-    assert permission in problem(nobody.call(method, path + verb, body), 403)["detail"]
+    assert permission in problem(unprivileged.call(method, path + verb, body), 403)["detail"]
     assert Listener.objects.get().running
     allowed = api_of(user_with("allowed", permission))
     assert allowed.call(method, TILL + verb, body).status_code < 300
@@ -122,9 +122,11 @@ def test_each_verb_needs_its_permission_whatever_exists(
 @pytest.mark.parametrize(
     ("method", "permission"), [("GET", "view_listener"), ("POST", "add_listener")]
 )
-def test_the_list_needs_its_permission(nobody, orders, method, permission):
-    assert permission in problem(nobody.call(method, LISTENERS, {}), 403)["detail"]
-    assert permission in problem(nobody.call(method, "channels/x/listeners", {}), 403)["detail"]
+def test_the_list_needs_its_permission(unprivileged, orders, method, permission):
+    assert permission in problem(unprivileged.call(method, LISTENERS, {}), 403)["detail"]
+    assert (
+        permission in problem(unprivileged.call(method, "channels/x/listeners", {}), 403)["detail"]
+    )
     allowed = api_of(user_with("allowed", permission))
     assert allowed.call(method, LISTENERS, {}).status_code < 300
 

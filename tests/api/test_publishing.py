@@ -151,10 +151,10 @@ def test_another_method_is_405(publisher):
 
 @pytest.mark.parametrize("name", ["orders", "nowhere", "%00"])
 @pytest.mark.parametrize("verb", ["broadcast", "messages", "listeners/till-7/dispatch"])
-def test_unknown_and_forbidden_are_one_answer(nobody, till, name, verb):
+def test_unknown_and_forbidden_are_one_answer(unprivileged, till, name, verb):
     body = {"messages": [{"type": "a"}]} if verb == "messages" else {"type": "a"}
-    answer = problem(nobody.post(f"channels/{name}/{verb}", body), 404, "channel_id")
-    assert answer == problem(nobody.post(f"channels/none/{verb}", body), 404, "channel_id")
+    answer = problem(unprivileged.post(f"channels/{name}/{verb}", body), 404, "channel_id")
+    assert answer == problem(unprivileged.post(f"channels/none/{verb}", body), 404, "channel_id")
     assert published() == []
 
 

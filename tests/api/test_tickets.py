@@ -49,19 +49,21 @@ def test_a_ticket_opens_the_channel_to_watch(orders, ada):
     assert answer.json()["url"] == f"/events/orders/?ticket={answer.json()['ticket']}"
 
 
-def test_the_rules_decide_which_user_may_watch(orders, ada, nobody, settings):
+def test_the_rules_decide_which_user_may_watch(orders, ada, unprivileged, settings):
     problem(api_of(ada).post(WATCH, {}), 404, "channel_id")
     settings.ERIC_SSE = {"AUTHORIZER": f"{__name__}.AsyncRules"}
     assert api_of(ada).post(WATCH, {}).status_code == 201
-    problem(nobody.post(WATCH, {}), 404, "channel_id")
+    problem(unprivileged.post(WATCH, {}), 404, "channel_id")
 
 
-def test_the_permission_to_sign_for_listeners_holds_for_channels(orders):
+def test_the_permission_to_sign_for_listeners_also_covers_channels(orders):
     assert api_of(user_with("signer", "sign_listener")).post(WATCH, {}).status_code == 201
 
 
-def test_unknown_and_forbidden_are_one_answer(orders, nobody):
-    unknown = [nobody.post(f"channels/{name}/ticket", {}) for name in ("orders", "none", "%00")]
+def test_unknown_and_forbidden_are_one_answer(orders, unprivileged):
+    unknown = [
+        unprivileged.post(f"channels/{name}/ticket", {}) for name in ("orders", "none", "%00")
+    ]
     assert {answer.content for answer in unknown} == {unknown[0].content}
     problem(unknown[0], 404, "channel_id")
 
@@ -91,7 +93,7 @@ def test_in_a_session_logging_out_revokes_the_ticket(till, admin_user, session_o
     assert is_void(ticket)
 
 
-def test_a_ticket_that_a_program_signs_for_others_is_bound_to_the_owner_or_nobody(
+def test_a_ticket_that_a_program_signs_is_bound_to_the_listeners_owner_if_there_is_one(
     till, orders, ada
 ):
     signer = api_of(user_with("signer", "sign_listener"))
@@ -144,10 +146,11 @@ def test_an_unknown_user_is_named(root, ada, body):
 @pytest.mark.parametrize(
     ("path", "body"), [(f"{LISTENER}/revoke", None), ("revoke", {"user": "ada"})]
 )
-def test_revoking_needs_its_permission_whatever_exists(till, ada, nobody, path, body):
-    assert "operate_listener" in problem(nobody.post(path, body), 403)["detail"]
+def test_revoking_needs_its_permission_whatever_exists(till, ada, unprivileged, path, body):
+    assert "operate_listener" in problem(unprivileged.post(path, body), 403)["detail"]
     unknown = path.replace("till-7", "none")
     assert (
-        "operate_listener" in problem(nobody.post(unknown, body and {"user": "no"}), 403)["detail"]
+        "operate_listener"
+        in problem(unprivileged.post(unknown, body and {"user": "no"}), 403)["detail"]
     )
     assert not Revocation.objects.exists()

@@ -60,7 +60,7 @@ async def test_a_wait_ends_after_its_time():
         await soon(alarm.wait(0.001))
 
 
-async def test_a_wait_that_a_ring_ended_leaves_no_timer_behind(monkeypatch):
+async def test_a_wait_that_a_ring_ended_cancels_its_timer(monkeypatch):
     timers = []
     loop = asyncio.get_running_loop()
     call_later = loop.call_later
@@ -85,14 +85,14 @@ async def test_a_wait_without_notifications_ends_at_the_next_look(monkeypatch):
         await soon(alarm.wait(60))
 
 
-async def test_leaving_ends_the_watching():
+async def test_an_alarm_removes_its_wakes_on_exit():
     watchers = Watchers()
     with Alarm(watchers.add, watchers.add):
         assert len(watchers) == 2
     assert len(watchers) == 0
 
 
-async def test_what_cannot_be_watched_leaves_nothing_watched():
+async def test_an_alarm_that_fails_to_start_removes_its_wakes():
     watchers = Watchers()
 
     def refuse(wake):

@@ -28,7 +28,7 @@ async def released():
     await asyncio.sleep(0)
 
 
-async def test_what_is_cancelled_has_ended():
+async def test_cancelled_tasks_have_ended():
     tasks = [asyncio.create_task(asyncio.sleep(60)) for _ in range(3)]
     assert await cancel(tasks) == set()
     assert all(task.cancelled() for task in tasks)
@@ -51,7 +51,7 @@ async def test_a_task_that_swallows_some_cancels_ends():
     assert swallowed == 3
 
 
-async def test_a_task_that_swallows_all_is_left_to_itself(released):
+async def test_a_task_that_swallows_every_cancel_is_abandoned(released):
     task = asyncio.create_task(stubborn(released))
     await asyncio.sleep(0)
     began = time.monotonic()
@@ -59,7 +59,7 @@ async def test_a_task_that_swallows_all_is_left_to_itself(released):
     assert time.monotonic() - began < 2
 
 
-async def test_what_a_cancelled_task_raises_is_nobodys_problem(caplog):
+async def test_what_a_cancelled_task_raises_is_ignored(caplog):
     async def fail():
         try:
             await asyncio.sleep(60)

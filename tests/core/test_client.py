@@ -80,19 +80,19 @@ async def test_a_body_with_a_length_ends_there():
 
 
 async def test_silence_is_a_timeout():
-    left = asyncio.Event()
+    disconnected = asyncio.Event()
 
-    async def say_nothing(reader, writer):
+    async def stay_silent(reader, writer):
         with contextlib.suppress(OSError):
             await reader.read()
         writer.close()
-        left.set()
+        disconnected.set()
 
-    async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(stay_silent, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(asyncio.TimeoutError):
             await StreamClient.open(f"http://127.0.0.1:{port}/", timeout_s=0.02)
-        await asyncio.wait_for(left.wait(), 5)
+        await asyncio.wait_for(disconnected.wait(), 5)
 
 
 async def test_event_source_reconnects_with_the_last_id_after_the_retry_time():

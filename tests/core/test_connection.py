@@ -28,7 +28,7 @@ def test_the_memory_factory_connects_the_given_listener():
     assert InMemoryConnectionsFactory().create(listener).listener is listener
 
 
-def test_the_memory_factory_makes_a_listener_and_a_queue_each_time():
+def test_the_memory_factory_creates_a_listener_and_a_queue_each_time():
     factory = InMemoryConnectionsFactory()
     one, other = factory.create(), factory.create()
     assert one.listener.id != other.listener.id

@@ -100,7 +100,7 @@ class TestIdentity:
 
 
 class TestIdle:
-    async def test_a_stream_that_waits_does_not_look_at_its_queue(self, channel):
+    async def test_a_waiting_stream_does_not_poll_its_queue(self, channel):
         queues = [CountingQueue() for _ in range(50)]
         streams = [channel.message_stream(connect(channel, queue)) for queue in queues]
         waiting = [await start(stream) for stream in streams]
@@ -184,16 +184,16 @@ class TestThreads:
         expected = [("count", number) for number in range(50)]
         assert [received[name] for name in range(3)] == [expected] * 3
 
-    def test_listeners_come_and_go_while_others_broadcast(self, channel):
+    def test_listeners_are_added_and_removed_during_broadcasts(self, channel):
         stayed = connect(channel, InMemoryQueue())
         over = threading.Event()
 
-        def come_and_go():
+        def add_and_remove():
             while not over.is_set():
                 channel.remove_listener(channel.add_listener().id)
 
         with ThreadPoolExecutor(3) as threads:
-            visits = [threads.submit(come_and_go) for _ in range(3)]
+            visits = [threads.submit(add_and_remove) for _ in range(3)]
             for number in range(300):
                 channel.broadcast(count(number))
             over.set()
@@ -219,7 +219,7 @@ class TestThreads:
 
 
 class TestRegistryInMemory:
-    def test_a_broadcast_skips_a_listener_that_has_just_left(self, channel, monkeypatch):
+    def test_a_broadcast_skips_a_listener_that_was_just_removed(self, channel, monkeypatch):
         left, stayed = channel.add_listener(), channel.add_listener()
         connections = channel.get_connections()
         channel.remove_listener(left.id)
@@ -228,7 +228,7 @@ class TestRegistryInMemory:
         stayed.start()
         assert channel.deliver_next(stayed.id).payload == 1
 
-    def test_connections_are_a_picture_that_later_changes_leave_alone(self, channel):
+    def test_connections_are_a_snapshot(self, channel):
         channel.add_listener()
         connections = channel.get_connections()
         channel.add_listener()
@@ -282,7 +282,9 @@ class TestConnectionsAreGivenBack:
         channel.remove_listener(listener.id)
         assert factory.released == [other]
 
-    def test_what_a_factory_does_not_take_stays_registered(self, channel, factory):
+    def test_a_connection_that_the_factory_fails_to_release_stays_registered(
+        self, channel, factory
+    ):
         listener = channel.add_listener()
         factory.error = RepositoryError("away")
         with pytest.raises(RepositoryError):
@@ -292,7 +294,7 @@ class TestConnectionsAreGivenBack:
         channel.remove_listener(listener.id)
         assert channel.get_connections() == ()
 
-    async def test_a_watch_that_is_left_gives_its_connection_back(self, channel, factory):
+    async def test_a_closed_watch_gives_its_connection_back(self, channel, factory):
         stream = await channel.watch()
         [connection] = channel.get_connections()
         channel.broadcast(count(1))
@@ -303,7 +305,7 @@ class TestConnectionsAreGivenBack:
 
 class TestLeaving:
     @pytest.mark.parametrize("messages", [0, 1])
-    async def test_leaving_a_stream_leaves_no_watcher_behind(self, channel, messages):
+    async def test_closing_a_stream_removes_its_watcher(self, channel, messages):
         queue = CountingQueue()
         listener = connect(channel, queue)
         stream = channel.message_stream(listener)
@@ -318,7 +320,7 @@ class TestLeaving:
         assert queue.watching == 0
         assert len(listener._watchers) == 0
 
-    async def test_the_end_of_a_stream_leaves_no_watcher_behind(self, channel):
+    async def test_the_end_of_a_stream_removes_its_watcher(self, channel):
         queue = CountingQueue()
         listener = connect(channel, queue)
         stream = channel.message_stream(listener)
@@ -344,7 +346,7 @@ class TestLeaving:
         channel.register_connection(Connection(listener, InMemoryQueue()))
         assert (await soon(waiting))["event"] == "error"
 
-    async def test_a_watch_that_is_left_forgets_its_listener(self, channel):
+    async def test_a_closed_watch_removes_its_listener(self, channel):
         stream = await channel.watch()
         channel.broadcast(count(1))
         await take(stream, 1)
@@ -451,7 +453,7 @@ class TestFailures:
         listener.stop()
         assert await soon(ending) == []
 
-    async def test_an_error_stands_for_a_message_its_listener_refused(self, channel, caplog):
+    async def test_an_error_replaces_a_message_that_its_listener_refused(self, channel, caplog):
         class Picky(MessageQueueListener):
             def on_message(self, msg):
                 if msg.payload == 0:

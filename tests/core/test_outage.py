@@ -44,7 +44,7 @@ def test_its_end_is_logged_once_with_the_number_of_failures(outage, caplog):
     assert record.getMessage() == "reading the log works again after 3 failures"
 
 
-def test_what_works_is_not_logged(outage, caplog):
+def test_a_success_without_outage_is_not_logged(outage, caplog):
     outage.over()
     assert caplog.records == []
 
@@ -93,5 +93,5 @@ def test_a_success_resets_the_delays():
     assert backoff.next_delay_s() <= FIRST_DELAY_S
 
 
-def test_streams_that_failed_together_do_not_try_again_together():
+def test_streams_that_failed_together_do_not_retry_together():
     assert len({Backoff().next_delay_s() for _ in range(20)}) > 1

@@ -136,7 +136,7 @@ class TestDataProcessingChannel:
         listener.gate.set()
         assert await soon(waiting) == [("job", {"number": 1})]
 
-    async def test_leaving_early_waits_for_the_work_begun_and_leaves_the_rest_queued(self):
+    async def test_closing_early_waits_for_running_work_and_keeps_the_rest_queued(self):
         class FreeFirst(Blocking):
             def on_message(self, msg):
                 if msg.payload["number"] == 0:
@@ -156,7 +156,7 @@ class TestDataProcessingChannel:
         assert sorted(data["number"] for data in listener.processed) == list(range(begun))
         assert channel._connection(listener.id).queue.pop().payload == {"number": begun}
 
-    async def test_what_the_listener_raises_reaches_the_caller(self, executor_class):
+    async def test_an_exception_of_the_listener_reaches_the_caller(self, executor_class):
         channel = DataProcessingChannel(max_workers=1, executor_class=executor_class)
         listener = Doubler()
         channel.register_listener(listener)
@@ -165,7 +165,7 @@ class TestDataProcessingChannel:
             await rest(channel.process_queue(listener))
         assert executor_class.ended == [True]
 
-    async def test_what_the_queue_raises_reaches_the_caller(self, executor_class, monkeypatch):
+    async def test_an_exception_of_the_queue_reaches_the_caller(self, executor_class, monkeypatch):
         channel = DataProcessingChannel(max_workers=1, executor_class=executor_class)
         listener = channel.add_listener()
 
@@ -233,7 +233,7 @@ class TestSimpleDistributedApplication:
         with pytest.raises(NoMessagesException):
             channel.deliver_next("alice")
 
-    def test_what_an_action_raises_is_not_taken_for_an_unknown_action(self, channel, connected):
+    def test_a_key_error_in_an_action_does_not_mean_an_unknown_action(self, channel, connected):
         alice, bob = connected("alice"), connected("bob")
         bob.set_action("ask", lambda msg: {}["missing"])
         alice.dispatch_to(bob, Message("ask"))
@@ -241,7 +241,9 @@ class TestSimpleDistributedApplication:
             channel.deliver_next("bob")
 
     @pytest.mark.parametrize("message", [SignedMessage("gone", "ask"), Message("ask")])
-    def test_an_answer_to_nobody_is_dropped_with_a_warning(self, connected, message, caplog):
+    def test_an_answer_without_recipient_is_dropped_with_a_warning(
+        self, connected, message, caplog
+    ):
         bob = connected("bob")
         bob.set_action("ask", lambda msg: [Message("answer", "the payload")])
         bob.on_message(message)

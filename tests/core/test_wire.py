@@ -126,7 +126,7 @@ class TestPayload:
         with pytest.raises(InvalidMessageFormat, match=r"101 bytes.*100 are allowed"):
             wire.json_text("x" * 99, 100)
 
-    def test_what_counts_are_the_bytes_sent_not_the_characters_given(self):
+    def test_the_size_limit_counts_bytes_not_characters(self):
         with pytest.raises(InvalidMessageFormat, match="62 bytes"):
             wire.json_text("☃" * 10, 61)
 
@@ -166,7 +166,7 @@ class TestType:
             wire.check_text("type", kind, 255)
 
     @pytest.mark.parametrize("kind", [None, 7, b"paid", ["paid"]])
-    def test_what_is_no_str_is_refused(self, kind):
+    def test_a_type_that_is_not_a_str_is_refused(self, kind):
         with pytest.raises(InvalidMessageFormat, match="not a str"):
             wire.check_text("type", kind, 255)
 
@@ -246,7 +246,7 @@ class TestWithoutMessage:
             wire.farewell(900),
         ],
     )
-    def test_it_fires_no_event(self, data):
+    def test_it_dispatches_no_event(self, data):
         assert read(data) == []
 
     def test_the_opening_and_a_mark_set_the_last_event_id(self):

@@ -27,7 +27,7 @@ def cursor():
 
 
 class TestTheCursor:
-    def test_it_moves_to_where_the_client_says(self, channel, listener, positions):
+    def test_it_moves_to_the_acknowledged_position(self, channel, listener, positions):
         assert channel.acknowledge(listener.id, positions[1]) == positions[1] == cursor()
         assert Listener.objects.get().last_seen is not None
         assert channel.deliver_next(listener.id).payload == 2
@@ -49,7 +49,7 @@ class TestTheCursor:
         with pytest.raises(NoMessagesException):
             channel.deliver_next(listener.id)
 
-    def test_an_unknown_listener_is_told(self, channel):
+    def test_an_unknown_listener_is_an_error(self, channel):
         with pytest.raises(InvalidListenerException):
             channel.acknowledge("nobody", 1)
 
@@ -59,23 +59,23 @@ class TestTheCursor:
         with django_assert_num_queries(3, connection=connections[database]):
             channel.acknowledge(listener.id, positions[0])
 
-    async def test_a_coroutine_can_say_it(self, channel, listener, positions, call):
+    async def test_a_coroutine_can_acknowledge(self, channel, listener, positions, call):
         assert await channel.aacknowledge(listener.id, positions[0]) == positions[0]
         assert await call(cursor) == positions[0]
 
 
 class TestTheMode:
-    def test_a_message_counts_when_it_was_sent_if_nobody_says_else(self, channel):
+    def test_by_default_a_message_counts_as_received_when_it_was_sent(self, channel):
         assert channel.add_listener().row.acknowledgement == "sent"
         assert listen("orders").row.acknowledgement == "sent"
 
-    def test_it_is_the_clients_if_that_is_asked_for(self, channel):
+    def test_a_listener_can_be_added_with_acknowledgement_by_its_client(self, channel):
         channel.add_listener(listener_id="a", acknowledgement="client")
         listen("orders", listener_id="b", acknowledgement="client")
         modes = set(Listener.objects.values_list("acknowledgement", flat=True))
         assert modes == {"client"}
 
-    def test_one_that_is_asked_for_is_also_that_of_a_listener_there_was(self, channel):
+    def test_a_given_mode_also_changes_an_existing_listener(self, channel):
         channel.add_listener(listener_id="a")
         assert channel.add_listener(listener_id="a").row.acknowledgement == "sent"
         changed = channel.add_listener(listener_id="a", acknowledgement="client")
@@ -83,17 +83,17 @@ class TestTheMode:
         assert channel.add_listener(listener_id="a").row.acknowledgement == "client"
         assert Listener.objects.get().acknowledgement == "client"
 
-    async def test_a_coroutine_can_ask_for_it(self, channel):
+    async def test_a_coroutine_can_choose_the_mode(self, channel):
         added = await channel.aadd_listener(acknowledgement="client")
         assert added.row.acknowledgement == "client"
 
-    def test_another_word_is_refused_and_nothing_written(self, channel):
+    def test_an_unknown_mode_is_refused_and_nothing_is_written(self, channel):
         for wrong in ("Client", "", 7, True):
             with pytest.raises(ValueError, match="'sent' or 'client'"):
                 channel.add_listener(acknowledgement=wrong)
         assert not Listener.objects.exists()
 
-    def test_a_listener_that_is_read_again_knows_it(self, channel, listener):
+    def test_refresh_reads_the_mode(self, channel, listener):
         DatabaseChannel.load("orders").add_listener(
             listener_id=listener.id, acknowledgement="client"
         )

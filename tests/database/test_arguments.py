@@ -45,13 +45,13 @@ class TestAudience:
 
     @pytest.mark.parametrize("name", ["owner", "listener_id"])
     @once
-    def test_none_is_not_everybody(self, channel, name):
+    def test_none_as_recipient_is_refused(self, channel, name):
         with pytest.raises(ValueError, match=f"{name} is None: leave it out to publish to all"):
             publish("orders", "paid", {"id": 7}, **{name: None})
         assert not QueuedMessage.objects.exists()
 
     @databases.sqlite_only
-    async def test_none_is_not_everybody_in_a_coroutine(self, channel):
+    async def test_none_as_recipient_is_refused_in_a_coroutine(self, channel):
         for name in ("owner", "listener_id"):
             with pytest.raises(ValueError, match="leave it out to publish to all"):
                 await apublish("orders", "paid", **{name: None})
@@ -65,7 +65,7 @@ class TestAudience:
         assert not QueuedMessage.objects.exists()
 
     @once
-    def test_a_guest_is_refused_by_what_it_is(self, channel):
+    def test_an_anonymous_owner_is_refused_with_its_reason(self, channel):
         with pytest.raises(ValueError, match="is not a saved user"):
             publish("orders", "paid", owner=AnonymousUser())
 
@@ -125,14 +125,16 @@ class TestObjects:
         ],
     )
     @once
-    def test_anything_else_is_refused_by_name(self, channel, wrong, words):
+    def test_an_argument_of_another_type_is_refused_with_the_types_name(
+        self, channel, wrong, words
+    ):
         with pytest.raises(TypeError, match=words):
             wrong()
         assert not QueuedMessage.objects.exists()
         assert not Listener.objects.exists()
 
     @once
-    def test_nobodys_access_is_not_revoked_without_a_word(self, channel):
+    def test_revoking_the_access_of_no_saved_user_is_an_error(self, channel):
         for nobody in (AnonymousUser(), get_user_model()(username="new")):
             with pytest.raises(ValueError, match="is not a saved user: revoke the visitor's"):
                 revoke(user=nobody)
@@ -141,7 +143,7 @@ class TestObjects:
         assert not QueuedMessage.objects.exists()
 
     @once
-    def test_what_is_not_a_message_is_refused_by_name(self, channel):
+    def test_a_value_that_is_not_a_message_is_refused_with_its_types_name(self, channel):
         for wrong, kind in {"secret": "str", None: "NoneType", ("secret",): "tuple"}.items():
             match = rf"it is of type {kind}, not a message; give Message\(type, payload\)"
             with pytest.raises(InvalidMessageFormat, match=match) as refused:
@@ -150,7 +152,7 @@ class TestObjects:
         assert not QueuedMessage.objects.exists()
 
     @databases.rolled_back
-    def test_a_key_that_is_no_users_owns_no_listener(self, channel):
+    def test_a_key_that_belongs_to_no_user_owns_no_listener(self, channel):
         with pytest.raises(ValueError, match="There is no user with the key 4711"):
             listen("orders", 4711)
         connections[channel.row._state.db].check_constraints()
@@ -159,11 +161,11 @@ class TestObjects:
 class TestKeys:
     """Every user key has a unique id; a key that is an id is kept."""
 
-    def test_plain_keys_stay_as_they_were(self):
+    def test_plain_keys_give_the_same_ids_as_before(self):
         for key in (7, UUID(int=7), "a@b.c", "x~y"):
             assert id_of_user(key) == f"user-{key}"
 
-    def test_all_keys_make_ids_and_no_two_the_same(self):
+    def test_all_keys_give_valid_and_different_ids(self):
         keys = ["auth0|5f7c1", "auth0~7C5f7c1", "auth0 5f7c1", "é", "~C3~A9", "/", "\0", "x" * 500]
         keys += ["x" * 499, "..", "|", "a b", "a|b", "~", "~~", "a~b|"]
         ids = [id_of_user(key) for key in keys]
@@ -202,7 +204,7 @@ class TestDevices:
         assert listen("orders", bob, device="phone").id != phone.id
 
     @once
-    def test_what_is_no_device_is_refused(self, channel, ana):
+    def test_an_invalid_device_is_refused(self, channel, ana):
         with pytest.raises(TypeError, match="has no session"):
             listen("orders", ana, device=RequestFactory().get("/"))
         with pytest.raises(ValueError, match="device is empty"):

@@ -51,7 +51,7 @@ def test_they_are_counted_and_nothing_is_removed(names):
     assert names() == "abcdef"
 
 
-def test_a_channel_that_is_not_there_is_an_error_and_not_nothing(names):
+def test_a_missing_channel_is_an_error(names):
     for options in ([], ["--remove"]):
         with pytest.raises(CommandError, match="There is no channel 'order'"):
             run("--away", "30d", "--channel", "order", *options)
@@ -67,7 +67,7 @@ def test_they_are_removed_and_their_streams_end(names):
     assert names() == "cde"
 
 
-def test_a_page_that_asks_for_a_listener_keeps_it(names):
+def test_a_listener_that_a_page_has_just_asked_for_is_kept(names):
     listen("orders", listener_id="a")
     run("--away", "30d", "--remove")
     assert names() == "acde"

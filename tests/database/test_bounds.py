@@ -48,12 +48,12 @@ class TestWaiting:
     def few(self, settings):
         settings.ERIC_SSE = {"MAX_WAITING_MESSAGES": MOST}
 
-    def test_as_many_as_may_wait_all_come(self, channel, listener):
+    def test_up_to_the_limit_all_messages_are_delivered(self, channel, listener):
         channel.broadcast_many(map(count, range(MOST)))
         sequence()
         assert read(listener) == list(range(MOST))
 
-    def test_of_more_the_oldest_go_and_a_reset_says_so_first(self, channel, listener):
+    def test_over_the_limit_the_oldest_are_skipped_after_a_reset(self, channel, listener):
         channel.broadcast_many(map(count, range(10)))
         sequence()
         at = positions()
@@ -61,7 +61,7 @@ class TestWaiting:
         assert read(listener, at[1]) == [{"after": at[1], "floor": at[6]}, 7, 8, 9]
         assert read(listener, at[6]) == [7, 8, 9]
 
-    def test_pop_and_its_like_get_the_same(self, channel, listener):
+    def test_pop_and_deliver_next_apply_the_limit_too(self, channel, listener):
         channel.broadcast_many(map(count, range(10)))
         sequence()
         assert take_all(channel, listener) == [RESET, 7, 8, 9]
@@ -73,7 +73,7 @@ class TestWaiting:
         sequence()
         assert take_all(channel, listener) == [RESET, 29, 30, 31]
 
-    def test_pages_go_on_after_it_without_another(self, channel, listener):
+    def test_later_pages_have_no_second_reset(self, channel, listener):
         channel.broadcast_many(map(count, range(10)))
         sequence()
         row, (head, _), after, found = listener.row, log.head(), 0, []
@@ -93,7 +93,7 @@ class TestWaiting:
         sequence()
         assert read(listener)[1:] == [2, 12, 22]
 
-    def test_what_is_for_others_does_not_count(self, channel, listener):
+    def test_messages_for_others_do_not_count(self, channel, listener):
         other = channel.add_listener()
         DatabaseChannel.create("bills").broadcast_many(map(count, range(10)))
         for number in range(10):
@@ -102,7 +102,7 @@ class TestWaiting:
         sequence()
         assert read(listener) == list(range(MOST))
 
-    def test_what_the_app_tells_streams_does_not_count(self, channel, listener):
+    def test_control_messages_do_not_count(self, channel, listener):
         channel.broadcast_many(map(count, range(MOST)))
         for _ in range(10):
             listener.stop()
@@ -110,7 +110,7 @@ class TestWaiting:
         sequence()
         assert take_all(channel, listener) == list(range(MOST))
 
-    def test_what_is_expired_pushes_nothing_out(self, channel, listener):
+    def test_expired_messages_do_not_count(self, channel, listener):
         publish(channel, 1)
         for number in range(10, 20):
             publish(channel, number, expires_in_s=60)
@@ -136,7 +136,7 @@ class TestWaiting:
         assert (await soon(anext(events)))["data"] == 10
         await events.aclose()
 
-    def test_a_loss_by_retention_after_it_is_told_too(self, channel, listener):
+    def test_a_later_loss_by_retention_causes_another_reset(self, channel, listener):
         channel.broadcast_many(map(count, range(10)))
         sequence()
         at = positions()
@@ -160,14 +160,16 @@ class TestItsCost:
             log.read([log.Recipient(row.channel_id, row.pk, None, after)], None, 1)
         return [query["sql"] for query in captured if "COUNT(*)" in query["sql"]]
 
-    def test_few_positions_are_not_looked_at(self, database, channel, listener, settings):
+    def test_fewer_positions_than_the_limit_cost_no_query(
+        self, database, channel, listener, settings
+    ):
         settings.ERIC_SSE = {"MAX_WAITING_MESSAGES": 10}
         channel.broadcast_many(map(count, range(10)))
         sequence()
         start = listener.row.start
         assert self.queries(database, listener, start) == []
 
-    def test_a_listener_is_counted_once_until_a_tenth_more_came(
+    def test_a_listener_is_counted_again_only_after_a_tenth_more_messages(
         self, database, channel, listener, settings
     ):
         settings.ERIC_SSE = {"MAX_WAITING_MESSAGES": 20}
@@ -198,7 +200,7 @@ class TestListeners:
     def few(self, settings):
         settings.ERIC_SSE = {"MAX_LISTENERS_PER_CHANNEL": 2}
 
-    def test_one_too_many_is_refused_by_every_way_of_adding_it(self, channel):
+    def test_a_listener_over_the_limit_is_refused_by_every_way_of_adding_it(self, channel):
         for name in ("a", "b"):
             channel.add_listener(listener_id=name)
         for way in (
@@ -212,7 +214,7 @@ class TestListeners:
         assert Listener.objects.count() == 2
         DatabaseChannel.create("bills").add_listener()
 
-    def test_those_there_are_can_be_had(self, channel, settings):
+    def test_existing_listeners_are_returned_at_the_limit(self, channel, settings):
         for name in ("a", "b"):
             channel.add_listener(listener_id=name)
         settings.ERIC_SSE = {"MAX_LISTENERS_PER_CHANNEL": 1}
@@ -220,7 +222,7 @@ class TestListeners:
         with pytest.raises(TooManyListeners, match="2 listeners"):
             channel.add_listener()
 
-    def test_one_that_goes_makes_room(self, channel):
+    def test_a_removed_listener_makes_room_for_another(self, channel):
         for name in ("a", "b"):
             channel.add_listener(listener_id=name)
         channel.remove_listener("a")

@@ -36,13 +36,13 @@ BAD_IDS = ["", ".", "..", "a/b", "a b", "a\n", "a\0b", "ä", "\ud800", "a%2fb", 
 
 class TestIds:
     @pytest.mark.parametrize("name", GOOD_IDS)
-    def test_an_id_that_can_stand_in_a_path_is_kept(self, database, name):
+    def test_an_id_that_fits_a_url_is_kept(self, database, name):
         DatabaseChannel.create(name).add_listener(listener_id=name)
         assert DatabaseChannel.load(name).get_listener(name).id == name
 
     @databases.rolled_back
     @pytest.mark.parametrize("name", BAD_IDS, ids=repr)
-    def test_another_is_refused_and_nothing_written(self, database, name):
+    def test_another_id_is_refused_and_nothing_is_written(self, database, name):
         with pytest.raises(InvalidIdentifier):
             DatabaseChannel.create(name)
         with pytest.raises(InvalidIdentifier):
@@ -82,7 +82,7 @@ class TestIds:
         else:
             assert [make() for make in ways] == [name, name, "TILL"]
 
-    def test_an_id_is_made_when_none_is_given(self, database):
+    def test_an_id_is_created_when_none_is_given(self, database):
         assert DatabaseChannel.create().id != DatabaseChannel.create().id
 
     def test_a_channel_can_be_created_once(self, channel):
@@ -94,7 +94,7 @@ class TestIds:
     @pytest.mark.parametrize(
         "options", [{"format": "xml"}, {"retention_s": 0}, {"retention_s": -1}]
     )
-    def test_an_option_that_means_nothing_is_refused(self, database, options):
+    def test_an_invalid_option_is_refused(self, database, options):
         with pytest.raises(ValidationError):
             DatabaseChannel.create("orders", **options)
         assert not Channel.objects.exists()
@@ -105,12 +105,12 @@ class TestGetOrCreate:
         with django_assert_num_queries(1, connection=connections[database]):
             assert DatabaseChannel.get_or_create("orders", format="text").row == channel.row
 
-    def test_it_makes_with_the_options(self, database):
+    def test_it_creates_the_channel_with_the_options(self, database):
         row = DatabaseChannel.get_or_create("notes", format="text", retention_s=600).row
         assert (row.format, row.retention_s) == ("text", 600)
 
     @pytest.mark.parametrize("make", [DatabaseChannel.get_or_create, DatabaseConnectionsFactory])
-    def test_processes_that_make_one_at_once_all_have_it(self, database, make):
+    def test_processes_that_create_one_at_once_all_get_it(self, database, make):
         with threads() as others:
             for _ in range(4):
                 others.start(make, "orders")
@@ -128,7 +128,7 @@ class TestOwners:
         assert channel.add_listener(ana, "phone").row == first.row
         assert channel.add_listener(listener_id="phone").row == first.row
 
-    def test_but_nobody_elses(self, channel, users):
+    def test_a_listener_of_another_owner_is_refused(self, channel, users):
         ana, bob = users
         channel.add_listener(ana, "phone")
         channel.add_listener(listener_id="screen")
@@ -146,12 +146,12 @@ class TestListeners:
         elsewhere.refresh()
         assert not elsewhere.is_running()
 
-    def test_what_is_removed_elsewhere_cannot_be_refreshed(self, channel, listener):
+    def test_a_listener_that_was_removed_elsewhere_cannot_be_refreshed(self, channel, listener):
         DatabaseChannel.load("orders").remove_listener(listener.id)
         with pytest.raises(Listener.DoesNotExist):
             listener.refresh()
 
-    def test_an_object_of_ones_own_is_called_in_its_process_only(self, channel):
+    def test_a_registered_object_is_called_in_its_process_only(self, channel):
         class Own(MessageQueueListener):
             pass
 
@@ -203,17 +203,17 @@ class TestListenersThatMove:
         assert await take(stream, 1) == [("count", 1)]
         await soon(stream.aclose())
 
-    def test_one_that_runs_is_running_where_it_is_registered(self, listener, target):
+    def test_a_running_listener_runs_where_it_is_registered(self, listener, target):
         target.register_listener(listener)
         assert listener.is_running()
         assert DatabaseChannel.load("parcels").get_listener(listener.id).is_running()
 
-    def test_one_that_runs_starts_the_listener_that_there_is(self, listener, other):
+    def test_registering_a_running_listener_starts_an_existing_one(self, listener, other):
         other.add_listener(listener_id=listener.id)
         other.register_listener(listener)
         assert DatabaseChannel.load("parcels").get_listener(listener.id).is_running()
 
-    def test_one_that_comes_back_is_started_where_it_came_back_to(self, database):
+    def test_a_listener_that_returns_to_a_channel_is_started_there(self, database):
         home, other = (
             SSEChannel(connections_factory=DatabaseConnectionsFactory(name)) for name in "ab"
         )
@@ -224,7 +224,7 @@ class TestListenersThatMove:
         listener.start()
         assert DatabaseChannel.load("a").get_listener(listener.id).is_running()
 
-    def test_to_list_connections_does_not_bring_a_listener_back(self, channel, other):
+    def test_listing_connections_does_not_register_a_moved_listener_again(self, channel, other):
         listener = channel.add_listener()
         channel.register_listener(listener)
         other.register_listener(listener)
@@ -261,7 +261,7 @@ class TestListenersThatMove:
         with pytest.raises(NoMessagesException):
             channel.deliver_next(listener.id)
 
-    def test_to_start_a_removed_listener_is_an_error_that_names_it(self, channel, listener):
+    def test_starting_a_removed_listener_is_an_error_that_names_it(self, channel, listener):
         listener.stop()
         channel.remove_listener(listener.id)
         with pytest.raises(InvalidListenerException, match=r"'orders' has no listener 'till-7'"):
@@ -274,7 +274,7 @@ class TestListenersThatMove:
             listener.refresh()
         assert not listener.is_running()
 
-    def test_to_stop_a_removed_listener_does_nothing(self, channel, listener):
+    def test_stopping_a_removed_listener_does_nothing(self, channel, listener):
         channel.remove_listener(listener.id)
         listener.stop()
         assert not listener.is_running()
@@ -298,7 +298,7 @@ class TestMemoryChannelsGiveListenersBack:
         with pytest.raises(NoMessagesException):
             channel.deliver_next("till-7")
 
-    def test_a_listener_that_got_another_queue_leaves_no_row(self, channel):
+    def test_a_listener_whose_queue_was_replaced_has_no_row(self, channel):
         listener = channel.add_listener()
         channel.register_connection(Connection(listener, InMemoryQueue()))
         listener.start()
@@ -316,13 +316,13 @@ class TestMemoryChannelsGiveListenersBack:
         listener.start()
         assert channel.deliver_next("till-7").payload == 1
 
-    def test_a_factory_leaves_the_listeners_of_other_channels_alone(self, channel):
+    def test_a_factory_does_not_remove_listeners_of_other_channels(self, channel):
         theirs = DatabaseConnectionsFactory("parcels").create()
         channel.register_connection(theirs)
         channel.remove_listener(theirs.listener.id)
         assert DatabaseChannel.load("parcels").get_listener(theirs.listener.id)
 
-    async def test_a_watch_that_is_left_leaves_no_row(self, channel, call):
+    async def test_a_closed_watch_has_no_row(self, channel, call):
         stream = await channel.watch()
         await call(channel.broadcast, count(1))
         assert await take(stream, 1) == [("count", 1)]

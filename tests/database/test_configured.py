@@ -25,7 +25,7 @@ def channels():
 
 
 @pytest.mark.parametrize("named", [{"orders": OPTIONS, "news": {}}, ["orders", "news"]], ids=type)
-def test_migrate_makes_them_once(database, settings, named):
+def test_migrate_creates_them_once(database, settings, named):
     settings.ERIC_SSE = {"CHANNELS": named}
     assert checks.check_settings() == checks.check_channels() == []
     for _ in range(2):
@@ -36,14 +36,14 @@ def test_migrate_makes_them_once(database, settings, named):
         assert {name: getattr(row, name) for name in OPTIONS} == OPTIONS
 
 
-def test_what_is_there_stays_and_a_difference_is_logged(database, settings, caplog):
+def test_an_existing_channel_stays_and_a_difference_is_logged(database, settings, caplog):
     DatabaseChannel.create("orders", access="everyone", retention_s=600)
     settings.ERIC_SSE = {"CHANNELS": {"orders": OPTIONS}}
     migrate()
     row = channels().get()
     assert (row.access, row.format, row.retention_s) == ("everyone", "json", 600)
-    said = [record.message for record in caplog.records if record.levelname == "WARNING"]
-    assert [text.split(":")[0] for text in said] == [
+    warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert [text.split(":")[0] for text in warnings] == [
         "the channel 'orders' has access='everyone', and ERIC_SSE['CHANNELS'] has 'users'",
         "the channel 'orders' has format='json', and ERIC_SSE['CHANNELS'] has 'text'",
         "the channel 'orders' has expires_in_s=None, and ERIC_SSE['CHANNELS'] has 60",
@@ -60,7 +60,7 @@ def test_a_database_that_is_not_the_logs_gets_none(database, settings, monkeypat
 
 
 @databases.sqlite_only
-def test_they_are_made_by_the_models_of_the_migrations_so_far(database, settings):
+def test_they_are_created_with_the_models_of_the_applied_migrations(database, settings):
     settings.ERIC_SSE = {"CHANNELS": {"orders": OPTIONS}}
     try:
         for target in ("0001", "zero", "0001"):
@@ -95,7 +95,7 @@ def test_before_that_the_error_names_the_command(database, settings):
     ],
 )
 @databases.sqlite_rolled_back
-def test_what_no_channel_can_be_is_an_error_of_check(database, settings, named, id):
+def test_invalid_channels_are_an_error_of_check(database, settings, named, id):
     settings.ERIC_SSE = {"CHANNELS": named}
     [error] = list(checks.check_settings()) + list(checks.check_channels())
     assert error.id == f"eric_sse_django.{id}"

@@ -39,7 +39,7 @@ class Pretty(json.JSONEncoder):
 
 @pytest.mark.parametrize("kind", VALUES)
 @databases.sqlite_rolled_back
-def test_what_django_encodes_may_be_published(channel, listener, kind):
+def test_values_that_django_encodes_may_be_published(channel, listener, kind):
     value, text = VALUES[kind]
     publish("orders", "paid", {"value": value, "all": [value]})
     assert channel.deliver_next(listener.id).payload == {"value": text, "all": [text]}

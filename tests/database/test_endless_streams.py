@@ -63,7 +63,7 @@ async def ended_once(hub, reason, streams=1):
 
 
 @pytest.mark.parametrize("reason", [end for end in End if end.resumes])
-async def test_it_goes_on_where_it_was(stream, channel, call, reason):
+async def test_it_continues_after_its_last_message(stream, channel, call, reason):
     waiting = asyncio.ensure_future(take(stream, 2))
     await asyncio.sleep(0)
     await ended_once(Hub.for_running_loop(), reason)
@@ -82,7 +82,7 @@ async def test_it_has_no_age(stream, channel, call):
     assert await soon(waiting) == [("count", 1)]
 
 
-async def test_it_goes_on_with_another_hub(stream, channel, call):
+async def test_it_continues_with_another_hub(stream, channel, call):
     waiting = asyncio.ensure_future(take(stream, 1))
     await asyncio.sleep(0)
     await soon(Hub.close_all())
@@ -90,7 +90,9 @@ async def test_it_goes_on_with_another_hub(stream, channel, call):
     assert await soon(waiting) == [("count", 1)]
 
 
-async def test_it_goes_on_when_the_database_is_back(stream, channel, call, monkeypatch):
+async def test_it_continues_when_the_database_is_available_again(
+    stream, channel, call, monkeypatch
+):
     away = threading.Event()
     wrapper = type(connections[log.database()])
     execute = wrapper.create_cursor
@@ -111,7 +113,7 @@ async def test_it_goes_on_when_the_database_is_back(stream, channel, call, monke
     assert await soon(waiting) == [("count", 1)]
 
 
-async def test_an_operator_who_disconnects_it_does_not_end_it(channel, listener, call):
+async def test_an_operators_disconnect_does_not_end_it(channel, listener, call):
     stream = channel.message_stream(listener)
     await call(channel.broadcast, count(0))
     assert await take(stream, 1) == [("count", 0)]
@@ -121,7 +123,7 @@ async def test_an_operator_who_disconnects_it_does_not_end_it(channel, listener,
     await soon(stream.aclose())
 
 
-async def test_what_a_client_did_not_acknowledge_stays_unacknowledged(channel, listener, call):
+async def test_it_acknowledges_nothing_for_a_client_that_acknowledges(channel, listener, call):
     await Listener.objects.aupdate(acknowledgement="client")
     stream = channel.message_stream(listener)
     await call(channel.broadcast, count(0))
@@ -208,7 +210,7 @@ async def test_it_raises_when_the_process_shuts_down(stream):
         await rest(stream)
 
 
-async def test_a_watch_goes_on_when_fewer_may_watch_over_http(channel, call):
+async def test_a_watch_continues_when_access_over_http_is_narrowed(channel, call):
     stream = await channel.watch()
     await call(channel.broadcast, count(0))
     assert await take(stream, 1) == [("count", 0)]
@@ -221,7 +223,7 @@ async def test_a_watch_goes_on_when_fewer_may_watch_over_http(channel, call):
     await soon(stream.aclose())
 
 
-async def test_a_replay_while_it_was_disconnected_is_obeyed(channel, listener, call):
+async def test_a_replay_while_it_was_disconnected_is_applied(channel, listener, call):
     stream = channel.message_stream(listener)
     await call(channel.broadcast, count(0))
     await call(channel.broadcast, count(1))

@@ -62,7 +62,7 @@ def soon(monkeypatch):
 
 
 @on("postgres", "mariadb")
-def test_what_is_published_while_its_link_hangs_gets_its_position(database, channel, link, caplog):
+def test_messages_published_while_the_link_hangs_get_positions(database, channel, link, caplog):
     channel.broadcast(count(1))  # of this thread the connection is direct
     assert notifier.flush(PATIENCE_S)
     link.end()

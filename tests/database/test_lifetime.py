@@ -53,7 +53,7 @@ def lifetimes():
 
 
 class TestPublishing:
-    def test_each_way_of_it_takes_a_lifetime(self, channel, listener, database):
+    def test_each_way_of_publishing_takes_a_lifetime(self, channel, listener, database):
         ana = User.objects.create(username="ana")
         channel.broadcast(count(1), expires_in_s=1)
         channel.broadcast_many([count(2), count(3)], expires_in_s=2)
@@ -64,7 +64,9 @@ class TestPublishing:
         shortcuts.publish("orders", "n", 8, owner=ana, expires_in_s=7)
         assert lifetimes() == [1, 2, 2, 0.5, 4, 5, 6, 7]
 
-    async def test_so_does_each_coroutine(self, channel, listener, call, database):
+    async def test_each_coroutine_that_publishes_takes_a_lifetime(
+        self, channel, listener, call, database
+    ):
         ana = await call(lambda: User.objects.create(username="ana"))
         await channel.abroadcast(count(1), expires_in_s=1)
         await channel.abroadcast_many([count(2)], expires_in_s=2)
@@ -73,14 +75,14 @@ class TestPublishing:
         await shortcuts.apublish("orders", "n", 6, expires_in_s=5)
         assert await call(lifetimes) == [1, 2, 3, 4, 5]
 
-    def test_a_channel_gives_its_own_to_messages_that_have_none(self, database):
+    def test_a_channel_gives_its_lifetime_to_messages_without_one(self, database):
         typing = DatabaseChannel.create("typing", expires_in_s=5)
         typing.broadcast(count(1))
         DatabaseChannel.load("typing").broadcast(count(2), expires_in_s=60)
         DatabaseQueue(typing.add_listener().row).push(count(3))
         assert lifetimes() == [5, 60, 5]
 
-    def test_one_that_retention_comes_before_is_none(self, database, settings):
+    def test_a_lifetime_longer_than_retention_is_ignored(self, database, settings):
         settings.ERIC_SSE = {"RETENTION_S": 60}
         channel = DatabaseChannel.create("orders")
         channel.broadcast(count(1), expires_in_s=61)
@@ -96,7 +98,7 @@ class TestPublishing:
 
 
 class TestEntries:
-    def test_they_know_when_their_lifetime_ends_if_they_have_one(self, channel, listener):
+    def test_entries_have_the_end_of_their_lifetime_if_they_have_one(self, channel, listener):
         publish(channel, 1)
         publish(channel, 2, expires_in_s=60)
         sequence()
@@ -109,7 +111,7 @@ class TestEntries:
             assert lasting.expires_at is None
             assert mortal.expires_at == pytest.approx(time.time() + 60, abs=30)
 
-    def test_what_is_past_its_retention_only_is_not_expired(self, channel, listener):
+    def test_a_message_whose_retention_is_over_is_not_expired(self, channel, listener):
         publish(channel, 1)
         sequence()
         pass_time()
@@ -125,7 +127,7 @@ class TestReading:
         pass_time(0, 1, 2, 3, 5, 9)
         assert read(listener, limit) == [4, 6, 7, 8][:limit]
 
-    def test_pop_never_returns_it_nor_takes_the_queue_for_empty(self, channel, listener):
+    def test_pop_skips_expired_messages(self, channel, listener):
         for number in range(6):
             publish(channel, number, expires_in_s=60)
         sequence()
@@ -134,7 +136,7 @@ class TestReading:
         with pytest.raises(NoMessagesException):
             channel.deliver_next(listener.id)
 
-    def test_pop_looks_through_many_of_them_once(self, channel, listener, monkeypatch):
+    def test_pop_reads_many_expired_messages_once(self, channel, listener, monkeypatch):
         monkeypatch.setattr(queue, "MAX_READ_AGAIN", 5)
         for number in range(6):
             publish(channel, number, expires_in_s=60)
@@ -154,7 +156,7 @@ class TestReading:
         sequence()
         assert channel.deliver_next(listener.id).payload == 7
 
-    def test_a_queue_does_not_count_it(self, channel, listener):
+    def test_a_queue_does_not_count_expired_messages(self, channel, listener):
         for number in range(3):
             publish(channel, number, expires_in_s=60)
         sequence()
@@ -175,7 +177,9 @@ class TestRemoving:
         assert set(Listener.objects.values_list("floor", flat=True)) == {0}
         assert read(listener) == read(other) == []
 
-    def test_one_that_retention_removed_first_is(self, channel, listener, settings):
+    def test_a_message_that_retention_removed_before_its_expiry_is_a_loss(
+        self, channel, listener, settings
+    ):
         settings.ERIC_SSE = {"RETENTION_S": 60}
         publish(channel, 1, expires_in_s=3_600)
         sequence()

@@ -33,7 +33,7 @@ def places(row):
     ],
     ids=["create", "get_or_create", "update_or_create", "save"],
 )
-def test_one_that_is_made_begins_at_the_head(channel, head, make):
+def test_a_new_row_begins_at_the_head(channel, head, make):
     assert places(make(channel=channel.row, name="till")) == (head, head)
 
 
@@ -53,7 +53,7 @@ def test_a_place_that_is_given_is_kept(channel, head):
     assert places(saved(row)) == (0, 1)
 
 
-def test_saving_one_again_leaves_its_place(channel, head):
+def test_saving_a_row_again_keeps_its_position(channel, head):
     row = Listener.objects.create(channel=channel.row, name="a", start=0, cursor=0)
     saved(row)
     found = Listener.objects.get()
@@ -61,7 +61,7 @@ def test_saving_one_again_leaves_its_place(channel, head):
     assert places(found) == (0, 0)
 
 
-def test_a_fixture_keeps_its_own(database, channel, head, tmp_path):
+def test_a_fixture_keeps_its_position(database, channel, head, tmp_path):
     Listener.objects.create(channel=channel.row, name="a", start=1, cursor=2)
     file = tmp_path / "listeners.json"
     call_command("dumpdata", "eric_sse_django.listener", output=str(file), database=database)

@@ -59,7 +59,7 @@ class TestAppend:
         log.sequence()
         assert payloads() == list(range(100))
 
-    def test_a_message_is_born_without_a_position(self, database, channel, no_notifier):
+    def test_a_message_is_inserted_without_a_position(self, database, channel, no_notifier):
         channel.broadcast(count(1))
         assert log.head() == (0, True)
         assert payloads() == []
@@ -77,7 +77,9 @@ class TestSequence:
         assert payloads() == [*range(5)] * 3
         assert log.head() == (positions[-1], False)
 
-    def test_nothing_pending_is_nothing_to_do(self, database, django_assert_num_queries):
+    def test_without_pending_messages_it_changes_nothing(
+        self, database, django_assert_num_queries
+    ):
         # PostgreSQL finds nothing without a head too, and is asked which it was.
         queries = 2 if database == "postgres" else 1
         with django_assert_num_queries(queries, connection=connections[database]):
@@ -134,7 +136,9 @@ class TestSequence:
         log.sequence()
         assert [entry.type for entry in entries(after=reached)] == ["late"]
 
-    def test_a_lost_head_is_made_again_behind_all_positions(self, database, channel, no_notifier):
+    def test_a_lost_head_is_created_again_after_all_positions(
+        self, database, channel, no_notifier
+    ):
         channel.broadcast(count(0))
         log.sequence()
         LogHead.objects.all().delete()
@@ -143,7 +147,7 @@ class TestSequence:
         assert payloads() == [0, 1]
         assert LogHead.objects.get().position == entries()[-1].position
 
-    def test_a_lost_head_is_made_by_one_of_many_at_once(self, database, channel, no_notifier):
+    def test_a_lost_head_is_created_by_one_of_many_at_once(self, database, channel, no_notifier):
         for turn in range(5):
             LogHead.objects.all().delete()
             channel.broadcast_many(count(number) for number in range(turn * 10, turn * 10 + 10))

@@ -21,7 +21,7 @@ def test_a_channels_floor_stays(channel):
     assert Channel.objects.values_list("floor", "retention_s").get() == (7, 60)
 
 
-def test_what_the_log_keeps_of_a_listener_stays(channel):
+def test_saving_a_listener_keeps_the_columns_of_the_log(channel):
     listener = channel.add_listener(listener_id="l").row
     Listener.objects.update(floor=7, cursor=9, replays=1)
     listener.running = True
@@ -36,6 +36,6 @@ def test_what_the_log_keeps_of_a_listener_stays(channel):
     assert Listener.objects.get().cursor == 3
 
 
-def test_a_new_row_has_all_that_it_was_made_with(channel):
+def test_a_new_row_has_all_given_values(channel):
     Listener(channel=channel.row, name="l", cursor=5, floor=4).save()
     assert Listener.objects.values_list("cursor", "floor").get() == (5, 4)

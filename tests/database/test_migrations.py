@@ -111,7 +111,7 @@ def take_all(channel: DatabaseChannel, listener_id: str) -> list[Any]:
             return taken
 
 
-def test_rows_outlive_each_step_there_and_back(schema):
+def test_rows_survive_each_migration_forwards_and_backwards(schema):
     schema.to(FIRST)
     models = schema.models_of(FIRST)
     fill(models)
@@ -134,7 +134,7 @@ def test_rows_of_the_first_version_are_served_by_this_one(schema):
     assert take_all(channel, "ada-1") == [2, 3, 4]
 
 
-def test_what_this_version_wrote_is_left_to_the_first(schema):
+def test_the_first_version_can_read_what_this_one_wrote(schema):
     channel = DatabaseChannel.create("orders")
     listener = channel.add_listener(listener_id="till-7")
     listener.start()
@@ -199,7 +199,7 @@ def constrain(schema, model, key):
         editor.alter_field(model, field, constrained)
 
 
-def test_what_the_first_versions_models_write_this_one_serves(schema):
+def test_this_version_serves_what_the_first_ones_models_write(schema):
     """As servers of the first version do after `migrate`, until they are restarted."""
     fill(schema.models_of(FIRST))
     channel = DatabaseChannel.load("orders")

@@ -92,7 +92,7 @@ class TestRing:
             assert lone.flush(PATIENCE_S)
             assert fake_log.pending == 0
 
-    def test_flush_says_when_it_took_too_long(self, lone, fake_log):
+    def test_flush_returns_false_when_it_took_too_long(self, lone, fake_log):
         fake_log.free.clear()
         fake_log.pending = 1
         lone.ring()
@@ -100,10 +100,10 @@ class TestRing:
         fake_log.free.set()
         assert lone.flush(PATIENCE_S)
 
-    def test_nothing_rung_is_nothing_to_wait_for(self, lone):
+    def test_without_a_ring_flush_returns_at_once(self, lone):
         assert lone.flush(0)
 
-    def test_a_closed_notifier_keeps_nobody_waiting(self, lone, fake_log):
+    def test_a_flush_of_a_closed_notifier_does_not_wait(self, lone, fake_log):
         lone.close()
         lone.ring()
         assert not lone.flush(PATIENCE_S)
@@ -135,18 +135,18 @@ class TestRests:
             found.append(lone._rest_s)
         return found
 
-    def test_who_goes_on_publishing_shares_passes(self, lone, fake_log, monkeypatch):
+    def test_a_publisher_that_continues_shares_passes(self, lone, fake_log, monkeypatch):
         rests = self.rests(lone, fake_log, monkeypatch, [True] * 40)
         assert rests == sorted(rests)
         assert rests[-1] == MAX_PASS_REST_S
 
-    def test_the_first_of_some_messages_at_once_make_the_others_wait_no_longer_than_a_pass(
+    def test_after_the_first_of_several_messages_the_pause_is_at_most_a_pass(
         self, lone, fake_log, monkeypatch
     ):
         [rest_s] = self.rests(lone, fake_log, monkeypatch, [True])
         assert 0 < rest_s <= MAX_PASS_REST_S
 
-    def test_nothing_rests_where_nothing_came_meanwhile(self, lone, fake_log, monkeypatch):
+    def test_without_new_messages_there_is_no_pause(self, lone, fake_log, monkeypatch):
         assert self.rests(lone, fake_log, monkeypatch, [True, True, False, False])[2:] == [0, 0]
 
     def test_a_full_batch_is_followed_by_the_next_at_once(self, lone, fake_log, monkeypatch):
@@ -159,7 +159,7 @@ class TestRests:
 
 
 class TestFailures:
-    def test_a_database_that_is_away_is_logged_once_and_tried_until_it_works(
+    def test_an_unavailable_database_is_logged_once_and_tried_until_it_works(
         self, lone, fake_log, no_delay, caplog
     ):
         fake_log.failures, fake_log.pending = 20, 1
@@ -169,7 +169,7 @@ class TestFailures:
         assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
         assert "after 20 failures" in caplog.text
 
-    def test_close_does_not_wait_for_the_next_try(self, lone, fake_log, monkeypatch):
+    def test_close_does_not_wait_for_the_next_attempt(self, lone, fake_log, monkeypatch):
         failed = threading.Event()
         monkeypatch.setattr(Backoff, "next_delay_s", lambda self: failed.set() or 60)
         fake_log.failures = 1
@@ -179,7 +179,7 @@ class TestFailures:
         lone.close()
         assert time.monotonic() - began < EXIT_FLUSH_S
 
-    def test_removing_that_fails_is_tried_at_its_next_time_and_stops_nothing(
+    def test_a_failed_trim_is_repeated_at_its_next_time_and_delays_no_message(
         self, lone, fake_log, caplog
     ):
         lone._trimmer._at = 0  # as after TRIM_INTERVAL_S
@@ -193,7 +193,7 @@ class TestFailures:
         assert fake_log.pending == 0
         assert [record.levelname for record in caplog.records] == ["ERROR"]
 
-    def test_removing_that_takes_long_keeps_nobody_waiting(self, lone, fake_log):
+    def test_a_long_trim_delays_no_message(self, lone, fake_log):
         fake_log.may_trim.clear()
         lone._trimmer._at = 0
         lone.start()
@@ -204,7 +204,7 @@ class TestFailures:
         assert fake_log.pending == 0
         fake_log.may_trim.set()
 
-    def test_a_kept_connection_that_failed_is_replaced_without_a_word(
+    def test_a_kept_connection_that_failed_is_replaced_without_a_log_line(
         self, lone, fake_log, monkeypatch, caplog
     ):
         # Servers and poolers close what was idle for a while.
@@ -221,7 +221,7 @@ class TestFailures:
         assert woken == [True]
 
     @pytest.mark.parametrize("error", [ValueError("a bug"), OperationalError("away")])
-    def test_no_exception_ends_it(self, lone, fake_log, no_delay, monkeypatch, error):
+    def test_no_exception_ends_the_notifier(self, lone, fake_log, no_delay, monkeypatch, error):
         asked = [error, error, error]
 
         def sequence():
@@ -241,7 +241,7 @@ class TestFailures:
         assert fake_log.pending == 0
 
     @databases.on("postgres", "mariadb")
-    def test_it_carries_on_when_its_connection_is_killed(self, database, channel, caplog):
+    def test_it_continues_when_its_connection_is_killed(self, database, channel, caplog):
         channel.broadcast(count(1))
         assert notifier.flush(PATIENCE_S)
         kill_other_sessions(database)
@@ -251,7 +251,7 @@ class TestFailures:
         assert caplog.records == []
 
     @databases.on("postgres", "mariadb")
-    def test_it_carries_on_when_the_server_comes_back(
+    def test_it_continues_when_the_server_is_available_again(
         self, database, channel, monkeypatch, caplog
     ):
         channel.broadcast(count(1))
@@ -359,7 +359,7 @@ def test_a_notifier_at_rest_or_at_work_is_in_no_trouble(lone, fake_log):
     assert (lone.sequenced, sum(lone.delays.counts)) == (3, 1)
 
 
-def test_a_ring_that_waits_in_a_query_is_trouble_until_it_is_answered(lone, fake_log, monkeypatch):
+def test_a_query_that_hangs_is_trouble_until_it_returns(lone, fake_log, monkeypatch):
     monkeypatch.setattr(sys.modules["eric_sse_django.notifier.notifier"], "STUCK_S", 0.0)
     fake_log.free.clear()
     lone.ring()
@@ -371,18 +371,18 @@ def test_a_ring_that_waits_in_a_query_is_trouble_until_it_is_answered(lone, fake
 
 
 def test_failing_to_sequence_is_trouble_until_it_works(lone, fake_log, no_delay, monkeypatch):
-    said = []
+    seen = []
     asked = fake_log.sequence
     fake_log.failures = 2
 
     def sequence():
-        said.append(lone.trouble())
+        seen.append(lone.trouble())
         return asked()
 
     monkeypatch.setattr(fake_log, "sequence", sequence)
     lone.ring()
     assert lone.flush(PATIENCE_S)
-    assert said[:3] == [None, "sequencing fails for 0 s", "sequencing fails for 0 s"]
+    assert seen[:3] == [None, "sequencing fails for 0 s", "sequencing fails for 0 s"]
     assert lone.trouble() is None
 
 
@@ -411,7 +411,9 @@ class TestHanging:
         yield released
         released.set()
 
-    def test_another_pass_does_its_work_unasked(self, lone, fake_log, hanging, caplog):
+    def test_another_thread_does_the_work_of_a_pass_that_hangs(
+        self, lone, fake_log, hanging, caplog
+    ):
         fake_log.pending = 1
         lone.ring()
         assert lone.flush(PATIENCE_S)
@@ -421,7 +423,7 @@ class TestHanging:
         assert "a call hangs" in caplog.text
         assert lone.trouble() is None
 
-    def test_what_was_refused_is_done_once_it_can_be(self, lone, fake_log, monkeypatch):
+    def test_work_that_no_thread_could_start_for_is_done_later(self, lone, fake_log, monkeypatch):
         """Nobody rings again: the process has published its last message for a while."""
         submit, refused = lone._workers.submit, []
 
@@ -438,7 +440,7 @@ class TestHanging:
         assert fake_log.pending == 0
         assert lone.trouble() is None
 
-    def test_what_comes_back_late_wakes_and_ends_with_its_connection(
+    def test_a_pass_that_returns_late_wakes_and_closes_its_connection(
         self, lone, fake_log, hanging, monkeypatch
     ):
         lone.ring()
@@ -455,7 +457,7 @@ class TestHanging:
         assert lone.sequenced == 7
         undo()
 
-    def test_while_all_hang_it_is_in_trouble(self, lone, fake_log, monkeypatch):
+    def test_while_all_passes_hang_it_is_in_trouble(self, lone, fake_log, monkeypatch):
         fake_log.free.clear()
         lone.ring()
         assert until(lambda: lone.replaced["eric-sse-notifier"] >= 2, PATIENCE_S)

@@ -42,7 +42,7 @@ def rows():
 
 
 @databases.rolled_back
-def test_it_is_one_statement_to_all_to_a_user_and_to_one(warm, channel, listener, statements):
+def test_publishing_to_any_address_is_one_statement(warm, channel, listener, statements):
     assert statements(publish, "orders", "n", 1) == 1
     assert statements(publish, "orders", "n", 2, owner=warm) == 1
     assert statements(publish, "orders", "n", 3, listener_id=listener.id) == 1
@@ -69,7 +69,7 @@ def test_a_channel_that_was_removed_is_an_error(warm, channel, listener):
     assert not rows().exists()
 
 
-def test_one_that_was_made_again_gets_it(warm, channel):
+def test_a_channel_that_was_created_again_gets_the_messages(warm, channel):
     remove_channel(channel.row)
     again = DatabaseChannel.create("orders").add_listener(listener_id="till-7")
     publish("orders", "n", 1)
@@ -78,7 +78,7 @@ def test_one_that_was_made_again_gets_it(warm, channel):
     assert set(rows().values_list("listener", flat=True)) == {None, again.row.pk}
 
 
-def test_one_that_was_renamed_is_found_by_its_new_id_alone(warm, channel):
+def test_a_renamed_channel_is_found_only_by_its_new_id(warm, channel):
     known_before = channel.row.pk
     channels = Channel.objects
     channels.filter(pk=known_before).update(name="sales")
@@ -94,7 +94,7 @@ def test_one_that_was_renamed_is_found_by_its_new_id_alone(warm, channel):
         publish("orders", "n")
 
 
-def test_one_whose_creation_was_rolled_back_is_an_error(database):
+def test_a_channel_whose_creation_was_rolled_back_is_an_error(database):
     def create_and_publish():
         DatabaseChannel.create("orders")
         publish("orders", "n")
@@ -105,7 +105,7 @@ def test_one_whose_creation_was_rolled_back_is_an_error(database):
     assert not rows().exists()
 
 
-def test_what_another_process_has_set_for_the_channel_holds_at_once(warm, channel):
+def test_a_channels_settings_of_another_process_apply_at_once(warm, channel):
     now = timezone.now()
     for fields, most_s, perishable in (
         ({"retention_s": 60}, 60, False),
@@ -158,7 +158,9 @@ def test_it_locks_neither_the_channel_nor_the_listener(warm, channel, listener):
 
 
 @databases.mariadb_only
-def test_nor_at_repeatable_read(warm, channel, listener, statements, monkeypatch):
+def test_it_locks_neither_at_repeatable_read_either(
+    warm, channel, listener, statements, monkeypatch
+):
     connection = connections[log.database()]
     options = {**connection.settings_dict["OPTIONS"], "isolation_level": "repeatable read"}
     monkeypatch.setitem(connection.settings_dict, "OPTIONS", options)

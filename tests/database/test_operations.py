@@ -26,7 +26,7 @@ def listener(channel):
     return listener
 
 
-def told():
+def controls():
     rows = QueuedMessage.objects.order_by("id")
     return [row.type for row in rows if row.type.startswith("eric-")]
 
@@ -41,7 +41,7 @@ def row(listener):
     return rows.get(pk=listener.row.pk)
 
 
-def test_start_and_stop_count_who_changed(channel, listener):
+def test_start_and_stop_return_the_number_of_changed_listeners(channel, listener):
     other = channel.add_listener()
     rows = [row(listener), row(other)]
     assert operations.start(rows) == 1
@@ -50,11 +50,11 @@ def test_start_and_stop_count_who_changed(channel, listener):
     assert not row(listener).running
 
 
-def test_what_is_told_to_streams_is_no_message(channel, listener):
+def test_control_messages_are_not_delivered(channel, listener):
     operations.disconnect([row(listener)])
     operations.stop([row(listener)])
     operations.start([row(listener)])
-    assert told() == [CLOSE, STOP]
+    assert controls() == [CLOSE, STOP]
     channel.broadcast(Message("paid", 1))
     assert channel.deliver_next("till-7").payload == 1
 
@@ -81,7 +81,7 @@ def test_replay_gives_again_what_was_published_since(channel, listener):
         message.save(update_fields=["created_at"])
     assert [channel.deliver_next("till-7").payload for _ in range(5)] == [0, 1, 2, 3, 4]
     assert operations.replay([row(listener)], now - timedelta(hours=1)) == 1
-    assert told() == [REPLAY]
+    assert controls() == [REPLAY]
     assert [channel.deliver_next("till-7").payload for _ in range(3)] == [2, 3, 4]
     with pytest.raises(NoMessagesException):
         channel.deliver_next("till-7")
@@ -96,19 +96,19 @@ def test_replay_never_goes_before_the_listener_was_added(channel):
         channel.deliver_next(late.id)
 
 
-def test_an_empty_log_has_a_position_for_every_moment(database):
+def test_an_empty_log_has_a_position_for_every_time(database):
     assert log.position_at(timezone.now()) == log.head()[0]
 
 
-def test_streams_of_a_deleted_listener_are_told(channel, listener):
+def test_streams_of_a_deleted_listener_get_a_control_message(channel, listener):
     row(listener).delete()
-    assert told() == [STOP]
+    assert controls() == [STOP]
 
 
-def test_streams_of_a_deleted_channel_are_told(channel, listener):
+def test_streams_of_a_deleted_channel_get_control_messages(channel, listener):
     channel.broadcast(Message("paid", 0))
     row(listener).channel.delete()
-    assert sorted(told()) == [REVOKE, STOP]  # its listeners' streams, and those of watchers
+    assert sorted(controls()) == [REVOKE, STOP]  # its listeners' streams, and those of watchers
     assert QueuedMessage.objects.count() == 2
 
 

@@ -29,7 +29,7 @@ def owners():
     ]
 
 
-def test_a_trim_removes_what_is_of_deleted_users_and_nothing_else(users, database):
+def test_a_trim_removes_only_what_deleted_users_owned(users, database):
     gone = User.objects.filter(pk__in=[user.pk for user in users[1:4]])
     gone._raw_delete(gone.db)  # as a program without these signals does
     call_command("eric_trim", verbosity=0)
@@ -37,17 +37,17 @@ def test_a_trim_removes_what_is_of_deleted_users_and_nothing_else(users, databas
     assert Listener.objects.filter(owner=None).count() == 1
 
 
-def test_with_a_user_goes_what_the_user_owned(users):
+def test_deleting_a_user_removes_what_the_user_owned(users):
     users[2].delete()
     assert owners() == [{user.pk for user in users if user.pk}] * 3
 
 
-def test_users_deleted_together_take_along_what_they_owned(users):
+def test_deleting_users_together_removes_what_they_owned(users):
     User.objects.filter(username__in=["u1", "u2", "u3"]).delete()
     assert owners() == [{users[0].pk, users[4].pk}] * 3
 
 
-def test_a_user_whose_removal_fails_does_not_keep_others_from_being_removed(users, monkeypatch):
+def test_a_removal_that_fails_does_not_prevent_others(users, monkeypatch):
     remove, removed = orphans.remove_left_by, []
 
     def refuse_the_second(keys):

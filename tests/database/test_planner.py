@@ -191,7 +191,7 @@ def test_positions_are_given_in_one_call_along_the_index_and_the_primary_key(fil
         assert not plan.sorts, plan.text
 
 
-def test_what_waits_beyond_its_bound_is_found_along_the_index(filled, settings):
+def test_messages_over_the_waiting_limit_are_found_along_the_index(filled, settings):
     settings.ERIC_SSE = {"MAX_WAITING_MESSAGES": 1_000}
     first = Channel.objects.order_by("pk").values_list("pk", flat=True)[0]
     to = log.Recipient(first + 2, 3, 3, 10)  # see fill(): owner 3

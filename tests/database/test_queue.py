@@ -79,7 +79,7 @@ class TestOnce:
             assert other.result(PATIENCE_S) == [1, 2]
 
     @databases.mariadb_only
-    def test_a_pop_at_repeatable_read_does_not_turn_for_ever(self, database, channel, listener):
+    def test_a_pop_at_repeatable_read_does_not_loop_forever(self, database, channel, listener):
         channel.broadcast_many([count(1), count(2)])
         assert notifier.flush()
         with connections[database].cursor() as cursor:
@@ -93,7 +93,7 @@ class TestOnce:
         finally:
             connections[database].close()
 
-    def test_a_control_message_is_passed_over_and_not_counted(self, channel, listener):
+    def test_a_control_message_is_skipped_and_not_counted(self, channel, listener):
         channel.broadcast(count(1))
         listener.stop()
         listener.start()
@@ -105,14 +105,14 @@ class TestOnce:
 
 
 class TestWhose:
-    def test_a_listener_does_not_get_what_came_before_it(self, channel):
+    def test_a_listener_does_not_get_earlier_messages(self, channel):
         channel.broadcast(count(1))
         listener = channel.add_listener()
         listener.start()
         channel.broadcast(count(2))
         assert take_all(channel, listener) == [2]
 
-    def test_nor_what_was_committed_just_before_its_transaction(self, channel):
+    def test_a_listener_does_not_get_messages_committed_just_before_its_transaction(self, channel):
         for number in range(10):
             channel.broadcast(count(number))
             with atomic():
@@ -155,7 +155,7 @@ class TestWhose:
             "screen": [],
         }
 
-    def test_all_ways_of_being_addressed_come_in_one_order(self, channel):
+    def test_messages_of_all_addresses_are_in_one_order(self, channel):
         ana = User.objects.create(username="ana")
         listener = channel.add_listener(ana)
         listener.start()
@@ -165,8 +165,8 @@ class TestWhose:
             channel.dispatch(listener.id, count(number + 2))
         assert take_all(channel, listener) == list(range(12))
 
-    def test_what_comes_amid_the_reading_is_not_skipped(self, database, channel, listener):
-        came = []
+    def test_a_message_published_during_a_read_is_not_skipped(self, database, channel, listener):
+        published = []
 
         def publish():
             channel.broadcast(count(1))
@@ -175,17 +175,17 @@ class TestWhose:
 
         def after_the_first_look(execute, sql, *rest):
             result = execute(sql, *rest)
-            if not came and "payload" in sql:
-                came.append(sql)
+            if not published and "payload" in sql:
+                published.append(sql)
                 with threads() as others:
                     others.start(publish)
             return result
 
         with connections[database].execute_wrapper(after_the_first_look):
             assert take_all(channel, listener) == [1, 2]
-        assert came
+        assert published
 
-    def test_another_channels_messages_are_not_for_it(self, channel, listener):
+    def test_messages_of_another_channel_are_not_delivered(self, channel, listener):
         DatabaseChannel.create("bills").broadcast(count(1))
         channel.broadcast(count(2))
         assert take_all(channel, listener) == [2]
@@ -208,16 +208,14 @@ class TestMessages:
         ],
         ids=lambda message: type(message).__name__,
     )
-    def test_signed_and_unique_messages_come_back_as_such(self, channel, listener, message):
+    def test_signed_and_unique_messages_are_popped_as_such(self, channel, listener, message):
         queue_of(listener).push(message)
         popped = queue_of(listener).pop()
         assert type(popped) is type(message)
         for attribute in ("type", "payload", "sender_id", "id"):
             assert getattr(popped, attribute, None) == getattr(message, attribute, None)
 
-    def test_a_database_that_fails_is_told_by_the_contracts_error(
-        self, channel, listener, monkeypatch
-    ):
+    def test_a_database_failure_raises_the_contracts_error(self, channel, listener, monkeypatch):
         def fail(*args, **kwargs):
             raise OperationalError("unavailable")
 
@@ -231,7 +229,7 @@ class TestMessages:
 
 class TestLocks:
     @several_writers
-    def test_a_transaction_that_published_nothing_never_holds_the_order(
+    def test_a_transaction_that_published_nothing_never_locks_the_head(
         self, database, channel, listener, monkeypatch
     ):
         # As long as a busy machine needs.
@@ -252,7 +250,7 @@ class TestLocks:
         assert take_all(channel, listener) == [1, 2]
 
     @several_writers
-    def test_it_waits_for_the_notifier_but_not_long(
+    def test_it_waits_for_the_notifier_for_a_short_time_only(
         self, database, channel, listener, monkeypatch
     ):
         monkeypatch.setattr(notifier.Notifier, "_plan", lambda self: None)
@@ -266,7 +264,7 @@ class TestLocks:
 
 @pytest.mark.live
 class TestProcesses:
-    def test_what_one_process_makes_another_uses_at_once(self, database, channel):
+    def test_another_process_uses_at_once_what_one_process_created(self, database, channel):
         run(
             """
 channel = DatabaseChannel.load("orders")

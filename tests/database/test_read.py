@@ -40,7 +40,7 @@ def payloads(found):
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 10, 100])
-def test_pages_hold_few_bytes_and_leave_nothing_out(channel, listener, limit):
+def test_pages_are_limited_in_bytes_and_skip_nothing(channel, listener, limit):
     published = [LARGE if number % 3 else number for number in range(20)]
     publish(channel, *published)
     publish(channel, LARGE, 20, LARGE, listener=listener.row.pk)
@@ -52,7 +52,7 @@ def test_pages_hold_few_bytes_and_leave_nothing_out(channel, listener, limit):
         assert 1 <= len(page) <= limit
 
 
-def test_a_message_beyond_the_bound_comes_alone(channel, listener):
+def test_a_message_over_the_bound_is_a_page_of_its_own(channel, listener):
     publish(channel, 1, "x" * 5_000, 2)
     assert [[len(entry.payload) for entry in page] for page in pages(listener, 10)] == [
         [1],
@@ -61,7 +61,9 @@ def test_a_message_beyond_the_bound_comes_alone(channel, listener):
     ]
 
 
-def test_what_is_small_costs_no_query_more(database, channel, listener, django_assert_num_queries):
+def test_small_payloads_cost_no_second_query(
+    database, channel, listener, django_assert_num_queries
+):
     publish(channel, *range(10))
     to = listener.row.channel_id, listener.row.pk, None
     head, _ = log.head()
@@ -73,7 +75,7 @@ def test_what_is_small_costs_no_query_more(database, channel, listener, django_a
         assert len(log.read([log.Recipient(*to, 0)], head, 20)) == 11
 
 
-def test_what_is_removed_while_it_is_read_ends_no_reader(channel, listener, monkeypatch):
+def test_a_removal_during_a_read_ends_no_reader(channel, listener, monkeypatch):
     publish(channel, *[LARGE] * 4, 7)
     fill = entries._with_large
 
@@ -87,7 +89,7 @@ def test_what_is_removed_while_it_is_read_ends_no_reader(channel, listener, monk
     assert [len(page) for page in found] == [0, 1]
 
 
-def test_pop_finds_what_stands_behind_removed_messages(channel, listener, monkeypatch):
+def test_pop_finds_the_message_after_removed_ones(channel, listener, monkeypatch):
     publish(channel, LARGE, 7)
     read = log.read
 
@@ -102,7 +104,7 @@ def test_pop_finds_what_stands_behind_removed_messages(channel, listener, monkey
     assert channel.deliver_next(listener.id).payload == 7
 
 
-def test_an_entry_knows_the_moments_of_its_row_to_the_microsecond(channel, listener):
+def test_an_entry_has_the_times_of_its_row_to_the_microsecond(channel, listener):
     publish(channel, "for long", "for a while")
     QueuedMessage.objects.filter(payload='"for a while"').update(perishable=True)
     rows = {row.payload: row for row in QueuedMessage.objects.all()}
@@ -117,7 +119,7 @@ def test_an_entry_knows_the_moments_of_its_row_to_the_microsecond(channel, liste
 
 
 @pytest.mark.parametrize("use_tz", [True, False])
-def test_a_moment_is_a_datetime_as_the_project_has_them(settings, use_tz):
+def test_a_time_is_a_datetime_aware_as_use_tz_demands(settings, use_tz):
     settings.USE_TZ = use_tz
     moment = log.moment_of(1_700_000_000.25)
     assert (moment.timestamp(), moment.tzinfo is not None) == (1_700_000_000.25, use_tz)

@@ -64,7 +64,9 @@ def small_messages(settings):
 
 @databases.sqlite_rolled_back
 @pytest.mark.parametrize("what", MESSAGES)
-def test_every_way_of_publishing_refuses_it(channel, listener, django_user_model, what):
+def test_every_way_of_publishing_refuses_an_invalid_message(
+    channel, listener, django_user_model, what
+):
     message, user = MESSAGES[what], django_user_model.objects.create(username="ana")
     for way in (
         lambda: channel.broadcast(message),
@@ -96,7 +98,7 @@ def test_every_way_of_publishing_refuses_what_is_no_lifetime(
     assert not QueuedMessage.objects.exists()
 
 
-def test_a_refusal_leaves_the_callers_transaction_as_it_was(channel, listener):
+def test_a_refusal_does_not_change_the_callers_transaction(channel, listener):
     with atomic():
         publish("orders", "count", 1)
         for message in MESSAGES.values():
@@ -131,7 +133,7 @@ def test_the_bounds_are_those_of_the_columns(database):
     ],
     ids=["controls", "surrogates", "keys", "numbers", "nested", "quoting", "long"],
 )
-def test_what_is_accepted_comes_back_as_it_was(channel, listener, payload):
+def test_an_accepted_message_is_delivered_unchanged(channel, listener, payload):
     longest = "\U0001f600" * 255
     channel.broadcast(Message(longest, payload))
     [row] = QueuedMessage.objects.all()

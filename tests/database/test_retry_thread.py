@@ -36,7 +36,7 @@ def until(condition):
         time.sleep(0.01)
 
 
-def test_of_a_key_that_is_added_twice_the_larger_number_counts(make):
+def test_the_larger_number_of_a_repeated_key_counts(make):
     runs = []
 
     def fail_first(items):

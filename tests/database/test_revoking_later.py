@@ -93,7 +93,7 @@ def test_logging_out_saving_and_deleting_work_and_their_access_ends_later(away, 
     assert "unable to open database file" in caplog.text
 
 
-def test_nobody_waits_for_a_database_that_is_known_to_be_away(away, monkeypatch):
+def test_a_call_does_not_wait_for_a_database_that_is_known_to_fail(away, monkeypatch):
     away(True)
     revocation.revoke_subjects_later({"listener:1": 60})
     deadline = time.monotonic() + PATIENCE_S
@@ -111,7 +111,7 @@ def test_nobody_waits_for_a_database_that_is_known_to_be_away(away, monkeypatch)
     assert Revocation.objects.count() == 2
 
 
-def test_what_is_postponed_at_once_waits_for_the_callers_commit(monkeypatch):
+def test_a_revocation_postponed_at_once_waits_for_the_callers_commit(monkeypatch):
     """Before it a client would get access again, by the rows that the caller is changing."""
     revocation.retries._outage.failed()
     bob = get_user_model().objects.create_user("bob")
@@ -123,7 +123,7 @@ def test_what_is_postponed_at_once_waits_for_the_callers_commit(monkeypatch):
     assert subjects() == {"user"}
 
 
-def test_what_is_revoked_again_while_it_is_written_is_written_again(monkeypatch):
+def test_a_subject_revoked_again_during_the_write_is_written_again(monkeypatch):
     """A stream may have been opened in between."""
     written, write = [], revocation.revoke_subjects
 
@@ -139,7 +139,7 @@ def test_what_is_revoked_again_while_it_is_written_is_written_again(monkeypatch)
     assert written == [({"user:1": 60}, ["watchers:1"])] * 2
 
 
-def test_what_fails_to_be_written_waits_with_what_came_meanwhile(monkeypatch):
+def test_revocations_whose_write_fails_are_retried_with_newer_ones(monkeypatch):
     written, write = [], revocation.revoke_subjects
 
     def fails_first(kept, also):
@@ -155,7 +155,7 @@ def test_what_fails_to_be_written_waits_with_what_came_meanwhile(monkeypatch):
     assert written == [{"user:1": 30}, {"user:1": 60, "user:2": 30}]
 
 
-def test_what_fails_after_the_commit_fails_no_caller(away, monkeypatch, caplog):
+def test_a_failure_after_the_commit_does_not_reach_the_caller(away, monkeypatch, caplog):
     """Django itself failed: with robust=True it reads `__qualname__`, which partials lack."""
 
     def fails(*_):
@@ -172,7 +172,7 @@ def test_what_fails_after_the_commit_fails_no_caller(away, monkeypatch, caplog):
     assert not get_user_model().objects.exists()
 
 
-def test_what_the_caller_rolls_back_is_not_revoked_later(db, monkeypatch):
+def test_a_rolled_back_revocation_is_not_retried(db, monkeypatch):
     def fails(*_):
         raise OperationalError("unavailable")
 
@@ -199,7 +199,7 @@ def test_a_failing_comparison_fails_no_save(monkeypatch, caplog):
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_where_no_thread_can_be_started_the_next_one_writes_all(db, monkeypatch):
+def test_when_no_thread_can_be_started_the_next_one_writes_all(db, monkeypatch):
     def start(self):
         raise RuntimeError("can't start new thread")
 

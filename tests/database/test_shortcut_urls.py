@@ -37,7 +37,7 @@ def tickets(url):
 
 
 @once
-def test_to_watch_it_names_the_channels_alone(database):
+def test_a_watch_url_names_the_channels_only(database):
     url = streams_url([("a", None), ("+b@", None)])
     assert urlsplit(url).path == "/events/"
     assert query(url) == [("channel", "a"), ("channel", "+b@")]
@@ -56,7 +56,7 @@ def test_a_channel_has_its_listener_or_none(channel):
 
 @pytest.mark.parametrize("names", ["", "aa", "abcd"])
 @once
-def test_what_no_stream_serves_is_an_error(database, settings, names):
+def test_channels_that_no_stream_serves_are_an_error(database, settings, names):
     settings.ERIC_SSE = {"MAX_CHANNELS_PER_STREAM": 3}
     with pytest.raises(ValueError, match="serves 1 to 3 channels"):
         streams_url([(name, None) for name in names])
@@ -89,7 +89,7 @@ def test_a_cursor_is_a_position(database):
 
 
 @databases.sqlite_only
-async def test_one_stream_serves_them_all_from_the_cursor(database):
+async def test_one_stream_serves_all_channels_from_the_cursor(database):
     channels = [await DatabaseChannel.acreate(name) for name in ("a", "b", "c")]
     listener = await channels[1].aadd_listener(listener_id="till-7")
     await listener.astart()

@@ -30,7 +30,7 @@ def ana(database, django_user_model):
 
 class TestPublish:
     @once
-    def test_it_is_to_all_to_one_or_to_a_users(self, channel, ana):
+    def test_publish_addresses_all_one_listener_or_a_users_listeners(self, channel, ana):
         listeners = [
             channel.add_listener(owner, name)
             for name, owner in {"phone": ana, "till": None, "screen": None}.items()
@@ -50,12 +50,12 @@ class TestPublish:
         assert got == {"phone": ["all", "owner"], "till": ["all", "one"], "screen": ["all"]}
 
     @once
-    def test_it_is_not_to_one_and_to_a_users_at_once(self, channel, ana):
+    def test_publish_refuses_two_addresses(self, channel, ana):
         with pytest.raises(ValueError, match="not both"):
             publish("orders", "to", listener_id="till", owner=ana)
 
     @once
-    def test_a_channel_is_made_when_it_is_asked_for(self, database):
+    def test_a_channel_is_created_when_it_is_first_used(self, database):
         assert shortcuts.channel("notes", format="text").row.format == "text"
         assert shortcuts.channel("notes").row.format == "text"
         assert Channel.objects.count() == 1
@@ -76,18 +76,18 @@ class TestListen:
         assert listen("orders").id != listen("orders").id
 
     @once
-    def test_a_device_keeps_its_own(self, channel, ana):
+    def test_a_device_keeps_its_listener(self, channel, ana):
         assert listen("orders", ana, "phone").id == "phone"
         assert listen("orders", ana, "phone").row.owner == ana
 
     @once
-    def test_nobody_gets_anothers(self, channel, ana, django_user_model):
+    def test_a_listener_of_another_user_is_refused(self, channel, ana, django_user_model):
         listen("orders", ana, "phone")
         with pytest.raises(InvalidIdentifier):
             listen("orders", django_user_model.objects.create(username="bob"), "phone")
 
     @once
-    def test_a_channel_must_be_there(self, database):
+    def test_a_missing_channel_is_an_error(self, database):
         with pytest.raises(InvalidChannelException):
             listen("orders")
 
@@ -98,12 +98,12 @@ class TestURLs:
         return DatabaseChannel.create("a:b@c").add_listener(listener_id="+till~7")
 
     @databases.sqlite_rolled_back
-    def test_they_lead_to_the_stream(self, listener):
+    def test_urls_lead_to_the_stream(self, listener):
         assert unquote(stream_url(listener)) == "/events/a:b@c/+till~7/"
         assert urlsplit(unquote(watch_url("a:b@c"))).path == "/events/a:b@c/"
 
     @databases.sqlite_rolled_back
-    def test_they_are_below_the_prefixes(self, listener, settings):
+    def test_urls_begin_with_the_prefixes(self, listener, settings):
         settings.ERIC_SSE = {"URL_PREFIX": "sse/v1/"}
         set_script_prefix("/shop/")
         try:
@@ -125,7 +125,7 @@ class TestURLs:
 
 @pytest.mark.django_db
 class TestTickets:
-    def test_it_states_what_it_opens_and_until_when(self, settings):
+    def test_a_ticket_names_what_it_opens_and_until_when(self, settings):
         settings.ERIC_SSE = {"TICKET_MAX_AGE_S": 60}
         ticket = read_ticket(make_ticket("orders", "till-7"))
         assert ticket == Ticket("orders", "till-7", ticket.expires_at, ticket.issued_at)
@@ -135,7 +135,7 @@ class TestTickets:
         longer = read_ticket(make_ticket("orders", max_age_s=600))
         assert longer.expires_at == pytest.approx(time.time() + 600, abs=5)
 
-    def test_one_for_a_listener_does_not_open_its_channel_nor_the_reverse(self):
+    def test_a_ticket_for_a_listener_does_not_open_its_channel_nor_the_reverse(self):
         assert not read_ticket(make_ticket("orders", "till-7")).covers("orders", None)
         assert not read_ticket(make_ticket("orders")).covers("orders", "till-7")
 
@@ -157,7 +157,7 @@ class TestTickets:
         with pytest.raises(InvalidTicket):
             read_ticket(text)
 
-    def test_what_the_project_signed_for_other_ends_is_refused(self):
+    def test_a_value_that_the_project_signed_for_another_purpose_is_refused(self):
         until = time.time() + 60
         for salt in ("django.core.signing", "other"):
             with pytest.raises(InvalidTicket):

@@ -51,7 +51,7 @@ class TestCommit:
         assert rings == [1]
         assert seen() == [1]
 
-    def test_with_one_it_is_published_at_the_commit(self, channel, seen, rings):
+    def test_in_a_transaction_a_message_is_published_at_the_commit(self, channel, seen, rings):
         with atomic():
             channel.broadcast(count(1))
             assert rings == []
@@ -81,7 +81,7 @@ class TestCommit:
         assert rings == [1]
         assert seen() == [1, 3]
 
-    def test_what_follows_a_rolled_back_savepoint_still_rings(self, channel, seen, rings):
+    def test_a_message_after_a_rolled_back_savepoint_still_rings(self, channel, seen, rings):
         with atomic():
             roll_back(lambda: channel.broadcast(count(1)))
             channel.broadcast(count(2))
@@ -128,7 +128,7 @@ class TestBroadcastMany:
         assert rings == [1]
         assert seen() == list(range(300))
 
-    def test_none_is_nothing(self, channel, seen, rings):
+    def test_publishing_no_messages_does_nothing(self, channel, seen, rings):
         channel.broadcast_many([])
         assert rings == []
 
@@ -157,7 +157,7 @@ class TestOwnTransaction:
         with atomic():
             assert channel.deliver_next(listener.id).payload == 1
 
-    def test_what_was_popped_in_a_rolled_back_transaction_is_still_there(self, channel, listener):
+    def test_a_pop_that_was_rolled_back_keeps_the_message(self, channel, listener):
         channel.broadcast(count(1))
         roll_back(lambda: channel.deliver_next(listener.id))
         assert channel.deliver_next(listener.id).payload == 1
@@ -183,7 +183,7 @@ class TestOwnTransaction:
                 assert channel.add_listener(listener_id=listener.id).row == listener.row
 
     @databases.on("postgres", "mariadb")
-    def test_a_long_one_delays_nobody_whatever_it_asks(self, channel, listener):
+    def test_a_long_transaction_delays_no_other_whatever_it_calls(self, channel, listener):
         other = DatabaseChannel.create("others")
 
         def publish_elsewhere():
@@ -216,7 +216,7 @@ class TestManualTransactions:
         connections[database].rollback()
         connections[database].set_autocommit(True)
 
-    def test_what_is_published_is_kept_once_it_is_committed(self, channel, manual, seen, rings):
+    def test_committed_messages_are_kept(self, channel, manual, seen, rings):
         channel.broadcast(count(1))
         channel.broadcast_many([count(2), count(3)])
         with atomic():
@@ -226,7 +226,7 @@ class TestManualTransactions:
         assert seen() == [1, 2, 3, 4]  # as a poll finds them
         manual.set_autocommit(False)
 
-    def test_what_is_rolled_back_never_was(self, channel, manual, seen):
+    def test_rolled_back_messages_do_not_exist(self, channel, manual, seen):
         channel.broadcast(count(1))
         manual.rollback()
         manual.set_autocommit(True)
@@ -276,7 +276,7 @@ class ProjectTests:
         self.listener = self.channel.add_listener()
         self.listener.start()
 
-    def test_what_was_published_can_be_taken(self):
+    def test_published_messages_can_be_taken(self):
         publish("orders", "paid", 7)
         assert self.channel.deliver_next(self.listener.id).payload == 7
         with atomic():  # as a view with ATOMIC_REQUESTS

@@ -68,7 +68,7 @@ def take_all(channel, listener):
 
 
 class TestRemoving:
-    def test_what_goes_while_it_is_read_has_no_place_beside_its_reset(
+    def test_a_message_removed_during_a_read_is_not_delivered_beside_its_reset(
         self, channel, listener, monkeypatch
     ):
         floor_of = reader.floor_of
@@ -85,9 +85,7 @@ class TestRemoving:
         sequence()
         assert read(listener) == [0, 1, RESET, 3]
 
-    def test_what_is_past_its_retention_goes_in_batches_the_oldest_first(
-        self, channel, monkeypatch
-    ):
+    def test_old_messages_are_removed_in_batches_oldest_first(self, channel, monkeypatch):
         monkeypatch.setattr(retention, "TRIM_BATCH", 4)
         channel.broadcast_many(count(number) for number in range(10))
         sequence()
@@ -96,7 +94,7 @@ class TestRemoving:
         assert payloads() == [4, 5, 6, 7, 8, 9]
         assert [log.trim() for _ in range(3)] == [4, 2, 0]
 
-    def test_a_batch_goes_on_where_a_full_one_ended(self, channel, database, monkeypatch):
+    def test_a_batch_continues_where_a_full_one_ended(self, channel, database, monkeypatch):
         # PostgreSQL's index would lead it through all that was removed before.
         monkeypatch.setattr(retention, "TRIM_BATCH", 4)
         channel.broadcast_many(count(number) for number in range(10))
@@ -109,7 +107,7 @@ class TestRemoving:
             selects.append(captured[0]["sql"])
         assert [">=" in sql for sql in selects] == [False, True, True, False]
 
-    def test_what_it_left_behind_goes_at_the_end(self, channel, monkeypatch):
+    def test_messages_that_a_batch_skipped_are_removed_at_the_end(self, channel, monkeypatch):
         monkeypatch.setattr(retention, "TRIM_BATCH", 4)
         channel.broadcast_many(count(number) for number in range(10))
         sequence()
@@ -122,7 +120,7 @@ class TestRemoving:
         assert log.trim() == 3
         assert log.trim() == 0
 
-    def test_what_is_not_stays(self, channel):
+    def test_newer_messages_stay(self, channel):
         channel.broadcast_many(count(number) for number in range(10))
         sequence()
         age(2, 5)
@@ -234,7 +232,7 @@ class TestFloors:
         trim()
         assert self.floors() == {"phone": at[1], "laptop": at[1], "till": at[2], "other": 0}
 
-    def test_each_listeners_is_its_own(self, channel, ana, listeners, monkeypatch):
+    def test_each_listener_has_its_own_floor(self, channel, ana, listeners, monkeypatch):
         monkeypatch.setattr(retention, "RAISED_AT_ONCE", 2)
         more = [channel.add_listener().id for _ in range(6)]
         for number, name in enumerate([*more, *listeners, *more]):
@@ -296,7 +294,9 @@ class TestFloors:
         assert set(Channel.objects.values_list("floor", flat=True)) == {1, 2}
 
     @on("postgres", "mariadb")
-    def test_nor_for_one_that_has_changed_the_channel(self, channel, listeners, monkeypatch):
+    def test_a_trim_waits_for_no_transaction_that_has_changed_the_channel(
+        self, channel, listeners, monkeypatch
+    ):
         monkeypatch.setattr(retention, "TRIM_BATCH", 3)
         other = DatabaseChannel.create("bills")
         for number in range(6):
@@ -313,7 +313,7 @@ class TestFloors:
         assert Channel.objects.get(name="orders").floor == 6
 
     @on("postgres", "mariadb")
-    def test_what_else_is_locked_is_waited_for_with_a_bound(self, channel, database, monkeypatch):
+    def test_a_trim_waits_for_other_locks_with_a_bound(self, channel, database, monkeypatch):
         monkeypatch.setattr(retention, "LOCK_TIMEOUT_S", 1)
         channel.broadcast(count(1))
         sequence()
@@ -328,7 +328,7 @@ class TestFloors:
             others.start(try_to_trim).result(PATIENCE_S)
         assert trim() == 1
 
-    def test_the_apps_own_messages_raise_none(self, channel, listeners):
+    def test_control_messages_raise_no_floor(self, channel, listeners):
         listeners["till"].stop()
         listeners["till"].start()
         sequence()
@@ -349,7 +349,7 @@ class TestFloors:
 
 
 class TestReset:
-    def test_it_stands_once_where_the_last_loss_was(self, channel, listener):
+    def test_a_reset_is_once_in_the_place_of_the_last_loss(self, channel, listener):
         channel.broadcast_many(count(number) for number in range(6))
         sequence()
         at = positions()
@@ -361,7 +361,7 @@ class TestReset:
         assert json.loads(found[1].payload) == {"after": 0, "floor": at[3]}
 
     @pytest.mark.parametrize("way", ["to all", "to one", "to its owner"])
-    def test_it_is_for_every_way_of_being_addressed(self, channel, database, way):
+    def test_every_address_gets_its_reset(self, channel, database, way):
         ana = User.objects.create(username="ana")
         listener = channel.add_listener(ana)
         listener.start()
@@ -379,21 +379,21 @@ class TestReset:
         assert take_all(channel, listener) == [RESET, 2]
         assert take_all(channel, listener) == []
 
-    def test_pop_returns_it_in_its_place(self, channel, listener):
+    def test_pop_returns_the_reset_in_its_place(self, channel, listener):
         channel.broadcast_many(count(number) for number in range(4))
         sequence()
         age(1, 2)
         trim()
         assert take_all(channel, listener) == [0, RESET, 3]
 
-    def test_pop_returns_it_also_when_nothing_else_is_left(self, channel, listener):
+    def test_pop_returns_the_reset_also_when_no_message_is_left(self, channel, listener):
         channel.broadcast(count(1))
         sequence()
         age()
         trim()
         assert take_all(channel, listener) == [RESET]
 
-    def test_a_limit_does_not_hide_it(self, channel, listener):
+    def test_a_page_limit_does_not_hide_the_reset(self, channel, listener):
         channel.broadcast_many(count(number) for number in range(6))
         sequence()
         age(3)
@@ -404,7 +404,7 @@ class TestReset:
             got += [RESET if entry.type == RESET else json.loads(entry.payload) for entry in found]
         assert got == [0, 1, 2, RESET, 4, 5]
 
-    def test_who_has_seen_all_gets_none(self, channel, listener):
+    def test_a_listener_that_has_received_all_gets_no_reset(self, channel, listener):
         channel.broadcast_many(count(number) for number in range(3))
         channel.dispatch(listener.id, count(3))
         sequence()
@@ -417,7 +417,7 @@ class TestReset:
         assert take_all(channel, listener) == [4]
 
     @pytest.mark.parametrize("way", ["to one", "to its owner"])
-    def test_who_comes_back_to_before_it_is_told_though_it_was_served(self, channel, way):
+    def test_a_client_that_reconnects_from_before_a_loss_gets_a_reset(self, channel, way):
         ana = User.objects.create(username="ana")
         listener = channel.add_listener(ana)
         listener.start()
@@ -434,7 +434,7 @@ class TestReset:
         assert read(listener) == []
         assert read(listener, after=at[0]) == [RESET, 2]
 
-    def test_who_was_added_later_gets_none(self, channel):
+    def test_a_listener_added_later_gets_no_reset(self, channel):
         channel.broadcast(count(1))
         sequence()
         listener = channel.add_listener()
@@ -443,7 +443,7 @@ class TestReset:
         trim()
         assert take_all(channel, listener) == []
 
-    def test_the_loss_of_others_is_not_told(self, channel, listener):
+    def test_a_loss_of_others_causes_no_reset(self, channel, listener):
         other = channel.add_listener(User.objects.create(username="bob"))
         channel.dispatch(other.id, count(1))
         channel.dispatch_to_owner(User.objects.get(), count(2))
@@ -454,7 +454,7 @@ class TestReset:
         assert read(listener) == []
         assert read(other) == [RESET]
 
-    def test_a_watcher_is_told_of_lost_broadcasts_only(self, channel, listener):
+    def test_a_watcher_gets_resets_for_lost_broadcasts_only(self, channel, listener):
         channel.dispatch(listener.id, count(1))
         sequence()
         age()

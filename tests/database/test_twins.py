@@ -74,14 +74,14 @@ async def test_twins_do_what_their_names_state(database, django_user_model):
     ],
 )
 @databases.sqlite_only
-async def test_so_does_that_of_a_channels_method(database, name, arguments):
+async def test_the_error_of_a_channels_method_names_the_twin(database, name, arguments):
     channel = await achannel("orders")
     with pytest.raises(SynchronousOnlyOperation, match=rf"await a{name}\("):
         getattr(channel, name)(*arguments)
 
 
 @databases.sqlite_only
-async def test_so_does_that_of_a_listeners_and_a_queues(database):
+async def test_the_error_of_a_listeners_and_a_queues_method_names_the_twin(database):
     listener = await alisten(await achannel("orders"))
     for thing, name in ((listener, "stop"), (listener, "start"), (listener, "refresh")):
         with pytest.raises(SynchronousOnlyOperation, match=rf"await a{name}\("):

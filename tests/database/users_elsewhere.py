@@ -112,7 +112,7 @@ def test_a_token_has_its_user(ada):
     assert ApiToken.objects.of_secret(secret).user == ada
 
 
-def test_with_a_user_goes_what_the_user_owned(ada):
+def test_deleting_a_user_removes_what_the_user_owned(ada):
     bob = User.objects.create(username="bob")
     own_something(ada)
     own_something(bob)
@@ -122,7 +122,7 @@ def test_with_a_user_goes_what_the_user_owned(ada):
     assert of_users([bob.pk]) == [1, 1, 1]
 
 
-async def test_with_a_user_end_the_streams_of_the_users_listeners(database, call):
+async def test_deleting_a_user_ends_the_streams_of_the_users_listeners(database, call):
     ada = await call(User.objects.create_user, "ada")
     listener = await call(own_something, ada)
     channel = await call(get_channel, "orders")
@@ -197,7 +197,7 @@ def soon_true(condition):
     return False
 
 
-def test_what_users_left_behind_goes_with_a_trim(ada):
+def test_a_trim_removes_what_deleted_users_owned(ada):
     own_something(ada)
     User.objects.all()._raw_delete("users")  # as another program does, without signals
     assert of_users([ada.pk]) == [1, 1, 1]
@@ -205,7 +205,7 @@ def test_what_users_left_behind_goes_with_a_trim(ada):
     assert of_users([ada.pk]) == [0, 0, 0]
 
 
-def test_who_is_gone_owns_nothing_and_calls_nothing(ada, client, settings):
+def test_a_deleted_user_owns_nothing_and_has_no_access_to_the_api(ada, client, settings):
     settings.ROOT_URLCONF = "tests.api.urls"
     root = User.objects.create_superuser("root")
     listener = listen(get_channel("orders"), owner=ada).row
@@ -239,7 +239,7 @@ def test_a_publish_commits_with_the_transaction_of_the_log(ada):
     assert [orders.deliver_next(listener.id).payload for _ in range(2)] == [1, 3]
 
 
-def test_a_listener_of_nobody_needs_no_user(database):
+def test_a_listener_without_owner_needs_no_user(database):
     orders = get_channel("orders")
     listener = orders.add_listener()
     listener.start()

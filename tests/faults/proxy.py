@@ -44,7 +44,7 @@ class Proxy:
         for end in self.ends:
             end.pause()
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """Accept connections and pass data again."""
         self.is_cut = self.is_held = False
         for end in self.ends:

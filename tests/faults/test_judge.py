@@ -79,7 +79,7 @@ def test_the_order_within_a_transaction_is_judged():
     assert kinds(judge(known, [Row(1, "b"), Row(2, "a")], {})) == {"out_of_order": 1}
 
 
-def test_what_was_rolled_back_must_not_be_there():
+def test_a_rolled_back_message_must_not_be_in_the_log():
     known = ledger(*A_THEN_B, (["c"], "no", 5, 6))
     assert kinds(judge(known, [*ROWS, Row(3, "c")], {})) == {"unasked": 1}
 

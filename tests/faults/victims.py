@@ -63,14 +63,14 @@ class Victim(ABC):
     async def kill(self) -> None:
         """SIGKILL it, and return when it has ended and all its output was read."""
 
-    async def moment(self) -> None:
+    async def wait_to_kill(self) -> None:
         """Wait until it is time to kill it."""
         await asyncio.sleep(self.chance.uniform(0.02, READY_S))
 
     async def be_killed(self, kills: Kills) -> None:
         """Kill and start it again until the run has enough kills; then it is running."""
         while not kills.enough.is_set():
-            await self.moment()
+            await self.wait_to_kill()
             if kills.enough.is_set():
                 return
             kills.add(self.kind)
@@ -140,9 +140,9 @@ class WriterVictim(Victim):
         self._reading = asyncio.create_task(self._read(name))
         await self._unless_gone(self._ready)
 
-    async def moment(self) -> None:
+    async def wait_to_kill(self) -> None:
         """Wait a random time; in every second case also until a transaction has begun."""
-        await super().moment()
+        await super().wait_to_kill()
         if self.chance.random() < 0.5:
             self._tried.clear()
             await self._unless_gone(self._tried)

@@ -30,7 +30,7 @@ async def test_every_check_passes_in_a_process_that_works(fake_parts):
 
 
 @pytest.mark.parametrize("name", ["database", "layer"])
-async def test_what_does_not_work_is_reported_until_it_does(fake_parts, name):
+async def test_a_part_that_fails_is_reported_until_it_works(fake_parts, name):
     fake_parts.fail(name)
     status, checks = await report()
     assert status == 500

@@ -34,7 +34,7 @@ def fail(outage):
         outage.failed()
 
 
-def test_a_process_that_has_done_nothing_works_and_starts_nothing(fake_parts):
+def test_an_idle_process_works_and_starts_no_thread(fake_parts):
     notifier.close()
     assert all(part.works for part in examine())
     assert states("hub", "notifier") == {"hub": "no streams here", "notifier": "nothing to do yet"}
@@ -43,7 +43,7 @@ def test_a_process_that_has_done_nothing_works_and_starts_nothing(fake_parts):
 
 
 @pytest.mark.parametrize("name", ["database", "layer"])
-def test_what_fails_is_red_until_it_works_and_shows_no_secret(fake_parts, name):
+def test_a_part_that_fails_is_red_until_it_works_and_shows_no_secret(fake_parts, name):
     fake_parts.fail(name)
     assert not works(name)
     assert states(name) == {name: "OperationalError"}
@@ -51,7 +51,7 @@ def test_what_fails_is_red_until_it_works_and_shows_no_secret(fake_parts, name):
     assert works(name)
 
 
-def test_what_hangs_is_red_within_the_bound_for_both_together(fake_parts):
+def test_parts_that_hang_are_red_within_one_common_bound(fake_parts):
     fake_parts.free.clear()
     began = time.monotonic()
     found = examine(timeout_s=0.2)
@@ -145,7 +145,7 @@ def test_without_a_layer_between_processes_the_layer_is_green(no_kept_results):
 
 
 @pytest.mark.parametrize("kind", ["core.RedisChannelLayer", "pubsub.RedisPubSubChannelLayer"])
-def test_each_layer_of_channels_redis_is_checked_and_the_check_wakes_nobody(
+def test_each_layer_of_channels_redis_is_checked_without_waking_hubs(
     settings, redis_server, no_kept_results, kind
 ):
     hosts = {"hosts": [("127.0.0.1", redis_server.port)]}

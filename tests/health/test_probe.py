@@ -73,7 +73,7 @@ def test_a_check_that_hangs_has_one_thread_and_delays_no_other_caller(probe, che
     assert check.count == 1
 
 
-def test_a_check_that_was_late_runs_again(probe, check, monkeypatch):
+def test_a_check_that_was_late_is_repeated(probe, check, monkeypatch):
     monkeypatch.setattr("eric_sse_django.health.parts.FRESH_S", 0.0)
     probe.start()
     assert probe.result(0.01).failed

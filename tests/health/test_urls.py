@@ -31,7 +31,7 @@ def test_ready_lists_each_part_and_answers_200(client, fake_parts):
 
 
 @pytest.mark.parametrize("name", ["database", "layer"])
-def test_one_part_that_does_not_work_is_503_until_it_works(client, fake_parts, name):
+def test_a_part_that_fails_is_503_until_it_works(client, fake_parts, name):
     fake_parts.fail(name)
     response = client.get(READY)
     assert response.status_code == 503

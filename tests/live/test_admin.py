@@ -94,7 +94,7 @@ async def test_disconnecting_closes_a_stream_that_another_process_holds(database
 
 
 @on("sqlite")
-async def test_without_the_permission_there_is_nothing_to_press(database, serve, browser):
+async def test_without_the_permission_there_are_no_buttons(database, serve, browser):
     channel = await DatabaseChannel.acreate("orders")
     listener = await channel.aadd_listener(listener_id="till-7")
     server = serve("daphne", application=SITE)

@@ -34,7 +34,7 @@ async def test_a_server_process_uses_the_database_of_the_test(database, serve):
 
 
 @sqlite_only
-def test_a_killed_server_is_gone_at_once(database, serve):
+def test_a_killed_server_ends_at_once(database, serve):
     process = serve()
     process.kill()
     assert process.wait() < 0.1

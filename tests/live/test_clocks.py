@@ -30,7 +30,7 @@ def clock(tmp_path):
     return clocks.Clock(tmp_path)
 
 
-async def say_when(process):
+async def seconds_ahead_of(process):
     """Return the seconds by which a process's clock is ahead of this machine's."""
     headers = {"Connection": "close", "Accept": "*/*"}
     async with await StreamClient.open(f"{process.url}/when", headers=headers) as client:
@@ -38,7 +38,7 @@ async def say_when(process):
 
 
 @on("sqlite", "postgres")
-async def test_servers_whose_clock_is_set_to_and_fro_lose_nothing(database, serve, clock):
+async def test_servers_whose_clock_is_set_back_and_forth_lose_nothing(database, serve, clock):
     channel = await DatabaseChannel.acreate("orders")
     kind = "daphne" if database == "default" else "uvicorn"
     process = serve(kind, database=database, environment=clock.environment)
@@ -49,7 +49,7 @@ async def test_servers_whose_clock_is_set_to_and_fro_lose_nothing(database, serv
             if number % 20 == 0:
                 seconds = (HOUR_S, -HOUR_S, 0)[number // 20]
                 clock.put_on(seconds)
-                assert abs(await say_when(process) - seconds) < 60
+                assert abs(await seconds_ahead_of(process) - seconds) < 60
             await site.get(f"{process.url}/publish/orders/{number}")
         await client.wait_for(60)
         assert client.statuses == [200]

@@ -73,7 +73,7 @@ async def test_a_herd_that_reconnects_to_the_same_server_is_served_from_memory(d
         await all_have(clients, 10, 10)
         assert proxy.cut() == CLIENTS
         await (await site.publisher(process, channel, 90, first=10)).wait()
-        proxy.mend()
+        proxy.repair()
         await all_have(clients, 100, 30)
         assert_numbers(clients, 100)
         assert json.loads(await site.get(process.url + BACKLOGS))["reads"] == 0

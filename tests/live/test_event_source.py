@@ -46,7 +46,7 @@ async def states(page, count):
 
 @sqlite_only
 @pytest.mark.parametrize("server", ["daphne", "uvicorn"])
-async def test_what_is_published_after_an_opening_without_events_comes_after_a_reconnect(
+async def test_messages_published_after_a_stream_without_events_are_delivered_after_a_reconnect(
     database, serve, page, server
 ):
     """A watcher has no cursor: it knows where it was by the id of the opening alone."""
@@ -61,13 +61,13 @@ async def test_what_is_published_after_an_opening_without_events_comes_after_a_r
         proxy.cut()
         await states(page, 2)
         await channel.abroadcast(Message("number", 1))
-        proxy.mend()
+        proxy.repair()
         await page.wait_for_function("ids.length == 1", timeout=10_000)
     assert "an event without a name" not in await page.evaluate("states")
 
 
 @sqlite_only
-async def test_a_page_that_was_too_busy_to_read_misses_nothing_over_http2(
+async def test_a_page_that_was_too_busy_to_read_gets_every_message_over_http2(
     database, serve, page, tmp_path
 ):
     channel = await DatabaseChannel.acreate("orders")

@@ -83,7 +83,9 @@ async def test_with_every_wake_dropped_messages_come_at_poll_speed(database, ser
 
 
 @on("postgres")
-async def test_streams_outlive_the_database(database, serve, database_servers):
+async def test_streams_stay_open_during_an_outage_of_the_database(
+    database, serve, database_servers
+):
     channel = await DatabaseChannel.acreate("orders")
     process = serve("uvicorn", database=database, settings={"RETRY_MS": 100})
     paths = [await site.new_listener(channel) for _ in range(2)]
@@ -116,7 +118,9 @@ async def test_streams_outlive_the_database(database, serve, database_servers):
         ("pubsub.RedisPubSubChannelLayer", ["sending"]),
     ],
 )
-async def test_streams_outlive_redis(database, serve, redis_server, layer, failing):
+async def test_streams_stay_open_during_an_outage_of_redis(
+    database, serve, redis_server, layer, failing
+):
     channel = await DatabaseChannel.acreate("orders")
     settings = {"POLL_INTERVAL_S": 0.5}
     hosts = {"hosts": [("127.0.0.1", redis_server.port)]}

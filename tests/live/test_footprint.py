@@ -62,7 +62,7 @@ async def test_500_idle_streams_take_two_connections_of_their_hub_and_one_poll(d
 
 @sqlite_only
 @pytest.mark.parametrize("server", ["daphne", "uvicorn"])
-async def test_500_connects_and_disconnects_leave_nothing_behind(database, serve, server):
+async def test_500_connects_and_disconnects_leak_nothing(database, serve, server):
     channel = await DatabaseChannel.acreate("orders")
     path = await site.new_listener(channel)
     process = serve(server)

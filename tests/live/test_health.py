@@ -69,7 +69,7 @@ async def down(server):
         await asyncio.to_thread(server.start)
 
 
-def said(process, part):
+def logged(process, part):
     """Return how often the log has that a part failed, and that it works again."""
     log = process.log.read_text()
     return log.count(f"health: {part} does not work"), log.count(f"health: {part} works again")
@@ -92,7 +92,7 @@ async def test_a_database_that_restarts_is_red_and_green_again(database, serve, 
         await until_red(process, set())
         await channel.abroadcast(Message("number", 1))
         assert (await client.event(10)).data == "1"
-    assert said(process, "database") == said(process, "hub") == (1, 1)
+    assert logged(process, "database") == logged(process, "hub") == (1, 1)
 
 
 def signal_all(family, number):
@@ -120,7 +120,7 @@ async def test_a_database_that_hangs_is_red_within_the_bound(database, serve, da
     finally:
         signal_all(family, signal.SIGCONT)
     await until_red(process, set())
-    assert said(process, "database") == (1, 1)
+    assert logged(process, "database") == (1, 1)
 
 
 @on("postgres")
@@ -143,11 +143,11 @@ async def test_a_layer_that_restarts_is_red_and_green_again(database, serve, red
             await channel.abroadcast(Message("number", 1))
             assert (await client.event()).data == "1"
         await until_red(process, set())
-    assert said(process, "layer") == (1, 1)
+    assert logged(process, "layer") == (1, 1)
 
 
 @on("postgres")
-async def test_a_process_that_only_publishes_is_asked_in_the_same_way(
+async def test_a_process_that_only_publishes_has_the_same_health_check(
     database, serve, redis_server, database_servers
 ):
     await DatabaseChannel.acreate("orders")

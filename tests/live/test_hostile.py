@@ -30,7 +30,9 @@ async def assert_undisturbed(channel, client, number):
 
 
 @sqlite_only
-async def test_who_reads_a_byte_a_second_is_cut_off_by_the_deadline(database, serve, server):
+async def test_a_client_that_reads_a_byte_a_second_is_disconnected_by_the_deadline(
+    database, serve, server
+):
     channel = await DatabaseChannel.acreate("orders")
     path = await site.new_listener(channel)
     settings = {"SEND_TIMEOUT_S": 1, "SQLITE_LOOK_INTERVAL_S": 0.02}
@@ -51,7 +53,7 @@ async def test_who_reads_a_byte_a_second_is_cut_off_by_the_deadline(database, se
 
 
 @sqlite_only
-async def test_half_requests_keep_nobody_from_opening_a_stream(database, serve, server):
+async def test_incomplete_requests_do_not_prevent_new_streams(database, serve, server):
     channel = await DatabaseChannel.acreate("orders")
     path = await site.new_listener(channel)
     process = serve(server, options=OPTIONS.get(server, ()))
@@ -85,7 +87,7 @@ async def test_headers_of_a_megabyte_are_refused(database, serve, server):
 
 
 @sqlite_only
-async def test_who_comes_and_goes_in_every_way_leaves_nothing_behind(database, serve, server):
+async def test_every_way_of_disconnecting_leaks_nothing(database, serve, server):
     channel = await DatabaseChannel.acreate("orders")
     path = await site.new_listener(channel)
     process = serve(server, options=OPTIONS.get(server, ()))

@@ -66,7 +66,7 @@ class Cases:
         self.orders = channel("orders")
         self.listener = listen("orders")
 
-    def test_what_a_view_publishes_can_be_taken(self):
+    def test_messages_that_a_view_publishes_can_be_taken(self):
         for number in range(5):
             self.client.post(f"/pay/{number}/")
         with transaction.atomic():
@@ -82,7 +82,7 @@ class InATestCase(Cases, TestCase):
             publish("orders", "paid", 1)
         self.assertFalse(log.pending().exists())
 
-    async def test_an_async_view_can_be_asked(self):
+    async def test_an_async_view_is_called(self):
         await self.async_client.post("/pay/7/")
         message = await self.orders.adeliver_next(self.listener.id)
         self.assertEqual(message.payload, 7)
@@ -97,7 +97,7 @@ class InATransactionTestCase(Cases, TransactionTestCase):
 
 
 class OnALiveServer(LiveServerTestCase):
-    def test_what_its_thread_publishes_can_be_taken(self):
+    def test_messages_that_its_thread_publishes_can_be_taken(self):
         orders, listener = channel("orders"), listen("orders")
         urlopen(Request(f"{self.live_server_url}/pay/7/", method="POST"), timeout=10).close()
         self.assertEqual(orders.deliver_next(listener.id).payload, 7)

@@ -41,7 +41,7 @@ def test_30_kills_of_servers_publishers_and_workers_lose_nothing(name, tmp_path)
 
 
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv is not on this machine")
-async def test_what_the_command_started_dies_with_it(tmp_path):
+async def test_the_processes_of_the_command_end_with_it(tmp_path):
     started_by = subprocess.Popen(
         [sys.executable, "-m", "tests.faults", "--kills", "1000", *OPTIONS],
         cwd=ROOT,

@@ -25,7 +25,7 @@ def stuck_layer(settings):
 
 
 @on("sqlite", "postgres")
-def test_publishing_and_sequencing_wait_for_no_layer(database, stuck_layer):
+def test_publishing_and_sequencing_do_not_wait_for_the_layer(database, stuck_layer):
     DatabaseChannel.create("orders")
     publish("orders", "number", 0)
     assert stuck_layer.entered.wait(10)
@@ -40,7 +40,7 @@ def test_publishing_and_sequencing_wait_for_no_layer(database, stuck_layer):
 
 @sqlite_only
 @pytest.mark.parametrize("layer", ["FullLayer", "DeadLayer", "SlowLayer", "BlockingLayer"])
-async def test_with_a_broken_layer_messages_come_by_polling(database, serve, layer):
+async def test_with_a_broken_layer_messages_are_delivered_by_polling(database, serve, layer):
     backend = {"BACKEND": f"tests.live.layers.{layer}"}
     process = serve("uvicorn", layer=backend, settings=POLLING)
     async with load(process) as under_load:

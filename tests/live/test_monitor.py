@@ -51,7 +51,7 @@ async def snapshot(client):
 
 @pytest.mark.parametrize("server", SERVERS)
 @sqlite_only
-async def test_each_server_streams_it_and_detects_a_client_that_leaves(database, serve, server):
+async def test_each_server_streams_it_and_detects_a_disconnect(database, serve, server):
     channel = await DatabaseChannel.acreate("orders")
     process = serve(server, options=["-w", "0"] if server == "hypercorn" else [])
     url = f"{process.url}/{conf.get('URL_PREFIX')}{PATH}"

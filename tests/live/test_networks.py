@@ -37,7 +37,7 @@ async def test_clients_that_are_cut_again_and_again_get_everything(database, ser
                 await asyncio.sleep(0.5)
                 assert proxy.cut() > CLIENTS / 2
                 await asyncio.sleep(CUT_S)
-                proxy.mend()
+                proxy.repair()
         count = published[0]
         await all_have(clients, count, 60)
         assert_numbers(clients, count)
@@ -58,7 +58,7 @@ async def test_a_link_that_stalls_for_a_while_delivers_over_the_same_connection(
         proxy.hold()
         await (await site.publisher(process, channel, 50)).wait()
         assert all(len(client.tally) == 0 for client in clients)
-        proxy.mend()
+        proxy.repair()
         await all_have(clients, 50, 10)
         assert_numbers(clients, 50)
         assert all(client.statuses == [200] for client in clients)

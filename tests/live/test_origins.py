@@ -148,7 +148,7 @@ async def test_an_origin_that_is_not_listed_gets_none(channel, serve, browser, e
 
 
 @sqlite_only
-async def test_a_client_made_with_fetch_passes_the_preflight(channel, serve, browser, elsewhere):
+async def test_a_client_with_fetch_passes_the_preflight(channel, serve, browser, elsewhere):
     server = serve("daphne", settings={"ALLOWED_ORIGINS": [elsewhere]})
     path, cookie = await owned_stream(channel)
     page = await page_of(browser, elsewhere, cookie)

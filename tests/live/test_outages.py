@@ -32,7 +32,7 @@ def forget_connections(request):
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
 @on("postgres", "mariadb")
-async def test_a_database_that_restarts_finds_streams_open_and_all_it_accepted(
+async def test_a_restart_of_the_database_ends_no_stream_and_loses_nothing(
     database, serve, database_servers, end
 ):
     process = serve("uvicorn", database=database)

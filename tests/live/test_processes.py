@@ -65,7 +65,7 @@ async def test_runserver_streams_again_after_a_reload(database, serve, tmp_path)
 
 @sqlite_only
 @pytest.mark.parametrize("server", SERVERS)
-async def test_middleware_holds_no_event_back(database, serve, server):
+async def test_middleware_delays_no_event(database, serve, server):
     channel = await DatabaseChannel.acreate("orders")
     path = await site.new_listener(channel)
     gzip = json.dumps(["django.middleware.gzip.GZipMiddleware"])

@@ -76,7 +76,7 @@ async def test_hypercorns_workers_end_their_streams_when_their_parent_is_stopped
 
 @sqlite_only
 @pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGHUP])
-async def test_gunicorns_worker_is_gone_at_once_though_a_client_reads_nothing(database, serve, by):
+async def test_gunicorns_worker_ends_at_once_though_a_client_does_not_read(database, serve, by):
     channel = await DatabaseChannel.acreate("orders")
     path = await site.new_listener(channel)
     process = serve(

@@ -37,7 +37,7 @@ async def opened(stack, process, path, count):
 
 @pytest.mark.parametrize("redis", [False, True], ids=["polling", "redis"])
 @on("sqlite", "postgres", "mariadb")
-async def test_streams_on_every_process_end_and_nothing_later_goes_out(
+async def test_streams_on_every_process_end_and_later_messages_are_not_sent(
     database, serve, redis_server, redis, record_property, capsys
 ):
     channel = await DatabaseChannel.acreate("orders")
@@ -89,7 +89,7 @@ def log_out(browser):
     assert browser.post("/admin/logout/", data=data).status_code == 200
 
 
-async def reconnect_for_ever(url, headers, opened):
+async def keep_reconnecting(url, headers, opened):
     """Reconnect at once whenever the stream ends, as a client might; return when refused."""
     while True:
         async with await StreamClient.open(url, headers=headers) as client:
@@ -100,7 +100,7 @@ async def reconnect_for_ever(url, headers, opened):
 
 
 @on("sqlite", "postgres", "mariadb")
-async def test_logging_out_on_one_process_lets_nobody_back_in_on_the_other(database, serve):
+async def test_a_logout_on_one_process_ends_access_on_the_other(database, serve):
     """The stream, its page's ticket and the monitor, on processes that poll."""
     channel = await DatabaseChannel.acreate("orders")
     ada = await sync_to_async(get_user_model().objects.create_superuser)("ada", password="a")
@@ -113,7 +113,7 @@ async def test_logging_out_on_one_process_lets_nobody_back_in_on_the_other(datab
         other = {"Cookie": await sync_to_async(log_in)(there, "ada", "a")}
         opened = []
         clients = [
-            asyncio.ensure_future(reconnect_for_ever(streams.url + each, mine, opened))
+            asyncio.ensure_future(keep_reconnecting(streams.url + each, mine, opened))
             for each in [path] * 10 + [monitor]
         ]
         async with await StreamClient.open(streams.url + path, headers=other) as stays:

@@ -124,7 +124,7 @@ async def test_when_the_tab_that_leads_is_closed_another_continues(browser, chan
     assert (await browser.streams())["open"] == 1
 
 
-async def test_a_tab_gets_what_came_between_its_rendering_and_its_joining(browser, channel):
+async def test_a_tab_gets_messages_published_between_rendering_and_joining(browser, channel):
     at = await acursor()
     first = await browser.tab()
     await publish(channel, 1, 2)
@@ -137,7 +137,7 @@ async def test_a_tab_gets_what_came_between_its_rendering_and_its_joining(browse
     assert (await browser.streams())["open"] == 1
 
 
-async def test_a_tab_that_leads_asleep_is_replaced_and_makes_up_for_it(browser, channel):
+async def test_a_leading_tab_that_sleeps_is_replaced_and_catches_up(browser, channel):
     first = await browser.tab()
     second = await browser.tab()
     await first.evaluate(f"setTimeout(() => {{{SLEEP}}})")
@@ -198,7 +198,7 @@ async def test_a_stream_that_is_closed_hands_over(browser, channel):
     assert (await browser.streams())["open"] == 1
 
 
-async def test_whatever_opens_and_closes_no_tab_misses_or_repeats_one(browser, channel):
+async def test_no_tab_misses_or_repeats_a_message_while_tabs_open_and_close(browser, channel):
     tabs, last = [await browser.tab()], 0
     first = {tabs[0]: 1}
     for step in range(8):
@@ -222,7 +222,9 @@ async def test_whatever_opens_and_closes_no_tab_misses_or_repeats_one(browser, c
     assert (await browser.streams())["open"] == 1
 
 
-async def test_a_page_that_was_left_gives_its_stream_to_the_other_tabs(keeping, channel):
+async def test_a_page_in_the_back_forward_cache_gives_its_stream_to_the_other_tabs(
+    keeping, channel
+):
     first, second = [await keeping.tab() for _ in range(2)]
     await publish(channel, 1)
     await got(second, 1)
@@ -236,7 +238,7 @@ async def test_a_page_that_was_left_gives_its_stream_to_the_other_tabs(keeping, 
     assert (await keeping.streams())["open"] == 1
 
 
-async def test_a_page_that_waited_for_its_turn_and_was_left_gets_none(keeping, channel):
+async def test_a_page_in_the_back_forward_cache_gets_no_stream(keeping, channel):
     first, second, third = [await keeping.tab() for _ in range(3)]
     await second.goto(f"{keeping.server.url}/elsewhere")
     await first.close()
@@ -247,7 +249,7 @@ async def test_a_page_that_waited_for_its_turn_and_was_left_gets_none(keeping, c
     assert (await keeping.streams())["open"] == 1
 
 
-async def test_what_comes_while_the_user_is_on_another_page_of_the_site_is_shown_there(
+async def test_messages_published_while_the_user_is_on_another_page_of_the_site_are_shown_there(
     keeping, channel
 ):
     listener = await channel.aadd_listener(listener_id="till-7")

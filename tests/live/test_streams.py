@@ -23,7 +23,9 @@ def closed(process):
 
 
 @sqlite_only
-async def test_first_bytes_come_at_once_and_leaving_is_noticed(database, serve, server):
+async def test_the_first_bytes_are_sent_at_once_and_a_disconnect_is_noticed(
+    database, serve, server
+):
     channel = await DatabaseChannel.acreate("orders")
     path = await site.new_listener(channel)
     process = serve(server, options=OPTIONS.get(server, ()))
@@ -113,7 +115,7 @@ async def test_sigterm_drains(database, serve, server):
 
 
 @sqlite_only
-async def test_a_client_that_stalls_is_cut_off_and_holds_nobody_back(database, serve, server):
+async def test_a_client_that_stalls_is_disconnected_and_delays_no_other(database, serve, server):
     channel = await DatabaseChannel.acreate("orders")
     path = await site.new_listener(channel)
     settings = {"SEND_TIMEOUT_S": 1, "SQLITE_LOOK_INTERVAL_S": 0.02}

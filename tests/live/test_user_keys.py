@@ -61,7 +61,7 @@ person.delete()
 
 
 @pytest.mark.parametrize("key", ["auth0|5f7c1", "a/b?c=%41#d", "ünï", "x" * 200])
-def test_they_own_listeners_and_get_what_is_theirs(tmp_path, key):
+def test_users_with_other_keys_own_listeners_and_get_their_messages(tmp_path, key):
     (tmp_path / "people").mkdir()
     (tmp_path / "people" / "__init__.py").touch()
     (tmp_path / "people" / "models.py").write_text(MODELS)

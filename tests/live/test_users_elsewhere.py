@@ -29,7 +29,7 @@ PATIENCE_S = 170
 @pytest.mark.parametrize(
     ("log", "users"), [("sqlite", "sqlite"), ("postgres", "postgres"), ("postgres", "sqlite")]
 )
-def test_all_works_with_the_users_in_another_database(log, users):
+def test_the_tests_pass_with_the_users_in_another_database(log, users):
     for name in (log, users):
         if reason := databases.absence(name):
             missing(reason)

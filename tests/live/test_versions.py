@@ -38,11 +38,11 @@ from eric_sse_django.exception import NoMessagesException
 from eric_sse_django.hub import Hub
 from eric_sse_django.message import Message
 
-def say(value):
+def send(value):
     print(json.dumps(value), flush=True)
 
-say(eric_sse_django.__file__)
-say(make_ticket("orders", "till-7"))
+send(eric_sse_django.__file__)
+send(make_ticket("orders", "till-7"))
 channel = DatabaseChannel.load("orders")
 added = channel.add_listener(listener_id="added")
 added.start()
@@ -55,7 +55,7 @@ async def main():
     listener = await channel.aget_listener("screen")
     stream = channel.message_stream(listener)
     async for event in stream:
-        say(event["data"])
+        send(event["data"])
         if event["data"] == "end":
             break
     await stream.aclose()
@@ -67,7 +67,7 @@ try:
     while True:
         taken.append(channel.deliver_next("till-7").payload)
 except NoMessagesException:
-    say(taken)
+    send(taken)
 added.stop()
 """
 
@@ -104,7 +104,7 @@ class Other:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
 
-    async def says(self) -> Any:
+    async def receive(self) -> Any:
         assert self.process.stdout
         line = await asyncio.wait_for(self.process.stdout.readline(), PATIENCE_S)
         return json.loads(line) if line else pytest.fail(await self.errors(), pytrace=False)
@@ -171,19 +171,19 @@ async def test_both_publish_stream_and_pop_what_either_publishes(
 
     following = asyncio.create_task(follow())
     async with running(version_before, database) as other:
-        assert Path(await other.says()).is_relative_to(version_before)
-        ticket = read_ticket(await other.says())
+        assert Path(await other.receive()).is_relative_to(version_before)
+        ticket = read_ticket(await other.receive())
         assert ticket.covers("orders", "till-7")
-        said = [await other.says() for _ in range(4)]
-        assert said == ["this 1", "other 1", "other 2", "other 3"]
+        received = [await other.receive() for _ in range(4)]
+        assert received == ["this 1", "other 1", "other 2", "other 3"]
         await sync_to_async(publish)(channel)
-        said += [await other.says() for _ in range(3)]
-        assert said[4:] == ["this 2", "this 3", "end"]
-        assert await other.says() == [each for each in said if each != "other 2"]
+        received += [await other.receive() for _ in range(3)]
+        assert received[4:] == ["this 2", "this 3", "end"]
+        assert await other.receive() == [each for each in received if each != "other 2"]
         assert await other.errors() == ""
         assert other.process.returncode == 0
     await asyncio.wait_for(following, PATIENCE_S)
-    assert seen == [each for each in said if each != "other 2"]  # to "screen" alone
+    assert seen == [each for each in received if each != "other 2"]  # to "screen" alone
     assert not (await channel.aget_listener("added")).is_running()
     clerk = (await DatabaseChannel.aload("bills")).adeliver_next("clerk")
     with pytest.raises(NoMessagesException):

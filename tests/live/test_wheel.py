@@ -151,7 +151,7 @@ def test_the_tests_of_the_sdist_run(unpacked):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_readmes_line_installs_it(built, tmp_path):
+def test_the_line_of_readme_installs_it(built, tmp_path):
     """Word for word, from the files that were built."""
     environment = {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",

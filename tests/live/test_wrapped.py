@@ -41,7 +41,7 @@ CASES = [
 
 @sqlite_only
 @pytest.mark.parametrize(("server", "wrapper"), CASES)
-async def test_who_reads_nothing_is_bounded_and_cut_below_a_middleware(
+async def test_a_client_that_does_not_read_is_limited_and_disconnected_below_a_middleware(
     database, serve, server, wrapper
 ):
     channel = await DatabaseChannel.acreate("orders")
@@ -80,7 +80,7 @@ async def test_who_reads_nothing_is_bounded_and_cut_below_a_middleware(
 
 
 @sqlite_only
-async def test_what_cannot_be_found_is_logged_once_with_its_reason(database, serve):
+async def test_a_private_object_that_is_not_found_is_logged_once_with_its_reason(database, serve):
     channel = await DatabaseChannel.acreate("orders")
     path = await site.new_listener(channel)
     process = serve(

@@ -56,7 +56,7 @@ def test_only_get_and_head_are_answered(client):
     assert client.post("/metrics/").status_code == 405
 
 
-def test_reading_starts_nothing_and_makes_no_query(client):
+def test_reading_the_metrics_starts_no_thread_and_makes_no_query(client):
     notifier.close()
     assert client.get("/metrics/").status_code == 200  # no django_db mark: a query would raise
     assert notifier.started() is None
