@@ -330,6 +330,12 @@ def channels() -> dict[str, dict[str, Any]]:
     return dict(value) if isinstance(value, dict) else {name: {} for name in value}
 
 
+def several(*names: str) -> tuple[Any, ...]:
+    """As get(), for several names at once."""
+    given: dict[str, Any] = getattr(project_settings, "ERIC_SSE", {})
+    return tuple(map(given.get, names, map(DEFAULTS.__getitem__, names)))
+
+
 def get(name: str) -> Any:
     """
     Return ERIC_SSE[name] from the project's settings, or its default.

@@ -1,4 +1,4 @@
-"""What fails again and again: logged at its begin and end, and tried again after a while."""
+"""What fails again and again: logged once, or at its begin and end; tried again after a while."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ FIRST_DELAY_S = 0.25
 MAX_DELAY_S = 30.0
 # Of an outage: a database that restarts needs about this.
 MAX_OUTAGE_DELAY_S = 5.0
+# Seconds without a case after which the next one is logged again: twice the longest delay
+# before a refused client reconnects, so that one such client is not logged each time.
+QUIET_S = 120.0
+# Kinds that are remembered: names of settings and exceptions, not of clients.
+MAX_KINDS = 100
 
 
 class Backoff:
@@ -81,3 +86,19 @@ class Outage:
             self._logger.warning("%s works again after %d failures", self.what, self.failures)
             self.failures, self._since = 0, None
             self._backoff.reset()
+
+
+class Quiet:
+    """For cases that occur with each request while they last: each kind is logged once."""
+
+    def __init__(self) -> None:
+        self._seen_at: dict[str, float] = {}
+
+    def begins(self, kind: str) -> bool:
+        """Record a case; return whether it is the first of its kind for QUIET_S."""
+        now = time.monotonic()
+        before = self._seen_at.get(kind)
+        if before is None and len(self._seen_at) >= MAX_KINDS:
+            self._seen_at.clear()
+        self._seen_at[kind] = now
+        return before is None or now - before > QUIET_S

@@ -34,8 +34,3 @@ GRACE_S = 10.0
 
 listener_joined = Signal()
 listener_left = Signal()
-
-
-def are_wanted() -> bool:
-    """Return whether this process has receivers."""
-    return listener_joined.has_listeners() or listener_left.has_listeners()

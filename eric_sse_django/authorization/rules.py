@@ -17,7 +17,7 @@ from eric_sse_django import conf, stream_urls
 from eric_sse_django.authorization.revocation import any_remembered
 from eric_sse_django.authorization.sessions import Visitor, visitor_of
 from eric_sse_django.models import Channel, Listener
-from eric_sse_django.quiet import Quiet
+from eric_sse_django.outage import Quiet
 
 logger = logging.getLogger(__name__)
 

@@ -31,21 +31,20 @@ class Visitor:
 
     `key` is the user's, None for AnonymousUser: kept here because a user object may be a
     project's own, whose attributes may hang. `session` are the subjects of the session alone;
-    `subjects` includes the user's.
+    `subjects` includes the user's. Made by of().
     """
 
     user: Any
     key: Any = None
     session: frozenset[str] = frozenset()
+    subjects: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, user: Any, session: frozenset[str]) -> Visitor:
         """Return the visitor with this user object and these subjects of a session."""
-        return cls(user, user.pk if user.is_authenticated else None, session)
-
-    @property
-    def subjects(self) -> frozenset[str]:
-        return self.session if self.key is None else self.session | {subject_of_user(self.key)}
+        if not user.is_authenticated:
+            return cls(user, None, session, session)
+        return cls(user, user.pk, session, session | {subject_of_user(user.pk)})
 
 
 ANONYMOUS = Visitor(AnonymousUser())

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -67,7 +68,7 @@ class Ticket:
     key: int | None = None
     since: int | None = None
 
-    @property
+    @cached_property
     def subjects(self) -> frozenset[str]:
         """The subjects whose revocation makes it invalid, besides those of what it opens."""
         return self.session if self.user is None else self.session | {subject_of_user(self.user)}
@@ -219,20 +220,16 @@ def flaws(uses: Sequence[Use], visitor: Visitor | None = None) -> list[str | Non
         return []
     opened, wanted = [], set[str]()
     for ticket, target in uses:
-        opened.append(_subjects_of_target(target))
-        wanted |= opened[-1] | ticket.subjects
+        subjects = frozenset[str]()
+        if target is not None:
+            channel, listener = target
+            keys = (None, None) if listener is None else (listener.pk, listener.owner_id)
+            subjects = subjects_of(channel.pk, *keys)
+        opened.append(subjects)
+        wanted |= subjects | ticket.subjects
     rows = Revocation.objects.filter(subject__in=sorted(wanted))
     revoked = dict(rows.values_list("subject", "revoked_at"))
     return [_flaw(*use, of, revoked, visitor) for use, of in zip(uses, opened, strict=True)]
-
-
-def _subjects_of_target(target: tuple[Channel, Listener | None] | None) -> frozenset[str]:
-    if target is None:
-        return frozenset()
-    channel, listener = target
-    if listener is None:
-        return subjects_of(channel.pk, None, None)
-    return subjects_of(channel.pk, listener.pk, listener.owner_id)
 
 
 def _flaw(

@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from operator import or_
+from operator import attrgetter, or_
 from typing import Any
 
 from django.db.models import Exists, Q, QuerySet
@@ -22,6 +22,8 @@ from eric_sse_django.models import Channel, Listener, Revocation, could_be_id
 SPARE_TICKETS = 10
 
 FORBIDDEN = "You may not open this stream: log in as a user who may, or bring a ticket for it.\n"
+
+_expiry = attrgetter("expires_at")
 
 # What a stream serves: a channel and one of its listeners, None to watch the channel.
 Target = tuple[Channel, "Listener | None"]
@@ -64,22 +66,23 @@ async def admit(hub: Hub, request: StreamRequest, seat: Seat) -> Admission:
     or removed, which ends an EventSource permanently; 400 for a query that names nothing. Of
     several channels, one that is refused is enough.
     """
-    as_of = hub.follower.position
+    as_of = hub.follower.known.position
     try:
         ids = request.ids()
     except ValueError as error:
         raise Refused(400, f"{error}\n") from error
     tickets, problems = _tickets(request, ids)
     visitor, found = await _find(hub, request, ids, tickets)
-    used = {pair: ticket for pair, ticket in tickets.items() if found.flaws[pair] is None}
+    used: dict[Ids, Ticket] = {}
+    targets: list[Target] = []
     for pair in ids:
-        if pair not in used:
+        if pair in tickets and found.flaws[pair] is None:
+            used[pair] = tickets[pair]
+        else:
             await _check_rules(hub, pair, visitor, problems, found)
-    targets = [
-        target
-        for target in found.targets.values()
-        if target is not None and (target[1] is None or target[1].running)
-    ]
+        target = found.targets[pair]
+        if target is not None and (target[1] is None or target[1].running):
+            targets.append(target)
     if len(targets) < len(ids):
         raise Refused(204, reason="the listener was stopped or removed")
     seat.take("MAX_STREAMS_PER_USER", _user_key(visitor, used.values(), targets))
@@ -88,7 +91,9 @@ async def admit(hub: Hub, request: StreamRequest, seat: Seat) -> Admission:
         if pair[1] is None and last_event_id is not None:
             since[number] = await _since(hub, last_event_id, used.get(pair))
     ends_at = _ends_at(request, used.values(), visitor) if used else None
-    subjects = visitor.subjects.union(*[ticket.subjects for ticket in used.values()])
+    subjects = visitor.subjects
+    for ticket in used.values():
+        subjects |= ticket.subjects
     # One empty set for all streams: 216 bytes.
     return Admission(targets, since, last_event_id, ends_at, as_of, subjects or frozenset())
 
@@ -128,9 +133,8 @@ async def _find(
     The visitor first if it is known that a ticket is missing: then the query for the rows also
     finds whether the session was revoked.
     """
-    visitor, now = None, time.time()
-    expired = [ticket for ticket in tickets.values() if ticket.expires_at <= now]
-    if expired or len(tickets) < len(ids):
+    visitor = None
+    if len(tickets) < len(ids) or min(map(_expiry, tickets.values())) <= time.time():
         visitor = await hub.hooks.run(_visitor, request)
     found = await hub.run(_look_up, ids, tickets, visitor)
     if visitor is None and any(found.flaws.values()):
@@ -188,7 +192,7 @@ async def _since(hub: Hub, last_event_id: int, ticket: Ticket | None) -> int:
     A ticket allows to go back to its start, and any client may go back WATCH_REPLAY_S: one that
     reconnects with a new ticket misses nothing. Looked up, once a minute for all, if needed.
     """
-    head = hub.follower.position
+    head = hub.follower.known.position
     if last_event_id >= head:
         return 0
     start = head if ticket is None or ticket.since is None else ticket.since
@@ -245,18 +249,28 @@ def targets_of(
     find; False if no row exists.
     """
     # No query for what cannot be an id: PostgreSQL raises ValueError for a NUL.
-    asked = [(one, other) for one, other in ids if could_be_id(one) and could_be_id(other or one)]
-    found: list[Target] = []
-    if names := [channel_id for channel_id, listener_id in asked if listener_id is None]:
-        channels = _with_revoked(Channel.objects.filter(name__in=names), subjects)
-        found += [(channel, None) for channel in channels]
-    if pairs := [Q(channel__name=one, name=other) for one, other in asked if other is not None]:
+    watched, pairs = [], []
+    for channel_id, listener_id in ids:
+        if listener_id is None and could_be_id(channel_id):
+            watched.append(channel_id)
+        elif listener_id is not None and could_be_id(channel_id) and could_be_id(listener_id):
+            pairs.append(Q(channel__name=channel_id, name=listener_id))
+    rows: list[Channel | Listener] = []
+    if watched:
+        rows += _with_revoked(Channel.objects.filter(name__in=watched), subjects)
+    if pairs:
         listeners = Listener.objects.select_related("channel").filter(reduce(or_, pairs))
-        found += [(each.channel, each) for each in _with_revoked(listeners, subjects)]
-    # By the exact ids: MariaDB's usual collations find "orders" by "ORDERS".
-    named = {(channel.name, row and row.name): (channel, row) for channel, row in found}
-    is_revoked = True in [getattr(row or one, "is_revoked", False) for one, row in found]
-    return {pair: named.get(pair) for pair in ids}, is_revoked
+        rows += _with_revoked(listeners, subjects)
+    found: dict[Ids, Target | None] = dict.fromkeys(ids)
+    is_revoked = False
+    for row in rows:
+        is_revoked = is_revoked or getattr(row, "is_revoked", False)
+        target = (row, None) if isinstance(row, Channel) else (row.channel, row)
+        pair = target[0].name, None if target[1] is None else row.name
+        # By the exact ids: MariaDB's usual collations find "orders" by "ORDERS".
+        if pair in found:
+            found[pair] = target
+    return found, is_revoked
 
 
 def _with_revoked(rows: QuerySet[Any], subjects: Collection[str]) -> QuerySet[Any]:

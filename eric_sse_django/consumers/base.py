@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Protocol
 from channels.generic.http import AsyncHttpConsumer
 from django.db import Error as DatabaseError
 
-from eric_sse_django import conf, wire
+from eric_sse_django import conf, drain, wire
 from eric_sse_django.cancelling import within
-from eric_sse_django.consumers import limits, origin, shutdown
+from eric_sse_django.consumers import limits, origin
 from eric_sse_django.consumers.request import (
     Ids,
     Refused,
@@ -24,7 +24,7 @@ from eric_sse_django.consumers.request import (
     check_size,
 )
 from eric_sse_django.hub import End, Hub, totals
-from eric_sse_django.quiet import Quiet
+from eric_sse_django.outage import Quiet
 from eric_sse_django.streaming import Response
 from eric_sse_django.streaming.clock import LAST_WRITE_S
 
@@ -123,7 +123,7 @@ class EventConsumer(AsyncHttpConsumer):
                 # Before any query: no more requests than this wait for the database.
                 seat.take("MAX_STREAMS", "")
                 seat.take("MAX_STREAMS_PER_ADDRESS", limits.address_of(self.scope))
-            shutdown.install()
+            drain.install()
             served = await asyncio.wait_for(self._open(seat), OPEN_TIMEOUT_S)
             if served is not None:
                 return served
@@ -156,7 +156,7 @@ class EventConsumer(AsyncHttpConsumer):
             if not await self._in_time(self.send_headers(headers=self._headers())):
                 served.end(End.SEND_TIMEOUT)
                 return
-            shutdown.watch(response.stopping)
+            drain.watch(response.stopping)
             await self.write(served, response)
             if served.was_cut and served.reason is not End.CLIENT_LEFT:
                 response.cut()

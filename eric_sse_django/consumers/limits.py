@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from eric_sse_django import conf
-from eric_sse_django.quiet import Quiet
+from eric_sse_django.outage import Quiet
 
 logger = logging.getLogger(__name__)
 

@@ -38,12 +38,13 @@ class StreamConsumer(EventConsumer):
         return admit(hub, self.request, seat)
 
     async def open(self, hub: Hub, admission: Admission) -> Stream:
-        channels, subscriptions, names = [], [], []
+        channels, subscriptions, names, listeners = [], [], [], []
         for (channel, listener), since in zip(admission.targets, admission.since, strict=True):
             channels.append(channel)
             subscriptions.append(Subscription(channel, listener, since))
-            names.append(listener.name if listener else "")
-        self._names = ",".join([channel.name for channel in channels]), ",".join(names) or None
+            names.append(channel.name)
+            listeners.append(listener.name if listener else "")
+        self._names = ",".join(names), ",".join(listeners) or None
         self._blank = self.request.is_event_source()
         if conf.get("CHANNEL_CLASS") == conf.DEFAULTS["CHANNEL_CLASS"]:
             self._encode = encoder(channels)

@@ -26,7 +26,7 @@ from eric_sse_django.exception import (
     TooManyListeners,
 )
 from eric_sse_django.models import IDENTIFIER_WORDS, Channel, Listener, could_be_id
-from eric_sse_django.quiet import Quiet
+from eric_sse_django.outage import Quiet
 
 logger = logging.getLogger(__name__)
 

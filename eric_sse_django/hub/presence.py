@@ -16,11 +16,11 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from eric_sse_django import signals
 from eric_sse_django.hub import arrivals
 from eric_sse_django.hub.arrivals import BATCH
 from eric_sse_django.models import OpenStream, ServerProcess, Watchers
 from eric_sse_django.models.presence import LEASE_S
+from eric_sse_django.signals import GRACE_S, listener_joined, listener_left
 from eric_sse_django.workers import Hung, is_given_up
 
 # Seconds between two renewals: two may fail before the lease is over.
@@ -95,7 +95,7 @@ class Presence:
         key = secrets.randbits(62)
         self._open[key] = listener, timezone.now()
         self._unwritten.add(key)
-        if signals.are_wanted():
+        if _are_wanted():
             self._arriving.append(listener)
         return key
 
@@ -156,13 +156,13 @@ class Presence:
 
     def _lookups(self, now: float) -> tuple[bool, bool]:
         """Return whether to look up listeners of dead processes, and those that have left."""
-        if not signals.are_wanted():
+        if not _are_wanted():
             return False, False
         sweeps = now >= self._sweep_at
         if sweeps:
             self._sweep_at = now + RENEW_S
         if self._ended:
-            self._last_leave_at = now + signals.GRACE_S + LATE_S
+            self._last_leave_at = now + GRACE_S + LATE_S
             if self._leave_at is None:
                 self._leave_at = self._last_leave_at
         leaves = self._leave_at is not None and now >= self._leave_at
@@ -204,7 +204,7 @@ class Presence:
         _count(process, {channel: todo.watched.get(channel, 0) for channel in todo.changed})
         dead = at - timedelta(seconds=2 * LEASE_S)
         processes.filter(renewed_at__lt=dead).delete()
-        if signals.are_wanted():
+        if _are_wanted():
             _check_thread()
             self._note(process, todo)
         return process
@@ -256,3 +256,8 @@ def _forget(process: int) -> None:
 
 def _batches(keys: list[int]) -> Iterable[list[int]]:
     return (keys[first : first + BATCH] for first in range(0, len(keys), BATCH))
+
+
+def _are_wanted() -> bool:
+    """Return whether this process has receivers of the signals."""
+    return listener_joined.has_listeners() or listener_left.has_listeners()

@@ -7,8 +7,8 @@ commit, and a row that is committed late cannot be skipped.
 """
 
 from eric_sse_django.log.address import END, Address, Recipient
-from eric_sse_django.log.dialect import dialect_of, log_dialect
-from eric_sse_django.log.entries import fitting, moment_of
+from eric_sse_django.log.dialect import dialect_of, log_dialect, moment_of
+from eric_sse_django.log.entries import fitting
 from eric_sse_django.log.history import (
     base_of,
     begin_history,

@@ -9,9 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from datetime import datetime
+from datetime import timezone as zones
 from functools import cached_property
 from typing import Any
 
+from django.conf import settings
 from django.db import DatabaseError, connections, transaction
 from django.utils import timezone
 from django.utils.module_loading import import_string
@@ -335,6 +338,11 @@ def dialect_of(connection: Any) -> Dialect:
 def log_dialect() -> Dialect:
     """Return the dialect of this thread's connection to the log's database."""
     return dialect_of(connections[database()])
+
+
+def moment_of(seconds: float) -> datetime:
+    """Return the datetime of a time.time(), as the project has them."""
+    return datetime.fromtimestamp(seconds, zones.utc if settings.USE_TZ else None)
 
 
 def _field(column: str) -> Any:

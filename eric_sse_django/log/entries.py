@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime, timezone
 from functools import lru_cache, partial
 from typing import Any, TypeAlias
 
-from django.conf import settings
 from django.db import connections
 
 from eric_sse_django.entry import Entry
 from eric_sse_django.log.address import Address, where
-from eric_sse_django.log.dialect import Dialect, dialect_of
+from eric_sse_django.log.dialect import Dialect, dialect_of, moment_of
 from eric_sse_django.log.lifetime import ALIVE
 from eric_sse_django.log.protocol import Page
 from eric_sse_django.models import database
@@ -148,8 +146,3 @@ def _time_of(using: str, value: Any) -> Any:
     if not isinstance(value, float):
         return dialect_of(connections[using]).to_datetime(value)
     return moment_of(value)
-
-
-def moment_of(seconds: float) -> datetime:
-    """Return the datetime of a time.time(), as the project has them."""
-    return datetime.fromtimestamp(seconds, timezone.utc if settings.USE_TZ else None)

@@ -15,7 +15,7 @@ from typing import Any
 from eric_sse_django import conf
 from eric_sse_django.entry import CONTROLS, RESERVED_PREFIX, Entry
 from eric_sse_django.log.address import Address, Recipient
-from eric_sse_django.log.entries import moment_of
+from eric_sse_django.log.dialect import moment_of
 from eric_sse_django.log.history import is_same, next_base, number_of
 from eric_sse_django.log.lifetime import UNREAD_S
 from eric_sse_django.log.protocol import Draft, Head, Known, Look, Page, position_of

@@ -1,15 +1,17 @@
 """Channels, listeners, the log, open streams, revocations and the HTTP API's tokens."""
 
 from eric_sse_django.models.api import ApiToken, PublishReceipt
-from eric_sse_django.models.base import database, deleted_with, note_deletion
-from eric_sse_django.models.channel import Channel
-from eric_sse_django.models.identifier import (
+from eric_sse_django.models.base import (
     IDENTIFIER,
     IDENTIFIER_MAX_LENGTH,
     IDENTIFIER_WORDS,
     could_be_id,
+    database,
+    deleted_with,
     is_identifier,
+    note_deletion,
 )
+from eric_sse_django.models.channel import Channel
 from eric_sse_django.models.listener import Listener
 from eric_sse_django.models.log import TYPE_MAX_LENGTH, LogHead, QueuedMessage
 from eric_sse_django.models.presence import (

@@ -1,4 +1,4 @@
-"""What the models share: the log's database, its manager, and how rows are saved and deleted."""
+"""What the models share: ids, the log's database and manager, how rows are saved and deleted."""
 
 from __future__ import annotations
 
@@ -6,11 +6,32 @@ from typing import Any, TypeVar
 
 from django.apps import apps
 from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
 from django.db import DEFAULT_DB_ALIAS, models, router
+from django.utils.translation import gettext_lazy as _
 
 M = TypeVar("M", bound=models.Model)
 Set = TypeVar("Set")
 Get = TypeVar("Get")
+
+# An id is one segment of a URL's path, without escapes: so no "/", and not "." or "..", which
+# browsers resolve.
+IDENTIFIER = r"^(?!\.{1,2}$)[A-Za-z0-9_.:@~+-]{1,128}\Z"
+IDENTIFIER_WORDS = _(
+    "Use 1 to 128 of the characters A-Z a-z 0-9 _ . : @ ~ + - (and not just one or two dots)."
+)
+IDENTIFIER_MAX_LENGTH = 128
+
+is_identifier = RegexValidator(IDENTIFIER, IDENTIFIER_WORDS)
+
+
+def could_be_id(identifier: Any) -> bool:
+    """Return whether it may be an id. PostgreSQL refuses queries with a NUL."""
+    try:
+        is_identifier(identifier)
+    except ValidationError:
+        return False
+    return isinstance(identifier, str)
 
 
 def database() -> str:

@@ -7,8 +7,12 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from eric_sse_django.models.base import LogColumnsModel, LogManager
-from eric_sse_django.models.identifier import IDENTIFIER_MAX_LENGTH, is_identifier
+from eric_sse_django.models.base import (
+    IDENTIFIER_MAX_LENGTH,
+    LogColumnsModel,
+    LogManager,
+    is_identifier,
+)
 
 
 class Channel(LogColumnsModel):

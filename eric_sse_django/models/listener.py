@@ -8,9 +8,14 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from eric_sse_django.models.base import LogColumnsModel, LogKey, LogManager
+from eric_sse_django.models.base import (
+    IDENTIFIER_MAX_LENGTH,
+    LogColumnsModel,
+    LogKey,
+    LogManager,
+    is_identifier,
+)
 from eric_sse_django.models.channel import Channel
-from eric_sse_django.models.identifier import IDENTIFIER_MAX_LENGTH, is_identifier
 from eric_sse_django.models.log import LogHead
 from eric_sse_django.models.users import UserKey
 

@@ -35,7 +35,7 @@ class MonitorConsumer(EventConsumer):
 
     async def admit(self, hub: Hub, seat: Seat) -> tuple[int, Visitor]:
         self._session_key = self.request.session_key()
-        as_of, visitor = hub.follower.position, await self._visitor(hub)
+        as_of, visitor = hub.follower.known.position, await self._visitor(hub)
         if visitor is None:
             raise Refused(403, FORBIDDEN, reason="not a staff user with view_monitor")
         return as_of, visitor

@@ -18,13 +18,16 @@ class Clock:
 
     def __init__(self, ends_at: float | None = None, ages: bool = True) -> None:
         """`ends_at` is the time.monotonic() at which it is old, if that is before its age."""
+        self._heartbeat_s: float
+        self._send_timeout_s: float
         self._since = time.monotonic()
         self._ends_at = float("inf")
+        age, self._heartbeat_s, self._send_timeout_s = conf.several(
+            "MAX_STREAM_AGE_S", "HEARTBEAT_S", "SEND_TIMEOUT_S"
+        )
         if ages:
-            age = conf.get("MAX_STREAM_AGE_S") * random.uniform(0.8, 1)
+            age *= random.uniform(0.8, 1)
             self._ends_at = min(self._since + age, self._ends_at if ends_at is None else ends_at)
-        self._heartbeat_s: float = conf.get("HEARTBEAT_S")
-        self._send_timeout_s: float = conf.get("SEND_TIMEOUT_S")
         self.is_writing = False
 
     def writes(self) -> None:

@@ -32,8 +32,10 @@ class Buffer:
     __slots__ = ("_batches", "_bytes", "_max_messages", "_messages", "max_bytes")
 
     def __init__(self) -> None:
-        self.max_bytes: int = conf.get("STREAM_BUFFER_BYTES")
-        self._max_messages: int = conf.get("STREAM_BUFFER_MESSAGES")
+        self.max_bytes: int
+        self._max_messages: int
+        names = "STREAM_BUFFER_BYTES", "STREAM_BUFFER_MESSAGES"
+        self.max_bytes, self._max_messages = conf.several(*names)
         self._batches: list[Batch] = []
         self._messages = self._bytes = 0
 

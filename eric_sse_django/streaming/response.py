@@ -28,8 +28,8 @@ _USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
 # ended by the app, and counted as that.
 KERNEL_WAITS_S = 2.0
 
-# The servers that were logged in this process.
-_reported: set[str] = set()
+# The servers that were logged in this process; what has no name is not.
+_reported: set[str] = {""}
 
 
 class Response:
@@ -66,19 +66,21 @@ class Response:
     async def _write(self, event: dict[str, Any], more: bool) -> None:
         if not more:
             self.release()
-        else:
-            await self._opened()  # what was written at once may have filled it
+        elif self._is_gated:  # what was written at once may have filled it
+            await self._opened()
         await self._send(event)
-        if not more:
-            return
-        if not self._began:
+        if more and not self._began:
             self._began = True
-            self._link.begin()
-            _report(self._link, _limit_silence(self._link))
-        await self._opened()
+            if self._link.is_gated:
+                self._link.begin()
+            limits_silence = _limit_silence(self._link)
+            if self._link.server not in _reported:
+                _report(self._link, limits_silence)
+        if more and self._is_gated:
+            await self._opened()
 
     async def _opened(self) -> None:
-        if self._is_gated and (full := self._link.full()) is not None:
+        if (full := self._link.full()) is not None:
             await full
 
     def release(self) -> None:
@@ -106,7 +108,7 @@ def _limit_silence(link: Link) -> bool:
     found = _socket(link.connection())
     if found is None or _USER_TIMEOUT is None:
         return False
-    limit_s = max(conf.get("HEARTBEAT_S"), conf.get("SEND_TIMEOUT_S")) + KERNEL_WAITS_S
+    limit_s = max(conf.several("HEARTBEAT_S", "SEND_TIMEOUT_S")) + KERNEL_WAITS_S
     # A copy of the descriptor: uvloop's sockets have no setsockopt().
     with (
         contextlib.suppress(OSError),  # a Unix socket, not TCP
@@ -126,8 +128,6 @@ def _socket(transport: Any) -> Any:
 
 def _report(link: Link, limits_silence: bool) -> None:
     """Log, once for each server, which guards of a stream it has, and which it lacks."""
-    if not link.server or link.server in _reported:
-        return
     _reported.add(link.server)
     missing = link.missing() if limits_silence else link.missing() | {DARK_LINKS}
     found = ", ".join(guard for guard in GUARDS if guard not in missing)

@@ -9,7 +9,7 @@ from eric_sse_django import checks, log
 from eric_sse_django.database import DatabaseChannel, rows
 from eric_sse_django.exception import InvalidChannelException
 from eric_sse_django.models import Channel
-from eric_sse_django.quiet import Quiet
+from eric_sse_django.outage import Quiet
 from eric_sse_django.shortcuts import channel, listen, publish
 from tests import databases
 

@@ -8,7 +8,7 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
 from django.db import OperationalError
 
-from eric_sse_django import quiet
+from eric_sse_django import outage
 from eric_sse_django.authorization import make_ticket
 from eric_sse_django.consumers import StreamConsumer, limits
 from eric_sse_django.hub import Hub
@@ -353,7 +353,7 @@ def test_a_limit_that_is_reached_is_logged_once(settings, seats, caplog, monkeyp
         try_to_take("MAX_STREAMS_PER_ADDRESS", address)
     assert "setting=MAX_STREAMS_PER_ADDRESS limit=0 key='10.0.0.1'" in warnings(caplog)[1]
     assert len(warnings(caplog)) == 2
-    monkeypatch.setattr(quiet, "QUIET_S", -1.0)  # no client came for so long
+    monkeypatch.setattr(outage, "QUIET_S", -1.0)  # no client came for so long
     try_to_take("MAX_STREAMS")
     assert len(warnings(caplog)) == 3
     seats.give_back("MAX_STREAMS", "")

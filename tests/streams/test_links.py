@@ -12,10 +12,16 @@ import uvicorn as real_uvicorn
 import wrapt
 from django.utils.functional import SimpleLazyObject
 
-from eric_sse_django.quiet import Quiet
+from eric_sse_django.outage import Quiet
 from eric_sse_django.streaming import Response, response, servers
-from eric_sse_django.streaming.servers import daphne, gunicorn, hypercorn, link_of, uvicorn
-from eric_sse_django.streaming.servers.search import MAX_OBJECTS
+from eric_sse_django.streaming.servers import (
+    MAX_OBJECTS,
+    daphne,
+    gunicorn,
+    hypercorn,
+    link_of,
+    uvicorn,
+)
 from tests.streams.test_response import TwistedRequest, UvicornCycle, handle_reply
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +30,7 @@ SCOPE = {"type": "http", "headers": [(b"host", b"a")], "client": ["127.0.0.1", 5
 
 @pytest.fixture(autouse=True)
 def nothing_said_yet(monkeypatch):
-    monkeypatch.setattr(response, "_reported", set())
+    monkeypatch.setattr(response, "_reported", {""})
     monkeypatch.setattr(servers, "failures", Quiet())
 
 

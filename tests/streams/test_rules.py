@@ -10,7 +10,7 @@ from django.contrib.auth.models import AnonymousUser, Permission, User
 from eric_sse_django import authorization
 from eric_sse_django.authorization import Authorizer, rules
 from eric_sse_django.models import Channel, Listener
-from eric_sse_django.quiet import Quiet
+from eric_sse_django.outage import Quiet
 
 OWNER, OTHER = User(pk=1), User(pk=2)
 

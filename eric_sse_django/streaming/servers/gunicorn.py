@@ -11,8 +11,7 @@ from collections.abc import Callable
 from types import FunctionType, MethodType
 from typing import Any
 
-from eric_sse_django.streaming.servers.link import RECYCLING, Link, is_of
-from eric_sse_django.streaming.servers.search import closure
+from eric_sse_django.streaming.servers.link import RECYCLING, Link, closure, is_of
 
 
 def recognize(one: Any) -> Link | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from types import FunctionType
 from typing import Any, ClassVar
 
 # What a server may lack, as the log and docs/deployment.md name it.
@@ -28,7 +29,7 @@ class Link:
     lacks: ClassVar[tuple[str, ...]] = GUARDS
     # Why it lacks them.
     why: ClassVar[str] = "its send() was not found below the middleware that wraps it"
-    # Whether to call full() after each chunk: send() does not wait for the client.
+    # Whether to call begin(), and full() after each chunk: send() does not wait for the client.
     is_gated: ClassVar[bool] = False
 
     def begin(self) -> None:
@@ -93,3 +94,14 @@ def is_of(scope: Any, headers: Any, client: Any = None) -> bool:
         return True
     same_client = client is not None and tuple(client) == tuple(scope.get("client") or ())
     return same_client and list(headers) == list(scope["headers"])
+
+
+def closure(function: FunctionType) -> dict[str, Any]:
+    """Return the variables of a function's closure by their names."""
+    found = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
+        try:
+            found[name] = cell.cell_contents
+        except ValueError:  # it has no value yet
+            continue
+    return found
