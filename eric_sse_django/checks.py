@@ -158,7 +158,7 @@ def check_streams(**_: Any) -> list[CheckMessage]:
         return []
     if stream_urls.is_mounted():
         return []
-    return [_no_streams(f"{path}, which ASGI_APPLICATION names, serves no streams.")]
+    return [_no_streams(f"ASGI_APPLICATION is {path}, which serves no streams.")]
 
 
 def _no_streams(message: str) -> CheckMessage:
@@ -198,7 +198,7 @@ def _bad_rules(found: type) -> Iterator[str]:
         if not callable(function):
             yield f".{name} is not a method."
         elif inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            yield f".{name} is a generator function: it would give nobody access."
+            yield f".{name} is a generator function, which gives no access."
         else:
             own = [] if isinstance(rule, (staticmethod, classmethod)) else [None]
             try:
@@ -220,7 +220,7 @@ def check_layer(**_: Any) -> list[CheckMessage]:
     alias = conf.get("CHANNEL_LAYER")
     layers = getattr(settings, "CHANNEL_LAYERS", {})
     if alias is not None and alias != "default" and alias not in layers:
-        message = f"ERIC_SSE['CHANNEL_LAYER'] is {alias!r}, which CHANNEL_LAYERS does not have."
+        message = f"ERIC_SSE['CHANNEL_LAYER'] is {alias!r}, which is not in CHANNEL_LAYERS."
         aliases = ", ".join(map(repr, layers))
         hint = f"Use {f'one of {aliases}, or ' if layers else ''}None for polling only."
         return [Error(message, hint=hint, id="eric_sse_django.E005")]

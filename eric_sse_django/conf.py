@@ -156,7 +156,10 @@ SETTINGS: tuple[Setting, ...] = (
         _seconds(0.02, 60),
     ),
     Setting(
-        "HEARTBEAT_S", 15.0, "Seconds of silence after which a comment is sent.", _seconds(1, 300)
+        "HEARTBEAT_S",
+        15.0,
+        "Seconds of silence after which a heartbeat (an SSE comment) is sent.",
+        _seconds(1, 300),
     ),
     Setting(
         "RETRY_MS",
@@ -167,14 +170,14 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "MAX_STREAM_AGE_S",
         3_600.0,
-        "Seconds after which a stream ends and its client reconnects; up to a fifth less, at "
-        "random.",
+        "Seconds after which a stream ends and its client reconnects; up to a fifth is "
+        "subtracted at random.",
         _seconds(1, 7 * DAY_S),
     ),
     Setting(
         "SEND_TIMEOUT_S",
         30.0,
-        "Seconds one write may wait for a slow client before its stream is cut off.",
+        "Seconds that one write may wait for a slow client before its stream is closed.",
         _seconds(1, 600),
     ),
     Setting(
@@ -192,13 +195,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "HANDLE_SIGNALS",
         True,
-        "Whether SIGTERM and SIGINT end the streams in order before the server's own handler.",
+        "Whether SIGTERM and SIGINT first end the streams, and then run the server's own handler.",
         _boolean,
     ),
     Setting(
         "MAX_MESSAGE_BYTES",
         262_144,
-        "Bytes of JSON that a payload may have.",
+        "Bytes of JSON that a payload may have at most.",
         _whole(1, 64 * 1_048_576),
     ),
     Setting(
@@ -253,14 +256,15 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "RING_MESSAGES",
         500,
-        "Latest messages of each channel in memory: a client that reconnects then needs no query.",
+        "Latest messages of each channel that are kept in memory, so that a client that "
+        "reconnects needs no query.",
         _whole(0, 1_000_000),
     ),
     Setting(
         "RING_BYTES",
         67_108_864,
-        "Bytes of these messages for all channels of a process; those of the least active "
-        "channel are dropped first.",
+        "Bytes of messages that a process keeps in memory for all channels; the least active "
+        "channel loses its messages first.",
         _whole(0, 1_099_511_627_776),
     ),
     Setting(
@@ -278,7 +282,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "TRIM_INTERVAL_S",
         60.0,
-        "Seconds between two removals of expired messages; 0: only `eric_trim` removes them.",
+        "Seconds between two removals of old messages; 0: only `eric_trim` removes them.",
         _seconds(0, DAY_S),
     ),
     Setting(
@@ -290,7 +294,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "WATCH_REPLAY_S",
         3_600.0,
-        "Seconds that a watching client may replay; with a ticket, also all since its start.",
+        "Seconds of past broadcasts that a watcher may replay; with a ticket, all since the "
+        "ticket was created, if that is more.",
         _seconds(0, 3_650 * DAY_S),
     ),
     Setting(
@@ -308,7 +313,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "IDEMPOTENCY_S",
         float(DAY_S),
-        "Seconds for which an Idempotency-Key is remembered, at least.",
+        "Minimum seconds for which an Idempotency-Key is remembered.",
         _seconds(60, 30 * DAY_S),
     ),
 )

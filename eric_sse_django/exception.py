@@ -100,7 +100,7 @@ class EncodingFailed(EricError):
 class RepositoryError(EricError):
     """The store of a queue or a channel failed; what it raised is the cause."""
 
-    def __init__(self, reason: object = "it gave no reason") -> None:
+    def __init__(self, reason: object = "no reason was given") -> None:
         super().__init__(reason)
         self.reason = reason
 

@@ -61,7 +61,9 @@ class Outage:
     def trouble(self) -> str | None:
         """For how long it fails, as part of a sentence; None while it works."""
         since = self._since
-        return None if since is None else f"{self.what} fails for {time.monotonic() - since:.0f} s"
+        if since is None:
+            return None
+        return f"{self.what} has failed for {time.monotonic() - since:.0f} s"
 
     def lasts_s(self) -> float:
         """Return the seconds for which it has failed, 0.0 while it works."""

@@ -88,5 +88,5 @@ def _warn_if_not_served() -> None:
         logger.warning(
             "a server process that serves no streams built the URL of a stream: unless another "
             "process serves them, wrap the application of asgi.py in with_streams() and run "
-            'that; for runserver, put "daphne" first in INSTALLED_APPS'
+            'it; for runserver, put "daphne" first in INSTALLED_APPS'
         )

@@ -129,7 +129,7 @@ class Workers:
         with self._lock:
             if self._hung_since is None:
                 return None
-            return f"{self.name}: calls hang for {time.monotonic() - self._hung_since:.0f} s"
+            return f"{self.name}: calls have hung for {time.monotonic() - self._hung_since:.0f} s"
 
     def refuses(self) -> bool:
         """Return whether so many calls hang that others are refused. From any thread."""
@@ -152,7 +152,7 @@ class Workers:
                 self._refill()
         if begins:  # without the lock: a handler of the log may wait
             logger.error(
-                "a call hangs for %d s, another thread takes its place thread=%s at\n%s",
+                "a call has hung for %d s, another thread takes its place thread=%s at\n%s",
                 *(now - late[0].began_at, self.name, _where(late[0])),
             )
 
@@ -215,7 +215,9 @@ class Workers:
 
     def _refusal(self) -> str:
         hang = len(self._hung)
-        return f"{self.name}: {hang} calls hang" if hang else f"{self.name}: no thread starts"
+        return (
+            f"{self.name}: {hang} calls hang" if hang else f"{self.name}: no thread can be started"
+        )
 
     def _end(self) -> None:
         if self._closed and not self._working and not self.ended.done():

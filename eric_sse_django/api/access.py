@@ -138,4 +138,6 @@ def _allows(request: HttpRequest, rule: Any, *rows: Any) -> bool:
     try:
         return ask_now(rule, caller_of(request).user, *rows)
     except asyncio.TimeoutError:
-        raise Problem(503, "The project's rule does not answer: send it again.") from None
+        raise Problem(
+            503, "The project's rule did not answer in time: send the request again."
+        ) from None

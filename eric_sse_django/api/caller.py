@@ -102,7 +102,7 @@ def _check_body(request: HttpRequest) -> None:
     except RequestDataTooBig:
         raise _too_large("DATA_UPLOAD_MAX_MEMORY_SIZE") from None
     except UnreadablePostError:
-        raise Problem(400, "The body ended early.") from None
+        raise Problem(400, "The body is shorter than its Content-Length.") from None
     if size > most:
         raise _too_large(most)
     if size and request.content_type != "application/json":

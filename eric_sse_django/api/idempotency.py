@@ -80,7 +80,11 @@ def _first_answer(receipt: PublishReceipt) -> Any:
     rows = PublishReceipt.objects.filter(user=receipt.user_id, key=receipt.key)
     first = next(iter(_locked(rows) if log.log_dialect().stale_snapshot else rows), None)
     if first is None:  # it has expired, and was just removed
-        raise Problem(409, "The key has just expired: send it again.", {HEADER: "expired"})
+        raise Problem(
+            409,
+            "The Idempotency-Key has just expired: send the request again.",
+            {HEADER: "expired"},
+        )
     if first.request != receipt.request:
         raise Problem(
             422,

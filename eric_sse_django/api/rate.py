@@ -52,7 +52,10 @@ def _counted(key: str, messages: int) -> int:
     except Exception as error:  # each cache library has its own exceptions
         with _outage_lock:
             wait_s = math.ceil(_outage.failed())
-        detail = "Messages cannot be counted now: send it again, with the same Idempotency-Key."
+        detail = (
+            "The rate limit cannot be checked now: send the request again, "
+            "with the same Idempotency-Key."
+        )
         raise Problem(503, detail, headers={"Retry-After": str(wait_s)}) from error
     with _outage_lock:
         _outage.over()

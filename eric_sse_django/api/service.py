@@ -110,7 +110,9 @@ def on_database_error(request: HttpRequest, error: Any) -> HttpResponse:
     """Return 503 for locks, deadlocks and outages; any other error is unexpected."""
     if not isinstance(error, (OperationalError, InterfaceError)):
         return unexpected(request, error)
-    detail = "Nothing was changed: send it again, with the same Idempotency-Key if it has one."
+    detail = (
+        "Nothing was changed: send the request again, with the same Idempotency-Key if it has one."
+    )
     return Problem(503, detail, headers={"Retry-After": str(BUSY_S)}).response()
 
 

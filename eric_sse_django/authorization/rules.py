@@ -93,7 +93,7 @@ async def answered(rule: Any, answer: Awaitable[Any]) -> Any:
     if len(_unanswered) >= MAX_UNANSWERED:
         if inspect.iscoroutine(answer):
             answer.close()
-        raise asyncio.TimeoutError(f"{len(_unanswered)} rules do not answer")
+        raise asyncio.TimeoutError(f"{len(_unanswered)} rules have not answered yet")
     timeout_s = conf.get("HOOK_TIMEOUT_S")
     task = asyncio.ensure_future(_awaited(answer))
     _unanswered.add(task)
@@ -103,9 +103,11 @@ async def answered(rule: Any, answer: Awaitable[Any]) -> Any:
     finally:
         task.cancel()  # and not awaited: it may ignore that
     if not task.done() or task.cancelled():
-        if quiet.begins(f"{_name(rule)} does not answer"):
-            logger.error("a rule does not answer rule=%s timeout=%s", _name(rule), timeout_s)
-        raise asyncio.TimeoutError(f"{_name(rule)} does not answer")
+        if quiet.begins(f"{_name(rule)} did not answer in time"):
+            logger.error(
+                "a rule did not answer in time rule=%s timeout=%s", _name(rule), timeout_s
+            )
+        raise asyncio.TimeoutError(f"{_name(rule)} did not answer in time")
     return task.result()
 
 

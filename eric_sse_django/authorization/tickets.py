@@ -158,9 +158,9 @@ def read_ticket(text: str, *, also_expired: bool = False) -> Ticket:
         names = frozenset([session] if isinstance(session, str) else session or ())
         ticket = Ticket(channel, listener, expires_at, issued_at or 0.0, user, names, *rest)
     except (signing.BadSignature, ValueError, TypeError) as error:
-        raise InvalidTicket("The ticket was not signed here.") from error
+        raise InvalidTicket("The signature of the ticket is not valid.") from error
     if not also_expired and ticket.has_expired():
-        raise InvalidTicket("The ticket has expired: make a new one.")
+        raise InvalidTicket("The ticket has expired: create a new one.")
     return ticket
 
 

@@ -21,7 +21,10 @@ from eric_sse_django.models import Channel, Listener, Revocation, could_be_id
 # Tickets that are read beside one for each channel: checking a signature takes 15 us.
 SPARE_TICKETS = 10
 
-FORBIDDEN = "You may not open this stream: log in as a user who may, or bring a ticket for it.\n"
+FORBIDDEN = (
+    "Access denied: log in as a user with access to this stream, "
+    "or add a valid ticket to its URL.\n"
+)
 
 _expiry = attrgetter("expires_at")
 
@@ -107,20 +110,20 @@ def _tickets(request: StreamRequest, ids: Sequence[Ids]) -> tuple[dict[Ids, Tick
     problems, texts = [], request.query("ticket")
     most = len(ids) + SPARE_TICKETS
     if len(texts) > most:
-        problems.append(f"of {len(texts)} tickets {most} were read")
+        problems.append(f"only {most} of {len(texts)} tickets were read")
     is_any_signed = False
     for text in texts[:most]:
         try:
             ticket = authorization.read_ticket(text, also_expired=True)
         except authorization.InvalidTicket:
-            problems.append("a ticket was not signed here")
+            problems.append("the signature of a ticket is not valid")
             continue
         pair = ticket.channel, ticket.listener
         is_any_signed = True
         if pair in ids:
             found[pair] = ticket
     if is_any_signed and not found:
-        problems.append("its ticket is for something else")
+        problems.append("its ticket is for another stream")
     return found, problems
 
 

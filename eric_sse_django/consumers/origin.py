@@ -20,7 +20,7 @@ Headers = list[tuple[bytes, bytes]]
 
 # The response depends on the cookie, which names the user, and on the origin, by CORS.
 VARY = (b"vary", b"Cookie, Origin")
-BAD_HOST = "This host is not served here.\n"
+BAD_HOST = "This server does not serve this host.\n"
 FOREIGN = "Pages of this origin may not open streams here: see ERIC_SSE['ALLOWED_ORIGINS'].\n"
 # An EventSource may always send them; a client made with fetch() needs a preflight.
 ALLOWED_HEADERS = b"Accept, Cache-Control, Last-Event-ID"

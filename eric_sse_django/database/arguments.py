@@ -119,7 +119,7 @@ def _device_of(request: Any) -> str:
     session = getattr(request, "session", None)
     if session is None:
         raise TypeError(
-            f"{request!r} has no session: give a request that SessionMiddleware has seen, or a "
+            f"{request!r} has no session: give a request that has passed SessionMiddleware, or a "
             "name for the device."
         )
     if SESSION_DEVICE not in session:

@@ -45,7 +45,9 @@ def _name(entry: Entry, name: Any) -> str:
         return str(name or "")
     checked = wire.check_text("event", name, TYPE_MAX_LENGTH)
     if checked.startswith(RESERVED_PREFIX):
-        raise InvalidMessageFormat(f"its event begins with {RESERVED_PREFIX!r}, the app's own")
+        raise InvalidMessageFormat(
+            f"its event begins with {RESERVED_PREFIX!r}, which is reserved for this app"
+        )
     return checked
 
 

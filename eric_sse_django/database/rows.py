@@ -121,7 +121,7 @@ def _same(row: Channel, fields: dict[str, Any]) -> Channel:
         if _differs.begins(f"{row.name} {name}"):
             logger.warning(
                 "the channel %r has %s=%r and was not changed to %r: change it in the admin, or "
-                "ask for the value that it has",
+                "pass the value that it has",
                 *(row.name, name, there, asked),
             )
     return row

@@ -98,7 +98,7 @@ class Follower:
         """Return why it does not follow the log, None while it does. From any thread."""
         unread_s = time.monotonic() - self._read_at
         is_late = unread_s > conf.get("POLL_INTERVAL_S") + STUCK_S
-        late = f"the log was not read for {unread_s:.0f} s" if is_late else None
+        late = f"the log has not been read for {unread_s:.0f} s" if is_late else None
         return self.outage.trouble or late
 
     def feed_of(self, channels: Iterable[int]) -> Feed:

@@ -89,7 +89,7 @@ class Adapters(Hooks):
                 continue
             hangs = next(filter(self.hangs, batch.entries), None) if self._hanging else None
             if hangs is not None:
-                batch.fail(encode, Hung("it took too long a while ago"), hangs)
+                batch.fail(encode, Hung("it exceeded its deadline a short time ago"), hangs)
             else:
                 await self._encode(batch, encode)
 

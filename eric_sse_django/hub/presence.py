@@ -222,7 +222,7 @@ class Presence:
 def _check_thread() -> None:
     """Raise Hung if the thread is given up: another writes what is open now."""
     if is_given_up():
-        raise Hung("another thread writes what is open")
+        raise Hung("another thread writes the presence now")
 
 
 def _born() -> datetime:

@@ -70,8 +70,8 @@ def row(
         ) from error
     if type.startswith(RESERVED_PREFIX):
         raise InvalidMessageFormat(
-            f"its type {type!r} begins with {RESERVED_PREFIX!r}, which is the app's own; "
-            "take another name"
+            f"its type {type!r} begins with {RESERVED_PREFIX!r}, which is reserved for this app; "
+            "use another name"
         )
     text = payload_text(message.payload)
     kept_s, perishable = lifetime_of(channel, expires_in_s)

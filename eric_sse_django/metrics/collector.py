@@ -63,7 +63,7 @@ class EricSseCollector(Collector):
         yield self._counter("histories", text, {"": sums.histories})
         started = notifier.started()
         sequenced = {"": started.sequenced if started else 0}
-        text = "Messages that this process gave a position."
+        text = "Messages to which this process gave a position."
         yield self._counter("messages_sequenced", text, sequenced)
 
     def _delays(self, sums: Counters) -> Iterator[Metric]:

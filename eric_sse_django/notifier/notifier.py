@@ -121,7 +121,7 @@ class Notifier:
             return None
         since = self._serves or self._rung_at
         waits_s = 0.0 if since is None else time.monotonic() - since
-        stuck = f"nothing is sequenced for {waits_s:.0f} s" if waits_s > STUCK_S else None
+        stuck = f"nothing has been sequenced for {waits_s:.0f} s" if waits_s > STUCK_S else None
         return self._outage.trouble or stuck
 
     def wake(self) -> None:

@@ -133,7 +133,7 @@ def _report(link: Link, limits_silence: bool) -> None:
     found = ", ".join(guard for guard in GUARDS if guard not in missing)
     logger.info("guards of streams found server=%r guards=%r", link.server, found)
     if missing:
-        why = link.why if link.lacks else "an object of this server's was not found"
+        why = link.why if link.lacks else "an object of this server was not found"
         logger.warning(
             "guards of streams missing server=%r missing=%r: %s (docs/deployment.md, Servers)",
             *(link.server, ", ".join(guard for guard in GUARDS if guard in missing), why),

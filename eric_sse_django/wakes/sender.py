@@ -76,7 +76,7 @@ class Sender:
         if since is None or now - since < HUNG_S or self._replaced >= MAX_REPLACED:
             return
         try:
-            raise TimeoutError(f"a layer keeps its thread for {now - since:.0f} s")
+            raise TimeoutError(f"a layer has blocked its thread for {now - since:.0f} s")
         except TimeoutError:
             self._outage.failed()
         self._sends_since, self._thread = None, None

@@ -182,7 +182,7 @@ WRONG = {
     "a huge number": ("note", "9" * 5_000, "cannot be read as JSON"),
     "too long": ("note", json.dumps("x" * 300_000), "262144 are allowed"),
     "no type": ("", "1", "This field is required."),
-    "a reserved type": ("eric-stop", "1", "which is the app's own"),
+    "a reserved type": ("eric-stop", "1", "which is reserved for this app"),
     "a type of two lines": ("a\nb", "1", "which breaks the stream"),
     "a long type": ("a" * 256, "1", "at most 255 characters"),
 }

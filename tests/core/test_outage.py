@@ -63,7 +63,7 @@ def test_trouble_states_what_fails_and_since_when_until_it_works(outage, monkeyp
     fail(outage, 1)
     monkeypatch.setattr("eric_sse_django.outage.time.monotonic", lambda: 107.0)
     fail(outage, 1)
-    assert outage.trouble == "reading the log fails for 7 s"
+    assert outage.trouble == "reading the log has failed for 7 s"
     outage.over()
     assert outage.trouble is None
 

@@ -364,7 +364,7 @@ def test_a_query_that_hangs_is_trouble_until_it_returns(lone, fake_log, monkeypa
     fake_log.free.clear()
     lone.ring()
     assert fake_log.begun.wait(PATIENCE_S)
-    assert lone.trouble() == "nothing is sequenced for 0 s"
+    assert lone.trouble() == "nothing has been sequenced for 0 s"
     fake_log.free.set()
     assert lone.flush(PATIENCE_S)
     assert lone.trouble() is None
@@ -382,7 +382,7 @@ def test_failing_to_sequence_is_trouble_until_it_works(lone, fake_log, no_delay,
     monkeypatch.setattr(fake_log, "sequence", sequence)
     lone.ring()
     assert lone.flush(PATIENCE_S)
-    assert seen[:3] == [None, "sequencing fails for 0 s", "sequencing fails for 0 s"]
+    assert seen[:3] == [None, "sequencing has failed for 0 s", "sequencing has failed for 0 s"]
     assert lone.trouble() is None
 
 
@@ -420,7 +420,7 @@ class TestHanging:
         assert fake_log.pending == 0
         assert lone.replaced == {"eric-sse-notifier": 1}
         assert [record.levelname for record in caplog.records] == ["ERROR"]
-        assert "a call hangs" in caplog.text
+        assert "a call has hung" in caplog.text
         assert lone.trouble() is None
 
     def test_work_that_no_thread_could_start_for_is_done_later(self, lone, fake_log, monkeypatch):
@@ -430,7 +430,7 @@ class TestHanging:
         def refuses(*args):
             if len(refused) < 3:
                 refused.append(args)
-                raise Hung("no thread starts")
+                raise Hung("no thread can be started")
             return submit(*args)
 
         monkeypatch.setattr(lone._workers, "submit", refuses)
@@ -461,7 +461,7 @@ class TestHanging:
         fake_log.free.clear()
         lone.ring()
         assert until(lambda: lone.replaced["eric-sse-notifier"] >= 2, PATIENCE_S)
-        assert lone.trouble().startswith("nothing is sequenced")
+        assert lone.trouble().startswith("nothing has been sequenced")
         fake_log.free.set()
         assert lone.flush(PATIENCE_S)
         assert lone.trouble() is None

@@ -106,7 +106,7 @@ def test_refused_requests_are_counted_by_reason():
 async def test_a_part_that_does_not_work_is_0(site, monkeypatch, part):
     await site.read(await site.listener())
     troubled = site.hub.follower if part == "hub" else notifier.current()
-    monkeypatch.setattr(troubled, "trouble", lambda: "fails for 7 s")
+    monkeypatch.setattr(troubled, "trouble", lambda: "has failed for 7 s")
     assert sample("works", part=part) == 0
 
 

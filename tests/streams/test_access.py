@@ -549,9 +549,9 @@ async def test_the_reason_of_a_refusal_is_only_in_the_log(
         "there is no such listener",
         "can_watch refuses a visitor without login",
         "can_listen refuses a visitor without login",
-        "can_listen refuses a visitor without login; its ticket is for something else",
+        "can_listen refuses a visitor without login; its ticket is for another stream",
         "can_watch refuses a visitor without login; its ticket has expired",
-        "can_watch refuses a visitor without login; a ticket was not signed here",
+        "can_watch refuses a visitor without login; the signature of a ticket is not valid",
         "there is no such listener",
     ]
     settings.DEBUG = True

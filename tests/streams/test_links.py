@@ -218,7 +218,7 @@ def test_a_search_that_fails_leaves_the_stream_without_guards(caplog):
     for _ in range(2):
         link, is_direct = link_of(closure(Broken().send), None, SCOPE)
         assert (link.server, is_direct) == ("an unknown server", False)
-    assert caplog.text.count("could not be looked for") == 1
+    assert caplog.text.count("the search for the server's objects failed") == 1
 
 
 async def test_what_a_server_lacks_is_logged_once(caplog):

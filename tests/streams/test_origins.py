@@ -297,7 +297,7 @@ async def test_a_host_that_django_would_not_serve_gets_no_stream(
     settings.ALLOWED_HOSTS, settings.DEBUG = ["site.example"], debug
     sent = [(b"host", host.encode("latin-1")) for host in hosts]
     response = await answer(application, ticketed(), "GET", headers=sent)
-    assert (response.status, response.body) == (400, b"This host is not served here.\n")
+    assert (response.status, response.body) == (400, b"This server does not serve this host.\n")
     assert response.headers["content-type"].startswith("text/plain")
     assert [record.name for record in caplog.records] == ["django.security.DisallowedHost"]
 

@@ -289,7 +289,7 @@ async def test_a_receive_that_ignores_its_cancel_makes_no_process_deaf(stubborn,
         stubborn.failures = [ConnectionError("gone")]  # of the next time that it joins the group
         await ear.receives(2)
         [outage] = wakes.outages()
-        assert outage.trouble.startswith("receiving wakes through the channel layer fails")
+        assert outage.trouble.startswith("receiving wakes through the channel layer has failed")
 
 
 async def test_listening_ends_soon_after_its_cancel_whatever_the_layer_does(stubborn):

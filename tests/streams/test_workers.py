@@ -78,7 +78,7 @@ def test_a_call_that_hangs_fails_and_another_thread_continues(make, hang, replac
     assert replaced == {"test": 1}
     [record] = [each for each in caplog.records if each.levelno == logging.ERROR]
     assert "in __call__" in record.getMessage()  # where it hangs
-    assert workers.trouble().startswith("test: calls hang for ")
+    assert workers.trouble().startswith("test: calls have hung for ")
 
 
 def test_what_hung_ends_with_its_connections_and_that_is_logged(make, hang, caplog):

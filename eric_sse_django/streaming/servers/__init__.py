@@ -53,7 +53,7 @@ def link_of(send: Any, receive: Any = None, scope: Any = None) -> tuple[Link, bo
         return (link, True) if link is not None else (_searched(send, receive, scope), False)
     except Exception as error:
         if failures.begins(type(error).__name__):
-            logger.warning("the server's objects could not be looked for", exc_info=error)
+            logger.warning("the search for the server's objects failed", exc_info=error)
     return Link(), False
 
 

@@ -131,7 +131,7 @@ class HTTP3Link(HypercornLink):
 
     server = "hypercorn (HTTP/3)"
     lacks = (CUT, DARK_LINKS)
-    why = "nothing of its QUIC connection is used"
+    why = "this app does not use the objects of its QUIC connection"
 
     def cut(self) -> None:
         """It is not known how."""
