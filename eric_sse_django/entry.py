@@ -50,10 +50,11 @@ class Entry(Addressed):
     """
     A position and the message there, as read from the log. Shared by all streams.
 
-    `payload` is JSON text. `expires_at` is the end of its lifetime (as time.time()), None if it
-    has none. `time_of` converts the driver's `created_at` to a datetime when it is needed, which
-    is rare: for all entries it took half of the time of a read. `addressed(...)` matches its
-    recipients. `frame(encode)` is the bytes of its event, built once.
+    `payload` is JSON text. `size` is the characters of type and payload: close enough to its
+    bytes in memory to limit them. `expires_at` is the end of its lifetime (as time.time()), None
+    if it has none. `time_of` converts the driver's `created_at` to a datetime when it is needed,
+    which is rare: for all entries it took half of the time of a read. `addressed(...)` matches
+    its recipients. `frame(encode)` is the bytes of its event, built once.
     """
 
     __slots__ = (
@@ -70,6 +71,7 @@ class Entry(Addressed):
         "payload",
         "position",
         "sender",
+        "size",
         "type",
         "uid",
     )
@@ -99,6 +101,7 @@ class Entry(Addressed):
         self._created_at = created_at
         self._time_of = time_of
         self.expires_at = expires_at
+        self.size = len(payload) + len(type)
         self._frame: bytes | None = None
         self._named_frame: bytes | None = None
         self._encode: Encode | None = None
@@ -119,11 +122,6 @@ class Entry(Addressed):
     def stamp(self) -> Any:
         """When it was published, as the driver returned it: for comparisons only."""
         return self._created_at
-
-    @property
-    def size(self) -> int:
-        """Characters of type and payload: close enough to its bytes in memory to limit them."""
-        return len(self.payload) + len(self.type)
 
     def age_s(self, now: float) -> float:
         """Return the seconds from publishing to `now` (time.time()), 0 if unknown."""

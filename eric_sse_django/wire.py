@@ -10,8 +10,11 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
+from weakref import WeakValueDictionary
 
+from eric_sse_django.entry import Encode, Entry
 from eric_sse_django.exception import InvalidMessageFormat
 
 # A comment line without a blank line: it dispatches no event, also in clients that dispatch one
@@ -29,6 +32,9 @@ MAX_DEPTH = 100
 MAX_KEY_SHOWN = 50
 # Milliseconds of a `retry:`: a day. A client that waits longer is not expected to reconnect.
 MAX_RETRY_MS = 86_400_000
+# Encoders that are kept, one for each channel of streams of several channels. When exceeded, the
+# least recently used one is built again, and its frames are encoded again.
+MAX_ENCODERS = 10_000
 _NO_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[^][{}"]+')
 _INNERMOST = re.compile(r"\[\]|\{\}")
 
@@ -203,15 +209,54 @@ def encode(
     return f"{head}{body}\n".encode(errors="replace")
 
 
-def encode_json(type: str, payload: str, position: int) -> bytes:
-    """Return one event whose data is one line of JSON, as json_text() returns it."""
-    return f"id: {position}\nevent: {type}\ndata: {payload}\n\n".encode()
-
-
 def text_of(payload: str) -> str:
     """Return the data that a `text` channel sends for JSON text: its string, or the JSON."""
     value = json.loads(payload)
     return value if isinstance(value, str) else payload
+
+
+@lru_cache(MAX_ENCODERS)
+def channel_encoder(as_text: bool, prefix: str = "") -> Encode:
+    """
+    Return the function that encodes entries; the same one for the same arguments.
+
+    `as_text` sends a string as it is, not as JSON. `prefix` is put before the event's name.
+    """
+
+    def encode_text(entry: Entry) -> bytes:
+        return encode(prefix + entry.type, text_of(entry.payload), entry.position)
+
+    def encode_json(entry: Entry) -> bytes:  # one line, as json_text() returns it
+        event = f"id: {entry.position}\nevent: {prefix}{entry.type}\ndata: {entry.payload}\n\n"
+        return event.encode()
+
+    return encode_text if as_text else encode_json
+
+
+class _Named:
+    """Encodes entries of several channels, each by the encoder of its channel."""
+
+    def __init__(self, encoders: Mapping[int, Encode]) -> None:
+        self._encoders = dict(encoders)
+
+    def __call__(self, entry: Entry) -> bytes:
+        return entry.named_frame(self._encoders[entry.channel])
+
+
+# Shared by streams of the same channels, so that they share the batches' bytes, too.
+_named: WeakValueDictionary[tuple[tuple[int, Encode], ...], _Named] = WeakValueDictionary()
+
+
+def named_encoder(encoders: Mapping[int, Encode]) -> Encode:
+    """Return what encodes entries of several channels, by their keys' encoders; shared."""
+    key = tuple(encoders.items())
+    found = _named.get(key)
+    if found is None:
+        found = _named[key] = _Named(encoders)
+    return found
+
+
+# What a stream sends beside events ----------------------------------------------------
 
 
 def opening(retry_ms: int, position: int, blank: bool) -> bytes:

@@ -16,9 +16,10 @@ from eric_sse_django.consumers.base import EventConsumer
 from eric_sse_django.consumers.limits import Seat
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.entry import Encode
-from eric_sse_django.hub import Apart, End, Hub, channel_encoder, named_encoder
+from eric_sse_django.hub import Apart, End, Hub
 from eric_sse_django.models import Channel
 from eric_sse_django.streaming import Response, Stream, Subscription
+from eric_sse_django.wire import channel_encoder, named_encoder
 
 logger = logging.getLogger(__name__)
 

@@ -30,7 +30,7 @@ from eric_sse_django.database.twins import methods_have_twins, twin_of
 from eric_sse_django.entities import AbstractChannel
 from eric_sse_django.entry import Entry
 from eric_sse_django.exception import InvalidChannelException, InvalidListenerException
-from eric_sse_django.hub import Hub, channel_encoder
+from eric_sse_django.hub import Hub
 from eric_sse_django.listener import MessageQueueListener
 from eric_sse_django.message import MessageContract
 from eric_sse_django.models import Channel, Listener, OpenStream
@@ -237,7 +237,7 @@ class DatabaseChannel(AbstractChannel):
         prefix = f"{self.row.name}/" if named else ""
         as_text = self.row.format == str(Channel.Format.TEXT)
         if type(self).adapt is DatabaseChannel.adapt:
-            return channel_encoder(as_text, prefix)(entry)
+            return wire.channel_encoder(as_text, prefix)(entry)
         name, data, retry_ms = event_of(entry, self.adapt(message_of(entry)), as_text)
         return wire.encode(prefix + name, data, entry.position, retry_ms)
 

@@ -1,7 +1,6 @@
 """The hub, one per event loop: reads the end of the log once, and delivers to all streams."""
 
-from eric_sse_django.hub.counters import Counters, totals
-from eric_sse_django.hub.encoder import channel_encoder, named_encoder
+from eric_sse_django.counters import Counters, totals
 from eric_sse_django.hub.ends import End
 from eric_sse_django.hub.feed import Batch, Feed
 from eric_sse_django.hub.follower import ReadLimit
@@ -20,9 +19,7 @@ __all__ = [
     "ReadLimit",
     "abandon_all",
     "all_hubs",
-    "channel_encoder",
     "keys_of",
-    "named_encoder",
     "running_hubs",
     "totals",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
@@ -10,8 +11,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from eric_sse_django import conf
+from eric_sse_django.counters import Counters
 from eric_sse_django.entry import NO_CHANNEL, REVOKE, Entry
-from eric_sse_django.hub.counters import Counters
 from eric_sse_django.hub.ends import End
 from eric_sse_django.hub.feed import Feed, Feeds
 from eric_sse_django.hub.poll import Poll
@@ -61,11 +62,12 @@ class Follower:
     Reads the log's end for all streams: each entry up to `position` is delivered to its feeds.
 
     `run` calls a function on the thread that reads the log; `ring` has messages sequenced that
-    wait for a position. Only for the hub's loop.
+    wait for a position. Only for the hub's `loop`.
     """
 
     def __init__(
         self,
+        loop: asyncio.AbstractEventLoop,
         log: Log,
         run: Callable[..., Awaitable[Any]],
         counters: Counters,
@@ -78,6 +80,7 @@ class Follower:
         self.poll = Poll()
         self.outage = Outage(logger, "reading the log")
         self.wakers: set[Callable[[], None]] = set()  # called after a read that found something
+        self._loop = loop
         self._log = log
         self._run = run
         self._counters = counters
@@ -88,6 +91,7 @@ class Follower:
         self._delivered = 0  # the position up to which all feeds have their entries
         self._awaited: list[asyncio.Future[None]] = []
         self._read_at = time.monotonic()
+        self._woken_at: float | None = None  # the first wake that no read has begun for
 
     @property
     def position(self) -> int:
@@ -104,6 +108,13 @@ class Follower:
     def feed_of(self, channels: Iterable[int]) -> Feed:
         """Return the feed of these channels; reads that begin from now on cover it."""
         return self.feeds.of(channels, self.known.position)
+
+    def wake(self) -> None:
+        """Read the log soon. Safe from any thread, returns at once."""
+        if self._woken_at is None:
+            self._woken_at = time.monotonic()
+        with contextlib.suppress(RuntimeError):  # the loop has closed
+            self._loop.call_soon_threadsafe(self.poll.wake)
 
     async def look(self) -> None:
         """Wait until the log has been read to its end, beginning from now."""
@@ -128,6 +139,9 @@ class Follower:
         while True:
             try:
                 await self.poll.wait()
+                woken_at, self._woken_at = self._woken_at, None
+                if woken_at is not None:
+                    self._counters.wake_delays.note(time.monotonic() - woken_at)
                 await self._look()
                 if self.outage.failures:
                     self.outage.over()
@@ -140,7 +154,6 @@ class Follower:
 
     async def _look(self) -> None:
         """Read from `position` to the log's head, and deliver what is there."""
-        self._counters.looks()
         awaited, self._awaited = self._awaited, []
         before, target = self.known.position, None
         try:

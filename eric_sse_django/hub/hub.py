@@ -13,9 +13,9 @@ from typing import Any, Protocol
 
 from eric_sse_django import notifier, wakes
 from eric_sse_django.cancelling import cancel, within
+from eric_sse_django.counters import totals
 from eric_sse_django.hub import hubs
 from eric_sse_django.hub.arrivals import Announcer
-from eric_sse_django.hub.counters import totals
 from eric_sse_django.hub.deadlines import Deadlines, Timed
 from eric_sse_django.hub.ends import End
 from eric_sse_django.hub.feed import LINGER_S, Feed, Subscriber
@@ -87,8 +87,10 @@ class Hub:
         self.adapters = Adapters("eric-sse-adapt", replaced)
         self._announcer = Announcer(replaced, self._spawn)
         self.follower = Follower(
-            log, self._reader.run, self.counters, self.revocations, self._on_history, self._ring
+            *(loop, log, self._reader.run, self.counters, self.revocations),
+            *(self._on_history, self._ring),
         )
+        self.wake = self.follower.wake
         self.records = Records(
             self.run, self.counters, lambda: self.follower.known, self._announcer.announce
         )
@@ -164,12 +166,6 @@ class Hub:
         """Call wake() here after each read that found something; return what ends that."""
         self.follower.wakers.add(wake)
         return lambda: self.follower.wakers.discard(wake)
-
-    def wake(self) -> None:
-        """Read the log soon. Safe from any thread, returns at once."""
-        self.counters.woken()
-        with contextlib.suppress(RuntimeError):  # the loop has closed
-            self.loop.call_soon_threadsafe(self.follower.poll.wake)
 
     def drain(self) -> None:
         """End all streams, each with its own `retry:`. Safe from any thread."""

@@ -7,8 +7,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
+from eric_sse_django.counters import Counters
 from eric_sse_django.hub.arrivals import Change
-from eric_sse_django.hub.counters import Counters
 from eric_sse_django.hub.cursors import Cursors
 from eric_sse_django.hub.presence import Presence
 from eric_sse_django.log import Known

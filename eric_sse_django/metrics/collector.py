@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from eric_sse_django import notifier, wakes
-from eric_sse_django.delays import BOUNDS_S, Delays
+from eric_sse_django.counters import BOUNDS_S, Delays
 from eric_sse_django.hub import Counters, running_hubs, totals
 
 

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from eric_sse_django import wakes
-from eric_sse_django.delays import Delays
+from eric_sse_django.counters import Delays
 from eric_sse_django.log import DATABASE, SEQUENCE_BATCH, Log
 from eric_sse_django.notifier.trimmer import Trimmer
 from eric_sse_django.notifier.watch import Watch

@@ -11,6 +11,7 @@ from types import MappingProxyType
 import pytest
 
 from eric_sse_django import wire
+from eric_sse_django.entry import Entry
 from eric_sse_django.exception import InvalidMessageFormat
 from tests.sse import SSEReader
 
@@ -179,11 +180,15 @@ class TestType:
             wire.check_text("type", "x" * 256, 255)
 
 
+def json_frame(type, payload, position):
+    return wire.channel_encoder(as_text=False)(Entry(position, 1, None, None, type, payload))
+
+
 class TestEvent:
     """WHATWG 9.2.6, Interpreting an event stream."""
 
     def test_a_message_has_id_event_and_data(self):
-        frame = wire.encode_json("paid", '{"id":7}', 42)
+        frame = json_frame("paid", '{"id":7}', 42)
         assert frame == b'id: 42\nevent: paid\ndata: {"id":7}\n\n'
 
     def test_only_the_given_fields_are_sent(self):
@@ -218,7 +223,7 @@ class TestEvent:
             "".join(chance.choices(alphabet, k=5)): "".join(chance.choices(alphabet, k=20))
             for _ in range(5)
         }
-        frame = wire.encode_json("kind", wire.json_text(payload, MANY_BYTES), seed)
+        frame = json_frame("kind", wire.json_text(payload, MANY_BYTES), seed)
         [event] = read(frame)
         assert json.loads(event.data) == payload
 

@@ -9,7 +9,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from eric_sse_django import notifier
-from eric_sse_django.delays import BOUNDS_S
+from eric_sse_django.counters import BOUNDS_S
 from eric_sse_django.hub import End, all_hubs, totals
 from eric_sse_django.metrics import EricSseCollector
 from tests.streams.conftest import site

@@ -4,10 +4,9 @@ import os
 
 import pytest
 
-from eric_sse_django.delays import BOUNDS_S, Delays
+from eric_sse_django.counters import BOUNDS_S, Delays, Totals
 from eric_sse_django.entry import Entry
 from eric_sse_django.hub import End, Hub, totals
-from eric_sse_django.hub.counters import Totals
 
 
 def sums():
@@ -43,17 +42,6 @@ def test_resets_are_counted_among_what_the_log_gave():
     counters.caught_up([Entry.reset(1, None, 0, 5), message], in_memory=False)
     counters.caught_up([message], in_memory=True)
     assert (counters.from_log, counters.resets, counters.from_memory) == (2, 1, 1)
-
-
-def test_a_wake_is_timed_to_the_look_that_follows_it():
-    counters = Totals().of_new_hub()
-    counters.looks()  # a poll: nobody rang
-    assert sum(counters.wake_delays.counts) == 0
-    counters.woken()
-    counters.woken()
-    counters.looks()
-    counters.looks()
-    assert sum(counters.wake_delays.counts) == 1
 
 
 async def test_a_streams_life_is_counted(site):

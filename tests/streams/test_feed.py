@@ -3,12 +3,11 @@
 import tracemalloc
 from types import SimpleNamespace
 
-from eric_sse_django import wire
 from eric_sse_django.entry import Entry
-from eric_sse_django.hub import ring_buffer
-from eric_sse_django.hub.feed import Batch, Feed, Feeds
+from eric_sse_django.hub import feed as feed_module
+from eric_sse_django.hub.feed import ENTRY_BYTES, Batch, Budget, Feed, Feeds
 from eric_sse_django.hub.follower import FIRST_ROWS, ReadLimit
-from eric_sse_django.hub.ring_buffer import ENTRY_BYTES, Budget
+from eric_sse_django.wire import channel_encoder
 
 
 def entry(position, listener=None, owner=None, payload="1"):
@@ -123,11 +122,11 @@ def test_the_ring_buffer_is_bounded_by_messages_and_by_bytes(monkeypatch):
     assert feed.floor == 2
     assert feed.since(1, of()) is None
     assert len(feed.since(2, of())) == 3
-    monkeypatch.setattr(ring_buffer, "MAX_RING_BYTES", 2 * ENTRY_BYTES)
+    monkeypatch.setattr(feed_module, "MAX_RING_BYTES", 2 * ENTRY_BYTES)
     feed.take([entry(6, payload="x" * 8)])
     assert feed.floor == 5
     assert len(feed.since(5, of())) == 1
-    monkeypatch.setattr(ring_buffer, "MAX_RING_BYTES", 10)
+    monkeypatch.setattr(feed_module, "MAX_RING_BYTES", 10)
     feed.take([entry(7)])
     assert feed.floor == 7
 
@@ -214,16 +213,13 @@ def test_many_ring_buffers_take_what_was_estimated():
             for position in range(1, 401)
         ]
         one.take(entries)
+        encode = channel_encoder(as_text=False)
         for each in entries:
-            each.frame(encode_json)
+            each.frame(encode)
         after, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert 0.7 < (after - before) / rings.bytes < 1.3
-
-
-def encode_json(entry):
-    return wire.encode_json(entry.type, entry.payload, entry.position)
 
 
 def test_a_ring_buffer_of_no_messages_keeps_none():

@@ -7,9 +7,9 @@ import pytest
 from django.db import OperationalError
 
 from eric_sse_django import log
+from eric_sse_django.counters import Counters
 from eric_sse_django.entry import NO_CHANNEL, REVOKE, Entry
 from eric_sse_django.hub import follower as follower_module
-from eric_sse_django.hub.counters import Counters
 from eric_sse_django.hub.feed import LINGER_S
 from eric_sse_django.hub.follower import Follower
 from eric_sse_django.hub.revocations import Revocations, keys_of
@@ -66,7 +66,8 @@ def follower_of(rows, ring=lambda: None):
     """Return a follower of a log, and the list of the positions at which it saw new histories."""
     changes = []
     follower = Follower(
-        rows, run, Counters(), Revocations(), lambda: changes.append(follower.position), ring
+        *(asyncio.get_running_loop(), rows, run, Counters(), Revocations()),
+        *(lambda: changes.append(follower.position), ring),
     )
     return follower, changes
 
@@ -88,6 +89,19 @@ async def test_it_starts_at_the_head(rows):
     follower, _ = follower_of(rows)
     await follower.start()
     assert follower.position == 41
+
+
+async def test_a_wake_is_timed_to_the_look_that_follows_it(follower):
+    delays = follower._counters.wake_delays
+    following = asyncio.create_task(follower.follow())
+    await follower.look()  # nobody rang
+    assert sum(delays.counts) == 0
+    follower.wake()
+    follower.wake()
+    await follower.look()
+    await follower.look()
+    assert sum(delays.counts) == 1
+    following.cancel()
 
 
 async def test_one_read_serves_all_channels(rows, follower):

@@ -15,9 +15,7 @@ from tests.sse import SSEReader
 
 TIMEOUT_S = 5.0
 
-
-def encode(entry):
-    return wire.encode_json(entry.type, entry.payload, entry.position)
+encode = wire.channel_encoder(as_text=False)
 
 
 class Client:

@@ -6,10 +6,10 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.utils import timezone
 
+from eric_sse_django.counters import Counters
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.hub import Hub
 from eric_sse_django.hub import presence as presence_module
-from eric_sse_django.hub.counters import Counters
 from eric_sse_django.hub.presence import Presence
 from eric_sse_django.models import OpenStream, ServerProcess, Watchers
 from eric_sse_django.models.presence import LEASE_S

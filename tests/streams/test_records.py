@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from eric_sse_django.counters import Counters
 from eric_sse_django.hub import records
-from eric_sse_django.hub.counters import Counters
 from eric_sse_django.hub.records import CURSORS_PER_S, MAX_WRITE_REST_S, Records
 from eric_sse_django.log import Known
 from eric_sse_django.models.presence import LEASE_S
