@@ -26,7 +26,7 @@ from eric_sse_django.consumers.request import (
 from eric_sse_django.hub import End, Hub, totals
 from eric_sse_django.outage import Quiet
 from eric_sse_django.streaming import Response
-from eric_sse_django.streaming.clock import LAST_WRITE_S
+from eric_sse_django.streaming.sender import LAST_WRITE_S
 
 logger = logging.getLogger(__name__)
 failures = Quiet()

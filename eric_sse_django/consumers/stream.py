@@ -61,7 +61,7 @@ class StreamConsumer(EventConsumer):
         ).open()
 
     def write(self, served: Stream, response: Response) -> Awaitable[None]:
-        return served.serve(response.write, self._encode, response.write_at_once, self._blank)
+        return served.serve(response.write, self._encode, response.at_once, self._blank)
 
     def clean_up(self, served: Stream) -> None:
         served.close()

@@ -12,7 +12,7 @@ from django.db import Error as DatabaseError
 
 from eric_sse_django import conf, wire
 from eric_sse_django.hub import End
-from eric_sse_django.streaming.clock import LAST_WRITE_S, Clock
+from eric_sse_django.streaming.sender import LAST_WRITE_S, Clock
 
 # Snapshots kept for a slow client; when exceeded, the oldest is dropped.
 MAX_KEPT_SNAPSHOTS = 5

@@ -53,15 +53,15 @@ class Response:
             return sent
         return self._write(event, more)
 
-    def write_at_once(self, chunk: bytes) -> bool | None:
+    def at_once(self) -> Callable[[bytes], bool | None] | None:
         """
-        Send a chunk without waiting, in whatever task, and return True.
+        Return what sends a chunk without waiting, in whatever task: see Link.write().
 
-        False, and nothing sent, if the server would wait now; None if it can never do so:
-        only Daphne's and uvicorn's own send() are known to need no task. hypercorn's and a
-        middleware's may ask in which task they run.
+        None before the first chunk, after the last, and where no server can: only Daphne's and
+        uvicorn's own send() are known to need no task. hypercorn's and a middleware's may ask in
+        which task they run.
         """
-        return self._link.write(chunk) if self._is_direct and self._began else None
+        return self._link.write if self._is_direct and self._began else None
 
     async def _write(self, event: dict[str, Any], more: bool) -> None:
         if not more:

@@ -3,18 +3,71 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Awaitable, Callable
 
 from eric_sse_django import conf, wire
 from eric_sse_django.entry import Encode
 from eric_sse_django.exception import EncodingFailed
 from eric_sse_django.hub import Apart, Batch, End, Hub
-from eric_sse_django.streaming.clock import Clock
 from eric_sse_django.streaming.reader import Reader
+
+# Seconds one write may take once the stream must end: a server that stops, stops soon.
+LAST_WRITE_S = 2.0
 
 Write = Callable[[bytes, bool], Awaitable[None]]
 # Returns whether it did; None where it never can.
 WriteAtOnce = Callable[[bytes], "bool | None"]
+AtOnce = Callable[[], "WriteAtOnce | None"]
+
+
+class Clock:
+    """
+    When one stream is silent, stuck in a write, or old: for the hub's timer.
+
+    Starts when it is built. `since` is the time.monotonic() of the last write's begin.
+    """
+
+    __slots__ = ("_ends_at", "_heartbeat_s", "_send_timeout_s", "is_writing", "since")
+
+    def __init__(self, ends_at: float | None = None, ages: bool = True) -> None:
+        """`ends_at` is the time.monotonic() at which it is old, if that is before its age."""
+        self.since = time.monotonic()
+        self._ends_at = float("inf")
+        self._heartbeat_s: float
+        self._send_timeout_s: float
+        age, self._heartbeat_s, self._send_timeout_s = conf.several(
+            "MAX_STREAM_AGE_S", "HEARTBEAT_S", "SEND_TIMEOUT_S"
+        )
+        if ages:
+            age *= random.uniform(0.8, 1)
+            self._ends_at = min(self.since + age, self._ends_at if ends_at is None else ends_at)
+        self.is_writing = False
+
+    def writes(self) -> None:
+        """Note that a write has begun."""
+        self.is_writing, self.since = True, time.monotonic()
+
+    def wrote(self) -> None:
+        """Note that the write has ended."""
+        self.is_writing = False
+
+    def due_at(self, now: float) -> float:
+        """Return when to look next; what is written later only defers it."""
+        # What is silent is written to at once.
+        since = now if self.is_silent(now) else self.since
+        return min(self._ends_at, since + min(self._heartbeat_s, self._send_timeout_s))
+
+    def is_old(self, now: float) -> bool:
+        return now >= self._ends_at
+
+    def is_silent(self, now: float) -> bool:
+        return not self.is_writing and now - self.since >= self._heartbeat_s
+
+    def is_stuck(self, now: float, ends: bool) -> bool:
+        """Return whether a write takes too long; a stream that `ends` has less time for it."""
+        limit = min(LAST_WRITE_S, self._send_timeout_s) if ends else self._send_timeout_s
+        return self.is_writing and now - self.since >= limit
 
 
 class Sender:
@@ -38,7 +91,6 @@ class Sender:
         end: Callable[[End], None],
         write: Write,
         encode: Encode,
-        write_at_once: WriteAtOnce | None,
         blank: bool,
     ) -> None:
         self.sent = 0
@@ -47,20 +99,25 @@ class Sender:
         self._clock = clock
         self._end = end
         self._write = write
-        self._write_at_once = write_at_once
+        self._write_at_once: WriteAtOnce | None = None
         self._is_apart = isinstance(encode, Apart)  # frames are made by code that may hang
         self._encode = encode.encode if isinstance(encode, Apart) else encode
         self._blank = blank
         self._marked = reader.cursor  # the last id that the client has got
         self._rest_s = 0.0
 
-    async def run(self) -> None:
-        """Write the opening, frames and heartbeats, until the reader ends."""
+    async def run(self, at_once: AtOnce) -> None:
+        """
+        Write the opening, frames and heartbeats, until the reader ends.
+
+        `at_once()` is called after the opening, and returns what writes without a wait, if any.
+        """
         reader, clock, write = self._reader, self._clock, self._write
         clock.writes()
         retry_ms = int(conf.get("RETRY_MS") * random.uniform(1, 1.5))
         await write(wire.opening(retry_ms, reader.cursor, self._blank), True)
         clock.wrote()
+        self._write_at_once = at_once()
         while (batches := await reader.next()) is not None:
             clock.writes()
             if self._is_apart:
@@ -90,7 +147,8 @@ class Sender:
 
         Of 1,000 streams each delivery takes 1.3 µs beside the server's part, and not 3.2.
         """
-        if self._write_at_once is None or batch.expires_at is not None:
+        write = self._write_at_once
+        if write is None or batch.expires_at is not None:
             return False
         if self._is_apart and not batch.is_tried(self._encode):
             return False
@@ -98,7 +156,7 @@ class Sender:
             chunk = batch.chunk(self._encode)
         except EncodingFailed:
             return False  # the task finds it, too, and ends this stream alone
-        written = self._try(chunk)
+        written = self._try(write, chunk)
         if written:
             self._reader.cursor = self._marked = batch.position
             self.sent += batch.count
@@ -108,24 +166,25 @@ class Sender:
 
     def beat_at_once(self) -> bool:
         """Write a heartbeat out of the hub's timer, as a batch out of its call."""
-        if self._write_at_once is None or not self._reader.is_idle() or self._has_lost_its_place():
+        write = self._write_at_once
+        if write is None or not self._reader.is_idle() or self._has_lost_its_place():
             return False
-        written = self._try(wire.HEARTBEAT)
+        written = self._try(write, wire.HEARTBEAT)
         if written:
             self._reader.delivered(self._reader.cursor)
         return written is not False
 
-    def _try(self, chunk: bytes) -> bool | None:
+    def _try(self, write: WriteAtOnce, chunk: bytes) -> bool | None:
         """Return whether a chunk is written; None when it failed, which the task raises."""
         try:
-            written = self._write_at_once(chunk) if self._write_at_once is not None else None
+            written = write(chunk)
         except Exception as error:  # noqa: BLE001 - it is raised where writes are awaited
             self._reader.fail(error)
             return None
         if written is None:
             self._write_at_once = None
         elif written:
-            self._clock.wrote_at_once()
+            self._clock.since = time.monotonic()
         return bool(written)
 
     def _bytes(self, batches: list[Batch]) -> bytes:

@@ -12,9 +12,8 @@ from django.db import Error as DatabaseError
 from eric_sse_django.entry import Encode, Entry
 from eric_sse_django.hub import Batch, End, Hub, keys_of
 from eric_sse_django.models import Listener
-from eric_sse_django.streaming.clock import Clock
 from eric_sse_django.streaming.reader import Reader
-from eric_sse_django.streaming.sender import Sender, Write, WriteAtOnce
+from eric_sse_django.streaming.sender import AtOnce, Clock, Sender, Write
 from eric_sse_django.streaming.subscription import Subscription
 
 
@@ -181,22 +180,22 @@ class Stream:
         self,
         write: Write,
         encode: Encode,
-        write_at_once: WriteAtOnce | None = None,
+        at_once: AtOnce = lambda: None,
         blank: bool = True,
     ) -> None:
         """
         Write opening, frames, heartbeats and the last chunk until it ends.
 
-        Where nothing waits, `write_at_once(chunk)` is tried first. `write` is cancelled when it
+        Where nothing waits, what `at_once()` returns is tried first. `write` is cancelled when it
         takes too long or the client leaves: `was_cut` is then true. For the others see Sender.
         """
         self._sender = sender = Sender(
             *(self._hub, self.reader, self._clock, self.end),
-            *(write, encode, write_at_once, blank),
+            *(write, encode, blank),
         )
         self._task = asyncio.current_task()
         try:
-            await sender.run()
+            await sender.run(at_once)
             self._hub.deadlines.hasten(self)
             await sender.finish(self.reason or End.CLOSED)
         except asyncio.CancelledError:

@@ -44,7 +44,7 @@ class Reader:
         try:
             async with self.stream:
                 self._entered.set()
-                await self.stream.serve(self._write, self._encode, self._write_at_once)
+                await self.stream.serve(self._write, self._encode, lambda: self._write_at_once)
         finally:
             self._entered.set()
             self._changed.set()

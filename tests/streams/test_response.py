@@ -106,12 +106,12 @@ async def test_daphne_is_written_to_at_once_unless_its_client_takes_no_more():
     request = DaphneRequest()
     body = Response(partial(handle_reply, request))
     await body.write(b"1", True)
-    assert body.write_at_once(b"2") is True
+    assert body.at_once()(b"2") is True
     request.producer.pauseProducing()
-    assert body.write_at_once(b"3") is False
+    assert body.at_once()(b"3") is False
     request.producer.resumeProducing()
-    assert body.write_at_once(b"all it takes") is True
-    assert body.write_at_once(b"4") is False
+    assert body.at_once()(b"all it takes") is True
+    assert body.at_once()(b"4") is False
     assert request.written == [b"1", b"2", b"all it takes"]
 
 
@@ -119,9 +119,9 @@ async def test_uvicorn_is_written_to_at_once_unless_its_client_takes_no_more():
     cycle = UvicornCycle()
     body = Response(cycle.send)
     await body.write(b"1", True)
-    assert body.write_at_once(b"2") is True
+    assert body.at_once()(b"2") is True
     cycle.writable.clear()
-    assert body.write_at_once(b"3") is False
+    assert body.at_once()(b"3") is False
     cycle.writable.set()
     await body.write(b"3", True)
     assert cycle.written == [b"1", b"2", b"3"]
@@ -130,10 +130,10 @@ async def test_uvicorn_is_written_to_at_once_unless_its_client_takes_no_more():
 async def test_nothing_is_written_at_once_before_the_first_bytes_or_after_the_last():
     cycle = UvicornCycle()
     body = Response(cycle.send)
-    assert body.write_at_once(b"1") is None
+    assert body.at_once() is None
     await body.write(b"1", True)
     await body.write(b"2", False)
-    assert body.write_at_once(b"3") is None
+    assert body.at_once() is None
     assert cycle.written == [b"1", b"2"]
 
 
@@ -145,7 +145,7 @@ async def test_nothing_is_written_at_once_through_a_middleware_or_to_another_ser
 
     body = Response(send)
     await body.write(b"1", True)
-    assert body.write_at_once(b"2") is None
+    assert body.at_once() is None
     assert cycle.written == [b"1"]
 
 

@@ -297,7 +297,9 @@ async def test_a_heartbeat_wakes_no_task_where_it_is_written_at_once(site, setti
         return True
 
     async with Stream(site.hub, [Subscription(site.channel.row, None)]) as stream:
-        serving = asyncio.ensure_future(stream.serve(write, site.channel.encode, write_at_once))
+        serving = asyncio.ensure_future(
+            stream.serve(write, site.channel.encode, lambda: write_at_once)
+        )
         for _ in range(3):
             assert await asyncio.wait_for(beats.get(), 5) == wire.HEARTBEAT
         stream.end(End.CLOSED)
@@ -346,7 +348,7 @@ async def test_a_write_that_does_not_return_is_cut_off(site, settings, fast_tick
 
 @pytest.mark.parametrize("reason", [End.AGE, End.DRAINING])
 async def test_the_last_write_may_not_hang_either(site, settings, fast_ticks, monkeypatch, reason):
-    monkeypatch.setattr("eric_sse_django.streaming.clock.LAST_WRITE_S", 0.03)
+    monkeypatch.setattr("eric_sse_django.streaming.sender.LAST_WRITE_S", 0.03)
     reader = await site.read(await site.listener())
     await reader.until(lambda: reader.chunks)
     reader.open.clear()
@@ -543,7 +545,7 @@ async def test_a_write_at_once_that_fails_ends_its_stream_and_no_other(
         settings.ERIC_SSE = {"HEARTBEAT_S": 0.02}
     async with Stream(site.hub, [Subscription(site.channel.row, listener)]) as stream:
         serving = asyncio.ensure_future(
-            stream.serve(write, site.channel.encode, write_at_once),
+            stream.serve(write, site.channel.encode, lambda: write_at_once),
         )
         await begun.wait()
         if what == "a message":
@@ -565,7 +567,7 @@ async def test_where_nothing_is_ever_written_at_once_that_is_tried_once(site):
 
     async with Stream(site.hub, [Subscription(site.channel.row, None)]) as stream:
         serving = asyncio.ensure_future(
-            stream.serve(write, site.channel.encode, tried.append),
+            stream.serve(write, site.channel.encode, lambda: tried.append),
         )
         await asyncio.wait_for(written.get(), 5)
         for number in (1, 2, 3):
