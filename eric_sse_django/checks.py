@@ -19,9 +19,9 @@ from django.utils.module_loading import import_string
 from eric_sse_django import conf, stream_urls
 from eric_sse_django.authorization import Authorizer
 from eric_sse_django.database import DatabaseChannel, configured
-from eric_sse_django.encoding import encoder
 from eric_sse_django.hub.hooks import THREADS as HOOK_THREADS
 from eric_sse_django.log import database, log_dialect
+from eric_sse_django.log.publishing import encoder
 from eric_sse_django.models import QueuedMessage
 
 IN_MEMORY_LAYER = "channels.layers.InMemoryChannelLayer"

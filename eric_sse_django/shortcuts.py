@@ -23,13 +23,13 @@ from eric_sse_django.database.arguments import (
     id_of_user,
     ids_of_listener,
     listener_id_of,
+    narrowed,
     owner_key,
 )
-from eric_sse_django.database.channel import publish_to
+from eric_sse_django.database.channel import known_channel, publish_to
 from eric_sse_django.database.operations import seen
-from eric_sse_django.database.rows import known_channel
 from eric_sse_django.database.twins import has_twin, twin_of_function
-from eric_sse_django.message import Message, Payload
+from eric_sse_django.message import Payload
 from eric_sse_django.models import OpenStream
 
 # Users that users_online() loads in one query.
@@ -65,13 +65,13 @@ def publish(
     Raises InvalidChannelException, InvalidListenerException, InvalidMessageFormat; ValueError
     for a `listener_id` or `owner` of None, and for an owner that is not saved; TypeError.
     """
-    publish_to(
-        known_channel(channel_id_of(channel_id)),
-        Message(type, payload),
-        listener_id=listener_id,
-        owner=owner,
-        expires_in_s=expires_in_s,
-    )
+    row = known_channel(channel_id)
+    if listener_id is not TO_ALL and owner is not TO_ALL:
+        raise ValueError("Give listener_id or owner, not both.")
+    name = None if listener_id is TO_ALL else listener_id_of(narrowed("listener_id", listener_id))
+    key = None if owner is TO_ALL else owner_key(narrowed("owner", owner))
+    draft = log.draft(row, type, payload, owner=key, expires_in_s=expires_in_s)
+    publish_to(row, draft, name, expires_in_s)
 
 
 apublish = twin_of_function(publish)

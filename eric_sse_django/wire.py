@@ -87,7 +87,7 @@ def json_text(payload: Any, max_bytes: int, encoder: json.JSONEncoder = _PLAIN) 
             f"its payload takes {len(text)} bytes of JSON, {max_bytes} are allowed; publish a "
             "reference to it, or raise ERIC_SSE['MAX_MESSAGE_BYTES']"
         )
-    if _is_deep(text):
+    if text.count("[") + text.count("{") > MAX_DEPTH and _is_deep(text):
         raise InvalidMessageFormat(
             f"its payload has more than {MAX_DEPTH} levels of lists and dicts; make it flatter"
         )
@@ -142,8 +142,6 @@ def _type_name(value: Any) -> str:
 
 
 def _is_deep(text: str) -> bool:
-    if text.count("[") + text.count("{") <= MAX_DEPTH:
-        return False
     brackets = _NO_BRACKET.sub("", text)
     for _ in range(MAX_DEPTH):
         brackets = _INNERMOST.sub("", brackets)

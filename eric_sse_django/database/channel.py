@@ -12,7 +12,7 @@ from asgiref.sync import sync_to_async
 from eric_sse_django import conf, log, notifier, wire
 from eric_sse_django.connection import Connection
 from eric_sse_django.database.acknowledgement import acknowledge
-from eric_sse_django.database.arguments import TO_ALL, listener_id_of, narrowed, owner_key
+from eric_sse_django.database.arguments import channel_id_of, listener_id_of, narrowed, owner_key
 from eric_sse_django.database.events import entries
 from eric_sse_django.database.factory import connect, register
 from eric_sse_django.database.listener import DatabaseListener
@@ -23,7 +23,6 @@ from eric_sse_django.database.rows import (
     create_listener,
     get_or_create_channel,
     listener_row,
-    refreshed_channel,
     unknown_channel,
 )
 from eric_sse_django.database.twins import methods_have_twins, twin_of
@@ -39,6 +38,8 @@ Self = TypeVar("Self", bound="DatabaseChannel")
 
 # Listeners that get_connections() reads in one query.
 PAGE_ROWS = 1_000
+# Channels that are remembered; with more, all are forgotten: each then costs one query again.
+MAX_KNOWN = 1_000
 
 
 @methods_have_twins
@@ -189,7 +190,8 @@ class DatabaseChannel(AbstractChannel):
             name = listener_id_of(listener_id)
         except TypeError:
             raise InvalidListenerException(listener_id, self.row.name) from None
-        publish_to(self.row, msg, listener_id=name, expires_in_s=expires_in_s)
+        draft = log.row(self.row, msg, expires_in_s=expires_in_s)
+        publish_to(self.row, draft, name, expires_in_s)
 
     def dispatch_to_owner(
         self, user: Any, msg: MessageContract, *, expires_in_s: float | None = None
@@ -336,36 +338,45 @@ class DatabaseChannel(AbstractChannel):
     adeliver_next = twin_of(AbstractChannel.deliver_next)
 
 
+# Channels by id, as this process read them first.
+_known: dict[str, Channel] = {}
+
+
+def known_channel(channel: Any) -> Channel:
+    """
+    Return the row of a channel (an object, or its id) as it was read first. No query, or one.
+
+    It may be out of date: publish_to() finds that out. Raises InvalidChannelException.
+    """
+    name = channel if isinstance(channel, str) else channel_id_of(channel)
+    row = _known.get(name)
+    return _refreshed(name) if row is None else row
+
+
+def _refreshed(name: str) -> Channel:
+    """Return the row of a channel, read again. One query; raises InvalidChannelException."""
+    _known.pop(name, None)
+    row = channel_row(name)
+    if len(_known) >= MAX_KNOWN:
+        _known.clear()
+    _known[name] = row
+    return row
+
+
 def publish_to(
-    channel: Channel,
-    msg: MessageContract,
-    *,
-    listener_id: Any = TO_ALL,
-    owner: Any = TO_ALL,
-    expires_in_s: float | None = None,
+    channel: Channel, draft: log.Draft, listener_id: str | None, expires_in_s: float | None
 ) -> None:
     """
-    Publish in one statement to a channel whose row may have been read long ago.
+    Publish by one statement to a channel, or a listener of it, by its row as it once was.
 
-    Recipients are all listeners, one (an object, or its id), or those of a user (an object, or
-    its key). A row that no longer holds is read again by the channel's id.
-
-    Raises InvalidChannelException and InvalidListenerException for what does not exist,
-    InvalidMessageFormat for the message, ValueError for None, TypeError for another address.
+    A row that no longer holds is read again by the channel's id. Raises InvalidChannelException
+    and InvalidListenerException for what does not exist.
     """
-    if listener_id is not TO_ALL and owner is not TO_ALL:
-        raise ValueError("Give listener_id or owner, not both.")
-    name = None if listener_id is TO_ALL else listener_id_of(narrowed("listener_id", listener_id))
-    key = None if owner is TO_ALL else owner_key(narrowed("owner", owner))
-
-    def is_appended(row: Channel) -> bool:
-        draft = log.row(row, msg, owner=key, expires_in_s=expires_in_s)
-        return log.append_to(row, draft, name)
-
-    if not is_appended(channel):
-        channel = refreshed_channel(channel.name)
-        if name is not None:
-            listener_row(channel, name)
-        if not is_appended(channel):
+    if not log.append_to(channel, draft, listener_id):
+        channel = _refreshed(channel.name)
+        if listener_id is not None:
+            listener_row(channel, listener_id)
+        log.readdress(draft, channel, expires_in_s)
+        if not log.append_to(channel, draft, listener_id):
             raise unknown_channel(channel.name)  # it was removed meanwhile
     notifier.ring_on_commit()

@@ -7,9 +7,9 @@ import json
 from typing import Any
 
 from eric_sse_django import conf, wire
-from eric_sse_django.encoding import payload_text
 from eric_sse_django.entry import RESERVED_PREFIX, Entry
 from eric_sse_django.exception import InvalidMessageFormat
+from eric_sse_django.log import payload_text
 from eric_sse_django.message import Message, MessageContract, SignedMessage, UniqueMessage
 from eric_sse_django.models import TYPE_MAX_LENGTH
 

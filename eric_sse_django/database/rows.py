@@ -1,4 +1,4 @@
-"""The rows of channels and listeners by their ids: finding, remembering and creating them."""
+"""The rows of channels and listeners by their ids: finding and creating them."""
 
 from __future__ import annotations
 
@@ -32,11 +32,8 @@ logger = logging.getLogger(__name__)
 
 CREATE = "check its id, name it in ERIC_SSE['CHANNELS'] and run `manage.py migrate`, or create it"
 MIGRATE = "it is in ERIC_SSE['CHANNELS']: run `manage.py migrate` to create it"
-# Channels that are remembered; with more, all are forgotten: each then costs one query again.
-MAX_KNOWN = 1_000
 
 _differs = Quiet()
-_known: dict[tuple[str, str], Channel] = {}
 
 
 def check_identifier(identifier: Any) -> str:
@@ -54,28 +51,6 @@ def channel_row(channel_id: str) -> Channel:
     # Compared again: MariaDB's usual collations find "orders" by "ORDERS".
     if row is None or row.name != channel_id:
         raise unknown_channel(channel_id)
-    return row
-
-
-def known_channel(channel_id: str) -> Channel:
-    """
-    Return the channel's row as this process read it first. No query, or one.
-
-    It may be out of date: the caller finds that out, as log.append_to() does, and then calls
-    refreshed_channel(). Raises InvalidChannelException.
-    """
-    row = _known.get((log.database(), channel_id))
-    return refreshed_channel(channel_id) if row is None else row
-
-
-def refreshed_channel(channel_id: str) -> Channel:
-    """Return the channel's row, read again; raises InvalidChannelException. One query."""
-    key = log.database(), channel_id
-    _known.pop(key, None)
-    row = channel_row(channel_id)
-    if len(_known) >= MAX_KNOWN:
-        _known.clear()
-    _known[key] = row
     return row
 
 

@@ -22,7 +22,16 @@ from eric_sse_django.log.history import (
 from eric_sse_django.log.limits import forget_counts, too_old
 from eric_sse_django.log.memory import MemoryLog
 from eric_sse_django.log.protocol import Draft, Head, Known, Log, Look, Page
-from eric_sse_django.log.publishing import append, append_to, control, notice, row
+from eric_sse_django.log.publishing import (
+    append,
+    append_to,
+    control,
+    draft,
+    notice,
+    payload_text,
+    readdress,
+    row,
+)
 from eric_sse_django.log.reader import position_at, read, waiting
 from eric_sse_django.log.retention import forget, forget_lapsed, lock_free, trim
 from eric_sse_django.log.sequencer import SEQUENCE_BATCH, head, pending, sequence
@@ -75,6 +84,7 @@ __all__ = [
     "control",
     "database",
     "dialect_of",
+    "draft",
     "fitting",
     "follow",
     "forget",
@@ -91,9 +101,11 @@ __all__ = [
     "moment_of",
     "notice",
     "number_of",
+    "payload_text",
     "pending",
     "position_at",
     "read",
+    "readdress",
     "row",
     "sequence",
     "too_old",

@@ -7,16 +7,18 @@ database takes 30.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
 from django.utils import timezone
+from django.utils.module_loading import import_string
 
 from eric_sse_django import conf, wire
-from eric_sse_django.encoding import payload_text
 from eric_sse_django.entry import NO_CHANNEL, RESERVED_PREFIX
 from eric_sse_django.exception import InvalidMessageFormat
 from eric_sse_django.log.dialect import Dialect, dialect_of
@@ -39,6 +41,8 @@ NOTICE_KEPT_S = 86_400
 NOTICE_BYTES = 262_144
 # Rows of one statement on PostgreSQL, which reads the values as a few arrays.
 INSERT_BATCH = 5_000
+# The text of each encoder must be one line of ASCII, also for this payload.
+_SAMPLE = {"\u00e9\n": ["\ud800", 0.5, None]}
 
 _COLUMNS = (
     *("channel", "listener", "owner", "type", "payload", "sender", "uid"),
@@ -48,9 +52,10 @@ _COLUMNS = (
 # A message before its row exists ----------------------------------------------------
 
 
-def row(
+def draft(
     channel: Channel,
-    message: MessageContract,
+    type: str,
+    payload: Any,
     listener: Any = None,
     owner: Any = None,
     expires_in_s: float | None = None,
@@ -61,26 +66,73 @@ def row(
     `expires_in_s` is its lifetime, None for that of the channel's messages. All messages pass
     here: raises InvalidMessageFormat for what cannot be sent.
     """
-    try:
-        type = wire.check_text("type", message.type, TYPE_MAX_LENGTH)
-    except AttributeError as error:
-        kind = message.__class__.__qualname__  # never its value, which may be a payload
-        raise InvalidMessageFormat(
-            f"it is of type {kind}, not a message; give Message(type, payload)"
-        ) from error
+    wire.check_text("type", type, TYPE_MAX_LENGTH)
     if type.startswith(RESERVED_PREFIX):
         raise InvalidMessageFormat(
             f"its type {type!r} begins with {RESERVED_PREFIX!r}, which is reserved for this app; "
             "use another name"
         )
-    text = payload_text(message.payload)
+    text = payload_text(payload)
     kept_s, perishable = lifetime_of(channel, expires_in_s)
-    draft = Draft(channel.pk, kept_s, perishable, type, text, listener, owner)
+    return Draft(channel.pk, kept_s, perishable, type, text, listener, owner)
+
+
+def row(
+    channel: Channel,
+    message: MessageContract,
+    listener: Any = None,
+    owner: Any = None,
+    expires_in_s: float | None = None,
+) -> Draft:
+    """Return a message's draft(), with its sender and id if it has them."""
+    try:
+        type = message.type
+    except AttributeError as error:
+        kind = message.__class__.__qualname__  # never its value, which may be a payload
+        raise InvalidMessageFormat(
+            f"it is of type {kind}, not a message; give Message(type, payload)"
+        ) from error
+    made = draft(channel, type, message.payload, listener, owner, expires_in_s)
     if isinstance(message, (SignedMessage, UniqueMessage)) and message.sender_id is not None:
-        draft.sender = wire.check_text("sender_id", message.sender_id, ID_MAX_LENGTH)
+        made.sender = wire.check_text("sender_id", message.sender_id, ID_MAX_LENGTH)
     if isinstance(message, UniqueMessage):
-        draft.uid = wire.check_text("id", message.id, ID_MAX_LENGTH)
-    return draft
+        made.uid = wire.check_text("id", message.id, ID_MAX_LENGTH)
+    return made
+
+
+def readdress(draft: Draft, channel: Channel, expires_in_s: float | None) -> None:
+    """Address a draft to a channel whose row was read again."""
+    draft.channel = channel.pk
+    draft.kept_s, draft.perishable = lifetime_of(channel, expires_in_s)
+
+
+def payload_text(payload: Any) -> str:
+    """
+    Return the payload as one line of ASCII JSON.
+
+    Raises InvalidMessageFormat, as wire.json_text() does.
+    """
+    return wire.json_text(
+        payload, conf.get("MAX_MESSAGE_BYTES"), encoder(conf.get("JSON_ENCODER"))
+    )
+
+
+@lru_cache
+def encoder(path: str) -> json.JSONEncoder:
+    """
+    Return an encoder of the class with that dotted path.
+
+    Raises ImportError, and ImproperlyConfigured for what is not an encoder or does not write
+    one line of ASCII.
+    """
+    cls = import_string(path)
+    if not (isinstance(cls, type) and issubclass(cls, json.JSONEncoder)):
+        raise ImproperlyConfigured(f"{path} is not a subclass of json.JSONEncoder.")
+    made = wire.encoder(cls)
+    text = made.encode(_SAMPLE)
+    if not (isinstance(text, str) and text.isascii() and "\n" not in text):
+        raise ImproperlyConfigured(f"{path} does not write one line of ASCII: {text!r}.")
+    return made
 
 
 def control(listener: Listener, type: str, payload: str = "null", uid: str | None = None) -> Draft:

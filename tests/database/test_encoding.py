@@ -9,7 +9,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.functional import lazystr
 
-from eric_sse_django import checks, encoding
+from eric_sse_django import checks, log
 from eric_sse_django.exception import InvalidMessageFormat
 from eric_sse_django.message import Message
 from eric_sse_django.models import QueuedMessage
@@ -74,4 +74,4 @@ def test_an_encoder_that_cannot_be_used_is_an_error_of_check(settings, path):
     assert error.id == "eric_sse_django.E020"
     assert path in error.msg
     with pytest.raises((ImproperlyConfigured, ImportError)):
-        encoding.payload_text(None)
+        log.payload_text(None)

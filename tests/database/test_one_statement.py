@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from eric_sse_django import log
 from eric_sse_django.database import DatabaseChannel
-from eric_sse_django.database import rows as channel_rows
+from eric_sse_django.database import channel as channel_module
 from eric_sse_django.database.operations import remove_channel
 from eric_sse_django.exception import InvalidChannelException, InvalidListenerException
 from eric_sse_django.message import Message
@@ -177,10 +177,10 @@ def test_it_locks_neither_at_repeatable_read_either(
 
 @databases.sqlite_rolled_back
 def test_as_many_channels_as_are_remembered_and_no_more(database, monkeypatch, statements):
-    monkeypatch.setattr(channel_rows, "MAX_KNOWN", 2)
+    monkeypatch.setattr(channel_module, "MAX_KNOWN", 2)
     for name in "abc":
         DatabaseChannel.create(name)
         publish(name, "n")
-        assert len(channel_rows._known) <= 2
+        assert len(channel_module._known) <= 2
     assert statements(publish, "c", "n") == 1
     assert statements(publish, "a", "n") == 2
