@@ -48,7 +48,7 @@ def test_the_metrics_in_the_alerts_exist():
 
 
 def test_the_parts_are_those_of_the_table():
-    assert column("| part | is red | is green also |") == [f"`{part}`" for part in PARTS]
+    assert column("| part | is red | is also green |") == [f"`{part}`" for part in PARTS]
 
 
 def constants(node):
