@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +19,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from eric_sse_django import conf, reports
-from eric_sse_django.admin.base import APP
+from eric_sse_django.admin.base import APP, Counted, CountsList
 from eric_sse_django.admin.formatting import MAX_COUNT, at_least, bounded, duration, pill
-from eric_sse_django.admin.lists import CountsList
 from eric_sse_django.admin.pages import PagesAdmin
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.database.operations import remove_channel
@@ -38,23 +37,6 @@ class ChannelCounts:
     watchers: int
     hour: str
     day: str
-
-
-def counts_of(channels: Iterable[Channel], head: int | None = None) -> dict[int, ChannelCounts]:
-    """Return the counts of the channels by primary key. Three queries, one more without `head`."""
-    keys = [channel.pk for channel in channels]
-    online, watchers = _open_now(keys)
-    listeners, traffic = reports.count_listeners(keys, MAX_COUNT), reports.recent_traffic(head)
-    return {
-        key: ChannelCounts(
-            online.get(key, 0),
-            listeners.get(key, 0),
-            watchers.get(key, 0),
-            at_least(traffic.hour.get(key, 0), traffic.hour_stops),
-            at_least(traffic.day.get(key, 0), traffic.day_stops),
-        )
-        for key in keys
-    }
 
 
 def _open_now(keys: list[int]) -> tuple[dict[int, int], dict[int, int]]:
@@ -81,15 +63,12 @@ class ChannelList(CountsList):
         with_head: QuerySet[Any] = found.annotate(head=Subquery(head))
         return with_head
 
-    def counts_of(self, rows: Sequence[Any]) -> dict[int, ChannelCounts]:
-        return counts_of(rows, rows[0].head or 0) if rows else {}
-
 
 SETTINGS = ["name", "access", "format", "retention_s", "expires_in_s"]
 
 
 @admin.register(Channel)
-class ChannelAdmin(PagesAdmin):
+class ChannelAdmin(Counted, PagesAdmin):
     """Creates, shows, broadcasts to and deletes channels; their ids cannot be changed."""
 
     list_display = (
@@ -186,16 +165,28 @@ class ChannelAdmin(PagesAdmin):
         for row in queryset:
             remove_channel(row)
 
-    def counts(self, row: Channel) -> ChannelCounts:
-        """Return the counts that the list has read for all rows, else read them for this row."""
-        if not hasattr(row, "_counts"):
-            row._counts = counts_of([row])[row.pk]  # type: ignore[attr-defined]
-        found: ChannelCounts = row._counts  # type: ignore[attr-defined]
-        return found
+    def counts_of(self, rows: Sequence[Any]) -> dict[int, ChannelCounts]:
+        """Three queries, and one more for a row that is not of a ChannelList."""
+        if not rows:
+            return {}
+        head = (rows[0].head or 0) if hasattr(rows[0], "head") else None
+        keys = [row.pk for row in rows]
+        online, watchers = _open_now(keys)
+        listeners, traffic = reports.count_listeners(keys, MAX_COUNT), reports.recent_traffic(head)
+        return {
+            key: ChannelCounts(
+                online.get(key, 0),
+                listeners.get(key, 0),
+                watchers.get(key, 0),
+                at_least(traffic.hour.get(key, 0), traffic.hour_stops),
+                at_least(traffic.day.get(key, 0), traffic.day_stops),
+            )
+            for key in keys
+        }
 
     @admin.display(description=gettext_lazy("listeners (online / all)"))
     def listeners(self, row: Channel) -> Any:
-        counts = self.counts(row)
+        counts: ChannelCounts = self.counts(row)
         kind = "on" if counts.online else "off"
         numbers = pill(kind, bounded(counts.online)), bounded(counts.listeners)
         shown = format_html("{} / {}", *numbers)
@@ -209,11 +200,11 @@ class ChannelAdmin(PagesAdmin):
 
     @admin.display(description=gettext_lazy("messages, last hour"))
     def hour(self, row: Channel) -> str:
-        return self.counts(row).hour
+        return str(self.counts(row).hour)
 
     @admin.display(description=gettext_lazy("last day"))
     def day(self, row: Channel) -> str:
-        return self.counts(row).day
+        return str(self.counts(row).day)
 
     @admin.display(description=gettext_lazy("retention"))
     def retention(self, row: Channel) -> str:

@@ -14,8 +14,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from eric_sse_django import reports
+from eric_sse_django.admin.base import set_known_count
 from eric_sse_django.admin.formatting import MAX_COUNT
-from eric_sse_django.admin.lists import set_known_count
 from eric_sse_django.models import Channel, Listener, OpenStream
 
 # Channels offered in the sidebar; the others are found by searching for their id.

@@ -2,39 +2,44 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth import get_user_model
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import URLPattern, path
 from django.utils import timezone
+from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from eric_sse_django import conf, reports
-from eric_sse_django.admin.base import APP
+from eric_sse_django.admin.base import APP, Counted
 from eric_sse_django.admin.filters import (
+    LATE_AFTER,
     AcknowledgementFilter,
     ChannelFilter,
     LaggingFilter,
     OnlineFilter,
     StateFilter,
 )
-from eric_sse_django.admin.formatting import age, preview, since
-from eric_sse_django.admin.listener_columns import (
-    ListenerColumns,
-    ListenerCounts,
-    counts_of,
-    counts_with,
+from eric_sse_django.admin.formatting import (
+    EMPTY_VALUE,
+    MAX_COUNT,
+    age,
+    bounded,
+    pill,
+    preview,
+    running,
+    since,
 )
-from eric_sse_django.admin.lists import CountsList
 from eric_sse_django.admin.operations import BY_NAME, OPERATIONS, Operation
 from eric_sse_django.admin.pages import CONFIRMED, PagesAdmin
 from eric_sse_django.database import DatabaseListener, operations
@@ -84,11 +89,19 @@ class ListenerForm(AnyModelForm):
         return found
 
 
-class ListenerList(CountsList):
-    """A page of listeners with their queues and streams."""
+@dataclass
+class ListenerCounts:
+    """A listener's queue, and the number of its open streams by server process."""
 
-    def counts_of(self, rows: Sequence[Listener]) -> dict[int, ListenerCounts]:
-        return counts_of(rows)
+    depth: reports.Depth = field(default_factory=reports.Depth)
+    streams: dict[str, int] = field(default_factory=dict)
+
+
+def counts_with(streams: Sequence[OpenStream], listener: Listener) -> ListenerCounts:
+    """Return the counts of a listener whose open streams have all been read. One query."""
+    names = sorted(stream.process.name for stream in streams)
+    depth = reports.depths([listener], MAX_COUNT)[listener.pk]
+    return ListenerCounts(depth, dict(Counter(names)))
 
 
 def action(operation: Operation) -> Callable[..., Any]:
@@ -111,7 +124,7 @@ def action(operation: Operation) -> Callable[..., Any]:
 
 
 @admin.register(Listener)
-class ListenerAdmin(ListenerColumns, PagesAdmin):
+class ListenerAdmin(Counted, PagesAdmin):
     """Shows, adds, deletes and operates listeners; their fields cannot be changed."""
 
     list_display = ("name", "online", "channel", "owner", "queue", "oldest", "seen", "state")
@@ -159,8 +172,56 @@ class ListenerAdmin(ListenerColumns, PagesAdmin):
 
     # The list ---------------------------------------------------------------------
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return ListenerList
+    def counts_of(self, rows: Sequence[Listener]) -> dict[int, ListenerCounts]:
+        """Two queries."""
+        depths = reports.depths(rows, MAX_COUNT)
+        counts = {pk: ListenerCounts(depth) for pk, depth in depths.items()}
+        streams = (
+            OpenStream.objects.online()
+            .filter(listener__in=list(counts))
+            .values_list("listener_id", "process__name")
+            .annotate(streams=Count("pk"))
+            .order_by("process__name")
+        )
+        for listener, process, number in streams:
+            by_process = counts[listener].streams
+            by_process[process] = by_process.get(process, 0) + number
+        return counts
+
+    @admin.display(description=gettext_lazy("online"))
+    def online(self, row: Listener) -> Any:
+        streams = self.counts(row).streams
+        if not streams:
+            return pill("off", _("offline"))
+        total = sum(streams.values())
+        text = ngettext("%(n)d stream", "%(n)d streams", total) % {"n": total}
+        where = format_html_join(", ", "{}", ((name,) for name in streams))
+        return format_html('{} <span class="eric-where">{}</span>', pill("on", text), where)
+
+    @admin.display(description=gettext_lazy("queue"))
+    def queue(self, row: Listener) -> Any:
+        waiting = self.counts(row).depth.waiting
+        if not waiting:
+            return format_html('<span class="eric-quiet">{}</span>', 0)
+        return format_html('<span class="eric-number">{}</span>', bounded(waiting))
+
+    @admin.display(description=gettext_lazy("oldest"))
+    def oldest(self, row: Listener) -> Any:
+        moment = self.counts(row).depth.oldest
+        if moment is None:
+            return EMPTY_VALUE
+        late = timezone.now() - moment > LATE_AFTER
+        return pill("late", age(moment)) if late else age(moment)
+
+    @admin.display(description=gettext_lazy("last seen"), ordering="last_seen")
+    def seen(self, row: Listener) -> Any:
+        if self.counts(row).streams:
+            return _("now")  # last_seen is written with the cursor only
+        return age(row.last_seen) if row.last_seen else _("never")
+
+    @admin.display(description=gettext_lazy("state"), ordering="running")
+    def state(self, row: Listener) -> Any:
+        return running(row.running)
 
     def get_search_fields(self, request: HttpRequest) -> list[str]:
         owner = f"owner__{get_user_model().USERNAME_FIELD}__exact"

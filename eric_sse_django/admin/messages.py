@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from eric_sse_django import log
-from eric_sse_django.admin.base import EricAdmin
+from eric_sse_django.admin.base import Counted, CountsList, EricAdmin, set_known_count
 from eric_sse_django.admin.filters import ChannelFilter, TypeFilter
 from eric_sse_django.admin.formatting import (
     MAX_COUNT,
@@ -27,7 +27,6 @@ from eric_sse_django.admin.formatting import (
     pretty,
     preview,
 )
-from eric_sse_django.admin.lists import CountsList, set_known_count
 from eric_sse_django.entry import NO_CHANNEL
 from eric_sse_django.models import Channel, Listener, QueuedMessage, with_user
 from eric_sse_django.monitor import payload
@@ -46,7 +45,7 @@ MAX_DIGITS = 18
 
 
 class MessageList(CountsList):
-    """A page of messages with their DeliveredCount; of payloads only the beginning is read."""
+    """A page of messages; of their payloads only the beginning is read."""
 
     def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet[Any]:
         found = super().get_queryset(request, *args, **kwargs)
@@ -60,21 +59,12 @@ class MessageList(CountsList):
         head, _waits = log.head()
         return rows.filter(position__gt=head - MAX_FILTERED)
 
-    def counts_of(self, rows: Sequence[Any]) -> dict[int, DeliveredCount]:
-        field: Any = QueuedMessage._meta.get_field("channel")
-        for row in rows:
-            columns = row.channel_id, row.channel_name
-            removed = row.channel_name is None  # there is no foreign key in the database
-            found = None if removed else Channel.from_db(row._state.db, ["id", "name"], columns)
-            field.set_cached_value(row, found)
-        return count_delivered_page(rows)
-
 
 DELIVERY = ("delivered", "created_at", "expires_at", "perishable")
 
 
 @admin.register(QueuedMessage)
-class MessageAdmin(EricAdmin):
+class MessageAdmin(Counted, EricAdmin):
     """Shows the log; nothing can be changed."""
 
     list_display = ("place", "channel", "to", "kind", "beginning", "published", "delivered")
@@ -96,6 +86,15 @@ class MessageAdmin(EricAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return MessageList
+
+    def counts_of(self, rows: Sequence[Any]) -> dict[int, DeliveredCount]:
+        field: Any = QueuedMessage._meta.get_field("channel")
+        for row in rows:
+            columns = row.channel_id, row.channel_name
+            removed = row.channel_name is None  # there is no foreign key in the database
+            found = None if removed else Channel.from_db(row._state.db, ["id", "name"], columns)
+            field.set_cached_value(row, found)
+        return count_delivered_page(rows)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows: QuerySet[Any] = super().get_queryset(request).select_related("listener")
