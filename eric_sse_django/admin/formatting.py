@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from eric_sse_django.monitor import payload
+from eric_sse_django import reports
 
 # Where counting stops, and the number of rows of one action.
 MAX_COUNT = 1_000
@@ -90,7 +90,7 @@ def running(is_running: bool) -> SafeString:
 
 def preview(text: str, is_cut: bool = False) -> SafeString:
     """Return the beginning of a payload for a table; `is_cut` if `text` is already cut."""
-    shown, is_cut = payload.shown(text, PREVIEW_CHARACTERS, is_cut)
+    shown, is_cut = reports.readable(text, PREVIEW_CHARACTERS, is_cut)
     shown = _encodable(shown)
     return format_html('<code class="eric-preview">{}{}</code>', shown, "…" if is_cut else "")
 

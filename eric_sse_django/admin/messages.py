@@ -29,11 +29,16 @@ from eric_sse_django.admin.formatting import (
 )
 from eric_sse_django.entry import NO_CHANNEL
 from eric_sse_django.models import Channel, Listener, QueuedMessage, with_user
-from eric_sse_django.monitor import payload
-from eric_sse_django.reports import DeliveredCount, count_delivered, count_delivered_page
+from eric_sse_django.reports import (
+    ESCAPED_LENGTH,
+    DeliveredCount,
+    count_delivered,
+    count_delivered_page,
+    stored,
+)
 
 # Characters of a stored payload that are read for its preview in the list.
-PREVIEW_STORED = PREVIEW_CHARACTERS * payload.ESCAPED_LENGTH
+PREVIEW_STORED = PREVIEW_CHARACTERS * ESCAPED_LENGTH
 # Newest messages that the filters read: the log has no index on the type, nor on the
 # positions of a channel.
 MAX_FILTERED = 100_000
@@ -130,7 +135,7 @@ class MessageAdmin(Counted, EricAdmin):
             keys += latest.values_list("pk", flat=True)[:MAX_FOUND]
         if not keys:
             newest = rows.filter(position__gt=log.head()[0] - MAX_SEARCHED)
-            within = newest.filter(Q(type=term) | Q(payload__contains=payload.stored(term)))
+            within = newest.filter(Q(type=term) | Q(payload__contains=stored(term)))
             keys += within.order_by("-position").values_list("pk", flat=True)[:MAX_FOUND]
         set_known_count(request, len(set(keys)), "q")
         return queryset.filter(pk__in=keys), False

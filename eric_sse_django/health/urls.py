@@ -6,11 +6,30 @@ Two URLs, for liveness and for readiness, and the views behind them.
 
 from __future__ import annotations
 
-from django.http import HttpRequest, JsonResponse
+from collections.abc import Callable
+from typing import TypeVar
+
+from django.db import connections, transaction
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.urls import path
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
 
 from eric_sse_django.health.parts import PARTS, examine
-from eric_sse_django.views import read_only
+
+View = TypeVar("View", bound=Callable[..., HttpResponseBase])
+
+
+def read_only(view: View) -> View:
+    """
+    Return the view for GET and HEAD only, never cached, and without a transaction.
+
+    With ATOMIC_REQUESTS on any database, the view would fail while that one is unavailable.
+    """
+    safe = never_cache(require_safe(view))
+    for alias in connections:
+        safe = transaction.non_atomic_requests(alias)(safe)
+    return safe
 
 
 @read_only

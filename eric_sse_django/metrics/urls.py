@@ -11,8 +11,8 @@ from django.urls import path
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from eric_sse_django.health.urls import read_only
 from eric_sse_django.metrics.collector import EricSseCollector
-from eric_sse_django.views import read_only
 
 
 @read_only

@@ -14,7 +14,6 @@ from django.utils import timezone
 from eric_sse_django import log, reports
 from eric_sse_django.models import OpenStream, ServerProcess, Watchers, usernames
 from eric_sse_django.models.presence import LEASE_S
-from eric_sse_django.monitor import payload
 
 # What one snapshot shows: about 50 kB of JSON.
 MAX_PROCESSES = 200
@@ -101,7 +100,7 @@ class Observer:
 
 
 def _message(message: reports.Glance) -> Json:
-    text, is_cut = payload.shown(message.payload, PAYLOAD_CHARACTERS, message.is_cut)
+    text, is_cut = reports.readable(message.payload, PAYLOAD_CHARACTERS, message.is_cut)
     return {
         "id": message.key,
         "position": message.position,

@@ -5,7 +5,14 @@ from eric_sse_django.reports.delivered import (
     count_delivered,
     count_delivered_page,
 )
-from eric_sse_django.reports.messages import Glance, around, latest
+from eric_sse_django.reports.messages import (
+    ESCAPED_LENGTH,
+    Glance,
+    around,
+    latest,
+    readable,
+    stored,
+)
 from eric_sse_django.reports.queues import Depth, ListenerCursor, backlog, depths, lagging
 from eric_sse_django.reports.traffic import (
     Traffic,
@@ -16,6 +23,7 @@ from eric_sse_django.reports.traffic import (
 )
 
 __all__ = [
+    "ESCAPED_LENGTH",
     "DeliveredCount",
     "Depth",
     "Glance",
@@ -31,5 +39,7 @@ __all__ = [
     "flow",
     "lagging",
     "latest",
+    "readable",
     "recent_traffic",
+    "stored",
 ]

@@ -271,13 +271,11 @@ def test_payloads_of_any_language_are_shown_and_found_in_readable_form(staff, ch
 
 
 def test_a_preview_cut_within_an_escape_is_still_text(channel):
-    from eric_sse_django.monitor.payload import shown
-
     stored = '"' + "\\u00fc" * 100 + '"'
     for length in range(1, 30):
-        assert set(shown(stored[:length], 80, is_cut=True)[0]) <= {'"', "ü"}
-    assert shown("\\ud83d\\ude00\\ud800\\u0000", 80) == ("😀\\ud800\\u0000", False)
-    assert shown(stored, 80) == ('"' + "ü" * 79, True)
+        assert set(reports.readable(stored[:length], 80, is_cut=True)[0]) <= {'"', "ü"}
+    assert reports.readable("\\ud83d\\ude00\\ud800\\u0000", 80) == ("😀\\ud800\\u0000", False)
+    assert reports.readable(stored, 80) == ('"' + "ü" * 79, True)
 
 
 def test_channels_show_how_many_streams_watch_them(staff, channel, listener, open_stream):

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
-from eric_sse_django.api.service import api
+from eric_sse_django.api.urls import api
 
 ROOT = Path(__file__).parents[2]
 # Cases of each kind in a usual run: a few seconds; ERIC_SSE_TEST_FUZZ=10000 for more.
