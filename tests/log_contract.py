@@ -320,7 +320,7 @@ class LogContract:
 
     # Limits -------------------------------------------------------------------------
 
-    def test_of_more_than_may_wait_the_oldest_are_skipped(self, world, settings):
+    def test_over_the_waiting_limit_the_oldest_are_skipped(self, world, settings):
         settings.ERIC_SSE = {**settings.ERIC_SSE, "MAX_WAITING_MESSAGES": 3}
         world.append(0)
         world.append("stop", type=STOP, listener=world.till)

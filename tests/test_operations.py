@@ -40,11 +40,11 @@ def test_the_metrics_are_those_of_the_table():
 
 def test_the_metrics_in_the_alerts_exist():
     rules = PAGE.split("```yaml\n")[1].split("```")[0]
-    asked = set(re.findall(r"\beric_sse_\w+", rules))
+    named = set(re.findall(r"\beric_sse_\w+", rules))
     there = {family.name for family in families()}
     known = {f"{name}{suffix}" for name in there for suffix in ("", "_total", "_bucket")}
-    assert asked
-    assert asked <= known
+    assert named
+    assert named <= known
 
 
 def test_the_parts_are_those_of_the_table():

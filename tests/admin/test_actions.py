@@ -84,10 +84,10 @@ def test_an_action_needs_its_permission(staff, rows, name):
 @pytest.mark.parametrize("name", ["revoke", "replay", "discard"])
 def test_an_irreversible_action_is_confirmed_first_without_a_script(staff, rows, name):
     client = staff("operate_listener")
-    asked = text(client.post(url("listener"), {"action": name, "_selected_action": rows[0].pk}))
-    assert str(BY_NAME[name].effect) in asked
-    assert "till-7 (orders)" in asked
-    assert "<script" not in asked.split('id="eric-confirm"')[1].split("</form>")[0]
+    page = text(client.post(url("listener"), {"action": name, "_selected_action": rows[0].pk}))
+    assert str(BY_NAME[name].effect) in page
+    assert "till-7 (orders)" in page
+    assert "<script" not in page.split('id="eric-confirm"')[1].split("</form>")[0]
     assert [history(row) for row in rows] == [[], []]
     assert controls() == []
 
@@ -118,8 +118,8 @@ def test_discarded_messages_are_not_delivered(staff, rows, channel):
 def test_a_button_does_the_same_for_one_listener(staff, rows, name):
     client = staff("operate_listener")
     where = url("listener", "operate", rows[0].pk, name)
-    asked = client.get(where)
-    assert str(BY_NAME[name].effect) in text(asked)
+    page = client.get(where)
+    assert str(BY_NAME[name].effect) in text(page)
     assert history(rows[0]) == []
     response = client.post(where)
     assert response["Location"] == url("listener", "change", rows[0].pk)

@@ -30,7 +30,7 @@ def published():
 
 
 @pytest.mark.parametrize("payload", [None, 7, 1.5, "ü\ud800", True, [1, [2]], {"a": {"b": 1}}])
-def test_a_broadcast_keeps_its_payload_as_it_is(publisher, orders, payload):
+def test_a_broadcast_does_not_change_its_payload(publisher, orders, payload):
     answer = publisher.post(BROADCAST, {"type": "paid", "payload": payload})
     assert (answer.status_code, answer.json()) == (202, {"channel": "orders", "accepted": 1})
     assert published() == [("paid", payload, None, None)]

@@ -110,7 +110,7 @@ def test_a_ring_after_the_loop_has_closed_is_harmless():
     asyncio.run(enter()).wake()
 
 
-async def test_a_sleep_takes_its_time_when_nothing_changes():
+async def test_a_sleep_lasts_its_time_when_nothing_changes():
     with Alarm() as alarm:
         before = time.monotonic()
         await soon(alarm.sleep(0.01, lambda: True))
@@ -161,7 +161,7 @@ def test_a_copy_of_watchers_is_empty():
     assert len(copy.deepcopy(watchers)) == 0
 
 
-def test_undoing_one_of_two_equal_wakes_leaves_the_other():
+def test_undoing_one_of_two_equal_wakes_keeps_the_other():
     watchers = Watchers()
     seen = []
 

@@ -41,5 +41,5 @@ def test_a_contract_needs_a_type_and_a_payload():
         MessageContract()
 
 
-def test_the_text_of_a_message_leaves_the_payload_out():
+def test_repr_of_a_message_does_not_contain_the_payload():
     assert repr(Message("login", "secret")) == "<Message 'login'>"

@@ -229,7 +229,7 @@ class TestEvent:
 
 
 class TestText:
-    def test_a_string_is_sent_as_it_is(self):
+    def test_a_string_is_sent_unchanged(self):
         assert wire.text_of('"<b>Zo\\u00eb</b>\\n"') == "<b>Zoë</b>\n"
 
     @pytest.mark.parametrize("payload", ["null", "7", '{"a":1}', '["a"]'])

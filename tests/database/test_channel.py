@@ -287,7 +287,7 @@ class TestMemoryChannelsGiveListenersBack:
     def channel(self, database):
         return SSEChannel(connections_factory=DatabaseConnectionsFactory("orders"))
 
-    def test_a_removed_listener_leaves_no_row_and_no_messages(self, channel):
+    def test_a_removed_listener_has_no_row_and_no_messages(self, channel):
         listener = MessageQueueListener("till-7")
         channel.register_listener(listener)
         channel.dispatch("till-7", count(1))

@@ -120,7 +120,7 @@ class TestEntries:
 
 class TestReading:
     @pytest.mark.parametrize("limit", [1, 2, 3, 100])
-    def test_an_expired_message_is_left_out_and_hides_nothing(self, channel, listener, limit):
+    def test_an_expired_message_is_skipped_and_hides_no_other(self, channel, listener, limit):
         for number in range(10):
             publish(channel, number, expires_in_s=60)
         sequence()

@@ -167,7 +167,7 @@ def foreign_keys_to_users(schema):
     return found, indexes
 
 
-def test_no_table_has_a_constraint_on_users_who_may_be_elsewhere(schema):
+def test_no_table_has_a_constraint_on_users_that_may_be_in_another_database(schema):
     assert foreign_keys_to_users(schema)[0] == set()
 
 

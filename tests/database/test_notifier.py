@@ -287,7 +287,7 @@ def kill_other_sessions(alias):
 
 @pytest.mark.live
 class TestProcesses:
-    def test_a_process_that_ends_leaves_nothing_unsequenced(self, database, channel):
+    def test_a_process_sequences_all_its_messages_before_it_ends(self, database, channel):
         run("for number in range(20): publish('orders', 'count', number)", database)
         assert not log.pending().exists()
         assert [entry.payload for entry in entries()] == [str(number) for number in range(20)]
@@ -321,7 +321,7 @@ else:
         assert not log.pending().exists()
 
     @databases.sqlite_only
-    def test_a_fork_while_the_layer_is_imported_leaves_the_child_its_wakes(
+    def test_a_fork_while_the_layer_is_imported_does_not_stop_the_childs_wakes(
         self, database, channel, monkeypatch
     ):
         # As gunicorn's master does, when what it preloads publishes.

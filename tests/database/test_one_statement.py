@@ -158,9 +158,7 @@ def test_it_locks_neither_the_channel_nor_the_listener(warm, channel, listener):
 
 
 @databases.mariadb_only
-def test_it_locks_neither_at_repeatable_read_either(
-    warm, channel, listener, statements, monkeypatch
-):
+def test_it_locks_no_row_at_repeatable_read(warm, channel, listener, statements, monkeypatch):
     connection = connections[log.database()]
     options = {**connection.settings_dict["OPTIONS"], "isolation_level": "repeatable read"}
     monkeypatch.setitem(connection.settings_dict, "OPTIONS", options)

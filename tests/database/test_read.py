@@ -52,7 +52,7 @@ def test_pages_are_limited_in_bytes_and_skip_nothing(channel, listener, limit):
         assert 1 <= len(page) <= limit
 
 
-def test_a_message_over_the_bound_is_a_page_of_its_own(channel, listener):
+def test_a_message_over_the_bound_is_the_only_one_of_its_page(channel, listener):
     publish(channel, 1, "x" * 5_000, 2)
     assert [[len(entry.payload) for entry in page] for page in pages(listener, 10)] == [
         [1],

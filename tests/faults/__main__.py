@@ -36,18 +36,18 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    asked = arguments()
+    options = arguments()
     end_like_ctrl_c()
     print(
-        f"seed {asked.seed} (--seed {asked.seed} repeats the kills at the same moments)",
+        f"seed {options.seed} (--seed {options.seed} repeats the kills at the same moments)",
         flush=True,
     )
-    with running_servers(asked.database) as servers, Progress() as progress:
+    with running_servers(options.database) as servers, Progress() as progress:
         from tests.faults.kills import Play
 
-        play = Play(servers, asked.seed, asked.kills, asked.clients, asked.pause, progress)
+        play = Play(servers, options.seed, options.kills, options.clients, options.pause, progress)
         report = asyncio.run(play.run())
-    write(report, asked.json)
+    write(report, options.json)
     return 0 if report["verdict"]["good"] else 1
 
 

@@ -35,24 +35,24 @@ def client(address: str, port: int, path: str) -> socket.socket:
     sock.connect(("127.0.0.1", port))
     head = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n"
     sock.sendall(head.encode())
-    came = b""
-    while b": ok" not in came:
-        came += sock.recv(4096)
+    received = b""
+    while b": ok" not in received:
+        received += sock.recv(4096)
     return sock
 
 
 def read(sock: socket.socket) -> bytes:
     """Return the received bytes that were not read before."""
     sock.setblocking(False)
-    came = b""
+    received = b""
     while True:
         try:
             piece = sock.recv(65536)
         except BlockingIOError:
-            return came
+            return received
         if not piece:
-            return came
-        came += piece
+            return received
+        received += piece
 
 
 async def play(
@@ -100,15 +100,15 @@ def main() -> int:
     parser.add_argument("--deadline", type=int, default=2, help="SEND_TIMEOUT_S (2)")
     parser.add_argument("--give-up", type=float, default=60, help="seconds to wait at most (60)")
     parser.add_argument("--json", metavar="FILE")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     namespace.enter("net", "tests.faults.dark", sys.argv[1:])
     end_like_ctrl_c()
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    settings = {"HEARTBEAT_S": asked.heartbeat, "SEND_TIMEOUT_S": asked.deadline}
+    settings = {"HEARTBEAT_S": options.heartbeat, "SEND_TIMEOUT_S": options.deadline}
     with running_servers("sqlite", settings) as servers:
-        report = asyncio.run(play(servers, asked.server, asked.heartbeat, asked.give_up))
-    report["limit_s"] = asked.heartbeat + asked.deadline
-    write(report, asked.json)
+        report = asyncio.run(play(servers, options.server, options.heartbeat, options.give_up))
+    report["limit_s"] = options.heartbeat + options.deadline
+    write(report, options.json)
     gone_s = report["gone_after_s"]
     in_time = gone_s is not None and gone_s <= report["limit_s"] + SLACK_S
     return 0 if in_time and report["other_client_got_all"] else 1

@@ -70,15 +70,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.disk")
     parser.add_argument("--seconds", type=float, default=5, help="how long the disk is full (5)")
     parser.add_argument("--json", metavar="FILE")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     namespace.enter("mount", "tests.faults.disk", sys.argv[1:])
     end_like_ctrl_c()
     with tempfile.TemporaryDirectory(prefix="eric_sse_disk_") as name:
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", name], check=True)
         with running_servers("sqlite", directory=Path(name)) as servers:
-            report = asyncio.run(play(servers, Path(name), asked.seconds))
+            report = asyncio.run(play(servers, Path(name), options.seconds))
         subprocess.run(["umount", "--lazy", name], check=True)
-    write(report, asked.json)
+    write(report, options.json)
     refused = report["errors_while_full"] and FULL in report["errors"]
     good = refused and report["streams_stayed_open"] and report["verdict"]["good"]
     return 0 if good else 1

@@ -45,26 +45,26 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    asked = arguments()
+    options = arguments()
     end_like_ctrl_c()
-    seconds = asked.minutes * 60
-    with running_servers(asked.database, SETTINGS) as servers, Progress() as progress:
+    seconds = options.minutes * 60
+    with running_servers(options.database, SETTINGS) as servers, Progress() as progress:
         from tests.faults.soaking import Soak, figures, report_of
 
         every_s = max(1.0, seconds / 360)
-        load = (asked.churn, asked.pause)
-        soak = Soak(servers, asked.server, asked.streams, seconds, every_s, *load, progress)
+        load = (options.churn, options.pause)
+        soak = Soak(servers, options.server, options.streams, seconds, every_s, *load, progress)
         verdict = asyncio.run(soak.run())
-    flat = figures(seconds, RETENTION_S, asked.database)
+    flat = figures(seconds, RETENTION_S, options.database)
     not_flat = samples.grown(soak.samples, flat)
     report = report_of(soak, verdict, not_flat)
-    if asked.json is not None:
-        Path(asked.json).write_text(json.dumps(report, indent=2) + "\n")
+    if options.json is not None:
+        Path(options.json).write_text(json.dumps(report, indent=2) + "\n")
     print("\n".join(lines({name: report[name] for name in report if name != "samples"})))
-    if asked.plot:
+    if options.plot:
         from tests.faults.plot import plot
 
-        title = f"{asked.streams} streams, {asked.server}, {asked.database}"
+        title = f"{options.streams} streams, {options.server}, {options.database}"
         print(*plot(soak.samples, title, ROOT / "docs" / "images"), sep="\n")
     return 0 if verdict.good and not not_flat else 1
 

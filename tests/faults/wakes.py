@@ -71,16 +71,16 @@ def main() -> int:
     )
     parser.add_argument("--rounds", type=int, default=6, help="rounds over all layers (6)")
     parser.add_argument("--json", metavar="FILE")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     end_like_ctrl_c()
     rounds: dict[str, list[list[float]]] = {layer: [] for layer in LAYERS}
-    with running_servers(asked.database) as servers, Progress() as progress:
-        for number in range(asked.rounds):
+    with running_servers(options.database) as servers, Progress() as progress:
+        for number in range(options.rounds):
             for layer in LAYERS:  # in turns, so that other load on the machine affects them all
-                progress(f"round {number + 1}/{asked.rounds}: {layer}")
-                rounds[layer].append(measured(servers, layer, asked.count))
-    report = {"database": asked.database, "calls_a_round": asked.count, **summary(rounds)}
-    write(report, asked.json)
+                progress(f"round {number + 1}/{options.rounds}: {layer}")
+                rounds[layer].append(measured(servers, layer, options.count))
+    report = {"database": options.database, "calls_a_round": options.count, **summary(rounds)}
+    write(report, options.json)
     return 0 if all(report[layer]["p99_times"] <= MOST for layer in LAYERS) else 1
 
 

@@ -68,7 +68,7 @@ def violations(page):
 
 
 @on("sqlite", "postgres", "mariadb")
-async def test_disconnecting_closes_a_stream_that_another_process_holds(database, serve, browser):
+async def test_disconnecting_closes_a_stream_of_another_process(database, serve, browser):
     channel = await DatabaseChannel.acreate("orders")
     path = await site.new_listener(channel)
     operated = serve("daphne", database=database, application=SITE, environment=STRICT)

@@ -111,10 +111,10 @@ async def test_a_link_may_be_silent_for_the_heartbeat_or_the_deadline(
 
 @sqlite_only
 @pytest.mark.parametrize("server", ["daphne", "uvicorn"])
-async def test_a_deadline_above_the_heartbeat_is_kept_and_counted_as_what_it_is(
+async def test_a_deadline_longer_than_the_heartbeat_ends_the_stream_as_send_timeout(
     database, serve, server
 ):
-    """The kernel gives up a client whose window is shut, too: it is not to be first."""
+    """The kernel gives up a client whose window is shut, too: it must not be the first."""
     channel = await DatabaseChannel.acreate("orders")
     path = await site.new_listener(channel)
     settings = {"HEARTBEAT_S": 1, "SEND_TIMEOUT_S": 4, "SQLITE_LOOK_INTERVAL_S": 0.02}

@@ -63,7 +63,7 @@ async def test_a_server_killed_during_500_messages_loses_none(database, serve, r
 
 
 @on("sqlite", "postgres")
-async def test_with_every_wake_dropped_messages_come_at_poll_speed(database, serve):
+async def test_with_every_wake_dropped_messages_are_delivered_by_polling(database, serve):
     channel = await DatabaseChannel.acreate("orders")
     settings = {"POLL_INTERVAL_S": 0.5, "SQLITE_LOOK_INTERVAL_S": 60}
     process = serve("uvicorn", database=database, layer=SWALLOWING, settings=settings)

@@ -64,7 +64,7 @@ def test_a_port_that_is_taken_is_an_error(redis_server):
     taken.discard()
 
 
-def test_a_server_that_does_not_come_up_shows_its_log(monkeypatch):
+def test_a_server_that_does_not_start_shows_its_log(monkeypatch):
     broken = Redis()
     monkeypatch.setattr(broken, "command", lambda: [str(broken.directory / "redis-server"), "--x"])
     with pytest.raises(ServerError, match=r"(?s)Redis on port \d+ ended with 1\..*Bad directive"):
