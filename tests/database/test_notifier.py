@@ -321,7 +321,7 @@ else:
         assert not log.pending().exists()
 
     @databases.sqlite_only
-    def test_a_fork_while_the_layer_is_imported_does_not_stop_the_childs_wakes(
+    def test_a_fork_while_the_layer_is_imported_does_not_stop_wakes_of_the_child(
         self, database, channel, monkeypatch
     ):
         # As gunicorn's master does, when what it preloads publishes.
