@@ -15,8 +15,8 @@ Undo: TypeAlias = Callable[[], None]
 # Takes a wake, returns what undoes that; None if it cannot notify of its changes.
 Watch: TypeAlias = Callable[[Wake], "Undo | None"]
 
-# Seconds between two polls of an object that cannot notify of its changes. A person still takes
-# one a second for live, and it costs next to nothing.
+# Seconds between two polls of an object that cannot notify of its changes. One a second still
+# seems live to a person, and costs almost nothing.
 LOOK_INTERVAL_S = 1.0
 
 
@@ -94,8 +94,8 @@ class Alarm:
 
     def wake(self) -> None:
         """End the wait. Call it after the change, from any thread."""
-        # A second change is read after the next clear(), too. A push in a burst takes 0.5 µs so,
-        # 3.8 µs if each called the loop.
+        # A second change is read after the next clear(), too. So a push in a burst takes 0.5 µs,
+        # and 3.8 µs if each called the loop.
         if self._is_woken:
             return
         self._is_woken = True

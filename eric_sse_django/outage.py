@@ -1,4 +1,4 @@
-"""What fails again and again: logged once, or at its begin and end; tried again after a while."""
+"""Repeated failures: logged once, or at their beginning and end; retried after a delay."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import logging
 import random
 import time
 
-# Seconds before the second try; doubled at each further failure. Short enough that a
-# person does not notice a database that was restarted.
+# Seconds before the second attempt; doubled at each further failure. Short enough that a person
+# does not notice a database that was restarted.
 FIRST_DELAY_S = 0.25
-# Seconds before any try at most: what works again is noticed within half a minute.
+# Seconds before any attempt at most: what works again is noticed within half a minute.
 MAX_DELAY_S = 30.0
 # Of an outage: a database that restarts needs about this.
 MAX_OUTAGE_DELAY_S = 5.0
@@ -59,7 +59,7 @@ class Outage:
 
     @property
     def trouble(self) -> str | None:
-        """For how long it fails, as part of a sentence; None while it works."""
+        """For how long it has failed, as part of a sentence; None while it works."""
         since = self._since
         if since is None:
             return None

@@ -130,7 +130,7 @@ class RetryThread(Generic[Key]):
         return True
 
     def _failed(self, items: Mapping[Key, tuple[float, float]]) -> None:
-        """Keep the items for another try, and wait until then. Called where it was caught."""
+        """Keep the items for another attempt, and wait until then. Called where it was caught."""
         disconnect()
         delay_s, now = self._outage.failed(), time.monotonic()
         kept = {key: item for key, item in items.items() if item[1] > now}

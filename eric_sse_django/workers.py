@@ -266,7 +266,7 @@ def _fail(job: Future[Any], error: BaseException) -> None:
 
 def _raisable(error: BaseException) -> Exception:
     """
-    Return what a loop can raise for `error`: another for what would mean something to it.
+    Return what a loop can raise for `error`: another error if that has a meaning to asyncio.
 
     asyncio takes no StopIteration (older ones of 3.10 to 3.12 leave its future open), ends
     its loop by SystemExit, and has a task cancelled by CancelledError, concurrent.futures' too.
@@ -318,7 +318,7 @@ class _Worker(threading.Thread):
     def _find_databases(self) -> None:
         """Keep Django's connection objects of this thread: cut() is called on another."""
         for alias in connections:
-            with contextlib.suppress(Exception):  # one that cannot be used, and is not
+            with contextlib.suppress(Exception):  # it cannot be used, so it is skipped
                 self._databases.append(connections[alias])
 
     def cut(self) -> None:
@@ -331,7 +331,7 @@ class _Worker(threading.Thread):
 
 
 def _shut(owner: Any) -> None:
-    """Shut down a socket of another thread; raises any error where it is closed, or none."""
+    """Shut down a socket of another thread; may raise any error if it is closed."""
     with socket.socket(fileno=os.dup(owner.fileno())) as copy:
         owner.fileno()  # still open: the number has not been given to another file meanwhile
         copy.shutdown(socket.SHUT_RDWR)

@@ -203,7 +203,7 @@ class EventConsumer(AsyncHttpConsumer):
         """
         Ask the client to reconnect later: it can be neither admitted nor refused now.
 
-        Not with 503: an EventSource ends for good at every status but 200.
+        Not with 503: an EventSource stops permanently at every status but 200.
         """
         totals.refused(why)
         if self.request.method == "HEAD":

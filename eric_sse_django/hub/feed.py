@@ -64,7 +64,7 @@ class Batch:
         """
         Return its entries' frames in one bytes object, the same one at each call.
 
-        Raises EncodingFailed where an entry has no frame: again, without another try.
+        Raises EncodingFailed where an entry has no frame: also later, without another attempt.
         """
         # Another `encode` is that of a channel whose row was changed meanwhile.
         if self._chunk is None or self._encode != encode:

@@ -25,11 +25,11 @@ class Poll:
     """
     Waits for a reason to read the log: wake(), or time. One coroutine waits.
 
-    On SQLite the times and sizes of its files show that a process has committed, so that
-    messages of other processes are noticed soon without a channel layer. (Two calls of stat()
-    take 3 µs. PRAGMA data_version takes as long, but on the hub's thread: 0.15 % of a core at
-    five looks a second.) What they do not show, for a file system's clock is coarse, waits for
-    the poll; while they do not change that is nothing, and there is nearly no query.
+    On SQLite the times and sizes of its files show that a process has committed, so that messages
+    of other processes are noticed soon without a channel layer. (Two calls of stat() take 3 µs.
+    PRAGMA data_version takes as long, but on the hub's thread: 0.15 % of a core at five looks a
+    second.) The poll finds a commit that they do not show because a file system's clock is
+    coarse. While they do not change, there is almost no query.
     """
 
     def __init__(self) -> None:

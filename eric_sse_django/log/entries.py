@@ -15,8 +15,8 @@ from eric_sse_django.log.lifetime import ALIVE
 from eric_sse_django.log.protocol import Page
 from eric_sse_django.models import database
 
-# Bytes of payloads in a page: without it, 1,000 of the largest 256 KB were 256 MB at once. As
-# many as a thousand of the usual size have; a stream's buffer has fewer.
+# Bytes of payloads in a page: as many as 1,000 messages of the usual size have, and more than a
+# stream's buffer. Without it, 1,000 of the largest (256 KB) were 256 MB at once.
 PAGE_BYTES = 4_194_304
 
 # In the order of Entry's arguments; the last of these, `time_of`, is not a column.

@@ -305,7 +305,8 @@ def connected() -> Any:
     dialect = dialect_of(connection)
     if not dialect.is_file:
         return connection
-    inode = dialect.inode()  # before it connects: a number too old is found, one too new is not
+    # Before it connects: a number that is too old is noticed, one that is too new is not.
+    inode = dialect.inode()
     raw, opened = connection.__dict__.get("_eric_sse_inode", (None, None))
     if connection.connection is not None and raw is connection.connection:
         if inode in (None, opened) or connection.in_atomic_block:

@@ -1,4 +1,4 @@
-"""The seam: what hubs, notifiers and channels ask of a log, and the values it returns."""
+"""The interface of a log: what hubs, notifiers and channels call, and the values it returns."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from eric_sse_django.models import Channel, Listener
 
 
 def floor_of(channel: int, listener: int | None) -> int:
-    """Return the highest position that retention removed of what they may not have seen."""
+    """Return the highest position that retention removed and the recipient may have missed."""
     floors: tuple[int, ...] | None
     if listener is None:
         floors = Channel.objects.filter(pk=channel).values_list("floor").first()

@@ -51,7 +51,7 @@ def trim() -> int:
     while rows := _oldest(using):
         with log_dialect().impatient(LOCK_TIMEOUT_S):
             removed = _remove(rows)
-        # A full batch of which all stays must not block what is after it.
+        # A full batch of which every message stays must not block the messages after it.
         is_behind = len(rows) == TRIM_BATCH and rows[0][-1] < rows[-1][-1]
         if removed or not is_behind:
             return removed

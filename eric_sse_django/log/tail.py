@@ -55,7 +55,7 @@ def look(known: Known, channels: Iterable[int] | None, limit: int) -> Look:
     """
     Return what follows a reader's position: see Log.look().
 
-    Of a new connection it also asks to which database it is.
+    For a new connection it also checks which database that is.
     """
     using = database()
     connection = connections[using]
@@ -136,9 +136,9 @@ def _from_past(using: str, instead: str = "NULL") -> str:
 
 @lru_cache
 def _both(using: str) -> str:
-    # One statement sees no position over the head; to write that hid from the planner how few
-    # rows there are. But there must be an end: else it reads all without a position, also
-    # the dead ones that an old snapshot keeps (3 ms of 60,000).
+    # One statement sees no position over the head, and a condition for that would hide from the
+    # planner how few rows there are. But the range needs an end: else it includes the rows without
+    # a position, also dead ones that an old snapshot keeps (3 ms for 60,000).
     past = f"{_from_past(using)} AND position <= {END}"
     return (
         f"SELECT head.*, new.* FROM ({see_statement(using)}) AS head "

@@ -30,7 +30,7 @@ class MonitorConsumer(EventConsumer):
     again every PERMISSION_CHECK_S.
     """
 
-    # A full process is when the monitor is needed most.
+    # The monitor is needed most when the process is full.
     is_limited = False
 
     async def admit(self, hub: Hub, seat: Seat) -> tuple[int, Visitor]:

@@ -198,7 +198,8 @@ class Rates:
     The deliveries a second of each process, from the last two counts that it wrote.
 
     Rates use the times of the renewals, because between two snapshots there are none, one or two.
-    A process that delivers nothing renews seldom: what its next count adds is of the last second.
+    A process that delivers nothing renews seldom: what its next count adds was delivered in the
+    last second.
     """
 
     def __init__(self) -> None:

@@ -23,10 +23,10 @@ logger = logging.getLogger(__name__)
 
 # Seconds without work after which the thread ends, and closes its database connection.
 IDLE_S = 10.0
-# Seconds at most between two passes while it is woken during each. The rests grow from as long
-# as a pass takes: a few messages at once need not wait, and those of a publisher that continues
-# share a commit. Without rests PostgreSQL synced one for each of the publisher's own, which
-# took a third longer.
+# Seconds at most between two passes while it is woken during each. The rests grow from as long as
+# a pass takes: a few messages at once need not wait, and those of a publisher that continues share
+# a commit. Without rests there was a commit here for each of the publisher's, and publishing on
+# PostgreSQL took a third longer.
 MAX_PASS_REST_S = 0.01
 # Seconds a pass may take before its thread is replaced, and messages wait for one: longer,
 # and it hangs in a query. A batch takes 20 ms.

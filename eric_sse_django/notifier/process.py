@@ -78,9 +78,9 @@ def settle() -> None:
     """
     Give positions to what others have committed; waits SETTLE_S at most.
 
-    In a transaction of the caller the notifier gives them, for giving them locks the log's
-    order until the commit. So what that transaction has published itself has none before its
-    end. (In the transaction of a Django TestCase, which never ends, it is given one here.)
+    In a transaction of the caller the notifier gives them: given here, they would lock the head
+    until the commit. So what that transaction has published itself has none before its end. (In
+    the transaction of a Django TestCase, which never ends, it is given one here.)
     """
     if not log.pending().exists():
         return

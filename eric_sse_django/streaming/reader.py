@@ -155,7 +155,7 @@ class Reader:
 
     def is_idle(self) -> bool:
         """Return whether all that came is written, and next() waits for more."""
-        # Whatever next() has to look at ends its wait.
+        # Everything that next() has to check ends its wait.
         return self._waiter is not None and not self._waiter.done() and not self.behind
 
     def push(self, batch: Batch) -> None:

@@ -55,7 +55,7 @@ class Response:
 
     def at_once(self) -> Callable[[bytes], bool | None] | None:
         """
-        Return what sends a chunk without waiting, in whatever task: see Link.write().
+        Return what sends a chunk without waiting, in any task: see Link.write().
 
         None before the first chunk, after the last, and where no server can: only Daphne's and
         uvicorn's own send() are known to need no task. hypercorn's and a middleware's may ask in

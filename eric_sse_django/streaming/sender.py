@@ -199,7 +199,7 @@ class Sender:
         return chunk
 
     def _heartbeat(self) -> bytes:
-        """Return a comment, or the log's position where the client's id has left memory."""
+        """Return a comment, or the log's position if the client's id is no longer in memory."""
         if not self._has_lost_its_place():
             return wire.HEARTBEAT
         self._reader.cursor = self._marked = self._hub.follower.known.position

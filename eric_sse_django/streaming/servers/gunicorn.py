@@ -74,4 +74,4 @@ class HTTP2Link(GunicornLink):
     server = "gunicorn's ASGI worker (HTTP/2)"
 
     def cut(self) -> None:
-        """To return is enough."""
+        """Do nothing: the application's return is enough."""

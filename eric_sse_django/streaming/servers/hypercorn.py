@@ -24,7 +24,7 @@ from eric_sse_django.streaming.servers.link import (
 
 logger = logging.getLogger(__name__)
 
-# INTERNAL_ERROR. Browsers take CANCEL and NO_ERROR otherwise.
+# INTERNAL_ERROR. Browsers treat CANCEL and NO_ERROR differently.
 ERROR_CODE = 2
 
 
@@ -125,7 +125,7 @@ class HTTP2Link(HypercornLink):
 
 
 class HTTP3Link(HypercornLink):
-    """A stream over QUIC, of whose objects nothing is used."""
+    """A stream over QUIC; this app uses none of its objects."""
 
     __slots__ = ()
 
@@ -134,7 +134,7 @@ class HTTP3Link(HypercornLink):
     why = "this app does not use the objects of its QUIC connection"
 
     def cut(self) -> None:
-        """It is not known how."""
+        """Do nothing: no way is known."""
 
     def connection(self) -> Any:
         return None

@@ -41,7 +41,7 @@ class Link:
 
     def write(self, chunk: bytes) -> bool | None:
         """
-        Send a chunk without waiting, in whatever task, and return True.
+        Send a chunk without waiting, in any task, and return True.
 
         False, and nothing sent, if it had to wait; None if it can never do so.
         """
