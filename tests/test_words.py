@@ -172,6 +172,12 @@ UNUSED: list[tuple[str, str]] = [
     ),
 ]
 
+# In names of tests, which state a rule: "a_client_that_…", not "who_…".
+UNUSED_IN_NAMES = re.compile(
+    r"^test_(?:who|nobody|nor|but)_|_(?:told|tells?|says?|said|nobodys|amid|anew|obey(?:s|ed)|born|"
+    r"goes_on|for_ever|passed_over|comes_back|without_a_word|in_vain)(?:_|$)"
+)
+
 # Texts of model fields: another text would need a migration.
 _LOCALES = [f"eric_sse_django/locale/{each}/LC_MESSAGES/django.po" for each in ("es", "it")]
 
@@ -251,6 +257,16 @@ def test_every_pending_area_has_something_to_rewrite():
     left = {area_of(name) for name in files() if area_of(name) and found(name)}
     stale = sorted(PENDING - left)
     assert not stale, f"remove from PENDING, there is nothing to rewrite: {stale}"
+
+
+def test_no_name_of_a_test_has_an_unused_word():
+    names = [
+        (file, name)
+        for file in files()
+        if file.startswith("tests/") and not file.startswith("tests/streams/")
+        for name in re.findall(r"def (test_\w+)", (ROOT / file).read_text(encoding="utf-8"))
+    ]
+    assert [each for each in names if UNUSED_IN_NAMES.search(each[1])] == []
 
 
 @pytest.mark.parametrize(
