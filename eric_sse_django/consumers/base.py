@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 from abc import abstractmethod
@@ -150,12 +149,9 @@ class EventConsumer(AsyncHttpConsumer):
 
     async def _serve(self, served: Served) -> None:
         """Write until it ends or the client disconnects; then clean_up(), once."""
-        response = Response(self.base_send, self._receive, self.scope)
+        response = Response(self.base_send, self._receive, self.scope, self._headers())
         watching = asyncio.ensure_future(self._watch_client(served))
         try:
-            if not await self._in_time(self.send_headers(headers=self._headers())):
-                served.end(End.SEND_TIMEOUT)
-                return
             drain.watch(response.stopping)
             await self.write(served, response)
             if served.was_cut and served.reason is not End.CLIENT_LEFT:
@@ -218,22 +214,19 @@ class EventConsumer(AsyncHttpConsumer):
         await self._answer(200, farewell, self._headers())
 
     async def _answer(self, status: int, body: bytes, headers: origin.Headers) -> None:
-        """Send a complete response, also to a client that disconnects meanwhile."""
-        with contextlib.suppress(OSError):  # ASGI 2.4
-            await self._in_time(self.send_response(status, body, headers=headers))
-
-    async def _in_time(self, sending: Coroutine[Any, Any, None]) -> bool:
         """
-        Return whether it was sent before a write's deadline; if not, cut the connection.
+        Send a complete response, also to a client that disconnects meanwhile.
 
-        A client that sends requests and reads no response has filled its connection's buffers.
+        One that sends requests and reads no response has filled its connection's buffers: at a
+        write's deadline the connection is cut.
         """
+        sending = self.send_response(status, body, headers=headers)
         try:
             await within(conf.get("SEND_TIMEOUT_S"), sending)
-        except asyncio.TimeoutError:
+        except asyncio.TimeoutError:  # before OSError, which it is since Python 3.11
             Response(self.base_send, self._receive, self.scope).cut()
-            return False
-        return True
+        except OSError:  # ASGI 2.4
+            pass
 
     def _headers(self) -> origin.Headers:
         return [*HEADERS, origin.VARY, *self._cors]

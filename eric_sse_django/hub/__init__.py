@@ -5,8 +5,7 @@ from eric_sse_django.hub.ends import End
 from eric_sse_django.hub.feed import Batch, Feed
 from eric_sse_django.hub.follower import ReadLimit
 from eric_sse_django.hub.hooks import Apart
-from eric_sse_django.hub.hub import Hub
-from eric_sse_django.hub.hubs import abandon_all, all_hubs, running_hubs
+from eric_sse_django.hub.hub import Hub, abandon_all, all_hubs, running_hubs
 from eric_sse_django.hub.revocations import keys_of
 
 __all__ = [

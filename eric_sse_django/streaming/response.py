@@ -33,13 +33,22 @@ _reported: set[str] = {""}
 
 
 class Response:
-    """The body of one response."""
+    """One response: its headers, with the first chunk, and its body."""
 
-    __slots__ = ("_began", "_is_direct", "_is_gated", "_link", "_send")
+    __slots__ = ("_began", "_is_direct", "_is_gated", "_link", "_send", "_start")
 
-    def __init__(self, send: Any, receive: Any = None, scope: Any = None) -> None:
-        """An application's arguments: send() is used, the others help to find the server."""
+    def __init__(
+        self, send: Any, receive: Any = None, scope: Any = None, headers: Any = None
+    ) -> None:
+        """
+        An application's arguments: send() is used, the others help to find the server.
+
+        Without `headers` they have been sent already.
+        """
         self._send = send
+        self._start: dict[str, Any] | None = None
+        if headers is not None:
+            self._start = {"type": "http.response.start", "status": 200, "headers": headers}
         self._link: Link
         self._link, self._is_direct = link_of(send, receive, scope)
         self._began, self._is_gated = False, self._link.is_gated
@@ -68,6 +77,9 @@ class Response:
             self.release()
         elif self._is_gated:  # what was written at once may have filled it
             await self._opened()
+        if self._start is not None:
+            start, self._start = self._start, None
+            await self._send(start)
         await self._send(event)
         if more and not self._began:
             self._began = True

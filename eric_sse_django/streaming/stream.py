@@ -11,7 +11,7 @@ from django.db import Error as DatabaseError
 
 from eric_sse_django.entry import Encode, Entry
 from eric_sse_django.hub import Batch, End, Hub, keys_of
-from eric_sse_django.models import Listener
+from eric_sse_django.models import Listener, subjects_of
 from eric_sse_django.streaming.reader import Reader
 from eric_sse_django.streaming.sender import AtOnce, Clock, Sender, Write
 from eric_sse_django.streaming.subscription import Subscription
@@ -60,7 +60,7 @@ class Stream:
         self.sent = 0
         self.due_at = 0.0
         for each in subscriptions:
-            subjects |= each.subjects()
+            subjects |= subjects_of(each.channel, each.listener, each.owner)
         self.subjects = keys_of(subjects)
         self._hub = hub
         self._as_of = as_of

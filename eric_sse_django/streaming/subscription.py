@@ -6,7 +6,7 @@ from typing import Any
 
 from eric_sse_django.entry import Entry
 from eric_sse_django.log import number_of
-from eric_sse_django.models import Channel, Listener, subjects_of
+from eric_sse_django.models import Channel, Listener
 
 
 class Subscription:
@@ -56,7 +56,3 @@ class Subscription:
     def gets(self, entry: Entry) -> bool:
         """Return whether an entry of the channel is for it, and came after it began."""
         return entry.position > self.after and entry.addressed(self.listener, self.owner)
-
-    def subjects(self) -> frozenset[str]:
-        """Return the subjects whose revocation ends it."""
-        return subjects_of(self.channel, self.listener, self.owner)

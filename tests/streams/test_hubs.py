@@ -5,27 +5,27 @@ import weakref
 
 import pytest
 
-from eric_sse_django.hub import hubs
+from eric_sse_django.hub import hub
 
 
 @pytest.fixture(autouse=True)
 def as_at_first(monkeypatch):
     """Nothing frozen but for the test; then as tests/conftest.py has it."""
-    monkeypatch.setattr(hubs, "_is_frozen", False)
+    monkeypatch.setattr(hub, "_is_frozen", False)
     gc.unfreeze()
     yield
     gc.freeze()
 
 
 def test_what_is_there_when_the_first_hub_starts_is_not_collected_again():
-    hubs.freeze_once()
+    hub.freeze_once()
     assert gc.get_freeze_count() > 100_000
 
 
 def test_only_the_first_call_of_a_process_freezes():
-    hubs.freeze_once()
+    hub.freeze_once()
     gc.unfreeze()
-    hubs.freeze_once()
+    hub.freeze_once()
     assert gc.get_freeze_count() == 0
 
 
@@ -37,20 +37,20 @@ def test_garbage_is_not_kept():
     node.itself = node
     left = weakref.ref(node)
     del node
-    hubs.freeze_once()
+    hub.freeze_once()
     assert left() is None
 
 
 def test_nothing_is_frozen_where_the_project_does_not_want_it(settings):
     settings.ERIC_SSE = {"GC_FREEZE": False}
-    hubs.freeze_once()
+    hub.freeze_once()
     assert gc.get_freeze_count() == 0
 
 
 def test_nothing_is_frozen_where_the_collector_is_off():
     gc.disable()
     try:
-        hubs.freeze_once()
+        hub.freeze_once()
     finally:
         gc.enable()
     assert gc.get_freeze_count() == 0

@@ -8,8 +8,9 @@ import pytest
 
 from eric_sse_django import log
 from eric_sse_django.health import examine
-from eric_sse_django.hub import Hub, hubs
+from eric_sse_django.hub import Hub
 from eric_sse_django.hub import hub as hub_module
+from eric_sse_django.hub.hub import _hubs
 from eric_sse_django.metrics import EricSseCollector
 from eric_sse_django.streaming import Stream, Subscription
 
@@ -146,7 +147,7 @@ async def test_a_request_in_the_turn_in_which_an_idle_hub_closes_gets_a_new_one(
     await hub.ready()
     monkeypatch.setattr(hub, "_is_idle", lambda now: True)
     hub._on_tick()
-    assert hubs.of(asyncio.get_running_loop()) is None
+    assert _hubs.get(asyncio.get_running_loop()) is None
     new = Hub.for_running_loop()
     assert new is not hub
     reader = await site.read()

@@ -14,7 +14,8 @@ from eric_sse_django import log
 from eric_sse_django.authorization import revoke
 from eric_sse_django.consumers.stream import encoder
 from eric_sse_django.database import DatabaseChannel
-from eric_sse_django.hub import Hub, hubs
+from eric_sse_django.hub import Hub
+from eric_sse_django.hub.hub import _hubs
 from eric_sse_django.log import number_of
 from eric_sse_django.models import Listener, LogHead
 from eric_sse_django.streaming import Stream, Subscription
@@ -89,7 +90,7 @@ class Serving:
 
     @property
     def hub(self) -> Hub | None:
-        return hubs.of(self.loop)
+        return _hubs.get(self.loop)
 
     # Clients ----------------------------------------------------------------------
 
@@ -200,7 +201,7 @@ class Serving:
             self.hub.wake()
 
     async def _look(self) -> None:
-        hub = hubs.of(asyncio.get_running_loop())
+        hub = _hubs.get(asyncio.get_running_loop())
         if hub is not None:
             await hub.follower.look()
         for _ in range(5):  # also streams that stall may begin to write
@@ -266,7 +267,7 @@ class Serving:
         assert not self.clients
 
     async def _end_server(self, is_killed: bool) -> None:
-        hub = hubs.of(asyncio.get_running_loop())
+        hub = _hubs.get(asyncio.get_running_loop())
         if hub is not None and is_killed:
             hub.records.due = lambda now: False  # type: ignore[method-assign]
             hub.records.close = _nobody  # type: ignore[method-assign]
