@@ -79,7 +79,7 @@ class Follower:
         self.feeds = Feeds()
         self.poll = Poll()
         self.outage = Outage(logger, "reading the log")
-        self.wakers: set[Callable[[], None]] = set()  # called after a read that found something
+        self.wakers: set[Callable[[], None]] = set()  # called when `position` has changed
         self._loop = loop
         self._log = log
         self._run = run
@@ -89,6 +89,7 @@ class Follower:
         self._ring = ring
         self._limit = ReadLimit(LIVE_BYTES, LIVE_ROWS)
         self._delivered = 0  # the position up to which all feeds have their entries
+        self._woken_for = 0  # the position of the last calls of the wakers
         self._awaited: list[asyncio.Future[None]] = []
         self._read_at = time.monotonic()
         self._woken_at: float | None = None  # the first wake that no read has begun for
@@ -133,6 +134,8 @@ class Follower:
                 await asyncio.sleep(self.outage.failed())
         self.outage.over()
         self._skip_to(head)
+        # A queue may have been read before, and what was published since is below this head.
+        self._wake()
 
     async def follow(self) -> None:
         """Read the log whenever there is a reason to, until cancelled."""
@@ -155,7 +158,7 @@ class Follower:
     async def _look(self) -> None:
         """Read from `position` to the log's head, and deliver what is there."""
         awaited, self._awaited = self._awaited, []
-        before, target = self.known.position, None
+        target = None
         try:
             while target is None or self.known.position < target:
                 if target is not None:  # it is more than is read at once
@@ -178,7 +181,11 @@ class Follower:
         for looked in awaited:
             if not looked.done():
                 looked.set_result(None)
-        if before < self.known.position:
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._woken_for != self.known.position:
+            self._woken_for = self.known.position
             for wake in tuple(self.wakers):
                 wake()
 

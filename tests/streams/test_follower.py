@@ -216,6 +216,43 @@ async def test_who_awaits_a_look_gets_one_that_began_afterwards(rows, follower):
     following.cancel()
 
 
+async def test_a_queue_that_was_watched_before_the_start_is_read_again_after_it(rows):
+    """What was published between its read and the start is at or below the head."""
+    follower, _ = follower_of(rows)
+    woken = []
+    follower.wakers.add(lambda: woken.append(follower.position))
+    rows.publish(7)
+    await follower.start()
+    assert woken == [7]
+    await follower._look()
+    assert woken == [7]
+
+
+async def test_what_a_look_delivered_before_it_failed_wakes_with_the_next(rows, follower):
+    woken = []
+    Listening(follower.feed_of([1]))
+    follower.wakers.add(lambda: woken.append(follower.position))
+    follower._limit.rows = 1
+    rows.publish(1)
+    rows.publish(2)
+
+    def fail():
+        rows.before_answer = down
+
+    def down():
+        raise OperationalError("the connection is lost")
+
+    rows.before_answer = fail
+    with pytest.raises(OperationalError):
+        await follower._look()
+    assert follower.position == 1
+    rows.before_answer = None
+    rows.entries.pop()  # removed meanwhile
+    rows.head = 1
+    await follower._look()
+    assert woken == [1]
+
+
 async def test_rows_without_a_position_ring_the_notifier(rows):
     rung = []
     follower, _ = follower_of(rows, ring=lambda: rung.append(1))
