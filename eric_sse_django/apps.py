@@ -31,21 +31,21 @@ class EricSseConfig(AppConfig):
         for model in _with_proxies(get_user_model()):
             pre_save.connect(events.before_user_saved, sender=model)
             post_save.connect(events.on_user_saved, sender=model)
-            pre_delete.connect(events.before_user_deleted, sender=model)
+            pre_delete.connect(events.before_deleted, sender=model)
             post_delete.connect(events.on_user_deleted, sender=model)
             post_delete.connect(orphans.on_user_deleted, sender=model)
         for model in _with_proxies(Channel):
             pre_save.connect(events.before_channel_saved, sender=model)
             post_save.connect(events.on_channel_saved, sender=model)
             post_save.connect(configured.on_loaded, sender=model)
-            pre_delete.connect(events.before_channel_deleted, sender=model)
+            pre_delete.connect(events.before_deleted, sender=model)
             post_delete.connect(events.on_channel_deleted, sender=model)
             post_delete.connect(operations.on_channel_deleted, sender=model)
         for model in _with_proxies(Listener):
             pre_save.connect(events.before_listener_saved, sender=model)
             post_save.connect(events.on_listener_saved, sender=model)
             post_save.connect(configured.on_loaded, sender=model)
-            pre_delete.connect(operations.before_listener_deleted, sender=model)
+            pre_delete.connect(events.before_deleted, sender=model)
             post_delete.connect(operations.on_listener_deleted, sender=model)
 
 

@@ -90,7 +90,7 @@ class CountsList(ChangeList):
     """A page of rows, each with its counts in `_counts`, which are read for all rows at once."""
 
     paginator: BoundedPaginator
-    model_admin: Any  # a Counted one
+    model_admin: Any  # one WithCounts
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -102,7 +102,7 @@ class CountsList(ChangeList):
         self.result_list = rows
 
 
-class Counted:
+class WithCounts:
     """The part of an admin whose list, a CountsList, has columns of counts."""
 
     @abstractmethod

@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from eric_sse_django import conf, reports
-from eric_sse_django.admin.base import APP, Counted, CountsList
+from eric_sse_django.admin.base import APP, CountsList, WithCounts
 from eric_sse_django.admin.formatting import MAX_COUNT, at_least, bounded, duration, pill
 from eric_sse_django.admin.pages import PagesAdmin
 from eric_sse_django.database import DatabaseChannel
@@ -64,11 +64,11 @@ class ChannelList(CountsList):
         return with_head
 
 
-SETTINGS = ["name", "access", "format", "retention_s", "expires_in_s"]
+SETTING_FIELDS = ["name", "access", "format", "retention_s", "expires_in_s"]
 
 
 @admin.register(Channel)
-class ChannelAdmin(Counted, PagesAdmin):
+class ChannelAdmin(WithCounts, PagesAdmin):
     """Creates, shows, broadcasts to and deletes channels; their ids cannot be changed."""
 
     list_display = (
@@ -100,7 +100,7 @@ class ChannelAdmin(Counted, PagesAdmin):
         return self.readonly_fields if obj is None else ("name", *self.readonly_fields)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        settings = (None, {"fields": SETTINGS})
+        settings = (None, {"fields": SETTING_FIELDS})
         if obj is None:
             return [settings]
         return [settings, (gettext_lazy("Traffic"), {"fields": self.readonly_fields})]

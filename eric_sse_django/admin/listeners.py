@@ -21,7 +21,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from eric_sse_django import conf, reports
-from eric_sse_django.admin.base import APP, Counted
+from eric_sse_django.admin.base import APP, WithCounts
 from eric_sse_django.admin.filters import (
     LATE_AFTER,
     AcknowledgementFilter,
@@ -124,7 +124,7 @@ def action(operation: Operation) -> Callable[..., Any]:
 
 
 @admin.register(Listener)
-class ListenerAdmin(Counted, PagesAdmin):
+class ListenerAdmin(WithCounts, PagesAdmin):
     """Shows, adds, deletes and operates listeners; their fields cannot be changed."""
 
     list_display = ("name", "online", "channel", "owner", "queue", "oldest", "seen", "state")

@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from eric_sse_django import log
-from eric_sse_django.admin.base import Counted, CountsList, EricAdmin, set_known_count
+from eric_sse_django.admin.base import CountsList, EricAdmin, WithCounts, set_known_count
 from eric_sse_django.admin.filters import ChannelFilter, TypeFilter
 from eric_sse_django.admin.formatting import (
     MAX_COUNT,
@@ -69,7 +69,7 @@ DELIVERY = ("delivered", "created_at", "expires_at", "perishable")
 
 
 @admin.register(QueuedMessage)
-class MessageAdmin(Counted, EricAdmin):
+class MessageAdmin(WithCounts, EricAdmin):
     """Shows the log; nothing can be changed."""
 
     list_display = ("place", "channel", "to", "kind", "beginning", "published", "delivered")

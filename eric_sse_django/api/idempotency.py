@@ -20,14 +20,14 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from eric_sse_django import conf, log
-from eric_sse_django.api.caller import caller_of
+from eric_sse_django.api.access import caller_of
 from eric_sse_django.api.problem import Problem
 from eric_sse_django.models import PublishReceipt
 
 HEADER = "Idempotency-Key"
 KEY_MAX_LENGTH = 255
 # Receipts removed at once, by one of TRIM_ONE_IN requests that write one: more than are added.
-TRIM_BATCH = 1_000
+RECEIPTS_AT_ONCE = 1_000
 TRIM_ONE_IN = 50
 
 
@@ -58,11 +58,11 @@ def once(request: HttpRequest, publish: Callable[[], dict[str, Any]]) -> tuple[A
 
 
 def trim() -> int:
-    """Remove up to TRIM_BATCH expired receipts, oldest first; return how many."""
+    """Remove up to RECEIPTS_AT_ONCE expired receipts, oldest first; return how many."""
     rows = PublishReceipt.objects
     before = timezone.now() - timedelta(seconds=conf.get("IDEMPOTENCY_S"))
     old = rows.filter(created_at__lt=before).order_by("created_at")
-    keys = list(old.values_list("pk", flat=True)[:TRIM_BATCH])
+    keys = list(old.values_list("pk", flat=True)[:RECEIPTS_AT_ONCE])
     return rows.filter(pk__in=keys).delete()[0] if keys else 0
 
 

@@ -38,7 +38,7 @@ KINDS = {
 }
 
 SCHEMA = {"$ref": "#/components/schemas/ProblemOut"}
-HEADERS = {
+ADDED_HEADERS = {
     401: {"WWW-Authenticate": "Always Bearer."},
     405: {"Allow": "The allowed methods."},
     429: {"Retry-After": "Seconds to wait."},
@@ -139,9 +139,9 @@ def _documented(status: int) -> dict[str, Any]:
         "description": title,
         "content": {MEDIA_TYPE: {"schema": SCHEMA, "example": example}},
     }
-    if status in HEADERS:
+    if status in ADDED_HEADERS:
         response["headers"] = {
             name: {"description": text, "schema": {"type": "string"}}
-            for name, text in HEADERS[status].items()
+            for name, text in ADDED_HEADERS[status].items()
         }
     return response

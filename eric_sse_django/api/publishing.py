@@ -11,8 +11,7 @@ from ninja import Header, Router
 
 from eric_sse_django import conf, log, notifier, wire
 from eric_sse_django.api import idempotency
-from eric_sse_django.api.access import publishable
-from eric_sse_django.api.caller import caller_of
+from eric_sse_django.api.access import caller_of, publishable
 from eric_sse_django.api.problem import Problem, errors
 from eric_sse_django.api.rate import charge
 from eric_sse_django.api.schemas import (
@@ -31,8 +30,8 @@ from eric_sse_django.models import Channel, Listener, users_named
 
 router = Router(tags=["publishing"])
 ERRORS = errors(404, 409, 429)
-MESSAGE = example({"type": "paid", "payload": {"id": 7}})
-BATCH = example(
+ONE_MESSAGE = example({"type": "paid", "payload": {"id": 7}})
+MANY_MESSAGES = example(
     {
         "messages": [
             {"type": "paid", "payload": 7},
@@ -57,7 +56,7 @@ IdempotencyKey = Annotated[
     "/channels/{channel_id}/broadcast",
     response={202: Accepted},
     summary="Publish to all listeners of a channel",
-    openapi_extra={**ERRORS, **MESSAGE},
+    openapi_extra={**ERRORS, **ONE_MESSAGE},
 )
 def broadcast(
     request: HttpRequest,
@@ -75,7 +74,7 @@ def broadcast(
     "/channels/{channel_id}/listeners/{listener_id}/dispatch",
     response={202: Accepted},
     summary="Publish to one listener",
-    openapi_extra={**ERRORS, **MESSAGE},
+    openapi_extra={**ERRORS, **ONE_MESSAGE},
 )
 def dispatch(
     request: HttpRequest,
@@ -96,7 +95,7 @@ def dispatch(
     "/channels/{channel_id}/messages",
     response={202: Accepted},
     summary="Publish many messages, all or none",
-    openapi_extra={**ERRORS, **BATCH},
+    openapi_extra={**ERRORS, **MANY_MESSAGES},
 )
 def publish_batch(
     request: HttpRequest,

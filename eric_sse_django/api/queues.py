@@ -32,7 +32,7 @@ router = Router(tags=["queues"])
 MAX_READ = 100
 # Bytes of payloads in one answer, which has at least one message.
 MAX_READ_BYTES = 1_048_576
-ReadLimit = Annotated[int, Query(ge=1, le=MAX_READ, description="How many to return.")]
+ReadCount = Annotated[int, Query(ge=1, le=MAX_READ, description="How many to return.")]
 
 
 @router.get(
@@ -42,7 +42,7 @@ ReadLimit = Annotated[int, Query(ge=1, le=MAX_READ, description="How many to ret
     openapi_extra=errors(404, 409),
 )
 def read(
-    request: HttpRequest, channel_id: ChannelId, listener_id: ListenerId, limit: ReadLimit = 20
+    request: HttpRequest, channel_id: ChannelId, listener_id: ListenerId, limit: ReadCount = 20
 ) -> MessagePage:
     """
     Oldest first. They stay in the queue until acknowledged. Checks can_listen.

@@ -10,7 +10,7 @@ import time
 from django.core.cache import cache
 
 from eric_sse_django import conf
-from eric_sse_django.api.caller import Caller
+from eric_sse_django.api.access import Caller
 from eric_sse_django.api.problem import Problem
 from eric_sse_django.outage import Outage
 

@@ -10,6 +10,7 @@ from ninja import Router, Status
 
 from eric_sse_django import conf, stream_urls
 from eric_sse_django.api.access import (
+    caller_of,
     has,
     known_channel,
     known_listener,
@@ -18,7 +19,6 @@ from eric_sse_django.api.access import (
     require,
     watchable,
 )
-from eric_sse_django.api.caller import caller_of
 from eric_sse_django.api.listeners import LISTENER
 from eric_sse_django.api.problem import Problem, errors
 from eric_sse_django.api.schemas import (

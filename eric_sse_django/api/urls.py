@@ -17,7 +17,7 @@ from ninja.openapi.schema import OpenAPISchema
 
 from eric_sse_django import __version__
 from eric_sse_django.api import channels, listeners, publishing, queues, tickets
-from eric_sse_django.api.caller import BearerToken, Session
+from eric_sse_django.api.access import BearerToken, Session
 from eric_sse_django.api.problem import Problem, guarded, unexpected
 from eric_sse_django.api.schemas import ProblemOut
 from eric_sse_django.exception import (
@@ -31,7 +31,7 @@ from eric_sse_django.exception import (
 NAMESPACE = "eric_sse_api"
 BUSY_S = 1  # by then a deadlock or a lock has usually ended
 # Validation errors of one request that the response names.
-MAX_NAMED = 20
+MAX_ERRORS = 20
 
 
 class EricAPI(NinjaAPI):
@@ -72,7 +72,7 @@ def on_http_error(request: HttpRequest, error: Any) -> HttpResponse:
 @api.exception_handler(ValidationError)
 def on_validation_error(request: HttpRequest, error: Any) -> HttpResponse:
     names = {}
-    for each in error.errors[:MAX_NAMED]:
+    for each in error.errors[:MAX_ERRORS]:
         place = [str(step) for step in each["loc"]]
         if place[:2] == ["body", "body"]:  # the second is the parameter's name
             del place[0]

@@ -107,6 +107,12 @@ def _revoke_later(using: str, kept: Mapping[str, float], also: Sequence[str]) ->
         revoke()
 
 
+@harmless
+def before_deleted(instance: Any, origin: Any = None, **_: object) -> None:
+    """Record what is deleted together. Connected to pre_delete of all models here."""
+    note_deletion(instance, origin)
+
+
 # Sessions -------------------------------------------------------------------------------
 
 
@@ -179,12 +185,6 @@ def _auth_hashes(user: Any) -> list[str]:
 
 
 @harmless
-def before_user_deleted(instance: Any, origin: Any = None, **_: object) -> None:
-    """Connected to pre_delete."""
-    note_deletion(instance, origin)
-
-
-@harmless
 def on_user_deleted(instance: Any, origin: Any = None, using: Any = None, **_: object) -> None:
     """Close the streams of deleted users, once for all of them. Connected to post_delete."""
     users = deleted_with(instance, origin)
@@ -220,12 +220,6 @@ def on_channel_saved(instance: Channel, using: Any = None, **_: object) -> None:
 
 def _width(access: str) -> int:
     return WIDTHS.index(access) if access in WIDTHS else 0
-
-
-@harmless
-def before_channel_deleted(instance: Channel, origin: Any = None, **_: object) -> None:
-    """Connected to pre_delete."""
-    note_deletion(instance, origin)
 
 
 @harmless

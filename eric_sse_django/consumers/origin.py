@@ -21,7 +21,7 @@ Headers = list[tuple[bytes, bytes]]
 # The response depends on the cookie, which names the user, and on the origin, by CORS.
 VARY = (b"vary", b"Cookie, Origin")
 BAD_HOST = "This server does not serve this host.\n"
-FOREIGN = "Pages of this origin may not open streams here: see ERIC_SSE['ALLOWED_ORIGINS'].\n"
+FOREIGN_PAGE = "Pages of this origin may not open streams here: see ERIC_SSE['ALLOWED_ORIGINS'].\n"
 # An EventSource may always send them; a client made with fetch() needs a preflight.
 ALLOWED_HEADERS = b"Accept, Cache-Control, Last-Event-ID"
 # Names of headers, as in RFC 9110 5.6.2, and as many as a page may ask for.
@@ -57,7 +57,7 @@ def check_origin(request: StreamRequest) -> Headers:
     is_allowed = any(origin == allowed for allowed in conf.get("ALLOWED_ORIGINS"))
     if len(origins) > 1 or not (is_allowed or _is_own(origin, host, as_django)):
         logger.warning("origin refused origin=%.200r path=%.200r", origin, request.path)
-        raise Refused(403, FOREIGN)
+        raise Refused(403, FOREIGN_PAGE)
     return _cors(origins[0], request) if is_allowed else []
 
 
@@ -71,7 +71,7 @@ def _check_site(request: StreamRequest) -> None:
     site = request.header(b"sec-fetch-site")
     if site not in ("none", "same-origin"):
         logger.warning("origin refused site=%.200r", site)
-        raise Refused(403, FOREIGN)
+        raise Refused(403, FOREIGN_PAGE)
 
 
 def _cors(origin: bytes, request: StreamRequest) -> Headers:

@@ -13,7 +13,7 @@ from django.utils import timezone
 from eric_sse_django import log, notifier
 from eric_sse_django.entry import CLOSE, REPLAY, STOP
 from eric_sse_django.message import MessageContract
-from eric_sse_django.models import Channel, Listener, OpenStream, deleted_with, note_deletion
+from eric_sse_django.models import Channel, Listener, OpenStream, deleted_with
 
 # Time after which a listener is recorded as seen again.
 SEEN_AFTER = timedelta(days=1)
@@ -154,11 +154,6 @@ def remove_channel(row: Channel) -> None:
     with transaction.atomic(using=log.database()):
         remove_listeners(Listener.objects.filter(channel=row))
         row.delete()
-
-
-def before_listener_deleted(instance: Listener, origin: object = None, **_: object) -> None:
-    """Connected to pre_delete."""
-    note_deletion(instance, origin)
 
 
 def on_listener_deleted(instance: Listener, origin: object = None, **_: object) -> None:

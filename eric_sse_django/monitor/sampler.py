@@ -10,13 +10,16 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from eric_sse_django import wire
 from eric_sse_django.hub import End, Hub, all_hubs
 from eric_sse_django.monitor.snapshot import MAX_MESSAGES, Json, Observer
-from eric_sse_django.monitor.viewer import Viewer
 from eric_sse_django.outage import Outage
+
+if TYPE_CHECKING:
+    from eric_sse_django.monitor.consumer import Viewer
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +27,7 @@ INTERVAL_S = 1.0
 # Snapshots whose numbers are kept: two minutes.
 MAX_SAMPLES = 120
 # Seconds between two checks of whether the server is stopping.
-STOP_CHECK_S = 0.05
+VIEWERS_CHECK_S = 0.05
 
 NUMBERS = (
     *("at", "published_per_s", "delivered_per_s", "streams", "waiting"),
@@ -93,7 +96,7 @@ class Sampler:
     async def _end_viewers(self, hub: Hub) -> None:
         """End the viewers when the server stops, or when they reach their maximum age."""
         while True:
-            await asyncio.sleep(STOP_CHECK_S)
+            await asyncio.sleep(VIEWERS_CHECK_S)
             now = time.monotonic()
             for viewer in tuple(self._viewers):
                 viewer.on_tick(now)

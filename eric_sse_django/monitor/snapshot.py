@@ -28,7 +28,7 @@ MAX_PUBLISHED = 10_000
 MAX_WAITING = 1_000
 # Seconds after which a message that was not served counts as waiting. Cursors are written
 # once a second: a younger message may be on its listener's screen already.
-GRACE_S = 2.0
+SERVED_IN_S = 2.0
 # Seconds between two renewals of a process that delivers. A process without a renewal for
 # IDLE_AFTER_S delivers nothing.
 RENEWAL_S = 1.0
@@ -84,8 +84,8 @@ class Observer:
         }
 
     def _waiting(self, streams: Sequence[StreamRow], now: float) -> Json:
-        """Return how many messages have waited for GRACE_S, and None until that is known."""
-        upto = next((old for at, old in reversed(self._heads) if now - at >= GRACE_S), None)
+        """Return how many messages have waited for SERVED_IN_S, and None until that is known."""
+        upto = next((old for at, old in reversed(self._heads) if now - at >= SERVED_IN_S), None)
         if upto is None:
             return {"waiting": None, "waiting_is_least": False}
         waiting, more = reports.backlog([stream.at for stream in streams], upto, MAX_WAITING)
@@ -95,7 +95,7 @@ class Observer:
 
     def _remember(self, head: int, now: float) -> None:
         self._heads.append((now, head))
-        while len(self._heads) > 1 and now - self._heads[1][0] >= GRACE_S:
+        while len(self._heads) > 1 and now - self._heads[1][0] >= SERVED_IN_S:
             self._heads.popleft()
 
 

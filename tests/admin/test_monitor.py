@@ -146,7 +146,7 @@ def test_a_message_is_shown_with_names_and_the_beginning_of_its_payload(channel,
 
 @pytest.fixture
 def no_grace(monkeypatch):
-    monkeypatch.setattr(snapshot, "GRACE_S", 0)
+    monkeypatch.setattr(snapshot, "SERVED_IN_S", 0)
 
 
 @pytest.mark.usefixtures("no_grace")

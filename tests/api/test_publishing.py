@@ -5,7 +5,7 @@ import json
 import pytest
 from django.db import transaction
 
-from eric_sse_django.api import caller
+from eric_sse_django.api import access
 from eric_sse_django.authorization import Authorizer
 from eric_sse_django.models import QueuedMessage
 from tests.api.conftest import api_of, problem, user_with
@@ -112,7 +112,7 @@ def test_a_payload_that_is_too_large_is_413(settings, publisher, orders):
 
 def test_a_body_that_is_too_large_is_refused_before_it_is_read(settings, publisher, orders):
     settings.ERIC_SSE = {"MAX_MESSAGE_BYTES": 10}
-    text = "{" + " " * (caller.ENVELOPE_BYTES + 10)
+    text = "{" + " " * (access.ENVELOPE_BYTES + 10)
     problem(raw(publisher, BROADCAST, text), 413, "body")
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 5
     assert "DATA_UPLOAD" in problem(raw(publisher, BROADCAST, "{}    "), 413, "body")["detail"]
