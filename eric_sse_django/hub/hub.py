@@ -136,9 +136,7 @@ class Hub:
         self.counters = totals.of_new_hub()
         self.draining = False
         replaced = self.counters.replaced
-        self._reader = Workers(
-            "eric-sse-hub", lambda: READ_DEADLINE_S, replaced, before=log.connect
-        )
+        self._reader = Workers("eric-sse-hub", lambda: READ_DEADLINE_S, replaced)
         self._thread = Workers(
             "eric-sse-records", lambda: CALL_DEADLINE_S, replaced, before=log.connect
         )

@@ -8,7 +8,6 @@ commit, and a row that is committed late cannot be skipped.
 
 from eric_sse_django.log.address import END, Address, Recipient
 from eric_sse_django.log.dialect import dialect_of, log_dialect, moment_of
-from eric_sse_django.log.entries import fitting
 from eric_sse_django.log.history import (
     base_of,
     begin_history,
@@ -32,10 +31,16 @@ from eric_sse_django.log.publishing import (
     readdress,
     row,
 )
-from eric_sse_django.log.reader import position_at, read, waiting
+from eric_sse_django.log.reader import (
+    fitting,
+    follow,
+    look,
+    position_at,
+    read,
+    waiting,
+)
 from eric_sse_django.log.retention import forget, forget_lapsed, lock_free, trim
 from eric_sse_django.log.sequencer import SEQUENCE_BATCH, head, pending, sequence
-from eric_sse_django.log.tail import follow, look
 from eric_sse_django.models import database
 
 

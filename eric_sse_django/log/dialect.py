@@ -77,6 +77,10 @@ class Dialect:
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection
+        # The driver's connection whose database was compared with the head's: see history.
+        self.compared: Any = None
+        # The driver's connection, and the number of its file when it was opened.
+        self.opened: tuple[Any, int | None] = None, None
         self.log, self.heads, self.channels, self.listeners = (
             connection.ops.quote_name(model._meta.db_table)
             for model in (QueuedMessage, LogHead, Channel, Listener)
@@ -180,6 +184,7 @@ class Dialect:
         """Return the number of the database's file; None where it has none."""
         return None
 
+    @cached_property
     def is_in_memory(self) -> bool:
         """Whether other threads have another database, or do not wait for locks in this one."""
         return False
@@ -215,6 +220,7 @@ class SQLite(Dialect):
         except (OSError, ValueError):
             return None
 
+    @cached_property
     def is_in_memory(self) -> bool:
         return bool(self.connection.is_in_memory_db())
 
@@ -337,7 +343,9 @@ def dialect_of(connection: Any) -> Dialect:
 
 def log_dialect() -> Dialect:
     """Return the dialect of this thread's connection to the log's database."""
-    return dialect_of(connections[database()])
+    connection: Any = connections[database()]
+    known: Dialect | None = connection.__dict__.get("_eric_sse_dialect")
+    return dialect_of(connection) if known is None else known
 
 
 def moment_of(seconds: float) -> datetime:

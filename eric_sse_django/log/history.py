@@ -19,7 +19,7 @@ from django.db import connections, transaction
 from django.db.models import BigIntegerField, Case, F, Max, Value, When
 from django.utils import timezone
 
-from eric_sse_django.log.dialect import dialect_of
+from eric_sse_django.log.dialect import Dialect, dialect_of, log_dialect
 from eric_sse_django.log.protocol import Known
 from eric_sse_django.models import Channel, Listener, LogHead, QueuedMessage, database
 
@@ -269,21 +269,20 @@ def identity(using: str) -> str:
         return ""
 
 
-def is_this_database(using: str, connection: Any = None) -> bool:
+def is_this_database(dialect: Dialect) -> bool:
     """
     Whether the database is the one that the head names. Queries once for each new connection.
 
     A head without a name, after an upgrade of the app, takes this one's.
     """
-    connection = connection or connections[using]
+    connection = dialect.connection
     connection.ensure_connection()
-    known = connection.__dict__.get("_eric_sse_known")
-    if known is connection.connection:
+    if dialect.compared is connection.connection:
         return True
-    connection._eric_sse_known = connection.connection
+    dialect.compared = connection.connection
     heads = LogHead.objects.filter(pk=LogHead.THE_ONE)
     name = heads.values_list("identity", flat=True).first()
-    mine = identity(using)
+    mine = identity(connection.alias)
     if name is None or not mine or name == mine:
         return True
     if name:
@@ -294,24 +293,24 @@ def is_this_database(using: str, connection: Any = None) -> bool:
     return top <= heads.values_list("position", flat=True).get()
 
 
-def connected() -> Any:
+def connected() -> Dialect:
     """
-    Return this thread's connection to the log, a new one if its SQLite file was replaced.
+    Return log_dialect(), with a new connection if its SQLite file was replaced.
 
     It would otherwise read the file that was removed or moved away. Not while there is no file:
     SQLite would create an empty one, in the way of the one that is about to be put there.
     """
-    connection: Any = connections[database()]
-    dialect = dialect_of(connection)
+    dialect = log_dialect()
     if not dialect.is_file:
-        return connection
+        return dialect
+    connection = dialect.connection
     # Before it connects: a number that is too old is noticed, one that is too new is not.
     inode = dialect.inode()
-    raw, opened = connection.__dict__.get("_eric_sse_inode", (None, None))
+    raw, opened = dialect.opened
     if connection.connection is not None and raw is connection.connection:
         if inode in (None, opened) or connection.in_atomic_block:
-            return connection
+            return dialect
         connection.close()
     connection.ensure_connection()
-    connection._eric_sse_inode = connection.connection, inode
-    return connection
+    dialect.opened = connection.connection, inode
+    return dialect

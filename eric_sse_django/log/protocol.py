@@ -102,7 +102,11 @@ class Log(Protocol):
     """
 
     def connect(self) -> Any:
-        """Prepare the calling thread before its calls: reconnects where that is needed."""
+        """
+        Prepare the calling thread before its calls: reconnects where that is needed.
+
+        look() and follow() do that by themselves.
+        """
 
     def append(self, drafts: Sequence[Draft], /) -> None:
         """Add messages in their order: all or none. They have no position yet."""

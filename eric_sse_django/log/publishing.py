@@ -21,7 +21,7 @@ from django.utils.module_loading import import_string
 from eric_sse_django import conf, wire
 from eric_sse_django.entry import NO_CHANNEL, RESERVED_PREFIX
 from eric_sse_django.exception import InvalidMessageFormat
-from eric_sse_django.log.dialect import Dialect, dialect_of
+from eric_sse_django.log.dialect import Dialect, dialect_of, log_dialect
 from eric_sse_django.log.lifetime import lifetime_of
 from eric_sse_django.log.protocol import Draft
 from eric_sse_django.message import MessageContract, SignedMessage, UniqueMessage
@@ -30,7 +30,6 @@ from eric_sse_django.models import (
     Channel,
     Listener,
     could_be_id,
-    database,
 )
 
 # Characters of a sender's or a message's id, as in the columns.
@@ -112,9 +111,8 @@ def payload_text(payload: Any) -> str:
 
     Raises InvalidMessageFormat, as wire.json_text() does.
     """
-    return wire.json_text(
-        payload, conf.get("MAX_MESSAGE_BYTES"), encoder(conf.get("JSON_ENCODER"))
-    )
+    max_bytes, path = conf.several("MAX_MESSAGE_BYTES", "JSON_ENCODER")
+    return wire.json_text(payload, max_bytes, encoder(path))
 
 
 @lru_cache
@@ -155,9 +153,8 @@ def append(drafts: Sequence[Draft]) -> None:
 
     One INSERT for one; several are inserted in one transaction: all of them or none.
     """
-    using = database()
-    connection = connections[using]
-    dialect = dialect_of(connection)
+    dialect = log_dialect()
+    connection, using = dialect.connection, dialect.connection.alias
     rows = _rows(dialect, drafts)
     with transaction.mark_for_rollback_on_error(using), connection.cursor() as cursor:
         if len(rows) == 1:
@@ -184,9 +181,8 @@ def append_to(channel: Channel, draft: Draft, listener: str | None = None) -> bo
     """
     if listener is not None and not could_be_id(listener):  # a NUL would be a database error
         return False
-    using = database()
-    connection = connections[using]
-    dialect = dialect_of(connection)
+    dialect = log_dialect()
+    connection, using = dialect.connection, dialect.connection.alias
     [values] = _rows(dialect, [draft])
     kept_s, lives_s = channel.retention_s, channel.expires_in_s
     where = _unchanged(using, listener is not None, kept_s is not None, lives_s is not None)

@@ -54,7 +54,7 @@ def sequence() -> int:
     given = _give(connection)
     # Only here: to examine SQLite's file takes 0.1 ms of the 0.6 that a pass takes. If rows of a
     # file that was replaced got positions, those of the new one wait for the next poll of a hub.
-    if not given and raw is not None and connected().connection is not raw:
+    if not given and raw is not None and connected().connection.connection is not raw:
         given = _give(connection)
     return given
 
@@ -89,9 +89,10 @@ def _at_once(using: str, cursor: Any) -> int | None:
 
 def _step_by_step(using: str, cursor: Any) -> int | None:
     """Give positions, return how many; None if there is no head to lock."""
-    if not _waits(using, cursor):
-        return 0
     sql = statements(using, SEQUENCE_BATCH)
+    cursor.execute(sql.waits)
+    if cursor.fetchone() is None:
+        return 0
     with transaction.atomic(using=using):
         for statement in sql.lock:
             cursor.execute(statement)

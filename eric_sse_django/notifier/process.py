@@ -53,15 +53,15 @@ def ring_on_commit() -> None:
     Not in a transaction that Django does not manage (`set_autocommit(False)`), whose end it
     does not see: the polls of the hubs find what was committed.
     """
-    connection = connections[log.database()]
-    # In memory another thread has another database, or meets locked tables.
-    in_memory = log.dialect_of(connection).is_in_memory()
+    dialect = log.log_dialect()
+    connection = dialect.connection
     if connection.in_atomic_block:
         is_needed = not _owes(connection)
     else:
         is_needed = connection.get_autocommit()
     if is_needed:
-        connection.on_commit(_sequence_here if in_memory else ring, robust=True)
+        # In memory another thread has another database, or meets locked tables.
+        connection.on_commit(_sequence_here if dialect.is_in_memory else ring, robust=True)
 
 
 def _sequence_here() -> None:

@@ -4,7 +4,7 @@ import pytest
 from django.db import connections
 
 from eric_sse_django import log
-from eric_sse_django.log import entries
+from eric_sse_django.log import reader
 from eric_sse_django.message import Message
 from eric_sse_django.models import QueuedMessage
 
@@ -16,7 +16,7 @@ LARGE = "x" * 300
 
 @pytest.fixture(autouse=True)
 def few_bytes(monkeypatch):
-    monkeypatch.setattr(entries, "PAGE_BYTES", PAGE_BYTES)
+    monkeypatch.setattr(reader, "PAGE_BYTES", PAGE_BYTES)
 
 
 def publish(channel, *payloads, **to):
@@ -77,13 +77,13 @@ def test_small_payloads_cost_no_second_query(
 
 def test_a_removal_during_a_read_ends_no_reader(channel, listener, monkeypatch):
     publish(channel, *[LARGE] * 4, 7)
-    fill = entries._with_large
+    fill = reader._with_large
 
     def removing(dialect, found, *args):
         QueuedMessage.objects.filter(position__lte=found[3][0]).delete()
         return fill(dialect, found, *args)
 
-    monkeypatch.setattr(entries, "_with_large", removing)
+    monkeypatch.setattr(reader, "_with_large", removing)
     found = pages(listener, 4)
     assert payloads(found) == ["7"]
     assert [len(page) for page in found] == [0, 1]

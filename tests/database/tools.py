@@ -13,7 +13,7 @@ from django.utils import timezone
 from eric_sse_django import log
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.entry import Entry
-from eric_sse_django.log.entries import columns, entries_of
+from eric_sse_django.log.reader import columns, entries_of
 from eric_sse_django.models import Listener
 
 # Seconds that a test waits for another thread.

@@ -18,7 +18,8 @@ from eric_sse_django import log, notifier
 from eric_sse_django.database import DatabaseChannel, operations
 from eric_sse_django.entry import RESET
 from eric_sse_django.hub import Hub
-from eric_sse_django.log import history, tail
+from eric_sse_django.log import history
+from eric_sse_django.log import reader as log_reader
 from eric_sse_django.message import Message
 from eric_sse_django.models import Channel, Listener, LogHead, QueuedMessage
 from eric_sse_django.streaming import Stream, Subscription
@@ -542,14 +543,14 @@ class TestARemovalBetweenTwoQueriesOfALook:
             see = history.see_by
 
             def see_and_remove(cursor, using):
-                monkeypatch.setattr(tail, "see_by", see)
+                monkeypatch.setattr(log_reader, "see_by", see)
                 seen = see(cursor, using)
                 rows = QueuedMessage.objects.filter(payload__in=map(str, payloads))
                 rows.update(expires_at=timezone.now() - timedelta(seconds=1))
                 assert log.trim() == len(payloads)
                 return seen
 
-            monkeypatch.setattr(tail, "see_by", see_and_remove)
+            monkeypatch.setattr(log_reader, "see_by", see_and_remove)
 
         return remove
 
