@@ -1,7 +1,7 @@
 """After a commit: give the committed messages their positions, then wake the hubs."""
 
-from eric_sse_django.notifier.notifier import Notifier
-from eric_sse_django.notifier.process import (
+from eric_sse_django.notifier.notifier import (
+    Notifier,
     close,
     current,
     flush,

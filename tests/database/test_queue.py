@@ -233,7 +233,7 @@ class TestLocks:
         self, database, channel, listener, monkeypatch
     ):
         # As long as a busy machine needs.
-        monkeypatch.setattr(sys.modules["eric_sse_django.notifier.process"], "SETTLE_S", 5.0)
+        monkeypatch.setattr(sys.modules["eric_sse_django.notifier.notifier"], "SETTLE_S", 5.0)
         other = channel.add_listener()
         with atomic():
             with pytest.raises(NoMessagesException):

@@ -139,7 +139,7 @@ class TestOwnTransaction:
     @pytest.fixture(autouse=True)
     def patience(self, monkeypatch):
         """Wait for the notifier as long as a busy machine needs."""
-        monkeypatch.setattr(sys.modules["eric_sse_django.notifier.process"], "SETTLE_S", 5.0)
+        monkeypatch.setattr(sys.modules["eric_sse_django.notifier.notifier"], "SETTLE_S", 5.0)
 
     def test_it_takes_its_own_messages_after_its_commit(self, channel, listener):
         channel.broadcast(count(0))

@@ -2,7 +2,7 @@
 
 import threading
 
-from eric_sse_django.notifier.watch import Watch
+from eric_sse_django.workers import Watch
 
 PATIENCE_S = 5.0
 

@@ -40,7 +40,7 @@ def keep(database, settings, monkeypatch):
     """
     modules = {name: sys.modules[f"eric_sse_django.{name}"] for name in BOUNDS}
     monkeypatch.setattr(sys.modules["eric_sse_django.hub.hub"], "TICK_S", 3_600)
-    monkeypatch.setattr(sys.modules["eric_sse_django.notifier.process"], "SETTLE_S", 0.001)
+    monkeypatch.setattr(sys.modules["eric_sse_django.notifier.notifier"], "SETTLE_S", 0.001)
 
     given = {"POLL_INTERVAL_S": 60, "SQLITE_LOOK_INTERVAL_S": 60, "TRIM_INTERVAL_S": 0}
     settings.ERIC_SSE = given  # once: each time would be a layer more until the end
