@@ -1,14 +1,12 @@
 """Queries of the log that only the admin, the monitor and the metrics ask."""
 
-from eric_sse_django.reports.delivered import (
-    DeliveredCount,
-    count_delivered,
-    count_delivered_page,
-)
 from eric_sse_django.reports.messages import (
     ESCAPED_LENGTH,
+    DeliveredCount,
     Glance,
     around,
+    count_delivered,
+    count_delivered_page,
     latest,
     readable,
     stored,

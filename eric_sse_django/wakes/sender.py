@@ -14,8 +14,13 @@ from channels.layers import BaseChannelLayer
 
 from eric_sse_django.cancelling import within
 from eric_sse_django.outage import Outage
-from eric_sse_django.wakes.layer import LAYER_TIMEOUT_S, close_with_tasks, make_layer
-from eric_sse_django.wakes.runner import Runner, make_runner
+from eric_sse_django.wakes.layer import (
+    LAYER_TIMEOUT_S,
+    Runner,
+    close_with_tasks,
+    make_layer,
+    make_runner,
+)
 
 logger = logging.getLogger(__name__)
 
