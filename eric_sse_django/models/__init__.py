@@ -1,12 +1,12 @@
 """Channels, listeners, the log, open streams, revocations and the HTTP API's tokens."""
 
+from eric_sse_django.conf import database
 from eric_sse_django.models.api import ApiToken, PublishReceipt
 from eric_sse_django.models.base import (
     IDENTIFIER,
     IDENTIFIER_MAX_LENGTH,
     IDENTIFIER_WORDS,
     could_be_id,
-    database,
     deleted_with,
     is_identifier,
     note_deletion,

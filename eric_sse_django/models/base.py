@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
-from django.db import DEFAULT_DB_ALIAS, models, router
+from django.db import models
 from django.utils.translation import gettext_lazy as _
+
+from eric_sse_django.conf import database
 
 M = TypeVar("M", bound=models.Model)
 Set = TypeVar("Set")
@@ -32,13 +33,6 @@ def could_be_id(identifier: Any) -> bool:
     except ValidationError:
         return False
     return isinstance(identifier, str)
-
-
-def database() -> str:
-    """Return the alias of the database that holds the log, as the project's routers give it."""
-    if not router.routers:  # called some ten times for a message: 4 µs each in the router
-        return DEFAULT_DB_ALIAS
-    return router.db_for_write(apps.get_model("eric_sse_django", "QueuedMessage"))
 
 
 class LogQuerySet(models.QuerySet[M]):

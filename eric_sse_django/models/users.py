@@ -12,7 +12,8 @@ from django.core.exceptions import ValidationError
 from django.db import models, router
 from django.db.models.fields.related_descriptors import ForwardManyToOneDescriptor
 
-from eric_sse_django.models.base import M, database
+from eric_sse_django.conf import database
+from eric_sse_django.models.base import M
 
 
 def remove_with_user(collector: Any, field: Any, sub_objs: Any, using: str) -> None:
