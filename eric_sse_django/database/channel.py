@@ -13,10 +13,9 @@ from eric_sse_django import conf, log, notifier, wire
 from eric_sse_django.connection import Connection
 from eric_sse_django.database.acknowledgement import acknowledge
 from eric_sse_django.database.arguments import channel_id_of, listener_id_of, narrowed, owner_key
-from eric_sse_django.database.events import entries
+from eric_sse_django.database.events import entries, event_of, message_of
 from eric_sse_django.database.factory import connect, register
 from eric_sse_django.database.listener import DatabaseListener
-from eric_sse_django.database.messages import event_of, message_of
 from eric_sse_django.database.rows import (
     channel_row,
     create_channel,

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from eric_sse_django import log, notifier
 from eric_sse_django.alarm import Undo, Wake
-from eric_sse_django.database.messages import message_of
+from eric_sse_django.database.events import message_of
 from eric_sse_django.database.twins import methods_have_twins, twin_of
 from eric_sse_django.entry import CONTROLS, Entry
 from eric_sse_django.exception import (

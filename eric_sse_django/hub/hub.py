@@ -11,7 +11,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any, Protocol
 
 from eric_sse_django import conf, notifier, wakes
@@ -22,10 +22,9 @@ from eric_sse_django.hub.ends import End
 from eric_sse_django.hub.feed import LINGER_S, Feed, Subscriber
 from eric_sse_django.hub.follower import Follower
 from eric_sse_django.hub.hooks import Adapters, Hooks
-from eric_sse_django.hub.past import Past
 from eric_sse_django.hub.records import Records
 from eric_sse_django.hub.revocations import Endable, Revocations
-from eric_sse_django.log import DATABASE, Log
+from eric_sse_django.log import DATABASE, Log, moment_of
 from eric_sse_django.notifier import Notifier
 from eric_sse_django.workers import FIRST, Hung, Workers
 
@@ -45,6 +44,9 @@ AWAY_S = 30.0
 # Seconds before a client reconnects at most while the database is unavailable, at least half of
 # it: of 20,000 clients some 450 reconnect in a second then.
 MAX_AWAY_REST_S = 60.0
+# Seconds for which a position is used again: it is as much older then. The lookup takes some
+# 25 queries, and after a deploy all clients of a process need it.
+FRESH_S = 60.0
 
 # Not weak: a hub refers to its loop, so a WeakKeyDictionary would never release it.
 _hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
@@ -350,6 +352,50 @@ class Hub:
         if self._unsubscribe is not None:
             self._unsubscribe()
         self._tick.cancel()
+
+
+class Past:
+    """
+    The log's position some time ago, looked up once for all clients that need it.
+
+    `run` calls a function on a thread of the hub. Only for the hub's loop.
+    """
+
+    def __init__(self, log: Log, run: Callable[..., Awaitable[Any]]) -> None:
+        self._log = log
+        self._run = run
+        self._asked_at = 0.0
+        self._back_s: float | None = None
+        self._look: asyncio.Future[int] | None = None
+
+    async def position(self, back_s: float) -> int:
+        """
+        Return a position after which comes all that was published in the last `back_s` seconds.
+
+        What was published up to FRESH_S before may come after it too. Raises DatabaseError.
+        """
+        now = time.monotonic()
+        is_stale = self._back_s != back_s or now - self._asked_at > FRESH_S
+        if self._look is None or is_stale or (self._look.done() and self._has_failed()):
+            self._asked_at, self._back_s = now, back_s
+            self._look = asyncio.ensure_future(self._find(back_s))
+            self._look.add_done_callback(_retrieve)
+        # A caller that is cancelled does not cancel it for the others.
+        return await asyncio.shield(self._look)
+
+    def _has_failed(self) -> bool:
+        look = self._look
+        return look is not None and (look.cancelled() or look.exception() is not None)
+
+    async def _find(self, back_s: float) -> int:
+        found: int = await self._run(self._log.position_at, moment_of(time.time() - back_s))
+        return found
+
+
+def _retrieve(look: asyncio.Future[int]) -> None:
+    """Keep asyncio from logging an exception that no caller waits for."""
+    if not look.cancelled():
+        look.exception()
 
 
 # This process's hubs --------------------------------------------------------------------

@@ -12,7 +12,7 @@ from django.utils import timezone
 from eric_sse_django import log
 from eric_sse_django.authorization import amake_ticket
 from eric_sse_django.entry import RESET
-from eric_sse_django.hub.past import Past
+from eric_sse_django.hub.hub import Past
 from eric_sse_django.models import Channel, QueuedMessage
 from tests import databases
 from tests.streams.asgi import Response
