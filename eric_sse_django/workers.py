@@ -31,6 +31,9 @@ T = TypeVar("T")
 
 FIRST, NEXT, LAST = range(3)
 
+# Seconds without a call after which a thread that is seldom used ends, and closes its connections.
+IDLE_S = 10.0
+
 # Seconds after which one more is started all the same: what hung may work again, though the
 # threads that wait for it never return.
 ONE_MORE_S = 15.0
@@ -261,7 +264,7 @@ class Workers:
             self._end()
 
 
-class Watch:
+class Watchdog:
     """
     Calls tick() on one daemon thread, from start() to close().
 

@@ -18,7 +18,7 @@ from eric_sse_django.models import Channel, Listener, OpenStream, deleted_with
 # Time after which a listener is recorded as seen again.
 SEEN_AFTER = timedelta(days=1)
 # Listeners that are removed, and whose streams are ended, together: what is in memory at once.
-BATCH = 1_000
+REMOVED_AT_ONCE = 1_000
 
 
 def start(rows: Sequence[Listener]) -> int:
@@ -135,10 +135,10 @@ def away(since: datetime, channel_id: str | None = None) -> QuerySet[Listener]:
 
 
 def remove_listeners(rows: QuerySet[Listener]) -> int:
-    """Remove listeners, BATCH in one transaction; their streams end. Return how many."""
+    """Remove listeners, REMOVED_AT_ONCE in one transaction; their streams end. Return how many."""
     count = 0
     ordered = rows.order_by("pk").values_list("pk", flat=True)
-    while keys := list(ordered[:BATCH]):
+    while keys := list(ordered[:REMOVED_AT_ONCE]):
         with transaction.atomic(using=log.database()):
             Listener.objects.filter(pk__in=keys).delete()
         count += len(keys)
@@ -147,7 +147,7 @@ def remove_listeners(rows: QuerySet[Listener]) -> int:
 
 def remove_channel(row: Channel) -> None:
     """
-    Remove a channel with its listeners; their streams end. Holds BATCH rows in memory at most.
+    Remove a channel with its listeners; their streams end. Holds REMOVED_AT_ONCE rows at most.
 
     Its messages are removed after the commit: see on_channel_deleted(). About 0.1 ms a listener.
     """

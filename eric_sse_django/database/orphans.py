@@ -11,7 +11,7 @@ from django.db import Error as DatabaseError
 from django.db import connections, transaction
 
 from eric_sse_django import log
-from eric_sse_django.database.operations import BATCH, remove_listeners
+from eric_sse_django.database.operations import REMOVED_AT_ONCE, remove_listeners
 from eric_sse_django.models import ApiToken, Listener, PublishReceipt
 from eric_sse_django.outage import Outage
 from eric_sse_django.retry_thread import RetryThread
@@ -65,11 +65,11 @@ def remove_left_by(keys: Iterable[Any]) -> int:
     """
     Remove what the deleted users of these keys owned; return how many rows.
 
-    The streams of the listeners end. BATCH users at a time, four statements or more each.
+    The streams of the listeners end. REMOVED_AT_ONCE users together, by four statements or more.
     """
     users, removed, left = get_user_model()._base_manager, 0, list(keys)
     while left:
-        batch, left = left[:BATCH], left[BATCH:]
+        batch, left = left[:REMOVED_AT_ONCE], left[REMOVED_AT_ONCE:]
         # A rollback to a savepoint may have restored some users.
         gone = set(batch) - set(users.filter(pk__in=batch).values_list("pk", flat=True))
         removed += remove_listeners(Listener.objects.filter(owner_id__in=gone))
@@ -82,23 +82,23 @@ def remove_orphans() -> int:
     """
     Remove what deleted users owned, also users that other programs deleted; return how many.
 
-    For `manage.py eric_trim`: checks all owners, BATCH at a time. No database constraint
+    For `manage.py eric_trim`: checks all owners, REMOVED_AT_ONCE at a time. No database constraint
     removes the rows of a user that another program deletes.
     """
     return sum(map(remove_left_by, _owners()))
 
 
 def _owners() -> Iterable[list[Any]]:
-    """Yield the keys of users that own something, BATCH at a time."""
+    """Yield the keys of users that own something, REMOVED_AT_ONCE at a time."""
     for model, column in _OWNED:
         rows = model.objects.filter(**{f"{column}__isnull": False}).order_by(column)
-        keys = list(rows.values_list(column, flat=True).distinct()[:BATCH])
+        keys = list(rows.values_list(column, flat=True).distinct()[:REMOVED_AT_ONCE])
         while keys:
             yield keys
             keys = list(
                 rows.filter(**{f"{column}__gt": keys[-1]})
                 .values_list(column, flat=True)
-                .distinct()[:BATCH]
+                .distinct()[:REMOVED_AT_ONCE]
             )
 
 

@@ -17,18 +17,16 @@ from eric_sse_django import conf
 from eric_sse_django.log import database
 from eric_sse_django.models import Listener, PresentListener, with_user
 from eric_sse_django.signals import GRACE_S, listener_joined, listener_left
-from eric_sse_django.workers import Hung, Workers
+from eric_sse_django.workers import IDLE_S, Hung, Workers
 
 logger = logging.getLogger(__name__)
 
 # Rows in one statement: within every database's limit of parameters.
-BATCH = 200
+MAX_ROWS = 200
 # Listeners that leave in one round; the others leave in the next.
 MAX_LEAVING = 1_000
 # Signals that wait at most: when exceeded, the oldest are not sent.
-MAX_WAITING = 10_000
-# Seconds without a signal after which the thread ends, and closes its connections.
-IDLE_S = 10.0
+MAX_UNSENT = 10_000
 
 # A signal, and the listener that it is about.
 Change = tuple[Signal, Listener]
@@ -41,7 +39,7 @@ def joined(process: int, listeners: Collection[int]) -> Iterator[Change]:
     If two processes do this at the same time, one inserts the row, and that one yields it.
     """
     keys = sorted(set(listeners))
-    for some in (keys[first : first + BATCH] for first in range(0, len(keys), BATCH)):
+    for some in (keys[first : first + MAX_ROWS] for first in range(0, len(keys), MAX_ROWS)):
         rows, now = _rows(), timezone.now()
         known = dict(rows.filter(pk__in=some).values_list("pk", "missing_since"))
         again = [key for key, missing_since in known.items() if missing_since is not None]
@@ -64,7 +62,7 @@ def note_missing(listeners: Collection[int] | None = None) -> None:
         rows.update(missing_since=timezone.now())
         return
     keys = sorted(set(listeners))
-    for some in (keys[first : first + BATCH] for first in range(0, len(keys), BATCH)):
+    for some in (keys[first : first + MAX_ROWS] for first in range(0, len(keys), MAX_ROWS)):
         missing = rows.filter(pk__in=some, missing_since=None).without_stream()
         missing.update(missing_since=timezone.now())
 
@@ -78,8 +76,8 @@ def left() -> Iterator[Change]:
         if connections[using].features.has_select_for_update_skip_locked:
             due = due.select_for_update(skip_locked=True)
         keys = list(due.values_list("pk", flat=True)[:MAX_LEAVING])
-        for first in range(0, len(keys), BATCH):
-            _rows().filter(pk__in=keys[first : first + BATCH]).delete()
+        for first in range(0, len(keys), MAX_ROWS):
+            _rows().filter(pk__in=keys[first : first + MAX_ROWS]).delete()
     yield from _changes(listener_left, keys)
 
 
@@ -116,7 +114,7 @@ class Announcer(Workers):
     def announce(self, changes: Iterable[Change]) -> None:
         """Send these signals, after those that wait. Returns at once."""
         self._waiting.extend(changes)
-        excess = len(self._waiting) - MAX_WAITING
+        excess = len(self._waiting) - MAX_UNSENT
         if excess > 0:
             logger.error("receivers of signals are too slow: %d signals are not sent", excess)
             for _ in range(excess):

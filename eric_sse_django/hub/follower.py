@@ -29,7 +29,7 @@ LIVE_BYTES = 1_048_576
 # Channels named in the query; when exceeded, all are read and the others ignored.
 CHANNELS_IN_QUERY = 100
 # Seconds a read may take more than the poll interval: longer, and the loop or the query hangs.
-STUCK_S = 10.0
+MAX_LATE_S = 10.0
 
 
 class Follower:
@@ -77,7 +77,7 @@ class Follower:
     def trouble(self) -> str | None:
         """Return why it does not follow the log, None while it does. From any thread."""
         unread_s = time.monotonic() - self._read_at
-        is_late = unread_s > conf.get("POLL_INTERVAL_S") + STUCK_S
+        is_late = unread_s > conf.get("POLL_INTERVAL_S") + MAX_LATE_S
         late = f"the log has not been read for {unread_s:.0f} s" if is_late else None
         return self.outage.trouble or late
 

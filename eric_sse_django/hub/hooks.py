@@ -14,7 +14,7 @@ from eric_sse_django import conf
 from eric_sse_django.entry import Encode, Entry
 from eric_sse_django.exception import EncodingFailed
 from eric_sse_django.hub.feed import Batch
-from eric_sse_django.workers import NEXT, Hung, Workers
+from eric_sse_django.workers import IDLE_S, NEXT, Hung, Workers
 
 logger = logging.getLogger(__name__)
 
@@ -22,8 +22,6 @@ logger = logging.getLogger(__name__)
 THREADS = 4
 # Threads that may hang at once before calls are refused.
 MAX_HUNG = 16
-# Seconds without a call after which a thread ends, and closes its connections.
-IDLE_S = 10.0
 # Messages that could not be encoded and are remembered. When exceeded, the first is forgotten,
 # and logged again if it fails again.
 MAX_REMEMBERED = 1_000
@@ -34,7 +32,7 @@ MAX_RETRY_S = 60.0
 MIN_RETRY_S = 5.0
 
 # A message's channel and position.
-Key = tuple["int | None", "int | None"]
+MessageKey = tuple["int | None", "int | None"]
 
 
 class Hooks(Workers):
@@ -75,8 +73,8 @@ class Adapters(Hooks):
 
     def __init__(self, name: str, replaced: Counter[str]) -> None:
         super().__init__(name, replaced)
-        self._failed_since: dict[Key, float] = {}
-        self._hanging: dict[Key, float] = {}  # until when not to try what took too long
+        self._failed_since: dict[MessageKey, float] = {}
+        self._hanging: dict[MessageKey, float] = {}  # until when not to try what took too long
 
     async def encode(self, batches: Sequence[Batch], encode: Encode) -> None:
         """

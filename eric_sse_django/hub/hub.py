@@ -46,7 +46,7 @@ AWAY_S = 30.0
 MAX_AWAY_REST_S = 60.0
 # Seconds for which a position is used again: it is as much older then. The lookup takes some
 # 25 queries, and after a deploy all clients of a process need it.
-FRESH_S = 60.0
+PAST_FRESH_S = 60.0
 
 # Not weak: a hub refers to its loop, so a WeakKeyDictionary would never release it.
 _hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
@@ -372,10 +372,10 @@ class Past:
         """
         Return a position after which comes all that was published in the last `back_s` seconds.
 
-        What was published up to FRESH_S before may come after it too. Raises DatabaseError.
+        What was published up to PAST_FRESH_S before may come after it too. Raises DatabaseError.
         """
         now = time.monotonic()
-        is_stale = self._back_s != back_s or now - self._asked_at > FRESH_S
+        is_stale = self._back_s != back_s or now - self._asked_at > PAST_FRESH_S
         if self._look is None or is_stale or (self._look.done() and self._has_failed()):
             self._asked_at, self._back_s = now, back_s
             self._look = asyncio.ensure_future(self._find(back_s))

@@ -17,7 +17,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from eric_sse_django.hub import arrivals
-from eric_sse_django.hub.arrivals import BATCH
+from eric_sse_django.hub.arrivals import MAX_ROWS
 from eric_sse_django.models import OpenStream, ServerProcess, Watchers
 from eric_sse_django.models.presence import LEASE_S
 from eric_sse_django.signals import GRACE_S, listener_joined, listener_left
@@ -235,7 +235,7 @@ def _insert(process: int, streams: list[tuple[int, int, datetime]]) -> None:
         OpenStream(pk=key, process_id=process, listener_id=listener, opened_at=opened_at)
         for key, listener, opened_at in streams
     ]
-    OpenStream.objects.bulk_create(rows, BATCH, ignore_conflicts=True)
+    OpenStream.objects.bulk_create(rows, MAX_ROWS, ignore_conflicts=True)
 
 
 def _count(process: int, watched: dict[int, int]) -> None:
@@ -255,7 +255,7 @@ def _forget(process: int) -> None:
 
 
 def _batches(keys: list[int]) -> Iterable[list[int]]:
-    return (keys[first : first + BATCH] for first in range(0, len(keys), BATCH))
+    return (keys[first : first + MAX_ROWS] for first in range(0, len(keys), MAX_ROWS))
 
 
 def _are_wanted() -> bool:

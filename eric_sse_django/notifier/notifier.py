@@ -20,12 +20,10 @@ from eric_sse_django.counters import Delays
 from eric_sse_django.log import DATABASE, SEQUENCE_BATCH, Log
 from eric_sse_django.notifier.trimmer import Trimmer
 from eric_sse_django.outage import Outage
-from eric_sse_django.workers import NEXT, Hung, Watch, Workers, disconnect, is_given_up
+from eric_sse_django.workers import IDLE_S, NEXT, Hung, Watchdog, Workers, disconnect, is_given_up
 
 logger = logging.getLogger(__name__)
 
-# Seconds without work after which the thread ends, and closes its database connection.
-IDLE_S = 10.0
 # Seconds at most between two passes while it is woken during each. The rests grow from as long as
 # a pass takes: a few messages at once need not wait, and those of a publisher that continues share
 # a commit. Without rests there was a commit here for each of the publisher's, and publishing on
@@ -63,9 +61,9 @@ class Notifier:
         self._wakers: frozenset[Callable[[], None]] = frozenset()
         self.replaced: Counter[str] = Counter()  # threads that hung, by name
         self._workers = Workers("eric-sse-notifier", lambda: STUCK_S, self.replaced, idle_s=IDLE_S)
-        self._watch = Watch(self._tick)
+        self._watch = Watchdog(self._tick)
         self._trimmer = Trimmer(log, self.replaced, self._watch.soon)
-        self._layer = wakes.Sender()
+        self._layer = wakes.WakeSender()
         self._rest_s = 0.0
         self._rung_at: float | None = None  # the first ring that no pass has begun for
         self._serves: float | None = None  # the first ring that the present pass is for

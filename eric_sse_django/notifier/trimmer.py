@@ -23,7 +23,7 @@ GAP_S = 0.05
 # a few seconds for locks.
 DEADLINE_S = 60.0
 # Seconds after its last batch when the thread ends, and closes its connection.
-IDLE_S = 1.0
+TRIMMER_IDLE_S = 1.0
 # Seconds between two checks whether the setting enables trims.
 OFF_S = 10.0
 
@@ -32,13 +32,15 @@ class Trimmer:
     """
     Removes what has passed its retention each TRIM_INTERVAL_S, in batches.
 
-    On no thread that others wait for. A Watch calls tick(); `soon` makes it call at once.
+    On no thread that others wait for. A Watchdog calls tick(); `soon` makes it call at once.
     """
 
     def __init__(self, log: Log, replaced: Counter[str], soon: Callable[[], None]) -> None:
         self._log = log
         self.outage = Outage(logger, "removing old messages")
-        self._workers = Workers("eric-sse-trimmer", lambda: DEADLINE_S, replaced, idle_s=IDLE_S)
+        self._workers = Workers(
+            "eric-sse-trimmer", lambda: DEADLINE_S, replaced, idle_s=TRIMMER_IDLE_S
+        )
         self._soon = soon
         self._at: float | None = None  # when the next batch is due
         self._batch: Future[None] | None = None

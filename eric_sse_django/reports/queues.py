@@ -122,12 +122,12 @@ def _alias(
 
 
 # Conditions for each kind of address, and the column whose keys replace {}.
-TO_ALL = where(None, None)
-TO_ONE = f"{where('{}', None)} AND {NO_CONTROLS}"
-TO_OWNER = where(None, "{}")
+KIND_ALL = where(None, None)
+KIND_ONE = f"{where('{}', None)} AND {NO_CONTROLS}"
+KIND_OWNER = where(None, "{}")
 # Rows counted at most: with many different cursors, each is counted less far.
 MAX_COUNTED = 40_000
-COLUMNS = {TO_ALL: "listener", TO_ONE: "listener", TO_OWNER: "owner"}
+COLUMNS = {KIND_ALL: "listener", KIND_ONE: "listener", KIND_OWNER: "owner"}
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class ListenerCursor:
 
 
 @dataclass(frozen=True)
-class Part:
+class Group:
     """The messages of one kind of address for the listeners at one cursor of a channel."""
 
     kind: str
@@ -169,21 +169,21 @@ def backlog(cursors: Iterable[ListenerCursor], upto: int, most: int) -> tuple[in
     return min(total, most), more or total > most
 
 
-def _parts(cursors: Iterable[ListenerCursor]) -> Iterator[Part]:
+def _parts(cursors: Iterable[ListenerCursor]) -> Iterator[Group]:
     groups: dict[tuple[int, int], set[ListenerCursor]] = defaultdict(set)
     for each in cursors:
         groups[each.channel, each.cursor].add(each)
     for at, group in groups.items():
-        yield Part(TO_ALL, *at, weight=len(group))
-        yield Part(TO_ONE, *at, [each.listener for each in group])
+        yield Group(KIND_ALL, *at, weight=len(group))
+        yield Group(KIND_ONE, *at, [each.listener for each in group])
         owners: dict[int, list[Any]] = defaultdict(list)
         for owner, listeners in Counter(p.owner for p in group if p.owner is not None).items():
             owners[listeners].append(owner)
         for listeners, keys in owners.items():
-            yield Part(TO_OWNER, *at, keys, weight=listeners)
+            yield Group(KIND_OWNER, *at, keys, weight=listeners)
 
 
-def _united(parts: Sequence[Part], upto: int, limit: int) -> list[Any]:
+def _united(parts: Sequence[Group], upto: int, limit: int) -> list[Any]:
     """Return (weight, count) of each part, each from its own SELECT."""
     branches, params = [], []
     for part in parts:
@@ -195,7 +195,7 @@ def _united(parts: Sequence[Part], upto: int, limit: int) -> list[Any]:
     return log_dialect().union_all(branches, params)
 
 
-def _joined(parts: Sequence[Part], upto: int, limit: int) -> list[Any]:
+def _joined(parts: Sequence[Group], upto: int, limit: int) -> list[Any]:
     """Return the same, queried by kind; for the reason see _depths_joined()."""
     branches, params = [], []
     for kind, column in COLUMNS.items():
@@ -224,5 +224,5 @@ def _counted(where: str, channel: str, after: str, upto: int, limit: int) -> str
     )
 
 
-def _prepared(part: Part) -> list[Any]:
+def _prepared(part: Group) -> list[Any]:
     return [log_dialect().key(COLUMNS[part.kind], key) for key in part.keys]

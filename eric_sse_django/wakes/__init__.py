@@ -7,6 +7,6 @@ poll.
 
 from eric_sse_django.wakes.layer import probe
 from eric_sse_django.wakes.receiver import listen
-from eric_sse_django.wakes.sender import Sender, flush, outages
+from eric_sse_django.wakes.sender import WakeSender, flush, outages
 
-__all__ = ["Sender", "flush", "listen", "outages", "probe"]
+__all__ = ["WakeSender", "flush", "listen", "outages", "probe"]

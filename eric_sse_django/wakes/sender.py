@@ -32,7 +32,7 @@ HUNG_S = 10.0
 MAX_REPLACED = 3
 
 
-class Sender:
+class WakeSender:
     """
     Sends wakes on its own thread and loop, so that a slow layer delays no publisher.
 
@@ -149,7 +149,7 @@ async def _send(layer: BaseChannelLayer) -> None:
     await within(LAYER_TIMEOUT_S, layer.group_send(GROUP, {"type": WAKE, "sender": _sender_id}))
 
 
-_senders: weakref.WeakSet[Sender] = weakref.WeakSet()
+_senders: weakref.WeakSet[WakeSender] = weakref.WeakSet()
 known_outages: set[Outage] = set()
 # In each wake: the hubs of this process ignore it, for they are woken already.
 _sender_id = uuid4().hex

@@ -12,7 +12,7 @@ from eric_sse_django.shortcuts import listen
 
 @pytest.fixture
 def users(database, monkeypatch):
-    monkeypatch.setattr(orphans, "BATCH", 2)
+    monkeypatch.setattr(orphans, "REMOVED_AT_ONCE", 2)
     users = [User.objects.create(username=f"u{number}") for number in range(5)]
     for user in users:
         listen(get_channel("orders"), owner=user)

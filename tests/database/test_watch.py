@@ -2,7 +2,7 @@
 
 import threading
 
-from eric_sse_django.workers import Watch
+from eric_sse_django.workers import Watchdog
 
 PATIENCE_S = 5.0
 
@@ -17,7 +17,7 @@ def test_it_continues_after_a_tick_that_fails_and_that_is_logged_once(monkeypatc
         again.set()
         return 60.0
 
-    watch = Watch(tick)
+    watch = Watchdog(tick)
     monkeypatch.setattr(watch._outage._backoff, "next_delay_s", lambda: 0.0)
     watch.start()
     assert again.wait(PATIENCE_S)

@@ -115,7 +115,7 @@ def test_each_loop_receives_the_wakes_of_the_layer(
         for loop, ear in zip(loops, heard, strict=True)
     ]
     assert all(ear.acquire(timeout=PATIENCE_S) for ear in heard)  # each is in the group
-    sender = wakes.Sender()
+    sender = wakes.WakeSender()
     for _ in range(3):
         sender.wake()
         assert all(ear.acquire(timeout=PATIENCE_S) for ear in heard)

@@ -83,7 +83,7 @@ def layer(monkeypatch):
 
 @pytest.fixture
 def sender():
-    sender = wakes.Sender()
+    sender = wakes.WakeSender()
     yield sender
     sender.close()
 
@@ -160,7 +160,7 @@ async def test_each_layer_of_channels_redis_carries_wakes(
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": f"channels_redis.{kind}", "CONFIG": hosts}}
     monkeypatch.setattr(receiver, "is_own", lambda message: False)  # as another process's
     monkeypatch.setattr(receiver, "REJOIN_S", 0.05)  # so that the echo is tried too
-    sender = wakes.Sender()
+    sender = wakes.WakeSender()
     async with Ear() as ear:
         await ear.receives(1)
         sender.wake()
