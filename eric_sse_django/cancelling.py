@@ -27,7 +27,7 @@ async def cancel(
     until = loop.time() + timeout_s
     others = {task for task in tasks if not task.done()}
     for task in tasks:
-        task.add_done_callback(_retrieve)
+        task.add_done_callback(retrieve)
     while others:
         for task in others:
             task.cancel()
@@ -47,7 +47,7 @@ async def within(timeout_s: float, coroutine: Coroutine[Any, Any, T]) -> T:
     try:
         done, _ = await asyncio.wait({task}, timeout=timeout_s)
     except asyncio.CancelledError:
-        task.add_done_callback(_retrieve)
+        task.add_done_callback(retrieve)
         task.cancel()
         raise
     if not done:
@@ -56,7 +56,7 @@ async def within(timeout_s: float, coroutine: Coroutine[Any, Any, T]) -> T:
     return task.result()
 
 
-def _retrieve(task: asyncio.Task[Any]) -> None:
-    """Keep asyncio from logging the exception of a task that is no longer awaited."""
-    if not task.cancelled():
-        task.exception()
+def retrieve(future: asyncio.Future[Any]) -> None:
+    """Keep asyncio from logging an exception that no caller waits for."""
+    if not future.cancelled():
+        future.exception()

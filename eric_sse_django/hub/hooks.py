@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from eric_sse_django import conf
+from eric_sse_django.cancelling import retrieve
 from eric_sse_django.entry import Encode, Entry
 from eric_sse_django.exception import EncodingFailed
 from eric_sse_django.hub.feed import Batch
@@ -99,7 +100,7 @@ class Adapters(Hooks):
                 batch.fail(encode, refused)
                 return
             batch.pending = asyncio.wrap_future(job)
-            batch.pending.add_done_callback(_retrieve)
+            batch.pending.add_done_callback(retrieve)
         try:
             await asyncio.shield(batch.pending)
         except EncodingFailed:
@@ -140,9 +141,3 @@ class Adapters(Hooks):
         )
         logger.debug("what was raised", exc_info=failed)
         return 0.0
-
-
-def _retrieve(future: asyncio.Future[bytes]) -> None:
-    """Keep asyncio from logging an exception that no caller waits for."""
-    if not future.cancelled():
-        future.exception()

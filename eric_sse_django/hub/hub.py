@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any, Protocol
 
 from eric_sse_django import conf, notifier, wakes
-from eric_sse_django.cancelling import cancel, within
+from eric_sse_django.cancelling import cancel, retrieve, within
 from eric_sse_django.counters import totals
 from eric_sse_django.hub.arrivals import Announcer
 from eric_sse_django.hub.ends import End
@@ -379,7 +379,7 @@ class Past:
         if self._look is None or is_stale or (self._look.done() and self._has_failed()):
             self._asked_at, self._back_s = now, back_s
             self._look = asyncio.ensure_future(self._find(back_s))
-            self._look.add_done_callback(_retrieve)
+            self._look.add_done_callback(retrieve)
         # A caller that is cancelled does not cancel it for the others.
         return await asyncio.shield(self._look)
 
@@ -390,12 +390,6 @@ class Past:
     async def _find(self, back_s: float) -> int:
         found: int = await self._run(self._log.position_at, moment_of(time.time() - back_s))
         return found
-
-
-def _retrieve(look: asyncio.Future[int]) -> None:
-    """Keep asyncio from logging an exception that no caller waits for."""
-    if not look.cancelled():
-        look.exception()
 
 
 # This process's hubs --------------------------------------------------------------------
