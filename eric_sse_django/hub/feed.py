@@ -255,7 +255,7 @@ class Feed:
     """
     What streams of the same channels share: their latest entries, and an index of the streams.
 
-    The ring buffer has every entry of the channels with a position over `floor`, up to the
+    The `ring_buffer` has every entry of the channels with a position over its floor, up to the
     hub's position; `budget` is that of all the hub's feeds. Only for the hub's loop: nothing
     here waits or locks.
     """
@@ -271,18 +271,10 @@ class Feed:
         self.named = len(channels) > 1
         self.streams: set[Subscriber] = set()
         self.quiet_since: float | None = None
-        self._ring = RingBuffer(budget or Budget(MAX_RING_BYTES), position, ring_messages)
+        self.ring_buffer = RingBuffer(budget or Budget(MAX_RING_BYTES), position, ring_messages)
         # Lists: mostly of one, for which a set takes 216 bytes.
         self._by_listener: dict[int, list[Subscriber]] = {}
         self._by_owner: dict[tuple[int, Any], list[Subscriber]] = {}
-
-    @property
-    def floor(self) -> int:
-        return self._ring.floor
-
-    def forget(self) -> None:
-        """Free its memory."""
-        self._ring.clear(self.floor)
 
     def add(self, stream: Subscriber) -> None:
         self.streams.add(stream)
@@ -302,13 +294,9 @@ class Feed:
             _discard(self._by_listener, each.listener, stream)
             _discard(self._by_owner, (each.channel, each.owner), stream)
 
-    def since(self, position: int, gets: Callable[[Entry], bool]) -> list[Entry] | None:
-        """Return the entries after `position` for which `gets` is true; None: they begin later."""
-        return self._ring.since(position, gets)
-
     def skip_to(self, position: int) -> None:
         """Drop the entries: some up to `position` were not read. Streams read the log again."""
-        self._ring.clear(position)
+        self.ring_buffer.clear(position)
         for stream in tuple(self.streams):
             try:
                 stream.fall_back()
@@ -322,7 +310,7 @@ class Feed:
 
     def take(self, entries: list[Entry]) -> None:
         """Keep the channels' next entries, and hand each to the streams that it is for."""
-        self._ring.keep(entries)
+        self.ring_buffer.keep(entries)
         if not self.streams:
             return
         # Runs of entries that go to the same streams, in their order.
@@ -413,7 +401,7 @@ class Feeds:
         for key, feed in tuple(self._feeds.items()):
             if feed.quiet_since is not None and now - feed.quiet_since > LINGER_S:
                 del self._feeds[key]
-                feed.forget()
+                feed.ring_buffer.clear(feed.ring_buffer.floor)
                 for channel in key:
                     feeds = self.by_channel[channel]
                     feeds.remove(feed)

@@ -253,7 +253,7 @@ class Reader:
         # The log has a reset that memory has not.
         head = self._hub.follower.known.position
         in_log = self.cursor < self._owes <= head
-        entries = None if in_log else self.feed.since(self.cursor, self._gets)
+        entries = None if in_log else self.feed.ring_buffer.since(self.cursor, self._gets)
         if entries is not None:
             # No await between the ring buffer and going live: nothing can come in between.
             self.behind = False

@@ -207,7 +207,7 @@ class Sender:
 
     def _has_lost_its_place(self) -> bool:
         """Return whether the feed no longer reaches back to the client's id; all is delivered."""
-        return self._reader.has_all() and self._marked < self._reader.feed.floor
+        return self._reader.has_all() and self._marked < self._reader.feed.ring_buffer.floor
 
     async def _fail(self, batches: list[Batch], failed: EncodingFailed) -> bytes:
         """End at a message that has no event; return what can be sent of those before it."""

@@ -262,14 +262,14 @@ async def test_a_stream_that_cannot_fall_back_ends_alone():
 async def test_streams_of_a_feed_that_fails_read_the_log_and_others_continue(rows, follower):
     failing, beside = (Listening(feed_of(follower, [channel])) for channel in (1, 2))
     feed = feed_of(follower, [1])
-    feed._ring.keep = None
+    feed.ring_buffer.keep = None
     rows.publish(1, channel=1)
     rows.publish(2, channel=2)
     await follower._look()
     assert beside.positions == [2]
     assert failing.falls == 1
-    assert feed.floor == follower.position == 2
-    assert feed.since(1, lambda entry: True) is None  # no ring buffer has a hole
+    assert feed.ring_buffer.floor == follower.position == 2
+    assert feed.ring_buffer.since(1, lambda entry: True) is None  # no ring buffer has a hole
 
 
 async def test_a_hand_out_that_breaks_off_leaves_no_hole_in_any_ring(rows, follower, monkeypatch):
@@ -281,7 +281,8 @@ async def test_a_hand_out_that_breaks_off_leaves_no_hole_in_any_ring(rows, follo
     follower.poll.wake()
     while not (one.falls and two.falls):
         await asyncio.sleep(0)
-    assert follower.position == feed_of(follower, [1]).floor == feed_of(follower, [2]).floor == 1
+    floors = [feed_of(follower, [channel]).ring_buffer.floor for channel in (1, 2)]
+    assert [follower.position, *floors] == [1, 1, 1]
     monkeypatch.undo()
     rows.publish(2, channel=1)
     follower.poll.wake()

@@ -105,7 +105,7 @@ def test_the_ring_buffer_returns_the_messages_after_a_position_to_their_recipien
     feed.take([entry(11), entry(12, listener=1), entry(13, owner=7), entry(15)])
 
     def since(*args):
-        found = feed.since(*args)
+        found = feed.ring_buffer.since(*args)
         return None if found is None else [entry.position for entry in found]
 
     assert since(9, of(1, 7)) is None
@@ -118,16 +118,16 @@ def test_the_ring_buffer_returns_the_messages_after_a_position_to_their_recipien
 def test_the_ring_buffer_is_bounded_by_messages_and_by_bytes(monkeypatch):
     feed = Feed((1,), 0, 3)
     feed.take([entry(position) for position in range(1, 6)])
-    assert feed.floor == 2
-    assert feed.since(1, of()) is None
-    assert len(feed.since(2, of())) == 3
+    assert feed.ring_buffer.floor == 2
+    assert feed.ring_buffer.since(1, of()) is None
+    assert len(feed.ring_buffer.since(2, of())) == 3
     monkeypatch.setattr(feed_module, "MAX_RING_BYTES", 2 * ENTRY_BYTES)
     feed.take([entry(6, payload="x" * 8)])
-    assert feed.floor == 5
-    assert len(feed.since(5, of())) == 1
+    assert feed.ring_buffer.floor == 5
+    assert len(feed.ring_buffer.since(5, of())) == 1
     monkeypatch.setattr(feed_module, "MAX_RING_BYTES", 10)
     feed.take([entry(7)])
-    assert feed.floor == 7
+    assert feed.ring_buffer.floor == 7
 
 
 def feeds(count, max_bytes):
@@ -147,10 +147,10 @@ def test_the_ring_buffers_of_all_channels_share_one_bound_and_the_least_active_g
     three.take([sized(3, 1_000)])
     assert rings.bytes == rings.max_bytes
     one.take([sized(4, 1_000)])  # now the second is the quietest
-    assert [len(feed._ring._entries) for feed in (one, two, three)] == [2, 0, 1]
-    assert two.floor == 2
-    assert two.since(1, of()) is None
-    assert two.since(2, of()) == []
+    assert [len(feed.ring_buffer._entries) for feed in (one, two, three)] == [2, 0, 1]
+    assert two.ring_buffer.floor == 2
+    assert two.ring_buffer.since(1, of()) is None
+    assert two.ring_buffer.since(2, of()) == []
     assert rings.bytes == rings.max_bytes
 
 
@@ -159,13 +159,13 @@ def test_what_is_too_much_for_all_is_too_much_for_the_last_one():
     two.take([sized(1, 1_000)])
     one.take([sized(position, 1_000) for position in range(2, 10)])
     assert rings.bytes == rings.max_bytes
-    assert one.floor == 6
-    assert two.since(0, of()) is None
+    assert one.ring_buffer.floor == 6
+    assert two.ring_buffer.since(0, of()) is None
     rings.max_bytes = 0
     rings.make_room()
-    assert (rings.bytes, one.floor) == (0, 9)
+    assert (rings.bytes, one.ring_buffer.floor) == (0, 9)
     two.take([sized(10, 1)])
-    assert (rings.bytes, two.floor) == (0, 10)
+    assert (rings.bytes, two.ring_buffer.floor) == (0, 10)
 
 
 def test_what_a_ring_buffer_releases_is_free_for_others():
@@ -174,7 +174,7 @@ def test_what_a_ring_buffer_releases_is_free_for_others():
     two.take([sized(2, 1_000)])
     one.skip_to(3)
     assert rings.bytes == ENTRY_BYTES + 2_000
-    two.forget()
+    two.ring_buffer.clear(two.ring_buffer.floor)
     assert rings.bytes == 0
 
 
@@ -224,8 +224,8 @@ def test_many_ring_buffers_take_what_was_estimated():
 def test_a_ring_buffer_of_no_messages_keeps_none():
     feed = Feed((1,), 0, 0)
     feed.take([entry(1), entry(2)])
-    assert feed.since(1, of()) is None
-    assert feed.since(2, of()) == []
+    assert feed.ring_buffer.since(1, of()) is None
+    assert feed.ring_buffer.since(2, of()) == []
 
 
 def test_skipping_empties_the_ring_buffer_and_sends_its_streams_to_the_log():
@@ -234,8 +234,8 @@ def test_skipping_empties_the_ring_buffer_and_sends_its_streams_to_the_log():
     feed.take([entry(1)])
     feed.skip_to(50)
     assert one.falls == 1
-    assert feed.since(1, of()) is None
-    assert feed.since(50, of()) == []
+    assert feed.ring_buffer.since(1, of()) is None
+    assert feed.ring_buffer.since(50, of()) == []
 
 
 def test_a_batch_knows_its_end_and_size():

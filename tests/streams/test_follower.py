@@ -148,7 +148,7 @@ async def test_a_feed_that_comes_amid_a_read_is_sent_to_the_log(rows, follower):
     (late,) = came
     assert late.positions == []
     assert late.falls == 1
-    assert feed_of(follower, [2]).floor == 2
+    assert feed_of(follower, [2]).ring_buffer.floor == 2
     rows.publish(3, channel=2)
     await follower._look()
     assert late.positions == [3]

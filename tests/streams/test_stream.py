@@ -315,7 +315,7 @@ async def test_a_heartbeat_moves_the_id_of_a_client_that_the_ring_has_left(
     for number in range(4):
         await site.channel.adispatch(other.name, Message("n", number))
     await site.at_head()
-    floor = site.hub.follower.feeds.of([site.channel.row.pk], 0).floor
+    floor = site.hub.follower.feeds.of([site.channel.row.pk], 0).ring_buffer.floor
     await reader.until(lambda: int(reader.reader.last_event_id or 0) >= floor > 0)
     assert reader.events == []
     await reader.until(lambda: reader.stream.subscriptions[0].stored >= floor)
