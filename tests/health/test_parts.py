@@ -92,7 +92,7 @@ async def test_a_hub_is_red_while_it_cannot_read_the_log(site, fake_parts):
 async def test_a_hub_whose_loop_or_query_hangs_is_red(site, fake_parts, monkeypatch):
     await site.read(await site.listener())
     await site.at_head()
-    monkeypatch.setattr("eric_sse_django.hub.follower.STUCK_S", -3600.0)
+    monkeypatch.setattr("eric_sse_django.hub.follower.MAX_LATE_S", -3600.0)
     assert states("hub")["hub"].startswith("the log has not been read for")
 
 
