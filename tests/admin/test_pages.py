@@ -223,7 +223,7 @@ def test_deleting_a_channel_shows_and_deletes_its_listeners_and_messages(staff, 
 
 
 def test_deleting_a_channel_loads_listeners_in_batches(channel, monkeypatch):
-    monkeypatch.setattr(operations, "BATCH", 10)
+    monkeypatch.setattr(operations, "REMOVED_AT_ONCE", 10)
     Listener.objects.bulk_create(
         Listener(channel=channel.row, name=str(number)) for number in range(25)
     )
