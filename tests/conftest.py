@@ -16,7 +16,7 @@ from asgiref.sync import SyncToAsync
 from django.db import connections
 from django.test import TransactionTestCase
 
-from tests import databases, emptying, servers
+from tests import databases, emptying, parallel, servers
 from tests.faults.scale import sized
 from tests.router import SelectedDatabaseRouter
 
@@ -64,6 +64,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 f"{item.nodeid} uses the fixture `database` and has a django_db mark of its own, "
                 "which hides the fixture's: remove the mark."
             )
+
+    items[:] = parallel.in_order(items)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # the time limit of a test begins with its turn
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return (yield)
+    shared = Path(item.config._tmp_path_factory.getbasetemp()).parent  # type: ignore[attr-defined]
+    with parallel.turn(shared, item.get_closest_marker("alone") is not None):
+        return (yield)
 
 
 def pytest_collection_finish() -> None:

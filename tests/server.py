@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import psutil
 
+from tests import parallel
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -55,7 +57,7 @@ def free_port() -> int:
     only another server can take it before the caller does.
     """
     for _ in range(200):
-        port = random.randint(12_000, 32_000)
+        port = random.choice(parallel.ports(12_000, 32_000))
         if is_free(port):
             return port
     raise OSError("No free port of 127.0.0.1 found in 200 tries between 12000 and 32000.")
