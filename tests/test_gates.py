@@ -1,5 +1,6 @@
 """The gates: style, spelling, types, layers, migrations and system checks are tests."""
 
+import configparser
 import os
 import subprocess
 import sys
@@ -12,6 +13,9 @@ ROOT = Path(__file__).parents[1]
 
 LIMIT_S = 300.0
 pytestmark = [pytest.mark.gate, pytest.mark.timeout(LIMIT_S)]
+
+# Of the lines and branches of the core, at least; the rest is for the tests with a database.
+CORE_COVERED_PERCENT = 90
 
 needs_stubs = pytest.mark.skipif(
     sys.version_info < (3, 11), reason="django-stubs needs Python 3.11 or newer"
@@ -99,3 +103,15 @@ def test_no_migration_is_missing():
 
 def test_the_system_checks_find_nothing():
     run("manage.py", "check", "--fail-level", "WARNING")
+
+
+def test_the_tests_of_the_core_cover_it(tmp_path):
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    core = setup["importlinter:contract:core"]["source_modules"].split()
+    files = ",".join(f"{name.replace('.', '/')}.py" for name in core)
+    coverage = {"COVERAGE_FILE": str(tmp_path / "coverage")}
+    arguments = ("-q", "-p", "no:cacheprovider", "-n", "0", "tests/core")
+    run("-m", "coverage", "run", "--branch", "-m", "pytest", *arguments, **coverage)
+    floor = f"--fail-under={CORE_COVERED_PERCENT}"
+    run("-m", "coverage", "report", floor, f"--include={files}", **coverage)
