@@ -17,7 +17,11 @@ from pathlib import Path
 import pytest
 
 # Files of live tests in this order, before those that are not named: each takes over 30 s.
-LONGEST: tuple[str, ...] = ()
+LONGEST = (
+    *("test_themes", "test_demo", "test_wrapped", "test_going_back", "test_hostile"),
+    *("test_outages", "test_monitor", "test_http2", "test_users_elsewhere", "test_networks"),
+    *("test_kills", "test_quick_start", "test_soak", "test_faults", "test_shared_stream"),
+)
 MAX_WORKERS = 16
 
 
