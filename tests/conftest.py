@@ -17,13 +17,15 @@ from django.db import connections
 from django.test import TransactionTestCase
 
 from tests import databases, emptying, parallel, servers
-from tests.faults.scale import sized
+from tests.faults.scale import FULL, sized
 from tests.router import SelectedDatabaseRouter
 
 REQUIRE_ALL = "ERIC_SSE_TEST_REQUIRE_ALL"
 # Seconds that a live test may take, with its fixtures; others have those of setup.cfg, and the
 # longest a mark of their own (tests.faults.scale.LONG_S).
 LIVE_S = sized(180, 3_600)
+# What a page may take to show something: its own default of 5 s is short on a busy machine.
+PAGE_TIMEOUT_MS = 15_000
 
 
 def missing(reason: str) -> None:
@@ -59,6 +61,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 f"{item.nodeid} is async, so its queries run on another thread's connection, "
                 "outside the transaction that would be rolled back: use transaction=True."
             )
+        if item.get_closest_marker("slow") and not FULL:
+            item.add_marker(pytest.mark.skip(reason="slow: set ERIC_SSE_FAULTS=full"))
         if database_of(item) is not None and mark is not None and "databases" not in mark.kwargs:
             raise pytest.UsageError(
                 f"{item.nodeid} uses the fixture `database` and has a django_db mark of its own, "
@@ -198,10 +202,12 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """Return the path of the machine's Chromium."""
+    """Return the path of the machine's Chromium; pages get PAGE_TIMEOUT_MS."""
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
     if found is None:
         missing("Chromium is not installed (on Debian: apt-get install chromium)")
+    for api in ("playwright.sync_api", "playwright.async_api"):
+        pytest.importorskip(api).expect.set_options(timeout=PAGE_TIMEOUT_MS)
     return str(Path(str(found)))
 
 

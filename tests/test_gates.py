@@ -15,7 +15,7 @@ LIMIT_S = 300.0
 pytestmark = [pytest.mark.gate, pytest.mark.timeout(LIMIT_S)]
 
 # Of the lines and branches of the core, at least; the rest is for the tests with a database.
-CORE_COVERED_PERCENT = 90
+CORE_COVERED_PERCENT = 88
 
 needs_stubs = pytest.mark.skipif(
     sys.version_info < (3, 11), reason="django-stubs needs Python 3.11 or newer"

@@ -25,9 +25,20 @@ from eric_sse_django import log, notifier, wakes  # noqa: E402
 from eric_sse_django.hub import Hub, all_hubs, totals  # noqa: E402
 from eric_sse_django.shortcuts import publish  # noqa: E402
 
+FORK = multiprocessing.get_context("fork")
+WAIT_S = 20
+together: Any = None  # in a worker: a barrier of all
+
+
+def meet(others: Any) -> None:
+    """In a new worker: keep what has the workers wait for each other."""
+    global together
+    together = others
+
 
 def work(channel: str, numbers: list[int]) -> dict[str, Any]:
     """In a worker: return what it has of its parent's, and publish."""
+    together.wait(WAIT_S)  # else one worker may do all the work
     found = {
         "pid": os.getpid(),
         "hubs": len(all_hubs()),
@@ -50,9 +61,9 @@ def main(channel: str, workers: int, count: int) -> None:
     # Python 3.12 warns of every fork beside a thread; Celery forks all the same.
     warnings.simplefilter("ignore", DeprecationWarning)
     shares = [list(range(1 + n * count, 1 + (n + 1) * count)) for n in range(workers)]
-    with multiprocessing.get_context("fork").Pool(workers) as pool:
+    with FORK.Pool(workers, meet, [FORK.Barrier(workers)]) as pool:
         tasks = [pool.apply_async(work, (channel, share)) for share in shares]
-        found = [task.get(20) for task in tasks]
+        found = [task.get(WAIT_S) for task in tasks]
         while log.pending().exists():
             time.sleep(0.01)
     publish(channel, "number", -1)

@@ -81,7 +81,7 @@ def test_every_block_and_command_of_readme_is_tested():
     checkout, demo, gate = (
         "python3 -m venv .venv && .venv/bin/",
         "manage.py demo",
-        ".venv/bin/pytest",
+        ".venv/bin/pytest -n auto",
     )
     others = [line for line in commands(README) if line not in COMMANDS]
     assert others == [

@@ -21,6 +21,7 @@ PLOTS = {"growth.svg", "scaling.svg", "soak.png", "benchmarks.svg"}
 TIMEOUT_S = 120
 
 
+@pytest.mark.slow
 def test_the_command_creates_every_screenshot(chromium, tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "docs.screenshots", "--into", str(tmp_path), "--watch", "3"],

@@ -56,6 +56,11 @@ def session():
     return client.cookies[settings.SESSION_COOKIE_NAME].value
 
 
+async def abort(route):
+    """Refuse what is on another host, as jazzmin's fonts: a page would wait for it."""
+    await route.abort()
+
+
 class Visitor:
     """A superuser on one admin site of one server."""
 
@@ -96,6 +101,7 @@ async def visitor(request, database, serve, chromium):
         process = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         context = await process.new_context()
         cookie = {"name": settings.SESSION_COOKIE_NAME, "value": await session()}
+        await context.route(lambda url: not url.startswith(server.url), abort)
         await context.add_cookies([{**cookie, "url": server.url}])
         visitor = Visitor(await context.new_page(), f"{server.url}/{place}/")
         visitor.server, visitor.theme = server, theme
