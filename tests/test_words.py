@@ -24,8 +24,6 @@ ROOT = Path(__file__).parents[1]
 
 # Folders and files that are not rewritten yet. The blank lines keep removals from conflicting.
 PENDING_LINES = """
-.ci
-
 tests/conftest.py
 
 tests/server.py

@@ -10,7 +10,7 @@ import pytest
 
 from tests.faults.scale import LONG_S
 
-pytestmark = pytest.mark.timeout(LONG_S)
+pytestmark = [pytest.mark.timeout(LONG_S), pytest.mark.alone]
 
 ROOT = Path(__file__).parents[2]
 

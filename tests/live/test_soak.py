@@ -5,7 +5,7 @@ import pytest
 from tests.faults import command
 from tests.faults.scale import LONG_S
 
-pytestmark = [pytest.mark.timeout(LONG_S), pytest.mark.slow]
+pytestmark = [pytest.mark.timeout(LONG_S), pytest.mark.slow, pytest.mark.alone]
 
 
 def test_half_a_minute_of_short_streams_does_not_raise_any_figure(tmp_path):
