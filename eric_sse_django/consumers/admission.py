@@ -69,11 +69,7 @@ async def admit(hub: Hub, request: StreamRequest, seat: Seat) -> Admission:
     or removed, which ends an EventSource permanently; 400 for a query that names nothing. Of
     several channels, one that is refused is enough.
     """
-    as_of = hub.follower.known.position
-    try:
-        ids = request.ids()
-    except ValueError as error:
-        raise Refused(400, f"{error}\n") from error
+    as_of, ids = hub.follower.known.position, request.ids()
     tickets, problems = _tickets(request, ids)
     visitor, found = await _find(hub, request, ids, tickets)
     used: dict[Ids, Ticket] = {}

@@ -43,7 +43,7 @@ Ids = tuple[str, "str | None"]
 
 class StreamRequest:
     """
-    The request of an ASGI scope. Reading it raises nothing: an unusable value is ignored.
+    The request of an ASGI scope. An unusable value is ignored; only ids() refuses one.
 
     `headers` has the values by lower-case name; those after MAX_HEAD_BYTES are left out.
     """
@@ -93,19 +93,19 @@ class StreamRequest:
 
         From the path; else from the query, `?channel=a&channel=b&listener=x`: one listener id is
         for all channels, several are for one channel each, and an empty one watches. Raises
-        ValueError, with what is wrong, for a query without such pairs.
+        Refused for a query without such pairs.
         """
         if self._in_path is not None:
             return [self._in_path]
         channels, listeners = self.query("channel"), self.query("listener")
         if not channels or not all(channels):
-            raise ValueError("Name what to stream: ?channel=<id>, once for each channel.")
+            raise Refused(400, "Name what to stream: ?channel=<id>, once for each channel.\n")
         if len(channels) > conf.get("MAX_CHANNELS_PER_STREAM"):
-            raise ValueError(f"{len(channels)} channels are too many for one stream.")
+            raise Refused(400, f"{len(channels)} channels are too many for one stream.\n")
         if len(set(channels)) < len(channels):
-            raise ValueError("A channel is named twice.")
+            raise Refused(400, "A channel is named twice.\n")
         if len(listeners) not in (0, 1, len(channels)):
-            raise ValueError("Send `listener` once, or as often as `channel`.")
+            raise Refused(400, "Send `listener` once, or as often as `channel`.\n")
         if len(listeners) < len(channels):
             listeners = (listeners or [""]) * len(channels)
         return [(one, other or None) for one, other in zip(channels, listeners, strict=True)]
