@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 Key = TypeVar("Key")
 
 # Items that wait at most: 20 MB. When exceeded, the oldest are dropped, and that is logged.
-MAX_ITEMS = 100_000
+MAX_PENDING = 100_000
 # Seconds that close() waits for the thread.
 CLOSE_S = 2.0
 
@@ -75,7 +75,7 @@ class RetryThread(Generic[Key]):
         gives_up_at = time.monotonic() + self._give_up_s
         with self._changed:
             self._put({key: (number, gives_up_at) for key, number in items.items()})
-            excess = list(self._waiting)[: max(0, len(self._waiting) - MAX_ITEMS)]
+            excess = list(self._waiting)[: max(0, len(self._waiting) - MAX_PENDING)]
             for key in excess:
                 del self._waiting[key]
             if self._thread is None:

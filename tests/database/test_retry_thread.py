@@ -64,7 +64,7 @@ def test_an_item_that_fails_for_too_long_is_given_up_and_logged(make, caplog):
 
 
 def test_of_too_many_items_the_oldest_are_dropped_and_logged(make, monkeypatch, caplog):
-    monkeypatch.setattr(retry_thread, "MAX_ITEMS", 2)
+    monkeypatch.setattr(retry_thread, "MAX_PENDING", 2)
     runs = []
     thread = make(runs.append)
     thread.add(dict.fromkeys("abcde", 1.0))
