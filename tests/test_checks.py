@@ -22,6 +22,15 @@ def test_defaults_are_good_values():
     assert [each.name for each in conf.SETTINGS if each.problem(each.default)] == []
 
 
+def test_several_settings_are_read_at_once_as_each_alone(settings):
+    names = "HEARTBEAT_S", "RETRY_MS"
+    assert conf.several(*names) == (conf.DEFAULTS["HEARTBEAT_S"], conf.DEFAULTS["RETRY_MS"])
+    settings.ERIC_SSE = {"RETRY_MS": 7}
+    assert conf.several(*names) == (conf.get("HEARTBEAT_S"), 7)
+    with pytest.raises(KeyError):
+        conf.several("RETRY_MS", "NO_SUCH_SETTING")
+
+
 def test_no_settings_at_all_are_fine(settings):
     settings.ERIC_SSE = {}
     assert checks.check_settings() == []

@@ -38,7 +38,11 @@ class Response:
     __slots__ = ("_began", "_is_direct", "_is_gated", "_link", "_send", "_start")
 
     def __init__(
-        self, send: Any, receive: Any = None, scope: Any = None, headers: Any = None
+        self,
+        send: Any,
+        receive: Any = None,
+        scope: Any = None,
+        headers: list[tuple[bytes, bytes]] | None = None,
     ) -> None:
         """
         An application's arguments: send() is used, the others help to find the server.
