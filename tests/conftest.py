@@ -22,7 +22,7 @@ from tests.router import SelectedDatabaseRouter
 
 REQUIRE_ALL = "ERIC_SSE_TEST_REQUIRE_ALL"
 # Seconds that a live test may take, with its fixtures; others have those of setup.cfg, and the
-# longest a mark of their own (tests.faults.scale.LONG_S).
+# longest their own mark (tests.faults.scale.LONG_S).
 LIVE_S = sized(180, 3_600)
 # What a page may take to show something: its own default of 5 s is short on a busy machine.
 PAGE_TIMEOUT_MS = 15_000
@@ -51,7 +51,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         limit = item.get_closest_marker("timeout")
         if "ERIC_SSE_TEST_FUZZ" in os.environ:
-            item.add_marker(pytest.mark.timeout(0))  # it says how many runs, not how long
+            item.add_marker(pytest.mark.timeout(0))  # it is the number of runs, not the time
         elif limit is None and item.get_closest_marker("live") is not None:
             item.add_marker(pytest.mark.timeout(LIVE_S))
         mark = item.get_closest_marker("django_db")
@@ -65,7 +65,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="slow: set ERIC_SSE_FAULTS=full"))
         if database_of(item) is not None and mark is not None and "databases" not in mark.kwargs:
             raise pytest.UsageError(
-                f"{item.nodeid} uses the fixture `database` and has a django_db mark of its own, "
+                f"{item.nodeid} uses the fixture `database` and has its own django_db mark, "
                 "which hides the fixture's: remove the mark."
             )
 
@@ -82,7 +82,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 
 def pytest_collection_finish() -> None:
-    # 260,000 objects of imported modules stay to the end: looking at them again and again
+    # 260,000 objects of imported modules stay to the end: visiting them again and again
     # was a tenth of the suite's work.
     gc.collect()
     gc.freeze()
@@ -123,7 +123,7 @@ def django_db_modify_db_settings(
     database_servers: dict[str, servers.Server],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    """Tell Django where the databases are, just before pytest-django creates them."""
+    """Set where Django finds the databases, just before pytest-django creates them."""
     # A file: the shared in-memory database locks whole tables and ignores the timeout.
     file = tmp_path_factory.mktemp("sqlite") / "test.sqlite3"
     connections.settings["default"]["TEST"]["NAME"] = str(file)

@@ -1,4 +1,4 @@
-"""A server process of its own for the tests: on loopback, its data in a temp dir."""
+"""A separate server process for the tests: on loopback, its data in a temp dir."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Server:
     """
 
     name: ClassVar[str]
-    # Who to run as when we are root, best first.
+    # Users to run as if we are root, the best first.
     users: ClassVar[Sequence[str]] = ()
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
 
@@ -111,7 +111,7 @@ class Server:
 
     @classmethod
     def absence(cls) -> str | None:
-        """Return why this machine can not run the server, None if it can."""
+        """Return why this machine cannot run the server, None if it can."""
         raise NotImplementedError
 
     def prepare(self) -> None:

@@ -24,10 +24,6 @@ ROOT = Path(__file__).parents[1]
 
 # Folders and files that are not rewritten yet. The blank lines keep removals from conflicting.
 PENDING_LINES = """
-tests/conftest.py
-
-tests/server.py
-
 tests/streams/promises/going_back.py
 
 tests/streams/promises/world.py
