@@ -24,7 +24,7 @@ from eric_sse_django.routing import with_streams
 from eric_sse_django.shortcuts import acursor, cursor, listen
 from tests import databases
 from tests.streams.asgi import Response, inner
-from tests.tickets import is_void
+from tests.tickets import ids_of, is_void
 
 once = databases.sqlite_rolled_back
 
@@ -102,7 +102,7 @@ def test_the_url_in_an_attribute_is_complete(orders):
     ).urls
     assert urlsplit(url).path == "/events/orders/"
     assert parse_qs(urlsplit(url).query)["last_event_id"] == ["7"]
-    assert ticket_in(url).covers("orders", None)
+    assert ids_of(ticket_in(url)) == ("orders", None)
 
 
 @pytest.mark.parametrize("hostile", ['"><script>alert(1)</script>', "'onload='x", "a/b?c=d&e#f"])
@@ -116,7 +116,7 @@ def test_markup_in_an_id_stays_in_the_attribute(database, hostile):
     assert "<script" not in page
     [url] = Links(page).urls
     assert urlsplit(url).path.count("/") == 3
-    assert ticket_in(url).covers(hostile, None)
+    assert ids_of(ticket_in(url)) == (hostile, None)
 
 
 @once
@@ -126,7 +126,7 @@ def test_a_listeners_url_has_a_ticket_for_it(orders):
     [url] = Links(render(text, listener=listener)).urls
     assert urlsplit(url).path == "/events/orders/till-7/"
     assert "last_event_id" not in url
-    assert ticket_in(url).covers("orders", "till-7")
+    assert ids_of(ticket_in(url)) == ("orders", "till-7")
     text = "{% eric_stream_url it cursor=at unbound=True as url %}{{ url|safe }}"
     page = render(text, it=listener, at=9)
     assert "?last_event_id=9&ticket=" in page

@@ -76,9 +76,6 @@ class Ticket:
     def has_expired(self) -> bool:
         return self.expires_at <= time.time()
 
-    def covers(self, channel: str, listener: str | None) -> bool:
-        return self.channel == channel and self.listener == listener
-
     def is_of(self, visitor: Visitor) -> bool:
         """Return whether it is bound to the visitor's session, which may use it at any age."""
         if not self.session or not visitor.session:

@@ -19,6 +19,7 @@ from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.exception import NoMessagesException
 from eric_sse_django.message import Message
 from tests import databases
+from tests.tickets import ids_of
 
 pytestmark = pytest.mark.live
 
@@ -173,7 +174,7 @@ async def test_both_publish_stream_and_pop_what_either_publishes(
     async with running(version_before, database) as other:
         assert Path(await other.receive()).is_relative_to(version_before)
         ticket = read_ticket(await other.receive())
-        assert ticket.covers("orders", "till-7")
+        assert ids_of(ticket) == ("orders", "till-7")
         received = [await other.receive() for _ in range(4)]
         assert received == ["this 1", "other 1", "other 2", "other 3"]
         await sync_to_async(publish)(channel)
