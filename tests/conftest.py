@@ -179,7 +179,7 @@ def database(request: pytest.FixtureRequest) -> Iterator[str]:
     Tables are empty again after the test. `tests.databases` has marks for fewer databases
     (sqlite_only, …) and for tests in a transaction that is rolled back (rolled_back).
     """
-    SelectedDatabaseRouter.alias = databases.ALIASES[request.param]
+    SelectedDatabaseRouter.alias = databases.ALIASES.get(request.param, "default")
     yield SelectedDatabaseRouter.alias
     SelectedDatabaseRouter.alias = "default"
 

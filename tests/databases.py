@@ -12,6 +12,9 @@ from tests import servers
 # The name in a test's id, and the alias in settings.DATABASES.
 ALIASES = {"sqlite": "default", "postgres": "postgres", "mariadb": "mariadb"}
 
+# Instead of a database's name: the test uses none, but a log in memory.
+MEMORY = "memory"
+
 # Where users are, when that is another database than the test's: "sqlite" or "postgres".
 USERS = os.environ.get("ERIC_SSE_TEST_USERS") or None
 
@@ -114,7 +117,9 @@ def teach_mysql_driver() -> None:
 
 
 def param(name: str, transaction: bool) -> Any:
-    """Return the pytest.param that lets a test use just the database `name`."""
+    """Return the pytest.param that lets a test use just the database `name`, or none: MEMORY."""
+    if name == MEMORY:
+        return pytest.param(name, id=name)
     aliases = [ALIASES[name]] if USERS is None else [ALIASES[name], "users"]
     mark = pytest.mark.django_db(transaction=transaction, databases=aliases)
     return pytest.param(name, marks=[mark], id=name)

@@ -28,13 +28,8 @@ tests/streams/promises/going_back.py
 
 tests/streams/promises/world.py
 
-tests/streams/test_clocks.py
-
 tests/streams/test_history.py
 
-tests/streams/test_promises.py
-
-tests/streams/test_stream.py
 """
 PENDING = set(PENDING_LINES.split())
 

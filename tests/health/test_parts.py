@@ -74,6 +74,7 @@ def test_a_failure_is_logged_once_and_its_end_once(fake_parts, caplog):
     assert "could not connect" in caplog.text  # the cause is in the log, not in the answer
 
 
+@pytest.mark.django_db(transaction=True)
 async def test_a_hub_is_red_while_it_cannot_read_the_log(site, fake_parts):
     await site.read(await site.listener())
     await site.at_head()
@@ -89,6 +90,7 @@ async def test_a_hub_is_red_while_it_cannot_read_the_log(site, fake_parts):
     pytest.fail("the hub stays red")
 
 
+@pytest.mark.django_db(transaction=True)
 async def test_a_hub_whose_loop_or_query_hangs_is_red(site, fake_parts, monkeypatch):
     await site.read(await site.listener())
     await site.at_head()
@@ -96,12 +98,14 @@ async def test_a_hub_whose_loop_or_query_hangs_is_red(site, fake_parts, monkeypa
     assert states("hub")["hub"].startswith("the log has not been read for")
 
 
+@pytest.mark.django_db(transaction=True)
 async def test_a_server_that_stops_is_not_ready(site, fake_parts):
     await site.read(await site.listener())
     site.hub.drain()
     assert states("hub") == {"hub": "the server is stopping"}
 
 
+@pytest.mark.django_db(transaction=True)
 async def test_a_hub_of_a_closed_loop_is_ignored(site, fake_parts):
     def run_in_a_loop():
         async def start():

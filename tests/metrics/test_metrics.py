@@ -63,12 +63,14 @@ def test_reading_the_metrics_starts_no_thread_and_makes_no_query(client):
     assert all_hubs() == []
 
 
+@pytest.mark.django_db(transaction=True)
 async def test_the_metrics_count_what_streams_do(site):
     names = ("streams_opened_total", "messages_delivered_total", "messages_sequenced_total")
     delays = ("delivery", "wake", "sequencing")
     growth = Growth(*names, *(f"{name}_delay_seconds_count" for name in delays))
     before = sample("streams_ended_total", reason="age")
     reader = await site.read(await site.listener())
+    await site.at_head()  # a look that began before the stream would not deliver to it
     await site.publish(1, 2, 3)
     await reader.count(3)
     assert sample("streams") == 1
@@ -102,6 +104,7 @@ def test_refused_requests_are_counted_by_reason():
     assert sample("requests_refused_total", why="403") - before == 1
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("part", ["hub", "notifier"])
 async def test_a_part_that_does_not_work_is_0(site, monkeypatch, part):
     await site.read(await site.listener())

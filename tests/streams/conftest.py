@@ -1,4 +1,4 @@
-"""Fixtures of the streams' tests: a channel and its readers, on a fast timer."""
+"""Fixtures of the streams' tests: a channel with its readers, and a fast timer."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -7,14 +7,30 @@ import pytest
 
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.routing import with_streams
+from eric_sse_django.streaming import stream
 from tests.streams.asgi import inner
+from tests.streams.memory import MemorySite
 from tests.streams.reading import Site
 
 
 @pytest.fixture
-async def site(transactional_db: None) -> AsyncIterator[Site]:
-    """Return a Site with the channel "orders", on SQLite."""
-    site = Site(await DatabaseChannel.acreate("orders"))
+async def site(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Site]:
+    """
+    Return a Site with the channel "orders", in memory.
+
+    In a database if the test uses one: by the fixture `database`, `transactional_db` or one that
+    uses these, or by a mark.
+    """
+    site: Site
+    if "database" in request.fixturenames:
+        request.getfixturevalue("database")
+    if "transactional_db" in request.fixturenames or request.node.get_closest_marker("django_db"):
+        site = Site(await DatabaseChannel.acreate("orders"))
+    else:
+        site = MemorySite("orders")
+        monkeypatch.setattr(stream, "_all_run", site.all_run)
     yield site
     await site.close()
 

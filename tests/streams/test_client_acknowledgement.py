@@ -4,19 +4,20 @@ import pytest
 
 from eric_sse_django.message import Message
 from eric_sse_django.models import Listener
+from tests.databases import on
 
 
 @pytest.fixture
 async def listener(site):
     row = await site.listener()
     row.acknowledgement = Listener.Acknowledgement.CLIENT.value
-    await row.asave()
+    await site.save(row)
     return row
 
 
 async def cursor_of(site, listener):
     await site.hub.records.write()
-    await listener.arefresh_from_db()
+    await site.refresh(listener)
     return listener.cursor
 
 
@@ -31,7 +32,8 @@ async def test_what_was_sent_is_sent_again_with_the_same_ids(site, listener):
     assert second.ids == first.ids
 
 
-async def test_the_id_that_a_client_reconnects_with_acknowledges(site, listener):
+@on("memory", "sqlite")
+async def test_the_id_that_a_client_reconnects_with_acknowledges(database, site, listener):
     first = await site.read(listener)
     await site.publish(1, 2, 3)
     await first.count(3)
@@ -62,6 +64,7 @@ async def test_an_earlier_id_takes_nothing_back(site, listener):
     assert await cursor_of(site, listener) == reader.ids[1]
 
 
+@pytest.mark.django_db(transaction=True)
 async def test_taking_one_acknowledges_it(site, listener):
     reader = await site.read(listener)
     await site.channel.abroadcast(Message("n", 1))

@@ -1,4 +1,4 @@
-"""Wall clocks that are wrong, or set: order and loss do not go by them; retention says so."""
+"""Wall clocks that are wrong, or set: they change neither the order nor what is lost."""
 
 import time
 from datetime import timedelta
@@ -20,7 +20,7 @@ HOUR_S = 3_600
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Return a function that has this process's wall clock be so many seconds wrong."""
+    """Return a function that makes this process's wall clock wrong by so many seconds."""
     right, right_now = time.time, timezone.now
 
     def put_on(seconds):
@@ -98,7 +98,7 @@ def test_what_has_no_position_yet_is_removed_by_no_clock(orders, clock):
     assert log.trim() == 1
 
 
-async def test_a_stream_goes_on_while_the_clock_goes_back(site, clock):
+async def test_a_stream_continues_while_the_clock_goes_back(site, clock):
     listener = await site.listener()
     reader = await site.read(listener)
     before = totals.sums()[0].delays
@@ -113,7 +113,8 @@ async def test_a_stream_goes_on_while_the_clock_goes_back(site, clock):
     assert after.sum_s >= before.sum_s  # never a delay below nothing
 
 
-async def test_who_is_online_is_so_still_after_the_next_renewal(site, clock, fast_ticks):
+@pytest.mark.django_db(transaction=True)
+async def test_a_listener_stays_online_when_the_clock_of_its_hub_is_set(site, clock, fast_ticks):
     listener = await site.listener()
     await site.read(listener)
     await site.hub.records.write()

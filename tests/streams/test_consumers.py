@@ -23,7 +23,7 @@ from tests.streams.asgi import Response, answer, inner, session_of
 
 
 @pytest.fixture
-async def listener(site):
+async def listener(transactional_db, site):
     """Return a running listener "l" without an owner, of the channel "orders"."""
     listener = await site.channel.aadd_listener(listener_id="l")
     await listener.astart()

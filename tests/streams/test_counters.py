@@ -47,6 +47,7 @@ def test_resets_are_counted_among_what_the_log_gave():
 async def test_a_streams_life_is_counted(site):
     before = sums()
     reader = await site.read(await site.listener())
+    await site.at_head()  # a look that began before the stream would not deliver to it
     await site.publish(1, 2)
     await reader.count(2)
     reader.stream.end(End.AGE)
@@ -62,6 +63,7 @@ async def test_a_streams_life_is_counted(site):
 async def test_what_a_stream_catches_up_with_is_counted_by_where_it_was(site):
     listener = await site.listener()
     first = await site.read(listener)  # so that the channel has a ring buffer
+    await site.at_head()
     before = sums()
     await site.publish(1, 2, 3)
     await first.count(3)
@@ -77,6 +79,7 @@ async def test_a_buffer_that_overflows_is_counted(site, settings):
     settings.ERIC_SSE = {"STREAM_BUFFER_MESSAGES": 1}
     before = sums().lagging
     reader = await site.read(await site.listener())
+    await site.at_head()
     reader.open.clear()
     await site.publish(0)
     await reader.count(1)

@@ -1,12 +1,12 @@
 """A message that has no event ends its own streams; every other stream continues."""
 
 import asyncio
+import copy
 import logging
 import weakref
 from collections import Counter
 
 import pytest
-from asgiref.sync import sync_to_async
 
 from eric_sse_django.consumers.stream import encoder
 from eric_sse_django.database import DatabaseChannel
@@ -14,10 +14,8 @@ from eric_sse_django.entry import NO_CHANNEL, REVOKE, Entry
 from eric_sse_django.exception import EncodingFailed
 from eric_sse_django.hub import hooks
 from eric_sse_django.hub.feed import Batch, Feed
-from eric_sse_django.message import Message
-from eric_sse_django.streaming import Stream, Subscription
 from eric_sse_django.workers import Hung
-from tests.streams.reading import Reader, Site
+from tests.streams.reading import Reader
 from tests.streams.test_feed import Listening, entry
 from tests.streams.test_follower import feed_of, follower, rows
 
@@ -41,12 +39,12 @@ class Picky(DatabaseChannel):
 @pytest.fixture
 async def others(site):
     """Return a site of another channel, on the same hub."""
-    return Site(await DatabaseChannel.acreate("others"))
+    return await site.another("others")
 
 
 async def picky(site, row=None, last_event_id=None):
     """Return a reader whose channel is Picky."""
-    stream = Stream(site.hub, [Subscription(site.channel.row, row)], last_event_id)
+    stream = site.stream(row, last_event_id)
     return await site._stack.enter_async_context(Reader(stream, Picky(site.channel.row)))
 
 
@@ -54,12 +52,9 @@ async def test_what_adapt_raises_ends_the_streams_of_that_message_alone(site, ot
     failing = [await picky(site) for _ in range(3)]
     beside = [await site.read(), await others.read()]
 
-    def publish():
-        for payload in ("good", "bad", "after"):
-            site.channel.broadcast(Message("n", payload))
-            others.channel.broadcast(Message("n", payload))
-
-    await sync_to_async(publish)()
+    for payload in ("good", "bad", "after"):
+        await site.publish(payload)
+        await others.publish(payload)
     for reader in beside:
         assert await reader.count(3) == ['"good"', '"bad"', '"after"']
     for reader in failing:
@@ -177,8 +172,7 @@ async def test_what_would_forge_an_event_is_not_sent(site, event, format):
     site.channel.row.format = format
     made = Forging(site.channel.row)
     made.event = event() if event is coroutine else event
-    stream = Stream(site.hub, [Subscription(site.channel.row)])
-    async with Reader(stream, made) as reader:
+    async with Reader(site.stream(), made) as reader:
         await site.publish("x")
         assert await reader.ended() == "error"
     assert reader.events == []
@@ -202,7 +196,7 @@ async def test_adapt_may_keep_the_apps_own_names_and_ask_for_a_retry(site):
 async def test_a_channel_whose_format_is_changed_is_encoded_as_each_stream_knows_it(site):
     row = site.channel.row
     old = encoder([row])
-    text = await type(row).objects.aget(pk=row.pk)
+    text = copy.copy(row)
     text.format = "text"
     new = encoder([text])
     one = entry(1, payload='"plain"')

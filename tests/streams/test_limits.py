@@ -21,7 +21,7 @@ HERE = ("10.0.0.1", 40_000)
 
 
 @pytest.fixture
-def application(site):
+def application(transactional_db, site):
     return with_streams(None)
 
 

@@ -37,7 +37,7 @@ def application():
 
 
 @pytest.fixture
-async def ana(site, django_user_model):
+async def ana(transactional_db, site, django_user_model):
     """Return a user who owns the running listener "l" of the channel "orders"."""
     ana = await sync_to_async(django_user_model.objects.create_user)("ana", password="a")
     listener = await site.channel.aadd_listener(ana, listener_id="l")
@@ -178,6 +178,7 @@ async def test_the_owners_cookie_counts_for_allowed_origins(application, site, a
     assert await status("null") == 403
 
 
+@pytest.mark.django_db(transaction=True)
 async def test_the_monitor_checks_origins_too(application, site):
     root = await sync_to_async(get_user_model().objects.create_superuser)("root", password="")
     cookie = (await session_of(root)).decode()

@@ -3,20 +3,17 @@
 import asyncio
 import os
 import sys
-from datetime import timedelta
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.utils import timezone
 from hypothesis import HealthCheck
 from hypothesis import settings as limits
 from hypothesis.stateful import run_state_machine_as_test
 
-from eric_sse_django import log, notifier
+from eric_sse_django import notifier
 from eric_sse_django.database import operations
-from eric_sse_django.entry import RESET
+from eric_sse_django.entry import RESET, STOP
 from eric_sse_django.message import Message
-from eric_sse_django.models import QueuedMessage
 from eric_sse_django.outage import Backoff
 from eric_sse_django.workers import FIRST, Hung, Workers
 from tests import databases
@@ -76,7 +73,7 @@ def keep(database, settings, monkeypatch):
 
 
 async def run_at_once(self, function, *args):
-    """Have the hub's thread run a function while this one waits; others come before and after."""
+    """Call a function on the hub's thread while this one waits; others run before and after."""
     for _ in range(2):
         await asyncio.sleep(0)
     hangs = faults.hangs.pop() if faults.hangs else None
@@ -107,7 +104,7 @@ def test_they_are_kept_with_transactions_side_by_side(keep):
     keep(15, steps=True, several_writers=True)
 
 
-# Threads race in it, so that a run cannot be repeated: for who looks for long.
+# Threads race in it, so that a run cannot be repeated: for long searches.
 @pytest.mark.skipif(RUNS is None, reason="set ERIC_SSE_TEST_FUZZ")
 @databases.on("sqlite", "postgres")
 def test_they_are_kept_while_the_notifier_runs(keep):
@@ -117,25 +114,25 @@ def test_they_are_kept_while_the_notifier_runs(keep):
 # What it has found, as short as it can be ------------------------------------------
 
 
-async def trim(*payloads):
-    rows = QueuedMessage.objects.filter(payload__in=map(str, payloads))
-    await rows.aupdate(expires_at=timezone.now() - timedelta(days=1))
-    await sync_to_async(log.trim)()
-
-
-async def test_a_loss_is_told_where_a_later_one_is_still_in_memory(site, settings, monkeypatch):
+@databases.on("memory", "sqlite")
+async def test_a_loss_is_followed_by_a_reset_though_a_later_one_is_still_in_memory(
+    database, site, settings, monkeypatch
+):
     settings.ERIC_SSE = {"RING_MESSAGES": 2}
     monkeypatch.setattr(sys.modules["eric_sse_django.streaming.reader"], "BACKLOG_ROWS", 1)
     listener = await site.listener()
     first = await site.read(listener)
-    await site.publish(1, 2, 3, 4)
+    await site.publish_old(1)
+    await site.publish(2, 3)
+    await site.publish_old(4)
     await first.count(4)
-    await trim(1, 4)
+    assert await site.trim() == 2
     late = await site.read(listener, last_event_id=0)
     await late.count(3)
     assert RESET in [event.type for event in late.events]  # 1 was lost; 2, 3, 4 came
 
 
+@pytest.mark.django_db(transaction=True)
 async def test_a_stop_ends_a_stream_that_has_more_to_read_than_may_wait(site, settings):
     settings.ERIC_SSE = {"MAX_WAITING_MESSAGES": 3}
     listener = await site.listener()
@@ -153,7 +150,8 @@ async def test_a_stop_ends_a_stream_that_has_more_to_read_than_may_wait(site, se
     assert reader.stream.reason == "stopped"
 
 
-async def test_a_stopped_stream_that_falls_back_gets_nothing_from_after_the_stop(site):
+@databases.on("memory", "sqlite")
+async def test_a_stopped_stream_that_falls_back_gets_nothing_from_after_the_stop(database, site):
     listener = await site.listener()
     reader = await site.read(listener)
     await site.publish("before")
@@ -161,7 +159,7 @@ async def test_a_stopped_stream_that_falls_back_gets_nothing_from_after_the_stop
     reader.open.clear()
     await site.publish("on its way")
     await site.at_head()
-    await sync_to_async(operations.stop)([listener])
+    await site.control(listener, STOP)
     await site.publish("after")
     await site.at_head()
     reader.stream.fall_back()

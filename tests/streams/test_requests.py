@@ -30,7 +30,7 @@ READ_S = 0.03
 
 
 @pytest.fixture
-async def listener(site):
+async def listener(transactional_db, site):
     """Return a running listener "l" without an owner, of the channel "orders"."""
     listener = await site.channel.aadd_listener(listener_id="l")
     await listener.astart()

@@ -39,7 +39,7 @@ async def test_a_signal_ends_the_streams_and_then_the_server(site, received):
     await settled(lambda: received == [signal.SIGTERM])
 
 
-async def test_without_streams_the_server_gets_the_signal_at_once(received, transactional_db):
+async def test_without_streams_the_server_gets_the_signal_at_once(received):
     drain.install()
     signal.raise_signal(signal.SIGTERM)
     assert received == [signal.SIGTERM]

@@ -10,16 +10,17 @@ from asgiref.sync import sync_to_async
 from django.db import OperationalError
 from django.utils import timezone
 
-from eric_sse_django import log, notifier, wire
+from eric_sse_django import wire
 from eric_sse_django.database import operations
-from eric_sse_django.entry import RESET
+from eric_sse_django.entry import CLOSE, RESET, STOP
 from eric_sse_django.hub import End, Hub
-from eric_sse_django.message import Message
-from eric_sse_django.models import Listener, QueuedMessage
-from eric_sse_django.streaming import Stream, Subscription
+from eric_sse_django.models import Listener
 from eric_sse_django.streaming import reader as reader_module
 from tests.databases import on
 from tests.streams.reading import Reader
+
+# For tests of what a stream does with rows that the log has not.
+with_rows = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True, params=[True, False], ids=["at once", "by a task"])
@@ -31,7 +32,8 @@ def writes_at_once(request, monkeypatch):
 # Where it starts -------------------------------------------------------------------
 
 
-async def test_a_listener_gets_what_waits_and_then_what_comes(site):
+@on("memory", "sqlite")
+async def test_a_listener_gets_waiting_messages_and_then_new_ones(database, site):
     listener = await site.listener()
     await site.publish(1, 2)
     reader = await site.read(listener)
@@ -46,11 +48,11 @@ async def test_it_opens_with_retry_and_its_position_before_any_message(site):
     reader = await site.read(listener)
     await reader.until(lambda: reader.chunks)
     assert reader.chunks[0].startswith(b"retry: ")
-    assert reader.chunks[0].endswith(b"id: 0\n: ok\n\n")
+    assert reader.chunks[0].endswith(b"id: %d\n: ok\n\n" % listener.start)
     assert 3_000 <= reader.reader.retry_ms <= 4_500
 
 
-async def test_the_last_event_id_counts_before_the_stored_cursor(site):
+async def test_a_last_event_id_is_used_before_the_stored_cursor(site):
     listener = await site.listener()
     await site.publish(1, 2, 3)
     first = await site.read(listener)
@@ -74,27 +76,35 @@ async def test_an_id_from_before_the_listener_is_clamped_to_its_start(site, befo
     assert await reader.count(1) == ["1"]
 
 
-@pytest.mark.parametrize("beyond", [10_000, 2**63])
-async def test_an_id_that_nobody_was_given_is_told_and_passes_over_nothing(site, beyond):
+def above(head, distance):
+    """Return a position that was not given: 2**63 is above all of them."""
+    return head + distance if distance < 2**63 else distance
+
+
+@on("memory", "sqlite")
+@pytest.mark.parametrize("distance", [10_000, 2**63])
+async def test_an_id_that_was_never_given_gets_a_reset_and_all_messages(database, site, distance):
     listener = await site.listener()
     await site.publish(1)
-    await site.at_head()
-    reader = await site.read(listener, last_event_id=beyond)
+    head = await site.at_head()
+    reader = await site.read(listener, last_event_id=above(head, distance))
     await site.publish(2)
     await reader.count(3)
     assert [event.type for event in reader.events] == [RESET, "n", "n"]
     assert reader.data[1:] == ["1", "2"]
     assert reader.ids[0] == listener.cursor
-    # With the ids that it has now, it is told nothing more.
+    # With the ids that it has now, it gets no other reset.
     again = await site.read(listener, last_event_id=reader.ids[0])
     assert await again.count(2) == ["1", "2"]
 
 
-@pytest.mark.parametrize("beyond", [10_000, 2**63])
-async def test_a_watcher_with_an_id_that_nobody_was_given_is_told_and_begins_now(site, beyond):
+@pytest.mark.parametrize("distance", [10_000, 2**63])
+async def test_a_watcher_with_an_id_that_was_never_given_gets_a_reset_and_begins_now(
+    site, distance
+):
     await site.publish(1)
     head = await site.at_head()
-    reader = await site.read(last_event_id=beyond)
+    reader = await site.read(last_event_id=above(head, distance))
     await site.publish(2)
     await reader.count(2)
     assert [event.type for event in reader.events] == [RESET, "n"]
@@ -102,13 +112,10 @@ async def test_a_watcher_with_an_id_that_nobody_was_given_is_told_and_begins_now
     assert reader.ids[0] == head
 
 
-async def test_a_hub_that_is_behind_its_client_looks_before_it_starts(site):
+async def test_a_hub_that_is_behind_its_client_looks_before_the_stream_begins(site):
     listener = await site.listener()
-    await site.at_head()
-    before = site.hub.follower.position
-    notifier.current().close()  # nobody tells the hub
-    await site.publish(1, 2)
-    await sync_to_async(log.sequence)()
+    before = await site.at_head()
+    site.publish_without_wake(1, 2)
     reader = await site.read(listener, last_event_id=before + 1)
     assert await reader.count(1) == ["2"]
 
@@ -123,10 +130,10 @@ async def test_a_watcher_joins_at_now_or_at_its_id(site):
     assert await back.count(2) == ["2", "3"]
 
 
-async def test_a_watcher_sees_broadcasts_only(site):
+async def test_a_watcher_gets_broadcasts_only(site):
     listener = await site.listener()
     watcher = await site.read()
-    await site.channel.adispatch(listener.name, Message("n", "secret"))
+    await site.dispatch(listener, "secret")
     await site.publish("all")
     assert await watcher.count(1) == ['"all"']
 
@@ -134,19 +141,19 @@ async def test_a_watcher_sees_broadcasts_only(site):
 async def test_two_streams_of_one_listener_each_get_everything(site):
     listener = await site.listener()
     one, two = await site.read(listener), await site.read(listener)
-    await site.channel.adispatch(listener.name, Message("n", 1))
+    await site.dispatch(listener, 1)
     await site.publish(2)
     assert await one.count(2) == await two.count(2) == ["1", "2"]
 
 
-async def test_other_listeners_and_channels_messages_do_not_come(site, django_user_model):
-    ana = await django_user_model.objects.acreate(username="ana")
+@on("memory", "sqlite")
+async def test_messages_of_other_listeners_and_channels_are_not_delivered(database, site):
+    ana = await site.owner("ana")
     mine, other = await site.listener(ana), await site.listener()
     reader = await site.read(mine)
-    await site.channel.adispatch(other.name, Message("n", "other's"))
-    await site.channel.adispatch_to_owner(ana, Message("n", "ana's"))
-    elsewhere = await type(site.channel).acreate("elsewhere")
-    await elsewhere.abroadcast(Message("n", "elsewhere"))
+    await site.dispatch(other, "other's")
+    await site.dispatch_to_owner(ana, "ana's")
+    await (await site.another("elsewhere")).publish("elsewhere")
     await site.publish("all")
     assert await reader.count(2) == ['"ana\'s"', '"all"']
 
@@ -154,8 +161,8 @@ async def test_other_listeners_and_channels_messages_do_not_come(site, django_us
 # Backlog and live ----------------------------------------------------------------------
 
 
-@on("sqlite", "postgres")
-async def test_a_long_backlog_comes_in_order_without_a_gap(database, settings, site):
+@on("memory", "sqlite", "postgres")
+async def test_a_long_backlog_is_delivered_in_order_without_a_gap(database, settings, site):
     settings.ERIC_SSE = {"STREAM_BUFFER_BYTES": 2_000, "RING_MESSAGES": 5}
     listener = await site.listener()
     await site.publish(*range(500))
@@ -185,7 +192,7 @@ async def test_a_full_buffer_falls_back_to_the_log_and_nothing_is_lost(site, set
     assert reader.ids == sorted(set(reader.ids))
 
 
-async def test_what_waits_goes_out_in_one_write(site):
+async def test_all_that_waits_is_written_at_once(site):
     listener = await site.listener()
     reader = await site.read(listener)
     await reader.until(lambda: reader.chunks)
@@ -201,24 +208,25 @@ async def test_what_waits_goes_out_in_one_write(site):
     assert len(reader.chunks) == writes + 1
 
 
-async def test_who_comes_back_soon_is_served_from_memory(site, monkeypatch):
+async def test_a_client_that_reconnects_soon_is_served_from_the_ring_buffer(site, monkeypatch):
     listener = await site.listener()
     first = await site.read(listener)
-    await site.at_head()  # a look that began before the stream would begin the ring later
+    await site.at_head()  # a look that began before the stream would begin the buffer later
     await site.publish(1, 2, 3)
     await first.count(3)
-    monkeypatch.setattr(log.DATABASE, "read", None)  # would fail
+    monkeypatch.setattr(site.log, "read", None)  # would fail
     again = await site.read(listener, last_event_id=first.ids[0])
     assert await again.count(2) == ["2", "3"]
 
 
-async def test_retention_leaves_word_once(site):
+@on("memory", "sqlite")
+async def test_a_listener_gets_one_reset_for_what_retention_removed(database, site):
     listener = await site.listener()
-    await site.publish(1, 2, 3)
+    await site.publish_old(1, 2)
+    await site.publish(3)
     await site.at_head()
     await site.hub.close()
-    await QueuedMessage.objects.filter(payload__in=["1", "2"]).aupdate(expires_at=timezone.now())
-    await sync_to_async(log.trim)()
+    assert await site.trim() == 2
     reader = await site.read(listener)
     await site.publish(4)
     await reader.count(3)
@@ -229,7 +237,8 @@ async def test_retention_leaves_word_once(site):
     assert await again.count(2) == ["3", "4"]
 
 
-async def test_a_hub_that_missed_something_sends_its_streams_to_the_log(site):
+@on("memory", "sqlite")
+async def test_streams_of_a_hub_that_missed_something_read_the_log(database, site):
     listener = await site.listener()
     reader = await site.read(listener)
     await site.publish(1)
@@ -239,19 +248,21 @@ async def test_a_hub_that_missed_something_sends_its_streams_to_the_log(site):
     assert await reader.count(2) == ["1", "2"]
 
 
-async def test_the_database_may_fail_amid_a_backlog(site, settings, monkeypatch):
+async def test_a_backlog_is_delivered_though_the_database_fails_meanwhile(
+    site, settings, monkeypatch
+):
     settings.ERIC_SSE = {"RING_MESSAGES": 0}
     listener = await site.listener()
     await site.publish(1, 2)
     await site.at_head()
-    read, failures = log.read, [OperationalError("gone"), OperationalError("still")]
+    read, failures = site.log.read, [OperationalError("gone"), OperationalError("still")]
 
     def failing(*args):
         if failures:
             raise failures.pop()
         return read(*args)
 
-    monkeypatch.setattr(log.DATABASE, "read", failing)
+    monkeypatch.setattr(site.log, "read", failing)
     reader = await site.read(listener)
     assert await reader.count(2) == ["1", "2"]
     assert failures == []
@@ -263,19 +274,19 @@ async def test_a_stream_can_end_while_the_database_hangs(site, settings, monkeyp
     await site.publish(1)
     await site.at_head()
     ended = threading.Event()
-    monkeypatch.setattr(log.DATABASE, "read", lambda *args: ended.wait(30) and [])
+    monkeypatch.setattr(site.log, "read", lambda *args: ended.wait(30) and [])
     reader = await site.read(listener)
     await reader.until(lambda: reader.chunks)
     site.hub.drain()
     assert await reader.ended() == "draining"
-    assert not ended.is_set()  # it was not the database that let it go
+    assert not ended.is_set()  # the read has not returned
     ended.set()
 
 
 # Silence, age, slowness -------------------------------------------------------------------
 
 
-async def test_silence_is_broken_by_comments(site, settings, fast_ticks):
+async def test_a_silent_stream_gets_heartbeats(site, settings, fast_ticks):
     settings.ERIC_SSE = {"HEARTBEAT_S": 0.02}
     reader = await site.read(await site.listener())
     await reader.until(lambda: reader.chunks.count(wire.HEARTBEAT) >= 2)
@@ -296,7 +307,7 @@ async def test_a_heartbeat_wakes_no_task_where_it_is_written_at_once(site, setti
         beats.put_nowait(chunk)
         return True
 
-    async with Stream(site.hub, [Subscription(site.channel.row, None)]) as stream:
+    async with site.stream() as stream:
         serving = asyncio.ensure_future(
             stream.serve(write, site.channel.encode, lambda: write_at_once)
         )
@@ -306,14 +317,14 @@ async def test_a_heartbeat_wakes_no_task_where_it_is_written_at_once(site, setti
         await serving
 
 
-async def test_a_heartbeat_moves_the_id_of_a_client_that_the_ring_has_left(
+async def test_a_heartbeat_moves_the_id_of_a_client_below_the_ring_buffer(
     site, settings, fast_ticks
 ):
     settings.ERIC_SSE = {"HEARTBEAT_S": 0.02, "RING_MESSAGES": 2}
     mine, other = await site.listener(), await site.listener()
     reader = await site.read(mine)
     for number in range(4):
-        await site.channel.adispatch(other.name, Message("n", number))
+        await site.dispatch(other, number)
     await site.at_head()
     floor = site.hub.follower.feeds.of([site.channel.row.pk], 0).ring_buffer.floor
     await reader.until(lambda: int(reader.reader.last_event_id or 0) >= floor > 0)
@@ -321,7 +332,7 @@ async def test_a_heartbeat_moves_the_id_of_a_client_that_the_ring_has_left(
     await reader.until(lambda: reader.stream.subscriptions[0].stored >= floor)
 
 
-async def test_a_stream_ends_at_its_age_and_says_when_to_come_back(site, settings, fast_ticks):
+async def test_a_stream_ends_at_its_age_with_a_retry(site, settings, fast_ticks):
     settings.ERIC_SSE = {"MAX_STREAM_AGE_S": 0.02}
     reader = await site.read(await site.listener())
     assert await reader.ended() == "age"
@@ -329,7 +340,7 @@ async def test_a_stream_ends_at_its_age_and_says_when_to_come_back(site, setting
     assert 300 <= reader.reader.retry_ms <= 3_000
 
 
-async def test_a_stream_ends_when_its_leave_does(site, fast_ticks):
+async def test_a_stream_ends_when_its_access_does(site, fast_ticks):
     reader = await site.read(await site.listener(), ends_at=time.monotonic() + 0.02)
     assert await reader.ended() == "age"
 
@@ -347,7 +358,7 @@ async def test_a_write_that_does_not_return_is_cut_off(site, settings, fast_tick
 
 
 @pytest.mark.parametrize("reason", [End.AGE, End.DRAINING])
-async def test_the_last_write_may_not_hang_either(site, settings, fast_ticks, monkeypatch, reason):
+async def test_a_last_write_that_hangs_is_cut_off(site, settings, fast_ticks, monkeypatch, reason):
     monkeypatch.setattr("eric_sse_django.streaming.sender.LAST_WRITE_S", 0.03)
     reader = await site.read(await site.listener())
     await reader.until(lambda: reader.chunks)
@@ -357,7 +368,7 @@ async def test_the_last_write_may_not_hang_either(site, settings, fast_ticks, mo
     assert reader.stream.was_cut
 
 
-async def test_a_cancel_by_others_is_not_swallowed(site):
+async def test_a_cancel_by_other_code_is_raised(site):
     reader = await site.read(await site.listener())
     await reader.until(lambda: reader.chunks)
     reader.task.cancel()
@@ -369,7 +380,8 @@ async def test_a_cancel_by_others_is_not_swallowed(site):
 # Its end -----------------------------------------------------------------------------------
 
 
-async def test_stopping_the_listener_ends_all_its_streams_after_what_came_before(site):
+@with_rows
+async def test_stopping_a_listener_ends_its_streams_after_what_was_published_before(site):
     listener = await site.channel.aadd_listener()
     await listener.astart()
     one, two = await site.read(listener.row), await site.read(listener.row)
@@ -386,10 +398,9 @@ async def test_stopping_the_listener_ends_all_its_streams_after_what_came_before
     assert await later.count(1) == ["2"]
 
 
-async def test_a_stop_in_the_backlog_ends_it_there(site, monkeypatch):
-    listener = await site.channel.aadd_listener()
-    await listener.astart()
-    reader = await site.read(listener.row)
+async def test_a_stop_in_the_backlog_ends_the_stream_there(site, monkeypatch):
+    listener = await site.listener()
+    reader = await site.read(listener)
     await reader.until(lambda: reader.chunks)
     reader.open.clear()
     await site.publish(0)
@@ -397,7 +408,7 @@ async def test_a_stop_in_the_backlog_ends_it_there(site, monkeypatch):
     reader.stream.fall_back()  # as a full buffer does: from here on it reads
     monkeypatch.setattr(type(reader.stream), "push", lambda stream, batch, alone: None)
     await site.publish(1)
-    await listener.astop()
+    await site.control(listener, STOP)
     await site.publish(2)
     await site.at_head()
     reader.open.set()
@@ -405,27 +416,27 @@ async def test_a_stop_in_the_backlog_ends_it_there(site, monkeypatch):
     assert reader.data == ["0", "1"]
 
 
-async def test_a_stop_between_lookup_and_attach_is_noticed(site):
+@with_rows
+async def test_a_stop_between_lookup_and_attach_ends_the_stream(site):
     listener = await site.channel.aadd_listener()
     await listener.astart()
     row = await Listener.objects.aget(pk=listener.row.pk)
     await listener.astop()
     await site.at_head()
-    stream = Stream(site.hub, [Subscription(site.channel.row, row)])
-    async with stream:
+    async with site.stream(row) as stream:
         assert stream.reason == "stopped"
 
 
-async def test_where_the_hub_stood_still_since_the_lookup_no_query_is_made(site, monkeypatch):
-    listener = await site.channel.aadd_listener()
-    await listener.astart()
+async def test_no_query_is_made_if_the_hub_read_nothing_since_the_lookup(site, monkeypatch):
+    listener = await site.listener()
     position = await site.at_head()
     monkeypatch.setattr("eric_sse_django.streaming.stream._all_run", None)  # would fail
-    reader = await site.read(listener.row, as_of=position)
-    await listener.astop()
+    reader = await site.read(listener, as_of=position)
+    await site.control(listener, STOP)
     assert await reader.ended() == "stopped"
 
 
+@with_rows
 async def test_a_removed_listeners_stream_ends(site):
     listener = await site.listener()
     reader = await site.read(listener)
@@ -433,10 +444,11 @@ async def test_a_removed_listeners_stream_ends(site):
     assert await reader.ended() == "stopped"
 
 
-async def test_a_disconnected_client_is_told_to_come_back(site):
+@on("memory", "sqlite")
+async def test_a_disconnected_client_is_asked_to_reconnect(database, site):
     listener = await site.listener()
     reader = await site.read(listener)
-    await sync_to_async(operations.disconnect)([listener])
+    await site.control(listener, CLOSE)
     assert await reader.ended() == "sent away"
     assert reader.complete
     again = await site.read(listener)
@@ -444,7 +456,8 @@ async def test_a_disconnected_client_is_told_to_come_back(site):
     assert await again.count(1) == ["1"]
 
 
-async def test_a_replay_sends_again_under_the_same_ids_and_goes_on(site):
+@with_rows
+async def test_a_replay_sends_messages_again_with_their_ids_and_then_new_ones(site):
     listener = await site.listener()
     reader = await site.read(listener)
     since = timezone.now()
@@ -458,7 +471,7 @@ async def test_a_replay_sends_again_under_the_same_ids_and_goes_on(site):
     assert await again.count(1) == ["3"]
 
 
-async def test_draining_ends_each_with_a_retry_of_its_own(site, settings):
+async def test_draining_ends_each_stream_with_another_retry(site, settings):
     settings.ERIC_SSE = {"DRAIN_S": 5}
     listener = await site.listener()
     readers = [await site.read(listener) for _ in range(20)]
@@ -473,6 +486,7 @@ async def test_draining_ends_each_with_a_retry_of_its_own(site, settings):
     assert 1_000 <= late.reader.retry_ms <= 6_000
 
 
+@with_rows
 async def test_closing_the_hub_ends_its_streams_and_writes_their_cursors(site):
     listener = await site.listener()
     reader = await site.read(listener)
@@ -486,15 +500,15 @@ async def test_closing_the_hub_ends_its_streams_and_writes_their_cursors(site):
     assert listener.last_seen is not None
 
 
-async def test_a_stream_that_comes_to_a_closed_hub_ends(site):
-    listener = await site.listener()
-    hub = site.hub
-    await hub.ready()
-    await hub.close()
-    async with Stream(hub, [Subscription(site.channel.row, listener)]) as stream:
+async def test_a_stream_that_is_attached_to_a_closed_hub_ends(site):
+    stream = site.stream(await site.listener())
+    await site.hub.ready()
+    await site.hub.close()
+    async with stream:
         assert stream.reason == "hub closed"
 
 
+@with_rows
 async def test_the_cursor_is_written_soon_after_a_stream_ends(site):
     listener = await site.listener()
     reader = await site.read(listener)
@@ -509,7 +523,7 @@ async def test_the_cursor_is_written_soon_after_a_stream_ends(site):
         await asyncio.sleep(0.005)
 
 
-async def test_what_a_failing_adapt_could_not_send_is_there_again(site):
+async def test_a_message_that_could_not_be_encoded_is_delivered_by_the_next_stream(site):
     listener = await site.listener()
     await site.publish(1)
     await site.at_head()
@@ -520,7 +534,7 @@ async def test_what_a_failing_adapt_could_not_send_is_there_again(site):
     def encode(entry):
         raise ZeroDivisionError
 
-    async with Stream(site.hub, [Subscription(site.channel.row, listener)]) as stream:
+    async with site.stream(listener) as stream:
         await stream.serve(write, encode)
     assert stream.reason == "error"
     again = await site.read(listener)
@@ -543,9 +557,9 @@ async def test_a_write_at_once_that_fails_ends_its_stream_and_no_other(
 
     if what == "a heartbeat":
         settings.ERIC_SSE = {"HEARTBEAT_S": 0.02}
-    async with Stream(site.hub, [Subscription(site.channel.row, listener)]) as stream:
+    async with site.stream(listener) as stream:
         serving = asyncio.ensure_future(
-            stream.serve(write, site.channel.encode, lambda: write_at_once),
+            stream.serve(write, site.channel.encode, lambda: write_at_once)
         )
         await begun.wait()
         if what == "a message":
@@ -559,15 +573,15 @@ async def test_a_write_at_once_that_fails_ends_its_stream_and_no_other(
     assert await again.count(1) == ["1"]
 
 
-async def test_where_nothing_is_ever_written_at_once_that_is_tried_once(site):
+async def test_a_write_at_once_is_tried_once_where_it_never_succeeds(site):
     tried, written = [], asyncio.Queue()
 
     async def write(chunk, more):
         written.put_nowait(chunk)
 
-    async with Stream(site.hub, [Subscription(site.channel.row, None)]) as stream:
+    async with site.stream() as stream:
         serving = asyncio.ensure_future(
-            stream.serve(write, site.channel.encode, lambda: tried.append),
+            stream.serve(write, site.channel.encode, lambda: tried.append)
         )
         await asyncio.wait_for(written.get(), 5)
         for number in (1, 2, 3):
@@ -578,10 +592,10 @@ async def test_where_nothing_is_ever_written_at_once_that_is_tried_once(site):
     assert len(tried) == 1
 
 
-async def test_entries_do_not_turn_idle_waiting_into_work(site, settings, fast_ticks):
+async def test_the_hubs_timer_does_not_end_the_wait_for_an_entry(site, settings, fast_ticks):
     settings.ERIC_SSE = {"HEARTBEAT_S": 0.02}
     listener = await site.listener()
-    async with Stream(site.hub, [Subscription(site.channel.row, listener)]) as stream:
+    async with site.stream(listener) as stream:
         entries = stream.entries()
         coming = asyncio.ensure_future(entries.__anext__())
         await asyncio.sleep(0.05)
@@ -591,7 +605,7 @@ async def test_entries_do_not_turn_idle_waiting_into_work(site, settings, fast_t
         await entries.aclose()
 
 
-async def test_one_hub_a_loop_and_none_after_it_closes(transactional_db):
+async def test_a_loop_has_one_hub_until_that_closes(transactional_db):
     hub = Hub.for_running_loop()
     assert Hub.for_running_loop() is hub
     await hub.ready()
@@ -602,20 +616,19 @@ async def test_one_hub_a_loop_and_none_after_it_closes(transactional_db):
     await Hub.close_all()
 
 
-async def test_an_idle_hub_stops_by_itself(transactional_db, monkeypatch, fast_ticks):
+async def test_an_idle_hub_stops_by_itself(site, monkeypatch, fast_ticks):
     monkeypatch.setattr("eric_sse_django.hub.hub.LINGER_S", 0.02)
-    hub = Hub.for_running_loop()
+    hub = site.hub
     await hub.ready()
     for _ in range(500):
         if hub._closed and not hub._tasks:
             break
         await asyncio.sleep(0.005)
     assert hub._closed
-    assert Hub.for_running_loop() is not hub
-    await Hub.close_all()
+    assert site.hub is not hub
 
 
-async def test_waiting_for_a_hub_behind_its_client_is_bounded(site, monkeypatch):
+async def test_the_wait_for_a_hub_behind_its_client_is_bounded(site, monkeypatch):
     monkeypatch.setattr(reader_module, "LOOK_TIMEOUT_S", 0.02)
     listener = await site.listener()
     await site.at_head()
@@ -624,13 +637,13 @@ async def test_waiting_for_a_hub_behind_its_client_is_bounded(site, monkeypatch)
         await asyncio.Event().wait()
 
     monkeypatch.setattr(site.hub.follower, "look", look)
-    reader = await site.read(listener, last_event_id=10_000)
+    reader = await site.read(listener, last_event_id=2**62)
     await reader.until(lambda: reader.chunks)
 
 
 @pytest.mark.parametrize("turns", range(5))
-async def test_a_cancel_ends_a_stream_that_begins_whenever_it_comes(site, turns):
-    """Before Python 3.12 asyncio.wait_for() swallows one that comes with the result."""
+async def test_a_cancel_ends_a_stream_at_each_point_of_its_beginning(site, turns):
+    """Before Python 3.12 asyncio.wait_for() swallows one in the turn of the result."""
     await site.hub.ready()
     looked = asyncio.get_running_loop().create_future()
 
@@ -638,9 +651,7 @@ async def test_a_cancel_ends_a_stream_that_begins_whenever_it_comes(site, turns)
         await looked
 
     site.hub.follower.look = look
-    opening = asyncio.ensure_future(
-        Stream(site.hub, [Subscription(site.channel.row)], 2**40).open()
-    )
+    opening = asyncio.ensure_future(site.stream(last_event_id=2**62).open())
     await asyncio.sleep(0.01)
     looked.set_result(None)
     for _ in range(turns):

@@ -6,13 +6,10 @@ import time
 
 import pytest
 
-from eric_sse_django import log
 from eric_sse_django.health import examine
-from eric_sse_django.hub import Hub
 from eric_sse_django.hub import hub as hub_module
 from eric_sse_django.hub.hub import _hubs
 from eric_sse_django.metrics import EricSseCollector
-from eric_sse_django.streaming import Stream, Subscription
 
 DEADLINE_S = 0.05
 TIMEOUT_S = 10.0
@@ -53,8 +50,9 @@ async def test_a_look_that_hangs_is_given_up_and_what_it_was_for_is_delivered(
     reader = await site.read()
     await site.publish(1)
     await reader.count(1)
+    await site.at_head()  # no other look has begun
     before = replaced().get("eric-sse-hub", 0)
-    real, hung = log.look, threading.Event()
+    real, hung = site.log.look, threading.Event()
 
     def look(*args):
         if not hung.is_set():
@@ -62,7 +60,7 @@ async def test_a_look_that_hangs_is_given_up_and_what_it_was_for_is_delivered(
             released.wait(60)
         return real(*args)
 
-    monkeypatch.setattr(log.DATABASE, "look", look)
+    monkeypatch.setattr(site.log, "look", look)
     await site.publish(2)
     assert await reader.count(2) == ["1", "2"]
     assert replaced()["eric-sse-hub"] == before + 1
@@ -90,25 +88,26 @@ async def test_streams_end_while_the_log_cannot_be_read_and_so_do_new_ones(
 ):
     monkeypatch.setattr(hub_module, "AWAY_S", 0.05)
     reader = await site.read()
+    before = await site.at_head()
     hub = site.hub
 
     def look(*args):
         raise OSError
 
-    monkeypatch.setattr(log.DATABASE, "look", look)
+    monkeypatch.setattr(site.log, "look", look)
     hub.wake()
     assert await reader.ended() == "database away"
     assert reader.complete  # with a farewell
     assert reader.reader.retry_ms >= 3_000
     [health] = examine(["hub"])
     assert not health.works
-    async with Stream(hub, [Subscription(site.channel.row)], 0) as stream:
+    async with site.stream(last_event_id=before) as stream:
         assert stream.reason == "database away"
     monkeypatch.undo()
     hub.wake()
     await until(lambda: not hub.is_away())
     await site.publish(1)
-    assert await (await site.read(None, 0)).count(1) == ["1"]
+    assert await (await site.read(None, before)).count(1) == ["1"]
 
 
 async def test_the_retry_grows_with_the_outage_up_to_a_bound(site, monkeypatch):
@@ -148,8 +147,7 @@ async def test_a_request_in_the_turn_in_which_an_idle_hub_closes_gets_a_new_one(
     monkeypatch.setattr(hub, "_is_idle", lambda now: True)
     hub._on_tick()
     assert _hubs.get(asyncio.get_running_loop()) is None
-    new = Hub.for_running_loop()
-    assert new is not hub
+    assert site.hub is not hub
     reader = await site.read()
     await site.publish(1)
     assert await reader.count(1) == ["1"]
