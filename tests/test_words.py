@@ -5,9 +5,7 @@ UNUSED has a regular expression for each phrase and what to write instead. The t
 comments, docstrings and string literals of Python files, their constants that start with MOST_,
 and the whole text of all other tracked text files.
 
-An area that is not rewritten yet is in PENDING, as a folder or a file. The commit that rewrites
-an area removes its line, and the test fails for a line that is no longer needed.
-`python -m tests.test_words eric_sse_django/hub` prints what is left in a folder or a file.
+`python -m tests.test_words eric_sse_django/hub` prints what is found in a folder or a file.
 """
 
 import io
@@ -21,17 +19,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-
-# Folders and files that are not rewritten yet. The blank lines keep removals from conflicting.
-PENDING_LINES = """
-tests/streams/promises/going_back.py
-
-tests/streams/promises/world.py
-
-tests/streams/test_history.py
-
-"""
-PENDING = set(PENDING_LINES.split())
 
 # Not text, not ours, or generated; migrations, which never change; and this file, which has the
 # phrases.
@@ -232,20 +219,9 @@ def files() -> list[str]:
     ]
 
 
-def area_of(name: str) -> str:
-    """Return the line of PENDING that a file is in, or an empty string."""
-    return next((each for each in PENDING if f"{name}/".startswith(f"{each}/")), "")
-
-
 def test_no_text_has_an_unused_phrase():
-    lines = [line for name in files() if not area_of(name) for line in found(name)]
+    lines = [line for name in files() for line in found(name)]
     assert not lines, "\n".join(lines)
-
-
-def test_every_pending_area_has_something_to_rewrite():
-    left = {area_of(name) for name in files() if area_of(name) and found(name)}
-    stale = sorted(PENDING - left)
-    assert not stale, f"remove from PENDING, there is nothing to rewrite: {stale}"
 
 
 def test_no_name_of_a_test_has_an_unused_word():

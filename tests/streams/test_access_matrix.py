@@ -195,7 +195,7 @@ async def ada(transactional_db):
     CASES,
     ids=[f"{'watch' if path == WATCH else 'own'}-{event.__name__}" for path, event, *_ in CASES],
 )
-async def test_what_an_event_ends_and_what_can_be_opened_again(
+async def test_an_event_ends_its_streams_and_the_access_to_them(
     application, site, ada, settings, monkeypatch, path, event, ends, opens
 ):
     # Else the oldest tickets cannot distinguish a row that is created again at once.

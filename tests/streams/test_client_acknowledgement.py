@@ -21,7 +21,9 @@ async def cursor_of(site, listener):
     return listener.cursor
 
 
-async def test_what_was_sent_is_sent_again_with_the_same_ids(site, listener):
+async def test_messages_that_were_not_acknowledged_are_sent_again_with_the_same_ids(
+    site, listener
+):
     before = listener.cursor
     first = await site.read(listener)
     await site.publish(1, 2)
@@ -53,7 +55,7 @@ async def test_an_id_above_the_head_acknowledges_nothing(site, listener):
     assert await (await site.read(listener)).count(2) == ["1", "2"]
 
 
-async def test_an_earlier_id_takes_nothing_back(site, listener):
+async def test_an_earlier_id_does_not_move_the_cursor_back(site, listener):
     reader = await site.read(listener)
     await site.publish(1, 2)
     await reader.count(2)
@@ -65,7 +67,7 @@ async def test_an_earlier_id_takes_nothing_back(site, listener):
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_taking_one_acknowledges_it(site, listener):
+async def test_taking_a_message_acknowledges_it(site, listener):
     reader = await site.read(listener)
     await site.channel.abroadcast(Message("n", 1))
     await reader.count(1)

@@ -51,7 +51,7 @@ def test_positions_grow_while_the_clock_goes_back(orders, clock):
     assert created != sorted(created)
 
 
-def test_a_queue_gives_what_was_published_in_order_after_the_clock_went_back(orders, clock):
+def test_a_queue_returns_messages_in_order_after_the_clock_went_back(orders, clock):
     listener = orders.add_listener()
     listener.start()
     orders.broadcast(Message("n", 1))
@@ -75,9 +75,7 @@ def test_a_clock_that_went_back_removes_nothing_early_and_all_in_the_end(orders,
     assert log.trim() == 1
 
 
-def test_a_publisher_an_hour_behind_a_short_retention_loses_nothing_in_silence(
-    orders, clock, settings
-):
+def test_messages_past_their_retention_by_a_slow_clock_cause_a_reset(orders, clock, settings):
     settings.ERIC_SSE = {"RETENTION_S": 60}
     listener = orders.add_listener()
     listener.start()
@@ -89,7 +87,7 @@ def test_a_publisher_an_hour_behind_a_short_retention_loses_nothing_in_silence(
     assert orders.deliver_next(listener.id).type == RESET
 
 
-def test_what_has_no_position_yet_is_removed_by_no_clock(orders, clock):
+def test_a_message_without_a_position_is_not_removed(orders, clock):
     clock(-30 * 24 * HOUR_S)
     log.append([log.row(orders.row, Message("n", 1))])  # and nobody rings
     clock(0)

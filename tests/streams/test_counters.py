@@ -60,7 +60,7 @@ async def test_a_streams_life_is_counted(site):
     assert sum(after.wake_delays.counts) > sum(before.wake_delays.counts)
 
 
-async def test_what_a_stream_catches_up_with_is_counted_by_where_it_was(site):
+async def test_messages_to_a_stream_that_was_behind_are_counted_by_source(site):
     listener = await site.listener()
     first = await site.read(listener)  # so that the channel has a ring buffer
     await site.at_head()
@@ -91,7 +91,7 @@ async def test_a_buffer_that_overflows_is_counted(site, settings):
     assert await reader.count(4) == ["0", "1", "2", "3"]
 
 
-def test_a_child_process_begins_at_nothing():
+def test_a_child_process_begins_at_zero():
     totals.refused("403")
     child = os.fork()
     if child == 0:

@@ -53,7 +53,7 @@ def test_a_cursor_is_never_lowered(database):
 
 
 @on("postgres", "mariadb")
-def test_a_listener_that_a_request_has_locked_is_left_for_the_next_time(database):
+def test_a_listener_that_a_request_has_locked_is_written_the_next_time(database):
     a, b = add(2)
     left = []
     with transaction.atomic(using=database):
@@ -96,7 +96,7 @@ async def test_positions_collect_until_they_are_written():
     assert collected.unwritten(1) == 0
 
 
-async def test_what_could_not_be_written_is_kept(monkeypatch):
+async def test_positions_that_could_not_be_written_are_kept(monkeypatch):
     monkeypatch.setattr(records, "WRITE_BATCH", 1)
     collected = Cursors()
     collected.reached(1, 5)

@@ -46,7 +46,7 @@ async def test_a_database_error_closes_the_connection_and_others_do_not(thread):
     assert await thread.run(raw) is not before
 
 
-async def test_the_tails_calls_go_before_those_that_wait(thread):
+async def test_calls_of_the_tail_are_made_before_those_that_wait(thread):
     blocked, order = threading.Event(), []
     first = thread.submit(NEXT, blocked.wait)
     waiting = [asyncio.ensure_future(thread.run(order.append, number)) for number in (1, 2)]
@@ -59,7 +59,7 @@ async def test_the_tails_calls_go_before_those_that_wait(thread):
     assert order == [0, 1, 2]
 
 
-async def test_a_call_that_nobody_waits_for_any_more_is_not_made(thread):
+async def test_a_call_that_was_cancelled_is_not_made(thread):
     blocked, order = threading.Event(), []
     thread.submit(NEXT, blocked.wait)
     waiting = asyncio.ensure_future(thread.run(order.append, 1))
@@ -71,7 +71,7 @@ async def test_a_call_that_nobody_waits_for_any_more_is_not_made(thread):
     assert order == [2]
 
 
-async def test_what_was_asked_before_the_end_is_done(thread):
+async def test_calls_that_were_submitted_before_the_end_are_made(thread):
     order = []
     done = thread.submit(NEXT, order.append, 1)
     thread.close()

@@ -48,7 +48,7 @@ async def picky(site, row=None, last_event_id=None):
     return await site._stack.enter_async_context(Reader(stream, Picky(site.channel.row)))
 
 
-async def test_what_adapt_raises_ends_the_streams_of_that_message_alone(site, others, caplog):
+async def test_an_exception_in_adapt_ends_the_streams_of_that_message_only(site, others, caplog):
     failing = [await picky(site) for _ in range(3)]
     beside = [await site.read(), await others.read()]
 
@@ -97,7 +97,7 @@ async def test_a_client_that_fails_at_the_same_message_again_is_asked_to_wait_lo
     assert caplog.text.count("a message has no event") == 1
 
 
-def test_no_more_failures_are_remembered_than_may_be(monkeypatch):
+def test_the_number_of_remembered_failures_is_limited(monkeypatch):
     monkeypatch.setattr(hooks, "MAX_REMEMBERED", 2)
     known = hooks.Adapters("test", Counter())
     for position in range(5):
@@ -120,7 +120,7 @@ def test_a_batch_that_failed_is_not_tried_again_for_each_stream():
 
 
 @pytest.mark.parametrize("raised", [asyncio.CancelledError, GeneratorExit, RecursionError])
-def test_whatever_is_raised_is_that_entrys(raised):
+def test_every_exception_names_its_entry(raised):
     def encode(entry):
         raise raised
 
@@ -130,7 +130,7 @@ def test_whatever_is_raised_is_that_entrys(raised):
 
 
 @pytest.mark.parametrize("nonsense", [None, "text", bytearray(b"x"), 7])
-def test_what_is_not_bytes_is_no_frame(nonsense):
+def test_a_frame_must_be_bytes(nonsense):
     with pytest.raises(EncodingFailed):
         entry(1).frame(lambda entry: nonsense)
 
@@ -168,7 +168,7 @@ async def coroutine():
     ],
 )
 @pytest.mark.parametrize("format", ["json", "text"])
-async def test_what_would_forge_an_event_is_not_sent(site, event, format):
+async def test_an_event_that_would_forge_another_is_not_sent(site, event, format):
     site.channel.row.format = format
     made = Forging(site.channel.row)
     made.event = event() if event is coroutine else event
@@ -266,7 +266,9 @@ async def test_streams_of_a_feed_that_fails_read_the_log_and_others_continue(row
     assert feed.ring_buffer.since(1, lambda entry: True) is None  # no ring buffer has a hole
 
 
-async def test_a_hand_out_that_breaks_off_leaves_no_hole_in_any_ring(rows, follower, monkeypatch):
+async def test_a_delivery_that_is_interrupted_makes_no_gap_in_a_ring_buffer(
+    rows, follower, monkeypatch
+):
     one, two = (Listening(feed_of(follower, [channel])) for channel in (1, 2))
     monkeypatch.setattr(follower.feeds, "share", lambda entries: 1 / 0)
     monkeypatch.setattr(follower.outage, "failed", lambda: 0.0)
@@ -286,7 +288,7 @@ async def test_a_hand_out_that_breaks_off_leaves_no_hole_in_any_ring(rows, follo
     following.cancel()
 
 
-async def test_a_notice_that_nobody_understands_ends_all_streams(rows, follower, caplog):
+async def test_a_notice_that_cannot_be_read_ends_all_streams(rows, follower, caplog):
     one = Listening(feed_of(follower, [1]))
     rows.publish(1, channel=NO_CHANNEL, type=REVOKE, payload="{")
     rows.publish(2, channel=1)

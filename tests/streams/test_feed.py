@@ -57,7 +57,7 @@ def test_broadcasts_are_joined_once_and_all_get_the_same_bytes():
     assert encoded == [1, 2]
 
 
-def test_what_is_followed_by_more_is_not_alone():
+def test_a_batch_that_is_followed_by_another_is_not_alone():
     # Written alone, each would be a separate write.
     feed = Feed((1,), 0, 10)
     one = Listening(feed, 1)
@@ -78,14 +78,14 @@ def test_a_dispatch_goes_to_its_listener_and_an_owners_to_all_of_the_owners():
     assert three.positions == watcher.positions == [1, 5]
 
 
-def test_dispatches_to_nobody_here_do_not_split_a_run_of_broadcasts():
+def test_dispatches_without_a_recipient_here_do_not_split_a_batch():
     feed = Feed((1,), 0, 10)
     one = Listening(feed, 1)
     feed.take([entry(1), entry(2, listener=9), entry(3)])
     assert [len(batch.entries) for batch in one.batches] == [2]
 
 
-def test_who_left_gets_nothing_and_may_leave_twice():
+def test_a_stream_that_was_discarded_gets_nothing_and_may_be_discarded_twice():
     feed = Feed((1,), 0, 10)
     one, two = Listening(feed, 1, 7), Listening(feed, 1, 7)
     assert feed.quiet_since is None
@@ -154,7 +154,7 @@ def test_the_ring_buffers_of_all_channels_share_one_bound_and_the_least_active_g
     assert rings.bytes == rings.max_bytes
 
 
-def test_what_is_too_much_for_all_is_too_much_for_the_last_one():
+def test_the_last_ring_buffer_is_emptied_if_the_others_are_and_it_is_still_too_large():
     (one, two), rings = feeds(2, 3 * (ENTRY_BYTES + 2_000))
     two.take([sized(1, 1_000)])
     one.take([sized(position, 1_000) for position in range(2, 10)])
@@ -168,7 +168,7 @@ def test_what_is_too_much_for_all_is_too_much_for_the_last_one():
     assert (rings.bytes, two.ring_buffer.floor) == (0, 10)
 
 
-def test_what_a_ring_buffer_releases_is_free_for_others():
+def test_memory_that_a_ring_buffer_releases_is_free_for_others():
     (one, two), rings = feeds(2, 10**6)
     one.take([sized(1, 1_000)])
     two.take([sized(2, 1_000)])

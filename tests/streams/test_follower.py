@@ -120,7 +120,7 @@ async def test_one_read_serves_all_channels(rows, follower):
     assert follower.position == 6
 
 
-async def test_without_channels_only_what_is_told_to_all_hubs_is_read(rows, follower):
+async def test_without_channels_only_notices_are_read(rows, follower):
     rows.publish(7)
     await follower._look()
     assert rows.reads == [{NO_CHANNEL}]
@@ -137,7 +137,7 @@ async def test_with_very_many_channels_all_rows_are_read(rows, follower, monkeyp
     assert [stream.positions for stream in streams] == [[2], [], []]
 
 
-async def test_a_feed_that_comes_amid_a_read_is_sent_to_the_log(rows, follower):
+async def test_streams_of_a_feed_that_is_added_during_a_read_read_the_log(rows, follower):
     first = Listening(feed_of(follower, [1]))
     rows.publish(1, channel=1)
     rows.publish(2, channel=2)
@@ -154,7 +154,7 @@ async def test_a_feed_that_comes_amid_a_read_is_sent_to_the_log(rows, follower):
     assert late.positions == [3]
 
 
-async def test_more_than_one_read_holds_comes_in_several(rows, follower, monkeypatch):
+async def test_more_entries_than_fit_in_one_read_are_read_in_several(rows, follower, monkeypatch):
     monkeypatch.setattr(follower._limit, "rows", 2)
     monkeypatch.setattr(follower._limit, "_max_rows", 2)
     stream = Listening(feed_of(follower, [1]))
@@ -165,7 +165,9 @@ async def test_more_than_one_read_holds_comes_in_several(rows, follower, monkeyp
     assert len(rows.reads) == 4
 
 
-async def test_where_something_was_removed_unread_streams_read_the_log_themselves(rows, follower):
+async def test_streams_read_the_log_if_something_was_removed_before_the_hub_read_it(
+    rows, follower
+):
     stream = Listening(feed_of(follower, [1]))
     rows.publish(1)
     await follower._look()
@@ -183,7 +185,7 @@ async def test_where_something_was_removed_unread_streams_read_the_log_themselve
     assert stream.positions == [1, 2, 5]
 
 
-async def test_standing_still_for_long_alone_sends_nobody_to_the_log(rows, follower):
+async def test_a_long_time_without_a_look_alone_makes_no_stream_read_the_log(rows, follower):
     stream = Listening(feed_of(follower, [1]))
     rows.publish(1)
     follower._read_at -= 1_000_000
@@ -210,7 +212,7 @@ async def test_another_history_is_logged_once_and_begun_above_what_was_seen(rows
     assert stream.positions[-1] == 2**40 + 1
 
 
-async def test_who_awaits_a_look_gets_one_that_began_afterwards(rows, follower):
+async def test_a_caller_of_look_waits_for_one_that_began_afterwards(rows, follower):
     following = asyncio.create_task(follower.follow())
     woken = []
     follower.wakers.add(lambda: woken.append(follower.position))
@@ -267,7 +269,7 @@ async def test_rows_without_a_position_ring_the_notifier(rows):
     assert rung == [1]
 
 
-async def test_an_outage_is_logged_once_and_over_by_itself(rows, follower, monkeypatch, caplog):
+async def test_an_outage_is_logged_once_and_ends_by_itself(rows, follower, monkeypatch, caplog):
     caplog.set_level(logging.WARNING)
     monkeypatch.setattr(follower.outage, "_backoff", Quick())
     stream = Listening(feed_of(follower, [1]))

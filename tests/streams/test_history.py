@@ -1,4 +1,4 @@
-"""A database that goes back: nothing that is published from then on is passed over in silence."""
+"""A database that goes back: every message that is published from then on is delivered."""
 
 import json
 import os
@@ -41,7 +41,7 @@ async def site(database):
 
 @pytest.fixture(autouse=True)
 def unwatched(settings):
-    """Have the hub look at the log when a test says so, and not before."""
+    """Make the hub read the log only when a test calls look()."""
     settings.ERIC_SSE = {"POLL_INTERVAL_S": 300, "SQLITE_LOOK_INTERVAL_S": 300}
 
 
@@ -50,13 +50,13 @@ async def backup(database):
 
 
 def place():
-    """Give positions without waking anybody: as other processes do."""
+    """Give positions and wake no hub, as other processes do."""
     while log.sequence():
         pass
 
 
 async def publish_unseen(site, *payloads):
-    """Publish and give positions, and have no hub look at it."""
+    """Publish and give positions, and wake no hub."""
 
     def publish():
         rows = [log.row(site.channel.row, Message("n", payload)) for payload in payloads]
@@ -98,7 +98,7 @@ def resets(reader):
 
 @pytest.mark.parametrize("published", [5, 50, 55])
 @pytest.mark.parametrize("has_id", [True, False])
-async def test_what_is_published_after_a_restore_reaches_everybody(
+async def test_messages_after_a_restore_are_delivered_with_one_reset(
     site, database, published, has_id
 ):
     listener, reader, before = await at_start(site, database)
@@ -112,7 +112,7 @@ async def test_what_is_published_after_a_restore_reaches_everybody(
     await client.count(published + 1)
     assert payloads(client) == new
     assert len(resets(client)) == 1
-    # What it has now is of this history: nothing is told again, or sent again.
+    # What it has now is of this history: no other reset, and nothing is sent again.
     again = await site.read(listener, int(client.reader.last_event_id))
     await site.publish("later")
     await site.at_head()
@@ -120,7 +120,7 @@ async def test_what_is_published_after_a_restore_reaches_everybody(
 
 
 @pytest.mark.parametrize("published", [5, 55])
-async def test_a_client_of_before_that_comes_to_another_process_misses_nothing(
+async def test_a_client_with_an_earlier_id_misses_nothing_on_another_process(
     site, database, published
 ):
     listener, reader, before = await at_start(site, database)
@@ -140,7 +140,7 @@ async def test_a_client_of_before_that_comes_to_another_process_misses_nothing(
     assert len(resets(watcher)) == 1
 
 
-async def test_an_unwritten_cursor_of_before_is_not_written(site, database):
+async def test_an_unwritten_cursor_of_an_earlier_history_is_not_written(site, database):
     listener, reader, before = await at_start(site, database)
     await lose(site, reader)
     assert site.hub.records.cursors.dirty
@@ -154,7 +154,7 @@ async def test_an_unwritten_cursor_of_before_is_not_written(site, database):
     assert listener.cursor <= 10
 
 
-async def test_a_stream_that_ends_with_its_history_leaves_no_cursor_of_it(site, database):
+async def test_a_stream_that_ends_with_its_history_writes_no_cursor(site, database):
     listener, reader, before = await at_start(site, database)
     reader.open.clear()
     await site.publish("on its way")
@@ -170,7 +170,9 @@ async def test_a_stream_that_ends_with_its_history_leaves_no_cursor_of_it(site, 
 
 
 @pytest.mark.parametrize("is_watcher", [False, True])
-async def test_keys_that_are_given_again_open_nobody_elses_stream(site, database, is_watcher):
+async def test_keys_that_are_given_again_give_no_access_to_the_streams_of_others(
+    site, database, is_watcher
+):
     before = await backup(database)
     other = await DatabaseChannel.acreate("hers")
     hers = await other.aadd_listener(listener_id="hers")
@@ -226,7 +228,7 @@ async def test_a_process_that_begins_after_the_log_was_lost_ends_no_stream_later
     assert reader.stream.reason is None
 
 
-async def test_each_process_ends_its_streams_though_another_has_begun_the_history(site, database):
+async def test_each_process_ends_its_streams_also_if_another_has_begun_the_history(site, database):
     _, reader, _ = await at_start(site, database)
     begun = await sync_to_async(log.begin_history)(site.hub.follower.position)
     await look(site)
@@ -235,8 +237,8 @@ async def test_each_process_ends_its_streams_though_another_has_begun_the_histor
     assert (await LogHead.objects.aget()).position == begun.position
 
 
-async def test_a_stream_that_begins_as_its_history_ends_ends_with_it(site, database):
-    """As one that is read in Python, which is not looked up anew: it would note no cursor."""
+async def test_a_stream_that_begins_as_its_history_ends_is_ended(site, database):
+    """As one that is read in Python, which is not looked up again: it would note no cursor."""
     listener, reader, before = await at_start(site, database)
     last = await lose(site, reader)
     await sync_to_async(before.restore)()
@@ -245,7 +247,7 @@ async def test_a_stream_that_begins_as_its_history_ends_ends_with_it(site, datab
         assert stream.reason == "history"
 
 
-async def test_a_log_that_goes_on_and_is_trimmed_is_no_other_history(site, database):
+async def test_a_trim_of_all_messages_begins_no_history(site, database):
     _, reader, _ = await at_start(site, database)
 
     def trim_all():
@@ -255,24 +257,24 @@ async def test_a_log_that_goes_on_and_is_trimmed_is_no_other_history(site, datab
 
     await sync_to_async(trim_all)()
     await look(site)
-    await site.publish("goes on")
+    await site.publish("new")
     await reader.count(11)
     assert reader.stream.reason is None
 
 
-async def test_a_removed_channels_messages_are_no_other_history(site, database):
+async def test_the_removal_of_a_channels_messages_begins_no_history(site, database):
     _, reader, _ = await at_start(site, database)
     other = await DatabaseChannel.acreate("short")
     await other.abroadcast(Message("n", 1))
     await site.at_head()
     await sync_to_async(lambda: Channel.objects.get(name="short").delete())()
-    await site.publish("goes on")
+    await site.publish("new")
     await reader.count(11)
     assert reader.stream.reason is None
 
 
-async def test_an_upgrade_of_a_busy_log_is_no_other_history(site, database, monkeypatch):
-    """The head takes the database's name while others go on giving positions."""
+async def test_an_upgrade_of_a_busy_log_begins_no_history(site, database, monkeypatch):
+    """The head takes the database's name while others give positions."""
     await site.at_head()
     await publish_unseen(site, 1)
     highest = history.highest
@@ -295,7 +297,7 @@ async def test_an_upgrade_of_a_busy_log_is_no_other_history(site, database, monk
     assert name
 
 
-async def test_listeners_that_are_loaded_into_a_fresh_database_get_what_comes(site, database):
+async def test_listeners_that_are_loaded_into_a_fresh_database_get_new_messages(site, database):
     listener, _, _ = await at_start(site, database, count=30)
 
     def move():
@@ -314,7 +316,7 @@ async def test_listeners_that_are_loaded_into_a_fresh_database_get_what_comes(si
     assert len(resets(client)) == 1
 
 
-async def test_listeners_that_are_loaded_beside_a_log_that_is_behind_get_what_comes(
+async def test_listeners_that_are_loaded_beside_a_log_that_is_behind_get_new_messages(
     site, database
 ):
     await site.publish(1)
@@ -335,11 +337,11 @@ async def test_listeners_that_are_loaded_beside_a_log_that_is_behind_get_what_co
     assert payloads(client)[-40:] == list(range(40))
 
 
-async def test_a_cursor_beyond_the_head_counts_as_unknown_and_is_told(site):
+async def test_a_listener_with_a_cursor_above_the_head_gets_a_reset_and_all_messages(site):
     listener = await site.listener()
     await site.publish(1)
     head = await site.at_head()
-    await Listener.objects.aupdate(cursor=head + 20)  # by no way that is told
+    await Listener.objects.aupdate(cursor=head + 20)  # no process is notified
     client = await site.read(listener)
     await site.publish(2)
     await client.count(3)
@@ -347,7 +349,7 @@ async def test_a_cursor_beyond_the_head_counts_as_unknown_and_is_told(site):
     assert payloads(client) == [1, 2]
 
 
-async def test_an_owner_who_was_lost_ends_with_the_rest(site, database):
+async def test_a_stream_of_an_owner_that_was_lost_ends(site, database):
     before = await backup(database)
     ada = await User.objects.acreate(username="ada")
     reader = await site.read(await site.listener(ada))
@@ -358,7 +360,7 @@ async def test_an_owner_who_was_lost_ends_with_the_rest(site, database):
     assert await reader.ended() == "history"
 
 
-async def test_what_a_clock_behind_has_removed_unread_is_told_to_an_open_stream(site, database):
+async def test_an_open_stream_gets_a_reset_for_messages_that_were_removed_unread(site, database):
     """As by a publisher whose clock is more than the retention behind, or after a long pause."""
     _, reader, _ = await at_start(site, database)
     await publish_unseen(site, *range(100))
@@ -377,7 +379,7 @@ async def test_what_a_clock_behind_has_removed_unread_is_told_to_an_open_stream(
     assert reader.stream.reason is None
 
 
-async def test_the_end_of_a_lifetime_has_no_stream_read_the_log(site, database):
+async def test_no_stream_reads_the_log_when_a_lifetime_ends(site, database):
     """Also where a message came and went between two polls, as on sites without a layer."""
     _, reader, _ = await at_start(site, database)
 
@@ -432,7 +434,7 @@ class TestAnOperatorsReplay:
         await listener.arefresh_from_db()
         assert listener.cursor == back
 
-    async def test_voids_what_was_reached_also_where_the_stored_cursor_was_further_back(
+    async def test_voids_the_positions_reached_before_it_also_if_the_stored_cursor_is_lower(
         self, site, since
     ):
         listener, reader, _ = since
@@ -443,7 +445,7 @@ class TestAnOperatorsReplay:
         await listener.arefresh_from_db()
         assert listener.cursor < reader.ids[0]
 
-    async def test_is_obeyed_by_open_streams_whose_cursor_is_then_written_again(self, site, since):
+    async def test_moves_open_streams_back_whose_cursor_is_then_written_again(self, site, since):
         listener, reader, since = since
         await sync_to_async(operations.replay)([listener], since)
         await site.at_head()
@@ -461,7 +463,7 @@ class TestAFileThatIsReplaced:
         yield
         connections[database].close()  # it may be one to the file of before
 
-    async def test_its_streams_end_and_what_is_published_there_is_delivered(
+    async def test_its_streams_end_and_messages_of_the_new_file_are_delivered(
         self, site, database, tmp_path
     ):
         listener, reader, _ = await at_start(site, database)
@@ -516,7 +518,7 @@ class TestAFileThatIsReplaced:
         finally:
             hub_thread.close()
 
-    async def test_while_there_is_none_nobody_makes_an_empty_one(self, site, database, tmp_path):
+    async def test_no_empty_file_is_created_while_there_is_none(self, site, database, tmp_path):
         name, away = str(connections[database].settings_dict["NAME"]), tmp_path / "away"
         hub_thread = Workers("test", lambda: 10.0, Counter(), before=log.connected)
         try:
@@ -537,7 +539,7 @@ class TestARemovalBetweenTwoQueriesOfALook:
 
     @pytest.fixture
     def remove(self, monkeypatch):
-        """Have messages removed after the next query of the log's head."""
+        """Return a function: the messages are removed after the next query of the log's head."""
 
         def remove(*payloads):
             see = history.see_by
@@ -555,7 +557,7 @@ class TestARemovalBetweenTwoQueriesOfALook:
         return remove
 
     @pytest.mark.parametrize("gone", [range(20, 30), range(20, 40)])
-    async def test_is_told(self, site, database, remove, gone):
+    async def test_causes_a_reset(self, site, database, remove, gone):
         _, reader, _ = await at_start(site, database)
         await publish_unseen(site, *range(20, 40))
         remove(*gone)
@@ -567,7 +569,7 @@ class TestARemovalBetweenTwoQueriesOfALook:
         assert len(resets(reader)) == 1
         assert reader.stream.reason is None
 
-    async def test_is_no_other_history(self, site, database, remove):
+    async def test_begins_no_history(self, site, database, remove):
         _, reader, _ = await at_start(site, database)
         await publish_unseen(site, *range(20, 40))
         remove(10)
@@ -578,14 +580,14 @@ class TestARemovalBetweenTwoQueriesOfALook:
         assert payloads(reader)[10:] == [*range(20, 40)]
         assert reader.stream.reason is None
 
-    async def test_keeps_no_cursor_from_being_written(self, site, database, remove):
+    async def test_does_not_prevent_the_write_of_cursors(self, site, database, remove):
         await at_start(site, database)
         known = site.hub.follower.known
         await publish_unseen(site, 20)
         remove(10)
         assert await sync_to_async(log.is_as_known)(known)
 
-    async def test_between_two_reads_is_told(self, site, database, monkeypatch):
+    async def test_between_two_reads_causes_a_reset(self, site, database, monkeypatch):
         """Where more waits than is read at once."""
         _, reader, _ = await at_start(site, database)
         await publish_unseen(site, *range(20, 40))

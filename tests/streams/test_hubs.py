@@ -17,7 +17,7 @@ def as_at_first(monkeypatch):
     gc.freeze()
 
 
-def test_what_is_there_when_the_first_hub_starts_is_not_collected_again():
+def test_objects_from_before_the_first_hub_are_not_collected_again():
     hub.freeze_once()
     assert gc.get_freeze_count() > 100_000
 

@@ -126,14 +126,14 @@ def test_a_proxys_header_that_changes_the_client_hides_nothing():
     assert link_of(closure(cycle().send), None, asked)[0].server == "uvicorn"
 
 
-def test_what_only_receives_may_lead_to_the_server():
+def test_the_server_is_found_by_its_receive():
     async def send(message):
         pass
 
     assert link_of(send, closure(cycle().receive), SCOPE)[0].server == "uvicorn"
 
 
-async def test_what_the_callers_were_given_may_lead_to_the_server():
+async def test_the_server_is_found_by_the_arguments_of_callers():
     async def nothing(message):
         pass
 
@@ -221,7 +221,7 @@ def test_a_search_that_fails_leaves_the_stream_without_guards(caplog):
     assert caplog.text.count("the search for the server's objects failed") == 1
 
 
-async def test_what_a_server_lacks_is_logged_once(caplog):
+async def test_a_guard_that_a_server_does_not_have_is_logged_once(caplog):
     async def send(message):
         pass
 

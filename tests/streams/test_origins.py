@@ -352,7 +352,7 @@ def outcome(sent):
 
 
 @given(sent=st.lists(st.tuples(NAMES, VALUES), max_size=4))
-def test_whatever_is_sent_only_an_allowed_origin_is_named(sent):
+def test_only_an_allowed_origin_is_named_in_any_answer(sent):
     found = outcome(sent)
     if isinstance(found, int):
         assert found in (400, 403)

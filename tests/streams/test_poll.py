@@ -100,7 +100,7 @@ def test_a_database_whose_files_do_not_change_is_polled_less_often(files, settin
     assert min(polls(out)) > 0.9 * poll.STILL_S
 
 
-def test_it_is_polled_often_again_once_they_change(files, settings):
+def test_a_database_is_polled_often_again_once_its_files_change(files, settings):
     settings.ERIC_SSE = {"POLL_INTERVAL_S": 0.5}
     out = Poll()
     out._has_changed()

@@ -71,7 +71,7 @@ async def test_a_stream_shorter_than_a_round_is_never_written(transactional_db):
     assert not presence.due(0)
 
 
-async def test_what_could_not_be_written_is_written_later(transactional_db):
+async def test_presence_that_could_not_be_written_is_written_later(transactional_db):
     presence = Presence()
     presence.opened(7)
 
@@ -111,7 +111,7 @@ async def test_a_first_write_that_fails_midway_leaves_no_second_lease(
     assert streams == [(7, process)]
 
 
-async def test_what_a_write_that_hung_has_left_is_written_under_the_lease_that_is_renewed(
+async def test_streams_of_a_write_that_hung_are_written_again_with_the_renewed_lease(
     transactional_db, monkeypatch
 ):
     presence, insert = Presence(), presence_module._insert

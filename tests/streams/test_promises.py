@@ -95,19 +95,19 @@ BOUNDS = {
 
 
 @databases.sqlite_only
-def test_they_are_kept_step_by_step(keep):
+def test_promises_are_kept_step_by_step(keep):
     keep(50, steps=True)
 
 
 @databases.postgres_only
-def test_they_are_kept_with_transactions_side_by_side(keep):
+def test_promises_are_kept_with_transactions_side_by_side(keep):
     keep(15, steps=True, several_writers=True)
 
 
 # Threads race in it, so that a run cannot be repeated: for long searches.
 @pytest.mark.skipif(RUNS is None, reason="set ERIC_SSE_TEST_FUZZ")
 @databases.on("sqlite", "postgres")
-def test_they_are_kept_while_the_notifier_runs(keep):
+def test_promises_are_kept_while_the_notifier_runs(keep):
     keep(8, steps=False)
 
 

@@ -43,7 +43,7 @@ async def test_a_second_later_the_cursors_of_few_streams_are_written_again(clock
     assert found.due(clock.now + 1)
 
 
-async def test_those_of_many_rest_so_that_no_more_than_the_rate_are_written(clock):
+async def test_cursors_of_many_streams_are_written_at_the_rate(clock):
     found = await written(3 * CURSORS_PER_S)
     assert not found.due(clock.now + 2.9)
     assert found.due(clock.now + 3)

@@ -290,7 +290,7 @@ async def test_an_event_source_has_its_first_id_at_once(application, site, liste
         assert blank_lines(response.body) == 0
 
 
-async def test_a_stream_is_not_to_be_compressed_by_a_proxy(application, site, listener):
+async def test_proxies_are_asked_not_to_compress_a_stream(application, site, listener):
     async with Response(application, path()) as response:
         assert response.headers["content-encoding"] == "identity"
 

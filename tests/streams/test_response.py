@@ -149,7 +149,7 @@ async def test_nothing_is_written_at_once_through_a_middleware_or_to_another_ser
     assert cycle.written == [b"1"]
 
 
-async def test_nobody_waits_for_a_connection_that_is_gone():
+async def test_a_write_does_not_wait_for_a_connection_that_is_closed():
     request = TwistedRequest()
     body = Response(partial(handle_reply, request))
     await body.write(b"1", True)

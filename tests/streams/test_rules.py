@@ -31,7 +31,7 @@ def test_only_the_owner_may_listen(user, may):
     assert Authorizer().can_listen(user, channel("everyone"), Listener(owner_id=1)) is may
 
 
-def test_nobody_may_listen_to_a_listener_without_an_owner():
+def test_no_user_may_listen_to_a_listener_without_an_owner():
     for user in (OWNER, AnonymousUser()):
         assert not Authorizer().can_listen(user, channel("everyone"), Listener())
 

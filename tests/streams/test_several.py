@@ -149,7 +149,7 @@ async def test_a_query_that_names_nothing_is_a_400(application, query, word):
     assert word in response.body
 
 
-async def test_one_that_is_refused_is_enough(application, site, other, listeners):
+async def test_one_channel_that_is_refused_refuses_the_stream(application, site, other, listeners):
     good, bad = ("orders", "l"), ("stock", "l")
     some = path(good, bad, ticketed=False) + f"&ticket={make_ticket(*good)}"
     assert (await answer(application, some)).status == 403
@@ -159,7 +159,7 @@ async def test_one_that_is_refused_is_enough(application, site, other, listeners
     assert (await answer(application, path(good, bad))).status == 204
 
 
-async def test_a_session_and_a_ticket_may_open_a_part_each(
+async def test_a_session_and_a_ticket_may_each_open_a_subscription(
     application, site, other, admin_user, listeners
 ):
     mine = await site.channel.aadd_listener(owner=admin_user, listener_id="mine")

@@ -161,7 +161,7 @@ async def test_a_listener_that_was_removed_has_no_signal(wanted, listeners):
     assert await PresentListener.objects.acount() == 0
 
 
-async def test_nothing_is_kept_track_of_where_nobody_receives_signals(listeners):
+async def test_presence_is_not_compared_where_no_receiver_is_connected(listeners):
     presence = Presence()
     presence.ended(presence.opened(listeners[0]))
     presence.opened(listeners[0])
@@ -223,7 +223,7 @@ async def test_receivers_are_called_off_the_loop_with_the_listener(hub):
     assert await sync_to_async(users_online)("orders") == []
 
 
-async def test_a_receiver_that_raises_or_hangs_hurts_nobody(hub, settings, caplog):
+async def test_a_receiver_that_raises_or_hangs_affects_no_other(hub, settings, caplog):
     settings.ERIC_SSE = {"HOOK_TIMEOUT_S": 1.0}
     channel = await DatabaseChannel.acreate("orders")
     first, second, third = [await channel.aadd_listener(listener_id=name) for name in "abc"]

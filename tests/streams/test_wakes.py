@@ -88,7 +88,7 @@ def sender():
     sender.close()
 
 
-def test_rings_while_a_send_is_under_way_make_one_more(layer, sender):
+def test_wakes_during_a_send_cause_one_more_send(layer, sender):
     layer.may_send.clear()
     sender.wake()
     assert layer.sent.acquire(timeout=2)
@@ -99,7 +99,7 @@ def test_rings_while_a_send_is_under_way_make_one_more(layer, sender):
     assert layer.calls == ["group_send"] * 2
 
 
-def test_a_wake_that_could_not_be_sent_is_sent_when_the_layer_is_back(layer, sender, caplog):
+def test_a_wake_that_could_not_be_sent_is_sent_when_the_layer_works_again(layer, sender, caplog):
     layer.failures = [ConnectionError("gone"), ConnectionError("still")]
     sender.wake()
     assert layer.sent.acquire(timeout=2)
@@ -282,7 +282,7 @@ async def stubborn(monkeypatch):
     await asyncio.sleep(0.1)
 
 
-async def test_a_receive_that_ignores_its_cancel_makes_no_process_deaf(stubborn, monkeypatch):
+async def test_wakes_are_received_after_a_receive_that_ignored_its_cancel(stubborn, monkeypatch):
     monkeypatch.setattr(receiver, "REJOIN_S", 0.01)
     async with Ear() as ear:
         await ear.receives(1)

@@ -44,7 +44,7 @@ async def until(condition):
         await asyncio.sleep(0.002)
 
 
-async def test_a_look_that_hangs_is_given_up_and_what_it_was_for_is_delivered(
+async def test_messages_are_delivered_though_the_look_for_them_hangs(
     site, short, released, monkeypatch, caplog
 ):
     reader = await site.read()
@@ -153,7 +153,7 @@ async def test_a_request_in_the_turn_in_which_an_idle_hub_closes_gets_a_new_one(
     assert await reader.count(1) == ["1"]
 
 
-async def test_no_thread_is_kept_for_hooks_that_nobody_calls(site):
+async def test_hooks_have_no_thread_before_their_first_call(site):
     await site.read()
     assert not site.hub.hooks._working
     assert not site.hub.adapters._working

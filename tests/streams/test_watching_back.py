@@ -119,7 +119,7 @@ async def test_many_clients_that_go_back_cost_one_query(database):
     assert len(looks) == 2
 
 
-async def test_a_look_that_failed_is_made_again_and_one_that_left_spoils_none():
+async def test_a_lookup_that_failed_is_repeated_and_a_cancelled_caller_affects_no_other():
     answers = [OperationalError("unavailable"), 7]
     going = asyncio.Event()
 

@@ -81,7 +81,7 @@ def test_a_call_that_hangs_fails_and_another_thread_continues(make, hang, replac
     assert workers.trouble().startswith("test: calls have hung for ")
 
 
-def test_what_hung_ends_with_its_connections_and_that_is_logged(make, hang, caplog):
+def test_a_thread_that_hung_closes_its_connections_and_that_is_logged(make, hang, caplog):
     workers, closed = make(), threading.Event()
 
     def open_and_hang():
@@ -114,7 +114,7 @@ def test_an_outage_is_logged_once(make, hang, caplog):
     assert [each.levelno for each in caplog.records].count(logging.ERROR) == 1
 
 
-def test_above_so_many_that_hang_calls_are_refused_at_once_but_for_one_now_and_then(
+def test_when_too_many_calls_hang_others_are_refused_except_one_now_and_then(
     make, hang, monkeypatch
 ):
     workers = make(max_hung=2)
@@ -147,7 +147,7 @@ def test_a_call_that_returned_makes_room(make, hang):
     assert workers.submit(NEXT, int).result(PATIENCE_S) == 0
 
 
-def test_no_more_threads_start_than_are_needed_nor_than_may(make, hang):
+def test_no_more_threads_are_started_than_needed_or_allowed(make, hang):
     workers = make(max_threads=2)
     names = {workers.submit(NEXT, threading.get_ident).result(PATIENCE_S) for _ in range(20)}
     assert len(names) <= 2
@@ -175,7 +175,7 @@ def test_threads_that_have_nothing_to_do_end(make):
     assert workers.submit(NEXT, int).result(PATIENCE_S) == 0
 
 
-def test_what_came_as_a_threads_patience_ended_is_done(make):
+def test_a_call_that_is_submitted_as_a_thread_ends_is_made(make):
     workers = make(idle_s=0.001)
     for _ in range(300):
         assert workers.submit(NEXT, int).result(PATIENCE_S) == 0
@@ -215,7 +215,7 @@ def test_a_call_that_fails_as_it_is_given_up_is_logged_once(make, hang):
         job.result(PATIENCE_S)
 
 
-async def test_who_waits_no_more_for_the_end_does_not_disturb_it(make, hang):
+async def test_cancelling_the_wait_for_the_end_does_not_prevent_it(make, hang):
     workers = make()
     begin(workers, hang)
     workers.close()
@@ -244,7 +244,7 @@ def test_closing_what_never_worked_is_done_at_once(make):
         KeyboardInterrupt,
     ],
 )
-async def test_what_means_something_to_a_loop_is_raised_as_another_error(make, error):
+async def test_exceptions_with_a_meaning_to_a_loop_are_raised_as_another_error(make, error):
     """On Python 3.10 and 3.12.1 a StopIteration left its future open forever."""
 
     def raises():

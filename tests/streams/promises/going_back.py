@@ -22,7 +22,7 @@ OF_A_LISTENER = ("running", "start", "popped")
 
 @dataclass
 class Before:
-    """A world's database at one time, and what the model said then."""
+    """A world's database at one time, and the model of then."""
 
     backup: Backup
     messages: dict[int, tuple[Published, list[Any]]]
@@ -89,12 +89,12 @@ def _leave_it_at_that(world: World) -> None:
     for client in list(world.clients):
         world.settle_account(client, is_complete=False)
         if client.reader.stream.reason is None:
-            client.until = None  # what was to end it is gone as well, if no hub has read it
+            client.until = None  # what would have ended it is gone as well, if no hub has read it
     world.model.forgotten |= world.model.log.keys()
 
 
 def notice(world: World, must_end: bool) -> None:
-    """Have the hub look: all streams end, and the clients reconnect with the ids they have."""
+    """Make the hub look: all streams end, and the clients reconnect with the ids they have."""
     before = list(world.clients)
     histories = world.hub and world.hub.counters.histories
     for client in before:

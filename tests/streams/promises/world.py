@@ -102,7 +102,7 @@ class World(Serving):
     # The log ----------------------------------------------------------------------
 
     def sequence(self) -> None:
-        """Have what is committed get its positions, and nobody woken for it."""
+        """Give positions to what is committed, and wake no hub."""
         if self.steps:
             while log.sequence():
                 pass
