@@ -105,8 +105,9 @@ class Follower:
                 await asyncio.sleep(self.outage.failed())
         self.outage.over()
         self._skip_to(head)
-        # A queue may have been read before, and what was published since is below this head.
-        self._wake()
+        # The first look calls the wakers: a queue may have been read before, and what was
+        # published since is below this head.
+        self.poll.wake()
 
     async def follow(self) -> None:
         """Read the log whenever there is a reason to, until cancelled."""

@@ -230,9 +230,28 @@ async def test_a_queue_that_was_watched_before_the_start_is_read_again_after_it(
     follower.wakers.add(lambda: woken.append(follower.position))
     rows.publish(7)
     await follower.start()
+    following = asyncio.create_task(follower.follow())
+    await asyncio.wait_for(follower.look(), 1)
     assert woken == [7]
-    await follower._look()
+    await follower.look()
     assert woken == [7]
+    following.cancel()
+
+
+async def test_a_wake_that_raises_does_not_stop_the_reads(rows, monkeypatch):
+    """A project may watch a queue with its own function, also before the start."""
+    follower, _ = follower_of(rows)
+    monkeypatch.setattr(follower.outage, "failed", lambda: 0.0)
+    follower.wakers.add(lambda: 1 / 0)
+    rows.publish(7)
+    await follower.start()
+    stream = Listening(feed_of(follower, [1]))
+    following = asyncio.create_task(follower.follow())
+    for position in (8, 9):
+        rows.publish(position)
+        await asyncio.wait_for(follower.look(), 1)
+    assert stream.positions == [8, 9]
+    following.cancel()
 
 
 async def test_what_a_look_delivered_before_it_failed_wakes_with_the_next(rows, follower):
