@@ -15,6 +15,7 @@ from django.db import Error as DatabaseError
 
 from eric_sse_django import authorization, conf, wire
 from eric_sse_django.authorization import Visitor
+from eric_sse_django.cancelling import within
 from eric_sse_django.consumers import EventConsumer, Refused
 from eric_sse_django.consumers.limits import Seat
 from eric_sse_django.hub import End, Hub, keys_of
@@ -76,7 +77,7 @@ class Viewer:
 
     async def serve(self, write: Write, check: Check) -> None:
         """Write what is offered until it ends; `check` returns whether access is still allowed."""
-        await self._write(write, wire.farewell(RETRY_MS))
+        await self._write_first(write)
         while self.reason is None:
             await self._unless_ended(self._offered.wait())
             self._offered.clear()
@@ -103,6 +104,14 @@ class Viewer:
 
     async def _write(self, write: Write, chunk: bytes) -> None:
         if not await self._unless_ended(_written(write, chunk), conf.get("SEND_TIMEOUT_S")):
+            self.was_cut = True
+            self.end(End.SEND_TIMEOUT)
+
+    async def _write_first(self, write: Write) -> None:
+        """Write the first chunk, with the headers: end() must not leave a client without them."""
+        try:
+            await within(conf.get("SEND_TIMEOUT_S"), _written(write, wire.farewell(RETRY_MS)))
+        except asyncio.TimeoutError:
             self.was_cut = True
             self.end(End.SEND_TIMEOUT)
 

@@ -12,7 +12,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.db import OperationalError
 from django.test import Client, RequestFactory
 
-from eric_sse_django import conf
+from eric_sse_django import conf, wire
 from eric_sse_django.hub import End, Hub
 from eric_sse_django.monitor import PATH, consumer, sampler
 from eric_sse_django.monitor.consumer import Viewer
@@ -175,6 +175,25 @@ async def test_a_slow_client_misses_snapshots_and_only_a_few_are_kept():
         slow.offer(f"{number}\n".encode())
     await slow.serve(write, None)
     assert written[1] == b"4\n5\n6\n7\n8\n"
+
+
+@pytest.mark.parametrize("ends_early", [True, False], ids=["before it", "during it"])
+async def test_an_end_does_not_interrupt_the_first_write(ends_early):
+    """It has the headers: a server responds with 500 instead, which stops an EventSource."""
+    viewer, written = Viewer(), []
+
+    async def write(chunk, more):
+        if not written:
+            viewer.end(End.DRAINING)
+            await asyncio.sleep(0.01)  # as a session middleware does before the headers
+        written.append((chunk, more))
+
+    if ends_early:
+        viewer.end(End.DRAINING)
+    await viewer.serve(write, None)
+    farewell = wire.farewell(consumer.RETRY_MS)
+    assert written == [(farewell, True), (farewell, False)]
+    assert not viewer.was_cut
 
 
 async def test_a_write_that_takes_too_long_is_cut(settings):
