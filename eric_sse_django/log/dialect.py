@@ -184,7 +184,7 @@ class Dialect:
         """Return the number of the database's file; None where it has none."""
         return None
 
-    @cached_property
+    @property
     def is_in_memory(self) -> bool:
         """Whether other threads have another database, or do not wait for locks in this one."""
         return False
@@ -220,7 +220,7 @@ class SQLite(Dialect):
         except (OSError, ValueError):
             return None
 
-    @cached_property
+    @property
     def is_in_memory(self) -> bool:
         return bool(self.connection.is_in_memory_db())
 

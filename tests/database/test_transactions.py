@@ -6,6 +6,7 @@ import sys
 import pytest
 from django.contrib.auth.models import User
 from django.db import connections
+from django.db.backends.sqlite3.base import DatabaseWrapper
 from django.http import HttpResponse
 from django.test import Client, TestCase, TransactionTestCase
 from django.urls import path
@@ -266,6 +267,14 @@ class TestReadYourOwnWritesInATestCase:
             publish("orders", "count", 1)
         with atomic():
             assert channel.deliver_next(listener.id).payload == 1
+
+
+def test_a_database_that_a_test_runner_renames_is_known_to_be_in_memory():
+    connection = DatabaseWrapper({**connections["default"].settings_dict, "NAME": "a.db"}, "own")
+    dialect = log.dialect_of(connection)
+    assert not dialect.is_in_memory  # as where a project publishes while it starts
+    connection.settings_dict["NAME"] = "file:memorydb_default?mode=memory&cache=shared"
+    assert dialect.is_in_memory
 
 
 class ProjectTests:
