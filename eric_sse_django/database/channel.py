@@ -371,6 +371,7 @@ def publish_to(
     A row that no longer holds is read again by the channel's id. Raises InvalidChannelException
     and InvalidListenerException for what does not exist.
     """
+    notifier.prepare()
     if not log.append_to(channel, draft, listener_id):
         channel = _refreshed(channel.name)
         if listener_id is not None:

@@ -88,6 +88,12 @@ class Notifier:
             self._is_started = self._watch.start()
             self._layer.start()
 
+    def prepare(self) -> None:
+        """Start, and connect to the database, before the first ring()."""
+        with contextlib.suppress(Hung, RuntimeError):
+            self._workers.submit(NEXT, _connect)
+        self.start()
+
     def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
         """Call wake() on a thread after each sequencing; return what ends that."""
         with self._changed:
@@ -277,8 +283,27 @@ def ring() -> None:
 
 def publish(drafts: Sequence[log.Draft]) -> None:
     """Append messages in the caller's transaction, and wake their streams when it commits."""
+    prepare()
     log.append(drafts)
     ring_on_commit()
+
+
+def prepare() -> None:
+    """
+    Let the process's first notifier connect while the caller inserts; see ring_on_commit().
+
+    One after the other took 5 ms longer for the first message of a process. Not in a transaction,
+    which may be rolled back, and not on SQLite, which connects in 0.2 ms.
+    """
+    if _current is not None:
+        return
+    dialect = log.log_dialect()
+    if not dialect.is_file and dialect.connection.get_autocommit():
+        current().prepare()
+
+
+def _connect() -> None:
+    connections[log.database()].ensure_connection()
 
 
 def ring_on_commit() -> None:

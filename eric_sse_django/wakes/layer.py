@@ -31,11 +31,11 @@ EMPTY_GROUP = "eric-sse.health"
 
 # Held while the layer's modules are imported (0.2 s, on our threads), and during a fork: in the
 # child, an import that another thread had begun would wait for that thread forever.
-_importing = threading.Lock()
+importing = threading.Lock()
 os.register_at_fork(
-    before=_importing.acquire,
-    after_in_parent=_importing.release,
-    after_in_child=_importing.release,
+    before=importing.acquire,
+    after_in_parent=importing.release,
+    after_in_child=importing.release,
 )
 
 
@@ -48,7 +48,7 @@ def make_layer() -> BaseChannelLayer | None:
     alias = conf.get("CHANNEL_LAYER")
     if alias is None or alias not in channel_layers.configs:
         return None
-    with _importing:
+    with importing:
         layer: Any = channel_layers.make_backend(alias)
     # Of the class: on the object, the pub/sub layer asks the running loop for it.
     if hasattr(type(layer), "brpop_timeout"):
@@ -156,11 +156,24 @@ def _native_loop() -> asyncio.AbstractEventLoop:
     return Loop(Selector())
 
 
+def are_greenlets() -> bool:
+    """Return whether gevent or eventlet has replaced this process's threads."""
+    return _are_of_gevent() or _are_of_eventlet()
+
+
+def _are_of_gevent() -> bool:
+    return _is_patched("gevent.monkey", "is_module_patched", "threading")
+
+
+def _are_of_eventlet() -> bool:
+    return _is_patched("eventlet.patcher", "is_monkey_patched", "thread")
+
+
 def make_runner() -> Runner | None:
     """Return a new runner, None if this process can have none; that is logged once."""
-    if _is_patched("gevent.monkey", "is_module_patched", "threading"):
+    if _are_of_gevent():
         return GeventRunner()
-    if _is_patched("eventlet.patcher", "is_monkey_patched", "thread"):
+    if _are_of_eventlet():
         _warn_once()
         return None
     return Runner()

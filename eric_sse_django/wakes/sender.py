@@ -7,7 +7,7 @@ import os
 import threading
 import time
 import weakref
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
 from channels.layers import BaseChannelLayer
@@ -17,10 +17,12 @@ from eric_sse_django.outage import Outage
 from eric_sse_django.wakes.layer import (
     LAYER_TIMEOUT_S,
     Runner,
+    are_greenlets,
     close_with_tasks,
     make_layer,
     make_runner,
 )
+from eric_sse_django.wakes.pubsub import make_publisher
 
 logger = logging.getLogger(__name__)
 
@@ -101,11 +103,10 @@ class WakeSender:
         try:
             while self._is_needed():
                 try:
-                    layer = make_layer()
-                    runner = None if layer is None else make_runner()
-                    if layer is None or runner is None:
+                    carrier = _make_carrier()
+                    if carrier is None:
                         return
-                    self._send_through(layer, runner)
+                    self._send_through(carrier)
                 except Exception:  # noqa: BLE001 - the loop that owns this thread
                     if not self._is_needed():
                         return
@@ -122,19 +123,18 @@ class WakeSender:
         """Return whether this thread is neither closed nor replaced."""
         return self._thread is threading.current_thread() and not self._closing.is_set()
 
-    def _send_through(self, layer: BaseChannelLayer, runner: Runner) -> None:
-        """Send wakes until closed; raises what the layer raises."""
+    def _send_through(self, carrier: Carrier) -> None:
+        """Send wakes until closed; raises what the carrier raises."""
         try:
             while self._is_wanted():
                 self._sends_since = time.monotonic()
-                runner.run(_send(layer))
+                carrier.send({"type": WAKE, "sender": _sender_id})
                 if self._thread is not threading.current_thread():
                     return  # it took so long that another thread has replaced it
                 self._sends_since = None
                 self._outage.over()
         finally:
-            runner.run(close_with_tasks(layer))
-            runner.close()
+            carrier.close()
 
     def _is_wanted(self) -> bool:
         """Wait for wake(); return False when closed. The loop does not run meanwhile."""
@@ -145,8 +145,37 @@ class WakeSender:
         return not self._closing.is_set()
 
 
-async def _send(layer: BaseChannelLayer) -> None:
-    await within(LAYER_TIMEOUT_S, layer.group_send(GROUP, {"type": WAKE, "sender": _sender_id}))
+class Carrier(Protocol):
+    """What carries messages to the group, on the thread of its first use."""
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send a message; raises any error."""
+
+    def close(self) -> None:
+        """Close its connections."""
+
+
+class LayerCarrier:
+    """The project's layer, on a separate loop."""
+
+    def __init__(self, layer: BaseChannelLayer, runner: Runner) -> None:
+        self._layer, self._runner = layer, runner
+
+    def send(self, message: dict[str, Any]) -> None:
+        self._runner.run(within(LAYER_TIMEOUT_S, self._layer.group_send(GROUP, message)))
+
+    def close(self) -> None:
+        self._runner.run(close_with_tasks(self._layer))
+        self._runner.close()
+
+
+def _make_carrier() -> Carrier | None:
+    """Return what sends through the project's layer; None if nothing does."""
+    if not are_greenlets() and (publisher := make_publisher(GROUP)) is not None:
+        return publisher
+    layer = make_layer()
+    runner = None if layer is None else make_runner()
+    return None if layer is None or runner is None else LayerCarrier(layer, runner)
 
 
 _senders: weakref.WeakSet[WakeSender] = weakref.WeakSet()
@@ -175,7 +204,7 @@ def flush() -> None:
         sender.flush()
 
 
-# A client of Redis imports more at its first send: see layer._importing.
+# A client of Redis imports more at its first send: see layer.importing.
 os.register_at_fork(before=flush)
 
 

@@ -1,0 +1,138 @@
+"""
+Sending through channels_redis' pub/sub layer without importing it: one PUBLISH on a socket.
+
+To import it takes 45 ms of CPU, which the first message of each process waited for, and its
+group_send() takes 0.3 ms, during which a publisher's thread waits for the interpreter. The
+bytes are the layer's: tests/streams/test_pubsub.py compares them.
+"""
+
+from __future__ import annotations
+
+import socket
+from importlib import import_module
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from channels.layers import channel_layers
+
+from eric_sse_django import conf
+from eric_sse_django.wakes.layer import LAYER_TIMEOUT_S, importing
+
+BACKEND = "channels_redis.pubsub.RedisPubSubChannelLayer"
+# What a configuration may have beside; with anything else (encryption, TLS, Sentinel, several
+# hosts), the layer itself sends.
+_KNOWN = frozenset({"hosts", "prefix"})
+_PORT = 6379
+
+
+class Server(NamedTuple):
+    """A Redis; `login` is the username, if there is one, and the password."""
+
+    host: str
+    port: int
+    login: tuple[str, ...] = ()
+
+
+class RedisPublisher:
+    """Sends messages to a group of the layer, on the caller's thread; connects when it sends."""
+
+    def __init__(self, server: Server, prefix: str, group: str) -> None:
+        self._server = server
+        self._name = f"{prefix}__group__{group}".encode()
+        self._socket: socket.socket | None = None
+        with importing:
+            self._pack = import_module("msgpack").packb
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send a message; waits three times LAYER_TIMEOUT_S at most. Raises OSError."""
+        command = _command(b"PUBLISH", self._name, self._pack(message))
+        is_kept = self._socket is not None
+        try:
+            self._ask(command)
+        except TimeoutError:
+            self.close()
+            raise
+        except OSError:
+            self.close()
+            if not is_kept:
+                raise
+            self._ask(command)  # Redis closes what was idle for a while
+
+    def close(self) -> None:
+        """Close the connection. The next send() opens another."""
+        closing, self._socket = self._socket, None
+        if closing is not None:
+            closing.close()
+
+    def _ask(self, command: bytes) -> None:
+        if self._socket is None:
+            host, port, login = self._server
+            self._socket = socket.create_connection((host, port), LAYER_TIMEOUT_S)
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if login:
+                self._exchange(_command(b"AUTH", *(part.encode() for part in login)))
+        self._exchange(command)
+
+    def _exchange(self, command: bytes) -> None:
+        """Send a command whose answer is one line; raise ConnectionError for an error."""
+        assert self._socket is not None
+        self._socket.sendall(command)
+        answer = b""
+        while not answer.endswith(b"\r\n"):
+            if not (part := self._socket.recv(4_096)):
+                raise ConnectionError("Redis closed the connection")
+            answer += part
+        if answer.startswith(b"-"):
+            raise ConnectionError(answer[1:].decode(errors="replace").strip())
+
+
+def _command(*parts: bytes) -> bytes:
+    """Return a command as Redis' protocol has it: an array of strings."""
+    strings = b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
+    return b"*%d\r\n%s" % (len(parts), strings)
+
+
+def make_publisher(group: str) -> RedisPublisher | None:
+    """Return what sends to a group of the project's layer; None where only the layer can."""
+    alias = conf.get("CHANNEL_LAYER")
+    layer = channel_layers.configs.get(alias) if alias is not None else None
+    if layer is None or layer.get("BACKEND") != BACKEND:
+        return None
+    config = layer.get("CONFIG", {})
+    server = server_of(config.get("hosts")) if config.keys() <= _KNOWN else None
+    if server is None:
+        return None
+    return RedisPublisher(server, config.get("prefix", "asgi"), group)
+
+
+def server_of(hosts: Any) -> Server | None:
+    """Return the one Redis that the layer's `hosts` name; None for all that is less plain."""
+    if not hosts:
+        return Server("localhost", _PORT)
+    if not isinstance(hosts, (list, tuple)) or len(hosts) != 1:
+        return None
+    (host,) = hosts
+    if isinstance(host, dict) and host.keys() == {"address"}:
+        host = host["address"]
+    if isinstance(host, str):
+        return _server_at(host)
+    if isinstance(host, dict) and host.keys() == {"host", "port"}:
+        host = host["host"], host["port"]
+    if isinstance(host, (list, tuple)) and list(map(type, host)) == [str, int]:
+        return Server(*host)
+    return None
+
+
+def _server_at(address: str) -> Server | None:
+    try:
+        parts = urlsplit(address)
+        port = parts.port or _PORT
+    except ValueError:
+        return None
+    if parts.scheme != "redis" or parts.query or parts.fragment:
+        return None
+    user, password = (unquote(part or "") for part in (parts.username, parts.password))
+    if user and not password:
+        return None
+    login = tuple(part for part in (user, password) if part)
+    return Server(unquote(parts.hostname or "localhost"), port, login)
