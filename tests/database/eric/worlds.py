@@ -8,6 +8,7 @@ The differences in docs/eric-sse.md are levelled out here, each at its place, an
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -16,6 +17,7 @@ import eric_sse.listener
 import eric_sse.message
 import eric_sse.prefabs
 import eric_sse.queues
+from django.db import connections
 
 import eric_sse_django.connection
 import eric_sse_django.listener
@@ -31,6 +33,14 @@ PATIENCE_S = 10.0
 
 class Boom(Exception):
     """What an on_message() of the caller's raises."""
+
+
+def closing(function: Callable[..., Any], *args: Any) -> Any:
+    """Call a function on a thread of a loop's executor, and close the connections of that."""
+    try:
+        return function(*args)
+    finally:
+        connections.close_all()
 
 
 class World:
@@ -147,7 +157,7 @@ class World:
         async with aclosing(self.channels[channel].message_stream(listener)) as events:
             taken = [await self.soon(anext(events, None)) for _ in range(number)]
             shown = [self.event(event) for event in taken]
-            await asyncio.to_thread(listener.stop)
+            await asyncio.to_thread(closing, listener.stop)
             rest = await self.soon(anext(events, None))
         return shown, None if rest is None else self.event(rest)
 
@@ -157,7 +167,7 @@ class World:
 
     async def _watch(self, channel: str, message: tuple[Any, ...]) -> Any:
         async with aclosing(await self.channels[channel].watch()) as events:
-            await asyncio.to_thread(self.broadcast, channel, message)
+            await asyncio.to_thread(closing, self.broadcast, channel, message)
             return self.event(await self.soon(anext(events)))
 
     @staticmethod
@@ -204,7 +214,7 @@ class Eric(World):
         try:
             return await super()._stream(channel, handle, number)
         except eric_sse.exception.InvalidListenerException:
-            await asyncio.to_thread(self.listeners[handle].stop)
+            await asyncio.to_thread(closing, self.listeners[handle].stop)
             return ["error", *[None] * (number - 1)], None
 
     async def _watch(self, channel: str, message: tuple[Any, ...]) -> Any:
