@@ -58,6 +58,9 @@ class Counters:
         self.resets = 0
         self.lagging = 0  # times that a stream's buffer overflowed, and it read the log again
         self.histories = 0  # times that the log had another history
+        # Messages that were passed on: "taken" by streams, "passed" where no stream is of their
+        # channels, "known" from the log, or "looked": the log was read for them.
+        self.segments: Counter[str] = Counter()
         self.opened = 0
         self.ended: Counter[str] = Counter()  # streams, by the reason
         self.replaced: Counter[str] = Counter()  # threads that hung, by name
@@ -91,6 +94,7 @@ class Counters:
         self.resets += other.resets
         self.lagging += other.lagging
         self.histories += other.histories
+        self.segments.update(dict(other.segments))
         self.opened += other.opened
         self.ended.update(dict(other.ended))  # a copy: its loop may add a reason
         self.replaced.update(dict(other.replaced))

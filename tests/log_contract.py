@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from eric_sse_django.entry import NO_CHANNEL, RESET, REVOKE, STOP
+from eric_sse_django.hub.follower import is_next
 from eric_sse_django.log import Draft, Known, Log, Recipient, base_of, number_of
 
 DAY_S = 86_400.0
@@ -81,6 +82,50 @@ def payloads(entries: Any) -> list[Any]:
 
 class LogContract:
     """The tests; a class of each log has a fixture `world`."""
+
+    # Segments --------------------------------------------------------------------------
+
+    def test_a_link_has_what_a_look_would_find(self, world):
+        segments = []
+        known = world.log.follow()
+        world.log.append([world.draft(number) for number in range(3)])
+        world.log.append([world.draft("to Ana", channel=world.other, owner=world.ana)])
+        assert world.log.sequence(segments.append) == 4
+        [segment] = segments
+        look = world.look(known)
+        assert is_next(segment, known)
+        assert segment.known[:2] == look.head[:2]
+        assert segment.channels == {world.channel, world.other}
+        fields = ("position", "channel", "listener", "owner", "type", "payload", "stamp")
+        for given, found in zip(segment.entries, look.entries, strict=True):
+            assert [getattr(given, name) for name in fields] == [
+                getattr(found, name) for name in fields
+            ]
+            assert given.created_at == found.created_at
+
+    def test_links_are_a_chain(self, world):
+        segments, known = [], world.log.follow()
+        for number in range(3):
+            world.log.append([world.draft(number)])
+            world.log.sequence(segments.append)
+        for segment in segments:
+            assert is_next(segment, known)
+            known = segment.known
+        assert not is_next(segments[0], known)
+        assert known.position == world.log.head().position
+
+    def test_a_lifetime_is_in_the_segment(self, world):
+        segments = []
+        world.log.append([world.draft(1, kept_s=60.0, perishable=True)])
+        world.log.sequence(segments.append)
+        [entry] = segments[0].entries
+        assert entry.expires_at == world.look().entries[0].expires_at
+        assert -5 < entry.expires_at - time.time() - 60 < 5
+
+    def test_no_link_is_of_nothing(self, world):
+        segments = []
+        assert world.log.sequence(segments.append) == 0
+        assert segments == []
 
     # Order and positions ------------------------------------------------------------
 

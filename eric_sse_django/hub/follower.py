@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ from eric_sse_django.hub.ends import End
 from eric_sse_django.hub.feed import Feeds, ReadLimit
 from eric_sse_django.hub.poll import Poll
 from eric_sse_django.hub.revocations import Revocations
-from eric_sse_django.log import Known, Log, Look
+from eric_sse_django.log import Known, Log, Look, Segment
 from eric_sse_django.outage import Outage
 
 logger = logging.getLogger(__name__)
@@ -28,8 +29,17 @@ LIVE_ROWS = 1_000
 LIVE_BYTES = 1_048_576
 # Channels named in the query; when exceeded, all are read and the others ignored.
 CHANNELS_IN_QUERY = 100
+# Segments that wait while the log is read, or the loop is busy; when exceeded, the log is read.
+MAX_SEGMENTS = 64
 # Seconds a read may take more than the poll interval: longer, and the loop or the query hangs.
 MAX_LATE_S = 10.0
+
+
+def is_next(segment: Segment, known: Known) -> bool:
+    """Return whether a segment is what comes next for a reader, in the history that it knows."""
+    if segment.before.position != known.position:
+        return False
+    return None in (known.stamp, segment.before.stamp) or known.stamp == segment.before.stamp
 
 
 class Follower:
@@ -68,6 +78,8 @@ class Follower:
         self._awaited: list[asyncio.Future[None]] = []
         self._read_at = time.monotonic()
         self._woken_at: float | None = None  # the first wake that no read has begun for
+        self._segments: deque[Segment] = deque()  # that are not taken yet
+        self._is_looking = False
 
     @property
     def position(self) -> int:
@@ -81,12 +93,20 @@ class Follower:
         late = f"the log has not been read for {unread_s:.0f} s" if is_late else None
         return self.outage.trouble or late
 
-    def wake(self) -> None:
-        """Read the log soon. Safe from any thread, returns at once."""
+    def wake(self, segment: Segment | None = None) -> None:
+        """
+        Deliver a segment's entries soon, or read the log. Safe from any thread, returns at once.
+
+        The log is also read where the segment is not what comes next here.
+        """
         if self._woken_at is None:
             self._woken_at = time.monotonic()
+        go_on = self.poll.wake
+        if segment is not None and len(self._segments) < MAX_SEGMENTS:
+            self._segments.append(segment)
+            go_on = self._take_segments
         with contextlib.suppress(RuntimeError):  # the loop has closed
-            self._loop.call_soon_threadsafe(self.poll.wake)
+            self._loop.call_soon_threadsafe(go_on)
 
     async def look(self) -> None:
         """Wait until the log has been read to its end, beginning from now."""
@@ -113,19 +133,26 @@ class Follower:
         """Read the log whenever there is a reason to, until cancelled."""
         while True:
             try:
+                self._take_segments()  # those that came while the log was read
                 await self.poll.wait()
                 woken_at, self._woken_at = self._woken_at, None
                 if woken_at is not None:
                     self._counters.wake_delays.note(time.monotonic() - woken_at)
+                self._is_looking = True
                 await self._look()
                 if self.outage.failures:
                     self.outage.over()
             except Exception:  # noqa: BLE001 - the loop that owns this task
-                if self._delivered != self.known.position:
-                    # It is unknown which feeds have the entries: no ring buffer may have a hole.
-                    self._skip_to(self.known)
+                self._repair()
                 await asyncio.sleep(self.outage.failed())
                 self.poll.wake()
+            finally:
+                self._is_looking = False
+
+    def _repair(self) -> None:
+        """Let the streams read the log, if it is unknown which feeds have the entries."""
+        if self._delivered != self.known.position:
+            self._skip_to(self.known)
 
     async def _look(self) -> None:
         """Read from `position` to the log's head, and deliver what is there."""
@@ -155,6 +182,36 @@ class Follower:
                 looked.set_result(None)
         self._wake()
 
+    def _take_segments(self) -> None:
+        """Deliver the segments that are what comes next; for others read the log."""
+        while self._segments and not self._is_looking:
+            segment = self._segments.popleft()
+            try:
+                outcome = self._take(segment)
+            except Exception:
+                logger.exception("a segment could not be delivered, the log is read")
+                self._repair()
+                outcome = "looked"
+            self._counters.segments[outcome] += 1
+            if outcome == "looked":
+                self.poll.wake()
+            elif self._woken_at is not None:
+                self._counters.wake_delays.note(time.monotonic() - self._woken_at)
+                self._woken_at = None
+        self._wake()
+
+    def _take(self, segment: Segment) -> str:
+        """Deliver a segment's entries, if they are what comes next; return the outcome."""
+        if segment.known[:2] == self.known[:2]:
+            return "known"  # a look has found the same
+        feeds = self.feeds.by_channel
+        fed = any(channel == NO_CHANNEL or channel in feeds for channel in segment.channels)
+        if not is_next(segment, self.known) or (fed and segment.entries is None):
+            return "looked"
+        self.feeds.new.clear()  # a segment is of all channels
+        self._hand_out(segment.entries or [], segment.known._replace(trimmed=self.known.trimmed))
+        return "taken" if fed else "passed"
+
     def _wake(self) -> None:
         if self._woken_for != self.known.position:
             self._woken_for = self.known.position
@@ -167,6 +224,10 @@ class Follower:
         if entries and (len(entries) < len(look.entries) or len(entries) >= rows):
             last = entries[-1]
             reached = Known(last.position, last.stamp, reached.trimmed)
+        self._hand_out(entries, reached)
+
+    def _hand_out(self, entries: list[Entry], reached: Known) -> None:
+        """Give entries to the feeds of their channels, which then have all up to `reached`."""
         for entry in entries:
             if entry.channel == NO_CHANNEL:
                 self._apply(entry)

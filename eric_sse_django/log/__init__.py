@@ -20,7 +20,7 @@ from eric_sse_django.log.history import (
 )
 from eric_sse_django.log.limits import forget_counts, too_old
 from eric_sse_django.log.memory import MemoryLog
-from eric_sse_django.log.protocol import Draft, Head, Known, Log, Look, Page
+from eric_sse_django.log.protocol import Draft, Head, Known, Log, Look, Page, PassOn, Segment
 from eric_sse_django.log.publishing import (
     append,
     append_to,
@@ -40,7 +40,7 @@ from eric_sse_django.log.reader import (
     waiting,
 )
 from eric_sse_django.log.retention import forget, forget_lapsed, lock_free, trim
-from eric_sse_django.log.sequencer import SEQUENCE_BATCH, head, pending, sequence
+from eric_sse_django.log.sequencer import SEGMENT_MESSAGES, SEQUENCE_BATCH, head, pending, sequence
 from eric_sse_django.models import database
 
 
@@ -70,6 +70,7 @@ DATABASE: Log = DatabaseLog()
 __all__ = [
     "DATABASE",
     "END",
+    "SEGMENT_MESSAGES",
     "SEQUENCE_BATCH",
     "Address",
     "DatabaseLog",
@@ -80,7 +81,9 @@ __all__ = [
     "Look",
     "MemoryLog",
     "Page",
+    "PassOn",
     "Recipient",
+    "Segment",
     "append",
     "append_to",
     "base_of",

@@ -7,11 +7,11 @@ No other module asks for a vendor. Another database is one more class here.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from datetime import timezone as zones
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 from django.conf import settings
@@ -19,7 +19,17 @@ from django.db import DatabaseError, connections, transaction
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
+from eric_sse_django.entry import Entry
 from eric_sse_django.models import Channel, Listener, LogHead, QueuedMessage, database
+
+# In the order of Entry's arguments; the last of these, `time_of`, is not a column.
+ENTRY_FIELDS = (
+    *("position", "channel", "listener", "owner", "type", "payload"),
+    *("sender", "uid", "created_at", "expires_at"),
+)
+CHANNEL, _OWNER = ENTRY_FIELDS.index("channel"), ENTRY_FIELDS.index("owner")
+PAYLOAD = ENTRY_FIELDS.index("payload")
+CREATED_AT, _EXPIRES_AT = ENTRY_FIELDS.index("created_at"), ENTRY_FIELDS.index("expires_at")
 
 # SELECTs in one statement: SQLite's limit is 500.
 MAX_BRANCHES = 400
@@ -121,6 +131,35 @@ class Dialect:
         """Return the column of one of the log's fields, quoted."""
         return str(self.connection.ops.quote_name(_field(name).column))
 
+    def columns(self, payload: str = "payload", position: str = "position", when: str = "") -> str:
+        """Return what to select for entries(): all of it is null where `when` is false."""
+        names = [self.column(name) for name in ENTRY_FIELDS]
+        names[0], names[PAYLOAD] = position, payload
+        for index in (CREATED_AT, _EXPIRES_AT):
+            names[index] = self.stamp(names[index])
+        # Null for most: it takes no time to parse.
+        names[_EXPIRES_AT] = f"CASE WHEN perishable THEN {names[_EXPIRES_AT]} END"
+        if when:
+            names = [f"CASE WHEN {when} THEN {name} END" for name in names]
+        return ", ".join(names)
+
+    def entries(self, rows: Iterable[Sequence[Any]]) -> list[Entry]:
+        """Return the entries of rows with columns(), as the driver gave them."""
+        make: Callable[..., Entry] = Entry  # mypy takes a row for any number of arguments
+        time_of, owner_of, found = _time_converter(self.connection.alias), None, []
+        for row in rows:
+            if row[_OWNER] is None and row[_EXPIRES_AT] is None:
+                found.append(make(*row, time_of))
+                continue
+            values = [*row, time_of]
+            if values[_OWNER] is not None:
+                owner_of = owner_of or self.converter("owner")
+                values[_OWNER] = owner_of(values[_OWNER])
+            if values[_EXPIRES_AT] is not None:
+                values[_EXPIRES_AT] = time_of(values[_EXPIRES_AT]).timestamp()
+            found.append(make(*values))
+        return found
+
     def type_of(self, column: str) -> str:
         """Return the type of one of the log's columns."""
         return str(_field(column).db_type(self.connection))
@@ -176,6 +215,9 @@ class Dialect:
         transactions: AbstractContextManager[None] = transaction.atomic(self.connection.alias)
         return transactions
 
+    def skip_first_result(self, cursor: Any) -> None:
+        """Move on to the second result of two statements that were one call."""
+
     def identity(self) -> str:
         """Return what differs in a copy or a replica of the database; "" for nothing known."""
         return ""
@@ -230,6 +272,12 @@ class SQLite(Dialect):
         return f"{name}-wal", name
 
 
+@lru_cache
+def is_psycopg3() -> bool:
+    """Return whether Django's driver of PostgreSQL is psycopg, not psycopg2."""
+    return bool(import_string("django.db.backends.postgresql.psycopg_any.is_psycopg3"))
+
+
 class PostgreSQL(Dialect):
     """PostgreSQL."""
 
@@ -242,6 +290,11 @@ class PostgreSQL(Dialect):
     def stamp(self, column: str) -> str:
         """Return it as a number: psycopg takes 4 µs to make a datetime."""
         return f"EXTRACT(EPOCH FROM {column})::float8"
+
+    def skip_first_result(self, cursor: Any) -> None:
+        # psycopg begins with the first result, psycopg2 has the last alone.
+        if is_psycopg3():
+            cursor.nextset()
 
     @contextmanager
     def impatient(self, seconds: int) -> Iterator[None]:
@@ -346,6 +399,18 @@ def log_dialect() -> Dialect:
     connection: Any = connections[database()]
     known: Dialect | None = connection.__dict__.get("_eric_sse_dialect")
     return dialect_of(connection) if known is None else known
+
+
+@lru_cache
+def _time_converter(using: str) -> Callable[[Any], Any]:
+    return partial(_time_of, using)
+
+
+def _time_of(using: str, value: Any) -> Any:
+    """Return the datetime of a column's value, or of a time.time(); on any thread."""
+    if not isinstance(value, float):
+        return dialect_of(connections[using]).to_datetime(value)
+    return moment_of(value)
 
 
 def moment_of(seconds: float) -> datetime:

@@ -18,7 +18,16 @@ from eric_sse_django.log.address import Address, Recipient
 from eric_sse_django.log.dialect import moment_of
 from eric_sse_django.log.history import is_same, next_base, number_of
 from eric_sse_django.log.lifetime import UNREAD_S
-from eric_sse_django.log.protocol import Draft, Head, Known, Look, Page, position_of
+from eric_sse_django.log.protocol import (
+    Draft,
+    Head,
+    Known,
+    Look,
+    Page,
+    PassOn,
+    Segment,
+    position_of,
+)
 from eric_sse_django.log.reader import MAX_CONTROLS
 from eric_sse_django.log.reset import add_resets
 from eric_sse_django.log.retention import TRIM_BATCH
@@ -62,11 +71,16 @@ class MemoryLog:
         with self._lock:
             self._pending.extend((draft, now) for draft in drafts)
 
-    def sequence(self) -> int:
+    def sequence(self, pass_on: PassOn | None = None, /) -> int:
         with self._lock:
+            before = self._known
             count = min(len(self._pending), SEQUENCE_BATCH)
             for _ in range(count):
                 self._give_position(*self._pending.popleft())
+            given, known = self._entries[len(self._entries) - count :], self._known
+        if count and pass_on is not None:
+            channels = frozenset(entry.channel for entry in given)
+            pass_on(Segment(before, known, channels, given))
         return count
 
     def _give_position(self, draft: Draft, created_at: float) -> None:

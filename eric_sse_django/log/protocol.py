@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from eric_sse_django.entry import RESET, Entry
 from eric_sse_django.log.address import Recipient
@@ -47,6 +47,23 @@ class Head(NamedTuple):
 
     position: int
     waits: bool
+
+
+class Segment(NamedTuple):
+    """
+    What one call of sequence() gave positions to: all that is between `before` and `known`.
+
+    A reader that is at `before` has with it all that a look would find. `channels` are those of
+    its messages; `entries` has all of them in order, or is None where they are too many.
+    """
+
+    before: Known
+    known: Known
+    channels: frozenset[int]
+    entries: list[Entry] | None
+
+
+PassOn: TypeAlias = Callable[[Segment], object]
 
 
 class Look(NamedTuple):
@@ -111,8 +128,13 @@ class Log(Protocol):
     def append(self, drafts: Sequence[Draft], /) -> None:
         """Add messages in their order: all or none. They have no position yet."""
 
-    def sequence(self) -> int:
-        """Give positions to a batch of the messages that wait for one; return how many."""
+    def sequence(self, pass_on: PassOn | None = None, /) -> int:
+        """
+        Give positions to a batch of the messages that wait for one; return how many.
+
+        Then calls `pass_on` with them, after the commit: not where that is the caller's, nor
+        where nothing got a position. What it raises, sequence() raises.
+        """
         ...
 
     def head(self) -> Head:

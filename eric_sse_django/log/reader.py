@@ -6,18 +6,18 @@ History and live messages are read alike. SQL text is built once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from functools import lru_cache, partial
+from functools import lru_cache
 from operator import itemgetter
-from typing import Any, TypeAlias
+from typing import Any
 
 from django.db import connections
 from django.db.models import Min
 
 from eric_sse_django.entry import CONTROLS, Entry
 from eric_sse_django.log.address import END, Address, Recipient, q, where
-from eric_sse_django.log.dialect import Dialect, dialect_of, log_dialect, moment_of
+from eric_sse_django.log.dialect import CREATED_AT, PAYLOAD, Dialect, dialect_of, log_dialect
 from eric_sse_django.log.history import (
     Seen,
     base_of,
@@ -46,63 +46,8 @@ PAGE_BYTES = 4_194_304
 # listener or is a position to read from again.
 MAX_CONTROLS = 10
 
-# In the order of Entry's arguments; the last of these, `time_of`, is not a column.
-_FIELDS = (
-    *("position", "channel", "listener", "owner", "type", "payload"),
-    *("sender", "uid", "created_at", "expires_at"),
-)
-_OWNER, PAYLOAD = _FIELDS.index("owner"), _FIELDS.index("payload")
-CREATED_AT, _EXPIRES_AT = _FIELDS.index("created_at"), _FIELDS.index("expires_at")
 SEEN = 5  # columns of see_statement()
 ORDER = "ORDER BY position LIMIT %s"
-
-Row: TypeAlias = tuple[Any, ...]
-Convert: TypeAlias = Callable[[Any], Any]
-
-
-# Entries from rows ---------------------------------------------------------------------
-
-
-def columns(dialect: Dialect, payload: str = "payload") -> str:
-    """Return what to select for entries_of()."""
-    names = [dialect.column(name) for name in _FIELDS]
-    names[PAYLOAD] = payload
-    for index in (CREATED_AT, _EXPIRES_AT):
-        names[index] = dialect.stamp(names[index])
-    # Null for most: it takes no time to parse.
-    names[_EXPIRES_AT] = f"CASE WHEN perishable THEN {names[_EXPIRES_AT]} END"
-    return ", ".join(names)
-
-
-def entries_of(using: str, rows: Iterable[Row]) -> list[Entry]:
-    """Return the entries of rows with columns(), as the driver gave them."""
-    make: Callable[..., Entry] = Entry  # mypy takes a row for any number of arguments
-    time_of, owner_of, found = _time_converter(using), None, []
-    for row in rows:
-        if row[_OWNER] is None and row[_EXPIRES_AT] is None:
-            found.append(make(*row, time_of))
-            continue
-        values = [*row, time_of]
-        if values[_OWNER] is not None:
-            owner_of = owner_of or dialect_of(connections[using]).converter("owner")
-            values[_OWNER] = owner_of(values[_OWNER])
-        if values[_EXPIRES_AT] is not None:
-            values[_EXPIRES_AT] = time_of(values[_EXPIRES_AT]).timestamp()
-        found.append(make(*values))
-    return found
-
-
-@lru_cache
-def _time_converter(using: str) -> Convert:
-    return partial(_time_of, using)
-
-
-def _time_of(using: str, value: Any) -> Any:
-    """Return the datetime of a column's value, or of a time.time(); on any thread."""
-    if not isinstance(value, float):
-        return dialect_of(connections[using]).to_datetime(value)
-    return moment_of(value)
-
 
 # The end of the log, for all channels --------------------------------------------------
 
@@ -152,7 +97,7 @@ def look(known: Known, channels: Iterable[int] | None, limit: int) -> Look:
     if not is_this or not is_same(known, seen.head, past):
         return Look(seen.head, seen.waits, [], False)
     found = rows[1:] if has_past else rows[:limit]
-    return Look(seen.head, seen.waits, entries_of(using, found))
+    return Look(seen.head, seen.waits, dialect_of(connections[using]).entries(found))
 
 
 def _look(
@@ -201,7 +146,7 @@ def _from_past(using: str, instead: str = "NULL") -> str:
     payload = f"CASE WHEN position > %s THEN payload ELSE {instead} END"
     dialect = dialect_of(connections[using])
     return (
-        f"SELECT {columns(dialect, payload)} FROM {dialect.log} "
+        f"SELECT {dialect.columns(payload)} FROM {dialect.log} "
         f"WHERE position >= %s AND (position = %s OR {{among}})"
     )
 
@@ -290,7 +235,7 @@ def page_of(to: Address, after: int, upto: int, limit: int) -> Page:
     large = [row[0] for row in found if row[PAYLOAD] is None]
     if large:
         found, reached = _with_large(dialect, found, large, reached)
-    return Page(entries_of(using, found), reached)
+    return Page(dialect.entries(found), reached)
 
 
 @lru_cache
@@ -299,14 +244,14 @@ def _select(using: str, to_listener: bool, to_owner: bool, shared: bool) -> str:
     payload = f"CASE WHEN {dialect.size} <= %s THEN payload END" if shared else "payload"
     to = where("= %s" if to_listener else None, "= %s" if to_owner else None)
     return (
-        f"SELECT {columns(dialect, payload)} FROM {dialect.log} WHERE channel_id = %s AND {to} "
+        f"SELECT {dialect.columns(payload)} FROM {dialect.log} WHERE channel_id = %s AND {to} "
         f"AND position > %s AND position <= %s AND {ALIVE} {dialect.order()} LIMIT %s"
     )
 
 
 def _with_large(
-    dialect: Dialect, found: list[Row], large: list[int], reached: int
-) -> tuple[list[Row], int]:
+    dialect: Dialect, found: list[Any], large: list[int], reached: int
+) -> tuple[list[Any], int]:
     """Return the rows that fit, with the payloads that were left out, and how far they reach."""
     sizes = _at(dialect, large, dialect.size)
     count = fitting(

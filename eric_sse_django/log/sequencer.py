@@ -10,19 +10,33 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeAlias
 
 from django.db import connections, transaction
 from django.db.models import QuerySet
 
-from eric_sse_django.log.dialect import Dialect, dialect_of, log_dialect
+from eric_sse_django.log.dialect import (
+    CHANNEL,
+    CREATED_AT,
+    ENTRY_FIELDS,
+    PAYLOAD,
+    Dialect,
+    dialect_of,
+    log_dialect,
+)
 from eric_sse_django.log.history import connected, make_head
-from eric_sse_django.log.protocol import Head
+from eric_sse_django.log.protocol import Head, Known, PassOn, Segment
 from eric_sse_django.models import LogHead, QueuedMessage, database
 
 # Rows that get their position in one transaction: enough that each costs little (49,000 rows/s
 # were measured), few enough that nobody waits long for its lock.
 SEQUENCE_BATCH = 1_000
+# Messages of a segment at most, bytes of their payloads together, and of one payload where it is
+# read in a statement alone. PostgreSQL sends the rows before it commits: with 14 MB, a
+# client that did not read them kept the head locked. These fit into any connection's buffers.
+SEGMENT_MESSAGES = 128
+SEGMENT_BYTES = 32_768
+SEGMENT_PAYLOAD_BYTES = 4_096
 
 
 def pending() -> QuerySet[QueuedMessage]:
@@ -40,9 +54,9 @@ def head() -> Head:
         return Head(0, _waits(using, cursor)) if found is None else Head(found[0], bool(found[1]))
 
 
-def sequence() -> int:
+def sequence(pass_on: PassOn | None = None) -> int:
     """
-    Give positions to up to SEQUENCE_BATCH pending rows; return how many.
+    Give positions to up to SEQUENCE_BATCH pending rows; return how many. See Log.sequence().
 
     Waits for another sequencer's transaction at most. The head is locked before the
     rows are read, so rows that were committed meanwhile are seen.
@@ -51,58 +65,75 @@ def sequence() -> int:
     raw = connection.connection
     if raw is None:
         connected()
-    given = _give(connection)
+    given = _give(connection, pass_on)
     # Only here: to examine SQLite's file takes 0.1 ms of the 0.6 that a pass takes. If rows of a
     # file that was replaced got positions, those of the new one wait for the next poll of a hub.
     if not given and raw is not None and connected().connection.connection is not raw:
-        given = _give(connection)
+        given = _give(connection, pass_on)
     return given
 
 
-def _give(connection: Any) -> int:
+def _give(connection: Any, pass_on: PassOn | None) -> int:
     using = connection.alias
-    # In a transaction of the caller's `at_once` cannot find whether it has locked the head.
+    # In a transaction of the caller's `at_once` cannot find whether it has locked the head, and
+    # what is passed on could be rolled back.
     alone = connection.get_autocommit()
     in_one_call = alone and statements(using, SEQUENCE_BATCH).at_once
     give = _at_once if in_one_call else _step_by_step
     with connection.cursor() as cursor:
-        found = give(using, cursor)
+        found = give(using, cursor, alone and pass_on is not None)
         if found is None:
             make_head(using)
-            found = give(using, cursor)
-    return found or 0
+            found = give(using, cursor, alone and pass_on is not None)
+    if found is None:
+        return 0
+    count, segment = found
+    if pass_on is not None and segment is not None:
+        pass_on(segment)
+    return count
 
 
-def _at_once(using: str, cursor: Any) -> int | None:
+# How many got a position, and what to pass on; None if there is no head.
+Given: TypeAlias = "tuple[int, Segment | None] | None"
+
+
+def _at_once(using: str, cursor: Any, returning: bool) -> Given:
     """
-    As _step_by_step(), on PostgreSQL: 0.3 ms instead of 0.65 ms, and a fifth of the CPU.
+    As _step_by_step(), on PostgreSQL: 0.3 ms for 0.65, and a fifth of the CPU.
 
     Statements without parameters go there in one call, and are one transaction outside any
     other (its manual, Frontend/Backend Protocol, Multiple Statements in a Simple Query).
     """
-    cursor.execute(statements(using, SEQUENCE_BATCH).at_once)
-    if cursor.description:
-        cursor.nextset()  # psycopg begins with the lock's result, psycopg2 has the last alone
+    sql = statements(using, SEQUENCE_BATCH)
+    cursor.execute(sql.at_once_returning if returning else sql.at_once)
+    dialect_of(connections[using]).skip_first_result(cursor)
     count: int = cursor.rowcount
-    return None if not count and _waits(using, cursor) else count
+    if count <= 0:
+        return None if _waits(using, cursor) else (0, None)
+    if not returning or count > SEGMENT_MESSAGES:
+        return count, None
+    rows = sorted(cursor.fetchall(), key=itemgetter(0))
+    head = rows[0][len(ENTRY_FIELDS) :]
+    return count, _segment(using, head, [row[: len(ENTRY_FIELDS)] for row in rows])
 
 
-def _step_by_step(using: str, cursor: Any) -> int | None:
-    """Give positions, return how many; None if there is no head to lock."""
+def _step_by_step(using: str, cursor: Any, returning: bool) -> Given:
+    """Give positions one statement after another, in a transaction."""
     sql = statements(using, SEQUENCE_BATCH)
     cursor.execute(sql.waits)
     if cursor.fetchone() is None:
-        return 0
+        return 0, None
     with transaction.atomic(using=using):
         for statement in sql.lock:
             cursor.execute(statement)
         head = cursor.fetchone()
         if head is None:
             return None
-        cursor.execute(sql.pending)
-        ids = list(map(itemgetter(0), cursor.fetchall()))
-        if not ids:
-            return 0
+        cursor.execute(sql.pending_returning if returning else sql.pending)
+        rows = cursor.fetchall()
+        if not rows:
+            return 0, None
+        ids = list(map(itemgetter(0), rows))
         offset = head[0] + 1 - ids[0]
         # Exact ids, not a range: MariaDB would wait for uncommitted rows inside one.
         cursor.execute(sql.give.format(",".join(map(str, ids))), [offset])
@@ -111,7 +142,19 @@ def _step_by_step(using: str, cursor: Any) -> int | None:
             last = ids[-1] + offset
             # If some had a position before, the last may have another one: no mark then.
             cursor.execute(sql.move, [last, last if given == len(ids) else 0, ids[-1]])
-    return given
+    if not returning or given != len(ids) or given > SEGMENT_MESSAGES:
+        return given, None
+    return given, _segment(using, head, [(row[0] + offset, *row[1:]) for row in rows])
+
+
+def _segment(using: str, head: Any, rows: list[Any]) -> Segment:
+    """Return the segment of rows with columns(), in order, that follow a head."""
+    position, marked, mark = head
+    before = Known(position, mark if marked == position else None)
+    known = Known(rows[-1][0], rows[-1][CREATED_AT])
+    sizes = [SEGMENT_BYTES + 1 if row[PAYLOAD] is None else len(row[PAYLOAD]) for row in rows]
+    entries = dialect_of(connections[using]).entries(rows) if sum(sizes) <= SEGMENT_BYTES else None
+    return Segment(before, known, frozenset(row[CHANNEL] for row in rows), entries)
 
 
 def _waits(using: str, cursor: Any) -> bool:
@@ -128,16 +171,18 @@ class Statements:
     Of one database. `{}` in `give` is the place of the ids; the last of `lock` reads the head.
 
     `at_once` is all but `head` in one call, for a database that takes several statements in
-    one, else "".
+    one, else "". Those that are `returning` also return the rows.
     """
 
     waits: str
     head: str
     lock: tuple[str, ...]
     pending: str
+    pending_returning: str
     give: str
     move: str
     at_once: str
+    at_once_returning: str
 
 
 @lru_cache
@@ -146,28 +191,28 @@ def statements(using: str, most: int) -> Statements:
     dialect = dialect_of(connections[using])
     log, heads = dialect.log, dialect.heads
     one = f"WHERE id = {LogHead.THE_ONE}"
+    first = f"WHERE position IS NULL ORDER BY {', '.join(dialect.pending_order)} LIMIT {most}"
+    payload = f"CASE WHEN {dialect.size} <= {SEGMENT_PAYLOAD_BYTES} THEN payload END"
     return Statements(
         waits=dialect.waits,
         head=f"SELECT position, EXISTS({dialect.waits}) FROM {heads} {one}",
         lock=_lock(dialect, one),
-        pending=(
-            f"SELECT id FROM {log} WHERE position IS NULL "
-            f"ORDER BY {', '.join(dialect.pending_order)} LIMIT {most}"
-        ),
-        # The second condition is for a snapshot that is older than another sequencer's commit,
-        # which MariaDB's REPEATABLE READ keeps: a message got a second position. It is a sum, so
-        # that no planner uses it: MariaDB would wait for the uncommitted rows in that range of the
-        # index.
+        pending=f"SELECT id FROM {log} {first}",
+        pending_returning=f"SELECT {dialect.columns(payload, position='id')} FROM {log} {first}",
+        # Without the second condition a snapshot of before another's commit, which MariaDB's
+        # REPEATABLE READ keeps, gave a message a second position. A sum, so that no planner uses
+        # it: MariaDB would wait for the uncommitted rows in that range of the index.
         give=f"UPDATE {log} SET position = id + %s WHERE id IN ({{}}) AND position + 0 IS NULL",
         move=(
             f"UPDATE {heads} SET position = %s, marked = %s, "
             f"marked_at = (SELECT created_at FROM {log} WHERE id = %s) {one}"
         ),
         at_once=_all_in_one(dialect, most) if dialect.one_call else "",
+        at_once_returning=_all_in_one(dialect, most, returning=True) if dialect.one_call else "",
     )
 
 
-def _all_in_one(dialect: Dialect, most: int) -> str:
+def _all_in_one(dialect: Dialect, most: int, returning: bool = False) -> str:
     """
     Return what locks the head if something waits, and, if it did, gives the positions.
 
@@ -187,25 +232,40 @@ def _all_in_one(dialect: Dialect, most: int) -> str:
             ORDER BY {order} LIMIT {most}
         ),
         moved AS (
-            UPDATE {heads} SET
-                position = position + 1 - first + last,
-                marked = position + 1 - first + last,
+            UPDATE {heads} AS head SET
+                position = head.position + 1 - first + last,
+                marked = head.position + 1 - first + last,
                 marked_at = (SELECT created_at FROM {log} WHERE id = last)
-            FROM (SELECT MIN(id) AS first, MAX(id) AS last FROM pending) AS ends
-            WHERE {one} AND first IS NOT NULL RETURNING position - last AS by
+            FROM
+                (SELECT MIN(id) AS first, MAX(id) AS last, COUNT(*) AS total FROM pending) AS ends,
+                (SELECT {_mark(dialect)} FROM {heads} WHERE {one}) AS old (before, marked, mark)
+            WHERE head.{one} AND first IS NOT NULL
+            RETURNING head.position - last AS by, total, old.*
         )
         UPDATE {log} SET position = id + by FROM moved
-        WHERE id = ANY(ARRAY(SELECT id FROM pending))
+        WHERE id = ANY(ARRAY(SELECT id FROM pending)) {_returning(dialect) if returning else ""}
     """
 
 
+def _returning(dialect: Dialect) -> str:
+    # Of more than SEGMENT_MESSAGES only nulls are sent: they take 40 bytes a row.
+    payload = f"CASE WHEN {dialect.size} * total <= {SEGMENT_BYTES} THEN payload END"
+    wanted = dialect.columns(payload, when=f"total <= {SEGMENT_MESSAGES}")
+    return f"RETURNING {wanted}, before, marked, mark"
+
+
+def _mark(dialect: Dialect) -> str:
+    """Return what identifies the history of a head: see Known."""
+    return f"position, marked, {dialect.stamp('marked_at')}"
+
+
 def _lock(dialect: Dialect, one: str) -> tuple[str, ...]:
-    read = f"SELECT position FROM {dialect.heads} {one}"
+    read = f"SELECT {_mark(dialect)} FROM {dialect.heads} {one}"
     if not dialect.for_update:
         # SQLite: to write first takes the write lock, also in a deferred transaction.
         lock = f"UPDATE {dialect.heads} SET position = position {one}"
         # From 3.35 on each statement that writes can return rows.
         if dialect.connection.features.can_return_columns_from_insert:
-            return (f"{lock} RETURNING position",)
+            return (f"{lock} RETURNING {_mark(dialect)}",)
         return lock, read
     return (f"{read} {dialect.for_update}",)

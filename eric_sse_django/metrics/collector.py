@@ -65,13 +65,15 @@ class EricSseCollector(Collector):
         sequenced = {"": started.sequenced if started else 0}
         text = "Messages to which this process gave a position."
         yield self._counter("messages_sequenced", text, sequenced)
+        text = "Segments handed to the hubs of this process, by what was done with them."
+        yield self._counter("segments", text, sums.segments, "outcome")
 
     def _delays(self, sums: Counters) -> Iterator[Metric]:
         started = notifier.started()
         to_positions = started.delays if started else Delays()
         text = "Seconds from publishing to the buffers of the streams, once for each read."
         yield self._histogram("delivery_delay_seconds", text, sums.delays)
-        text = "Seconds from a wake to the read of the log."
+        text = "Seconds from a wake to the delivery of what was passed on, or the read of the log."
         yield self._histogram("wake_delay_seconds", text, sums.wake_delays)
         text = "Seconds from a commit to the positions of its messages, once for each batch."
         yield self._histogram("sequencing_delay_seconds", text, to_positions)

@@ -11,18 +11,20 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, TypeAlias
 
 from django.db import connections
 
 from eric_sse_django import log, wakes
 from eric_sse_django.counters import Delays
-from eric_sse_django.log import DATABASE, SEQUENCE_BATCH, Log
+from eric_sse_django.log import DATABASE, SEGMENT_MESSAGES, SEQUENCE_BATCH, Log, Segment
 from eric_sse_django.notifier.trimmer import Trimmer
 from eric_sse_django.outage import Outage
 from eric_sse_django.workers import IDLE_S, NEXT, Hung, Watchdog, Workers, disconnect, is_given_up
 
 logger = logging.getLogger(__name__)
+
+Wake: TypeAlias = "Callable[[Segment | None], None]"
 
 # Seconds at most between two passes while it is woken during each. The rests grow from as long as
 # a pass takes: a few messages at once need not wait, and those of a publisher that continues share
@@ -58,7 +60,8 @@ class Notifier:
         self._call: Future[None] | None = None  # that is planned, or runs
         self._closing = False
         self._is_started = False
-        self._wakers: frozenset[Callable[[], None]] = frozenset()
+        self._wakers: frozenset[Wake] = frozenset()
+        self._is_flooded = False  # the last pass gave positions to more than a segment has
         self.replaced: Counter[str] = Counter()  # threads that hung, by name
         self._workers = Workers("eric-sse-notifier", lambda: STUCK_S, self.replaced, idle_s=IDLE_S)
         self._watch = Watchdog(self._tick)
@@ -94,8 +97,12 @@ class Notifier:
             self._workers.submit(NEXT, _connect)
         self.start()
 
-    def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
-        """Call wake() on a thread after each sequencing; return what ends that."""
+    def subscribe(self, wake: Wake) -> Callable[[], None]:
+        """
+        Call wake(segment) on a thread after each sequencing; return what ends that.
+
+        The segment has what got positions, as far as it was passed on; else it is None.
+        """
         with self._changed:
             self._wakers |= {wake}
 
@@ -194,7 +201,10 @@ class Notifier:
 
     def _sequence(self, asked: int) -> None:
         began = time.monotonic()
-        count = self._log.sequence()
+        segments: list[Segment] = []
+        wanted = self._wakers and not self._is_flooded
+        count = self._log.sequence(segments.append if wanted else None)
+        self._is_flooded = count > SEGMENT_MESSAGES
         self.sequenced += count
         if is_given_up():
             self.wake()
@@ -204,7 +214,7 @@ class Notifier:
             self.delays.note(time.monotonic() - since)
         # Also when there was none: another process did it first, and may have no way to wake
         # the hubs of this one.
-        self._wake_hubs()
+        self._wake_hubs(segments[0] if segments else None)
         self._is_kept = True
         if self._outage.failures:
             self._outage.over()
@@ -249,10 +259,10 @@ class Notifier:
         if not self._closing:
             self._submit(self._pass)
 
-    def _wake_hubs(self) -> None:
+    def _wake_hubs(self, segment: Segment | None = None) -> None:
         for wake in self._wakers:
             with contextlib.suppress(Exception):  # the hub's own failure
-                wake()
+                wake(segment)
 
 
 # This process's -----------------------------------------------------------------------

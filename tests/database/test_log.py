@@ -4,15 +4,23 @@ import json
 import random
 import threading
 import time
+from datetime import timedelta
 from threading import Barrier, Event
 
-from django.db import connections
-from django.db.models import Max
+import pytest
+from django.db import connections, transaction
+from django.db.models import F, Max
 from django.test.utils import CaptureQueriesContext
 
 from eric_sse_django import log, notifier
 from eric_sse_django.database import DatabaseChannel
-from eric_sse_django.log.sequencer import SEQUENCE_BATCH, statements
+from eric_sse_django.hub.follower import is_next
+from eric_sse_django.log.sequencer import (
+    SEGMENT_BYTES,
+    SEGMENT_MESSAGES,
+    SEQUENCE_BATCH,
+    statements,
+)
 from eric_sse_django.message import Message
 from eric_sse_django.models import LogHead, QueuedMessage
 from tests import databases
@@ -63,6 +71,50 @@ class TestAppend:
         channel.broadcast(count(1))
         assert log.head() == (0, True)
         assert payloads() == []
+
+
+@pytest.mark.usefixtures("no_notifier")
+class TestSegments:
+    def test_none_is_of_a_transaction_that_could_be_rolled_back(self, database, channel):
+        segments = []
+        with transaction.atomic(using=database):
+            channel.broadcast(count(1))
+            assert log.sequence(segments.append) == 1
+        assert segments == []
+
+    def test_payloads_that_are_large_together_are_not_in_it(self, database, channel):
+        segments = []
+        channel.broadcast_many([Message("n", "x" * 4_000)] * 9)
+        assert log.sequence(segments.append) == 9
+        [segment] = segments
+        assert segment.entries is None
+        assert segment.channels == {channel.row.pk}
+        assert segment.known.position == log.head().position
+
+    def test_a_payload_that_is_large_alone_is_not_in_it(self, database, channel):
+        segments = []
+        channel.broadcast(Message("n", "x" * (SEGMENT_BYTES + 1)))
+        assert log.sequence(segments.append) == 1
+        assert segments[0].entries is None
+
+    def test_none_is_of_more_messages_than_a_link_has(self, database, channel):
+        segments = []
+        channel.broadcast_many(count(number) for number in range(SEGMENT_MESSAGES + 1))
+        assert log.sequence(segments.append) == SEGMENT_MESSAGES + 1
+        assert segments == []
+
+    def test_it_does_not_follow_a_head_of_another_history(self, database, channel):
+        channel.broadcast(count(1))
+        log.sequence()
+        known = log.follow()
+        # A backup was restored, and as many messages were published as it lacked.
+        QueuedMessage.objects.update(created_at=F("created_at") + timedelta(seconds=1))
+        LogHead.objects.update(marked_at=F("marked_at") + timedelta(seconds=1))
+        segments = []
+        channel.broadcast(count(2))
+        log.sequence(segments.append)
+        assert segments[0].before.position == known.position
+        assert not is_next(segments[0], known)
 
 
 class TestSequence:

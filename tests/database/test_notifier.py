@@ -37,7 +37,7 @@ class FakeLog:
         self.may_trim = threading.Event()
         self.may_trim.set()
 
-    def sequence(self):
+    def sequence(self, pass_on=None):
         self.passes += 1
         self.begun.set()
         self.free.wait(PATIENCE_S)
@@ -110,7 +110,7 @@ class TestRing:
 
     def test_hubs_wake_also_when_another_process_sequenced_first(self, lone):
         woken = threading.Event()
-        undo = lone.subscribe(woken.set)
+        undo = lone.subscribe(lambda link: woken.set())
         lone.ring()  # and nothing is pending
         assert woken.wait(PATIENCE_S)
         undo()
@@ -126,7 +126,7 @@ class TestRests:
         found = []
         for is_rung in rung_during:
 
-            def sequence(is_rung=is_rung):
+            def sequence(pass_on=None, is_rung=is_rung):
                 lone._asked += is_rung  # by a publisher that continues
                 return 1
 
@@ -151,7 +151,7 @@ class TestRests:
 
     def test_a_full_batch_is_followed_by_the_next_at_once(self, lone, fake_log, monkeypatch):
         counts, rings = [log.SEQUENCE_BATCH, log.SEQUENCE_BATCH, 0], []
-        monkeypatch.setattr(fake_log, "sequence", lambda: counts.pop(0))
+        monkeypatch.setattr(fake_log, "sequence", lambda pass_on: counts.pop(0))
         monkeypatch.setattr(lone._layer, "wake", lambda: rings.append(True))
         lone.ring()
         assert lone.flush(PATIENCE_S)
@@ -224,14 +224,14 @@ class TestFailures:
     def test_no_exception_ends_the_notifier(self, lone, fake_log, no_delay, monkeypatch, error):
         asked = [error, error, error]
 
-        def sequence():
+        def sequence(pass_on=None):
             if asked:
                 raise asked.pop()
             return FakeLog.sequence(fake_log)
 
         monkeypatch.setattr(fake_log, "sequence", sequence)
 
-        def fail():
+        def fail(link):
             raise RuntimeError("a hub that is broken")
 
         lone.subscribe(fail)
@@ -375,7 +375,7 @@ def test_failing_to_sequence_is_trouble_until_it_works(lone, fake_log, no_delay,
     asked = fake_log.sequence
     fake_log.failures = 2
 
-    def sequence():
+    def sequence(pass_on=None):
         seen.append(lone.trouble())
         return asked()
 
@@ -399,7 +399,7 @@ class TestHanging:
         """Make the first pass hang until the event is set; others succeed."""
         released, hung = threading.Event(), []
 
-        def sequence():
+        def sequence(pass_on=None):
             if not hung:
                 hung.append(threading.current_thread())
                 assert released.wait(PATIENCE_S)
@@ -449,7 +449,7 @@ class TestHanging:
         monkeypatch.setattr(
             workers, "disconnect", lambda: closed.append(threading.current_thread())
         )
-        undo = lone.subscribe(woken.set)
+        undo = lone.subscribe(lambda link: woken.set())
         hanging.set()
         assert woken.wait(PATIENCE_S)
         hanging.thread().join(PATIENCE_S)

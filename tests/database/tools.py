@@ -13,7 +13,6 @@ from django.utils import timezone
 from eric_sse_django import log
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.entry import Entry
-from eric_sse_django.log.reader import columns, entries_of
 from eric_sse_django.models import Listener
 
 # Seconds that a test waits for another thread.
@@ -61,10 +60,10 @@ def entries(after: int = 0) -> list[Entry]:
     dialect = log.log_dialect()
     with dialect.connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {columns(dialect)} FROM {dialect.log} WHERE position > %s ORDER BY position",
+            f"SELECT {dialect.columns()} FROM {dialect.log} WHERE position > %s ORDER BY position",
             [after],
         )
-        return entries_of(dialect.connection.alias, cursor.fetchall())
+        return dialect.entries(cursor.fetchall())
 
 
 def payloads(after: int = 0) -> list[Any]:

@@ -26,6 +26,12 @@ def sample(name, **labels):
     return registry.get_sample_value(f"eric_sse_{name}", {"pid": PID, **labels}) or 0.0
 
 
+def handed_on():
+    """Return how many segments were passed on, whatever was done with them."""
+    outcomes = ("taken", "passed", "known", "looked")
+    return sum(sample("segments_total", outcome=outcome) for outcome in outcomes)
+
+
 class Growth:
     """The growth of counters since this was made."""
 
@@ -69,6 +75,7 @@ async def test_the_metrics_count_what_streams_do(site):
     delays = ("delivery", "wake", "sequencing")
     growth = Growth(*names, *(f"{name}_delay_seconds_count" for name in delays))
     before = sample("streams_ended_total", reason="age")
+    segments = handed_on()
     reader = await site.read(await site.listener())
     await site.at_head()  # a look that began before the stream would not deliver to it
     await site.publish(1, 2, 3)
@@ -80,6 +87,7 @@ async def test_the_metrics_count_what_streams_do(site):
     assert sample("streams_ended_total", reason="age") - before == 1
     assert growth.of("streams_opened_total") == 1
     assert growth.of("messages_delivered_total") == 3
+    assert handed_on() > segments
     for name in delays:
         assert growth.of(f"{name}_delay_seconds_count") >= 1
     assert sample("works", part="hub") == sample("works", part="notifier") == 1

@@ -66,7 +66,8 @@ async def test_streams_end_and_reconnect_though_the_link_stays_dark(
             proxy.hold()
             await publish(channel, 2)
             await asyncio.wait_for(complete(stream), TIMEOUT_S)
-            assert stream.events == []
+            # The notifier hands it on by another connection, unless a look hangs at the time.
+            assert [event.data for event in stream.events] in ([], ["2"])
             assert stream.reader.retry_ms >= 200
         assert "reason=database away" in caplog.text
         for thread in ("hub", "records"):

@@ -61,7 +61,9 @@ async def test_messages_are_delivered_though_the_look_for_them_hangs(
         return real(*args)
 
     monkeypatch.setattr(site.log, "look", look)
-    await site.publish(2)
+    site.hub.wake()
+    await until(hung.is_set)
+    await site.publish(2)  # which is passed on: it waits for the look, as it may be in both
     assert await reader.count(2) == ["1", "2"]
     assert replaced()["eric-sse-hub"] == before + 1
     assert "another thread takes its place thread=eric-sse-hub" in caplog.text
