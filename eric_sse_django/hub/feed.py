@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 LINGER_S = 30.0
 # Rows of the first read.
 FIRST_ROWS = 64
+# Times the rows of a read at most that the next one may have: later messages may be larger.
+MAX_GROWTH = 8
 # Bytes of one ring buffer at most: one busy channel must not use all memory that there is.
 MAX_RING_BYTES = 8_388_608
 # Bytes that an entry takes beside its text, which is there twice: in it, and in its frame.
@@ -48,7 +50,8 @@ class ReadLimit:
                 self.rows = max(1, index)
                 return entries[:index]
         if total * 2 <= self._max_bytes:
-            self.rows = min(self._max_rows, self.rows * 2)
+            times = min(MAX_GROWTH, self._max_bytes // max(total, 1))
+            self.rows = min(self._max_rows, self.rows * times)
         return entries
 
 

@@ -26,7 +26,7 @@ from eric_sse_django.hub.records import Records
 from eric_sse_django.hub.revocations import Endable, Revocations
 from eric_sse_django.log import DATABASE, Log, moment_of
 from eric_sse_django.notifier import Notifier
-from eric_sse_django.workers import FIRST, Hung, Workers
+from eric_sse_django.workers import FIRST, NEXT, Hung, Workers
 
 logger = logging.getLogger(__name__)
 
@@ -143,6 +143,8 @@ class Hub:
             "eric-sse-records", lambda: CALL_DEADLINE_S, replaced, before=log.connect
         )
         self.run = self._thread.run
+        # While the other thread does: the first stream needs both.
+        self._thread.submit(NEXT, log.connect)
         self.hooks = Hooks("eric-sse-hooks", replaced)
         self.adapters = Adapters("eric-sse-adapt", replaced)
         self._announcer = Announcer(replaced, self._spawn)
@@ -417,12 +419,15 @@ def freeze_once() -> None:
 
     Django and a project's modules are 250,000 objects that stay to the end. Each full
     collection visited all of them: 80 ms without a delivery, every ten seconds or so with
-    1,000 streams. Takes about as long itself. Nothing where GC_FREEZE or the collector is off.
+    1,000 streams. Nothing where GC_FREEZE or the collector is off.
     """
     global _is_frozen
     if not _is_frozen and gc.isenabled() and conf.get("GC_FREEZE"):
         _is_frozen = True
-        gc.collect()  # what is garbage now would stay otherwise
+        # What is garbage now would stay otherwise. Not the oldest generation: after the start of
+        # Django there was none in it, and to look for it took 74 ms, for which the first
+        # stream waited.
+        gc.collect(1)
         gc.freeze()
 
 

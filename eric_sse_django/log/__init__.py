@@ -47,7 +47,6 @@ from eric_sse_django.models import database
 class DatabaseLog:
     """The log in the project's database: functions of this package, as a Log."""
 
-    connect = staticmethod(connected)
     append = staticmethod(append)
     sequence = staticmethod(sequence)
     head = staticmethod(head)
@@ -55,6 +54,10 @@ class DatabaseLog:
     look = staticmethod(look)
     read = staticmethod(read)
     position_at = staticmethod(position_at)
+
+    @staticmethod
+    def connect() -> None:
+        connected().connection.ensure_connection()
 
     @staticmethod
     def trim() -> int:

@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
+
+from django.db import connections
 
 from eric_sse_django.entry import CONTROLS, Entry
 from eric_sse_django.log.address import Recipient
+from eric_sse_django.log.dialect import dialect_of, log_dialect
 from eric_sse_django.log.protocol import Page, position_of
-from eric_sse_django.models import Channel, Listener
 
 
 def floor_of(channel: int, listener: int | None) -> int:
     """Return the highest position that retention removed and the recipient may have missed."""
-    floors: tuple[int, ...] | None
-    if listener is None:
-        floors = Channel.objects.filter(pk=channel).values_list("floor").first()
-    else:
-        rows = Listener.objects.filter(pk=listener)
-        floors = rows.values_list("floor", "channel__floor").first()
-    return max(floors or (0,))
+    dialect = log_dialect()
+    with dialect.connection.cursor() as cursor:
+        cursor.execute(
+            _floors(dialect.connection.alias, listener is not None),
+            [channel if listener is None else listener],
+        )
+        return max(cursor.fetchone() or (0,))
+
+
+@lru_cache
+def _floors(using: str, to_listener: bool) -> str:
+    # Built once: Django's query language took 0.6 ms for each page of a backlog.
+    dialect = dialect_of(connections[using])
+    if not to_listener:
+        return f"SELECT floor FROM {dialect.channels} WHERE id = %s"
+    return (
+        f"SELECT l.floor, c.floor FROM {dialect.listeners} l "
+        f"JOIN {dialect.channels} c ON c.id = l.channel_id WHERE l.id = %s"
+    )
 
 
 def add_resets(

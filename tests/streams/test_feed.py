@@ -244,14 +244,14 @@ def test_a_batch_knows_its_end_and_size():
 
 
 def test_reads_grow_while_messages_are_small_and_shrink_when_they_are_large():
-    limit = ReadLimit(max_bytes=1_000, max_rows=200)
+    limit = ReadLimit(max_bytes=1_000, max_rows=600)
     assert limit.rows == FIRST_ROWS
-    small = [entry(position) for position in range(64)]
+    half = [entry(position, payload="x" * 48) for position in range(9)]
+    assert limit.fit(half) == half
+    assert limit.rows == FIRST_ROWS * 2
+    small = [entry(position) for position in range(20)]
     assert limit.fit(small) == small
-    assert limit.rows == 128
-    limit.fit(small)
-    limit.fit(small)
-    assert limit.rows == 200
+    assert limit.rows == 600
     large = [entry(position, payload="x" * 300) for position in range(10)]
     assert limit.fit(large) == large[:3]
     assert limit.rows == 3

@@ -29,7 +29,7 @@ def test_only_the_first_call_of_a_process_freezes():
     assert gc.get_freeze_count() == 0
 
 
-def test_garbage_is_not_kept():
+def test_what_has_just_become_garbage_is_not_kept():
     class Node:
         pass
 
