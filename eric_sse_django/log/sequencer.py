@@ -31,9 +31,9 @@ from eric_sse_django.models import LogHead, QueuedMessage, database
 # Rows that get their position in one transaction: enough that each costs little (49,000 rows/s
 # were measured), few enough that nobody waits long for its lock.
 SEQUENCE_BATCH = 1_000
-# Messages of a segment at most, bytes of their payloads together, and of one payload where it is
-# read in a statement alone. PostgreSQL sends the rows before it commits: with 14 MB, a
-# client that did not read them kept the head locked. These fit into any connection's buffers.
+# Messages of a segment at most, bytes of their payloads together, and of one payload where these
+# cannot be added up. PostgreSQL sends the rows before it commits: with 14 MB, a client
+# that did not read them kept the head locked. These fit into any connection's buffers.
 SEGMENT_MESSAGES = 128
 SEGMENT_BYTES = 32_768
 SEGMENT_PAYLOAD_BYTES = 4_096
