@@ -144,7 +144,8 @@ class Hub:
         )
         self.run = self._thread.run
         # While the other thread does: the first stream needs both.
-        self._thread.submit(NEXT, log.connect)
+        with contextlib.suppress(Hung):  # no thread can be started now: later calls try again
+            self._thread.submit(NEXT, log.connect)
         self.hooks = Hooks("eric-sse-hooks", replaced)
         self.adapters = Adapters("eric-sse-adapt", replaced)
         self._announcer = Announcer(replaced, self._spawn)

@@ -6,10 +6,13 @@ import time
 
 import pytest
 
+from eric_sse_django.consumers import base
 from eric_sse_django.health import examine
+from eric_sse_django.hub import Hub
 from eric_sse_django.hub import hub as hub_module
 from eric_sse_django.hub.hub import _hubs
 from eric_sse_django.metrics import EricSseCollector
+from tests.streams.asgi import answer
 
 DEADLINE_S = 0.05
 TIMEOUT_S = 10.0
@@ -161,3 +164,20 @@ async def test_hooks_have_no_thread_before_their_first_call(site):
     assert not site.hub.adapters._working
     assert await site.hub.hooks.run(int) == 0
     assert len(site.hub.hooks._working) == 1
+
+
+async def test_where_no_thread_can_be_started_clients_are_asked_to_retry(
+    application, monkeypatch
+):
+    """An exception while the hub is built would be a 500, which stops an EventSource."""
+
+    def no_more(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(base, "OPEN_TIMEOUT_S", 0.1)
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", no_more)
+        response = await answer(application, "/events/?channel=orders")
+    assert response.status == 200
+    assert response.reader.retry_ms
+    await Hub.close_all()
