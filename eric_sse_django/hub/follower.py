@@ -80,6 +80,7 @@ class Follower:
         self._woken_at: float | None = None  # the first wake that no read has begun for
         self._segments: deque[Segment] = deque()  # that are not taken yet
         self._is_looking = False
+        self._is_resting = False  # until the loop's next turn, while segments wait
 
     @property
     def position(self) -> int:
@@ -183,8 +184,13 @@ class Follower:
         self._wake()
 
     def _take_segments(self) -> None:
-        """Deliver the segments that are what comes next; for others read the log."""
-        while self._segments and not self._is_looking:
+        """
+        Deliver the segments that are what comes next; for others read the log.
+
+        One in a turn of the loop, so that the streams write in between: several that had waited
+        filled their buffers, and each stream read the log.
+        """
+        while self._segments and not (self._is_looking or self._is_resting):
             segment = self._segments.popleft()
             try:
                 outcome = self._take(segment)
@@ -198,7 +204,14 @@ class Follower:
             elif self._woken_at is not None:
                 self._counters.wake_delays.note(time.monotonic() - self._woken_at)
                 self._woken_at = None
+            if outcome == "taken" and self._segments:
+                self._is_resting = True
+                self._loop.call_soon(self._end_rest)
         self._wake()
+
+    def _end_rest(self) -> None:
+        self._is_resting = False
+        self._take_segments()
 
     def _take(self, segment: Segment) -> str:
         """Deliver a segment's entries, if they are what comes next; return the outcome."""

@@ -175,6 +175,18 @@ async def test_when_too_many_wait_the_log_is_read(memory, hub, monkeypatch):
     assert memory.looks == 1
 
 
+async def test_streams_write_between_the_segments_that_have_waited(memory, hub):
+    """As between two reads: the buffers of all streams would overflow, and each read the log."""
+    async with client(hub) as reader:
+        reader.writes_at_once = False
+        await live(hub, reader)
+        for _ in range(30):  # the loop has no turn meanwhile
+            hub.wake(sequenced(memory, *map(draft, range(100))))
+        await reader.count(3_000)
+    assert hub.counters.lagging == 0
+    assert memory.looks == 0
+
+
 async def test_a_stream_that_has_just_begun_gets_it(memory, hub):
     async with client(hub) as one:
         await live(hub, one)
@@ -306,7 +318,7 @@ async def chaos(memory, hub, seed, patience_s=TIMEOUT_S):
 @pytest.mark.parametrize("seed", range(20))
 async def test_whatever_happens_to_segments_streams_get_each_message_once(memory, hub, seed):
     assert await chaos(memory, hub, seed) == []
-    assert set(hub.counters.segments) == {"taken", "passed", "known", "looked"}
+    assert {"taken", "looked"} <= set(hub.counters.segments)
 
 
 # Each guard, removed ----------------------------------------------------------------
