@@ -166,9 +166,7 @@ async def test_hooks_have_no_thread_before_their_first_call(site):
     assert len(site.hub.hooks._working) == 1
 
 
-async def test_where_no_thread_can_be_started_clients_are_asked_to_retry(
-    application, monkeypatch
-):
+async def test_where_no_thread_can_be_started_clients_are_asked_to_retry(application, monkeypatch):
     """An exception while the hub is built would be a 500, which stops an EventSource."""
 
     def no_more(thread):
