@@ -29,7 +29,7 @@ SCOPE = {"type": "http", "headers": [(b"host", b"a")], "client": ["127.0.0.1", 5
 
 
 @pytest.fixture(autouse=True)
-def nothing_said_yet(monkeypatch):
+def nothing_reported_yet(monkeypatch):
     monkeypatch.setattr(response, "_reported", {""})
     monkeypatch.setattr(servers, "failures", Quiet())
 
@@ -294,10 +294,10 @@ def test_each_private_object_is_used_and_has_a_test_that_notices():
 
 
 def test_each_module_of_a_server_names_its_private_objects_in_the_docs():
-    told = " ".join(names for names, *_ in rows_of_private_objects())
+    documented = " ".join(names for names, *_ in rows_of_private_objects())
     for module in (daphne, uvicorn, hypercorn, gunicorn):
         for name in re.findall(r"`(\w+)`", module.__doc__.split("Private: ")[1]):
-            assert f"`{name}`" in told, (module.__name__, name)
+            assert f"`{name}`" in documented, (module.__name__, name)
 
 
 class Evaluated(Exception):

@@ -55,7 +55,7 @@ async def listeners(database):
     return [(await channel.aadd_listener(listener_id=name)).row.pk for name in ("a", "b")]
 
 
-def told(*presences):
+def new_changes(*presences):
     """Return what these have found since the last time: ["joined a"]."""
     found = []
     for presence in presences:
@@ -80,7 +80,7 @@ async def test_a_listener_joins_once_over_all_processes(wanted, listeners):
     two.opened(listeners[1])
     await one.flush(run, 1, FACTS)
     await two.flush(run, 1, FACTS)
-    assert (told(one), told(two)) == (["joined a"], ["joined b"])
+    assert (new_changes(one), new_changes(two)) == (["joined a"], ["joined b"])
 
 
 async def test_a_listener_leaves_with_its_last_stream_and_after_the_grace(wanted, listeners):
@@ -88,32 +88,32 @@ async def test_a_listener_leaves_with_its_last_stream_and_after_the_grace(wanted
     first, second = one.opened(listeners[0]), two.opened(listeners[0])
     await one.flush(run, 1, FACTS)
     await two.flush(run, 1, FACTS)
-    told(one, two)
+    new_changes(one, two)
     one.ended(first)
     await one.flush(run, 2, FACTS)
     await let_pass(GRACE_S)
     assert one.due(2 + GRACE_S + LATE_S)
     await one.flush(run, 2 + GRACE_S + LATE_S, FACTS)
-    assert told(one, two) == []
+    assert new_changes(one, two) == []
     two.ended(second)
     await two.flush(run, 20, FACTS)
     assert not two.due(20 + GRACE_S)
     assert two.waits
     await two.flush(run, 20 + GRACE_S + LATE_S, FACTS)
-    assert told(one, two) == []  # by the database's time it is too early
+    assert new_changes(one, two) == []  # by the database's time it is too early
     await let_pass(GRACE_S)
     await two.flush(run, 20 + RENEW_S, FACTS)
-    assert told(one, two) == ["left a"]
+    assert new_changes(one, two) == ["left a"]
     assert not two.waits
     await one.flush(run, 60, FACTS)
-    assert told(one, two) == []
+    assert new_changes(one, two) == []
 
 
 async def test_a_reload_is_neither_a_leave_nor_a_join(wanted, listeners):
     presence = Presence()
     key = presence.opened(listeners[0])
     await presence.flush(run, 1, FACTS)
-    told(presence)
+    new_changes(presence)
     presence.ended(key)
     await presence.flush(run, 2, FACTS)
     await let_pass(GRACE_S - 1)
@@ -121,12 +121,12 @@ async def test_a_reload_is_neither_a_leave_nor_a_join(wanted, listeners):
     await presence.flush(run, 3, FACTS)
     await let_pass(GRACE_S)
     await presence.flush(run, 60, FACTS)
-    assert told(presence) == []
+    assert new_changes(presence) == []
     presence.ended(key)
     await presence.flush(run, 61, FACTS)
     await let_pass(GRACE_S - 1)  # the time before the reload does not count
     await presence.flush(run, 100, FACTS)
-    assert told(presence) == []
+    assert new_changes(presence) == []
 
 
 async def test_listeners_of_a_process_that_died_leave_by_another(wanted, listeners):
@@ -136,28 +136,28 @@ async def test_listeners_of_a_process_that_died_leave_by_another(wanted, listene
     await dead.flush(run, 1, FACTS)
     alive.opened(listeners[1])
     await alive.flush(run, 1, FACTS)
-    told(dead, alive)
+    new_changes(dead, alive)
     row = await sync_to_async(ServerProcess.objects.order_by("pk").first)()
     row.renewed_at -= timezone.timedelta(seconds=LEASE_S)
     await row.asave()
     await alive.flush(run, 1 + RENEW_S, FACTS)
     await let_pass(GRACE_S)
     await alive.flush(run, 1 + 2 * RENEW_S, FACTS)
-    assert told(alive) == ["left a"]
+    assert new_changes(alive) == ["left a"]
 
 
 async def test_a_listener_that_was_removed_has_no_signal(wanted, listeners):
     presence = Presence()
     key = presence.opened(listeners[0])
     await presence.flush(run, 1, FACTS)
-    told(presence)
+    new_changes(presence)
     channel = await DatabaseChannel.aload("orders")
     await channel.aremove_listener("a")
     presence.ended(key)
     await presence.flush(run, 2, FACTS)
     await let_pass(GRACE_S)
     await presence.flush(run, 60, FACTS)
-    assert told(presence) == []
+    assert new_changes(presence) == []
     assert await PresentListener.objects.acount() == 0
 
 

@@ -48,7 +48,7 @@ def go_back(world: World, before: Before) -> bool:
 
     Returns whether the hub must notice: where it had not come further, nothing shows it.
     """
-    _leave_it_at_that(world)
+    _record_what_clients_got(world)
     at = 0 if world.hub is None else world.hub.follower.position
     # Where the backup has no head, the next may be the hub's own place: see lose_the_log().
     is_shown = at > before.head and not (_is_base(at) and not before.head)
@@ -71,7 +71,7 @@ def go_back(world: World, before: Before) -> bool:
 
 def lose_the_log(world: World) -> bool:
     """Remove all messages with the log's head, as TRUNCATE does; listeners and channels stay."""
-    _leave_it_at_that(world)
+    _record_what_clients_got(world)
     for model in (QueuedMessage, LogHead):
         model.objects.using(world.alias).all().delete()
     forget_counts()
@@ -85,7 +85,7 @@ def _is_base(position: int) -> bool:
     return position == base_of(position)
 
 
-def _leave_it_at_that(world: World) -> None:
+def _record_what_clients_got(world: World) -> None:
     """Look at what clients got: nothing of it can be looked up later."""
     world.learn()
     for client in list(world.clients):
@@ -104,7 +104,7 @@ def notice(world: World, must_end: bool) -> None:
     world.clients.clear()  # what they have got cannot be judged by the log of now
     world.look()
     if world.hub is None or world.hub.counters.histories == histories:
-        assert not must_end, "the log has another history, and nobody noticed"
+        assert not must_end, "the log has another history, and no hub noticed"
         world.clients.extend(client for client in before if _lives(world, client))
     for client in before:
         if client in world.clients:
@@ -114,7 +114,7 @@ def notice(world: World, must_end: bool) -> None:
         world.run(client.reader.__aexit__())
         places = [(view.channel, view.listener) for view in client.views]
         if _lives(world, client):
-            world.connect(places, client.told)
+            world.connect(places, client.last_id)
 
 
 def _lives(world: World, client: Client) -> bool:

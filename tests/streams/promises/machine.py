@@ -263,7 +263,7 @@ class Promises(Narrowing, RuleBasedStateMachine):
         places = [(view.channel, view.listener) for view in client.views]
         self.world.leave(client)
         ids = [int(event.last_event_id) for event in client.reader.events]
-        last = client.told if not unseen else [0, *ids][-1 - min(unseen, len(ids))]
+        last = client.last_id if not unseen else [0, *ids][-1 - min(unseen, len(ids))]
         if all(listener is None or listener.running for _, listener in places):
             self.world.connect(places, last if is_known or unseen else None)
 

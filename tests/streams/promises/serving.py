@@ -47,7 +47,7 @@ class Client:
     fell_back: bool = False
 
     @property
-    def told(self) -> int:
+    def last_id(self) -> int:
         """Its last event id."""
         return int(self.reader.reader.last_event_id or 0)
 
@@ -165,7 +165,7 @@ class Serving:
         self.note()
         self.learn()
         events = client.reader.events
-        self.model.check_events(client.views, events, client.told, is_complete)
+        self.model.check_events(client.views, events, client.last_id, is_complete)
         assert client.reader.reader.ignored == []
         # A stream that falls back before it ends gets more: see test_promises.
         if client.until is not None and not client.fell_back:
@@ -270,7 +270,7 @@ class Serving:
         hub = _hubs.get(asyncio.get_running_loop())
         if hub is not None and is_killed:
             hub.records.due = lambda now: False  # type: ignore[method-assign]
-            hub.records.close = _nobody  # type: ignore[method-assign]
+            hub.records.close = _nothing  # type: ignore[method-assign]
         if is_killed:
             for client in self.clients:
                 client.reader.task.cancel()
@@ -290,7 +290,7 @@ class _Encoding:
         self.encode = encode
 
 
-async def _nobody(*_: object) -> None:
+async def _nothing(*_: object) -> None:
     pass
 
 

@@ -34,7 +34,7 @@ class World(Serving):
     """
     A database with two channels, a server process on this thread's loop, and its clients.
 
-    With `steps` nobody gives positions but sequence(), so that a run can be repeated exactly;
+    With `steps` only sequence() gives positions, so that a run can be repeated exactly;
     without, the notifier's thread does, when it comes to it.
     """
 
