@@ -47,10 +47,13 @@ MAX_AWAY_REST_S = 60.0
 # Seconds for which a position is used again: it is as much older then. The lookup takes some
 # 25 queries, and after a deploy all clients of a process need it.
 PAST_FRESH_S = 60.0
+# Seconds after its start in which a process has no garbage yet that survived younger collections.
+FRESH_PROCESS_S = 60.0
 
 # Not weak: a hub refers to its loop, so a WeakKeyDictionary would never release it.
 _hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
 _is_frozen = False
+_loaded_at = time.monotonic()
 
 
 class Timed(Protocol):
@@ -425,10 +428,9 @@ def freeze_once() -> None:
     global _is_frozen
     if not _is_frozen and gc.isenabled() and conf.get("GC_FREEZE"):
         _is_frozen = True
-        # What is garbage now would stay otherwise. Not the oldest generation: after the start of
-        # Django there was none in it, and to look for it took 74 ms, for which the first
-        # stream waited.
-        gc.collect(1)
+        # What is garbage now would stay otherwise. A process that has just started Django has none
+        # in the oldest generation: to look for it took 74 ms, for which the first stream waited.
+        gc.collect(1 if time.monotonic() - _loaded_at < FRESH_PROCESS_S else 2)
         gc.freeze()
 
 

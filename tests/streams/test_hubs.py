@@ -41,6 +41,20 @@ def test_what_has_just_become_garbage_is_not_kept():
     assert left() is None
 
 
+def test_in_an_older_process_old_garbage_is_not_kept(monkeypatch):
+    class Node:
+        pass
+
+    node = Node()
+    node.itself = node
+    left = weakref.ref(node)
+    gc.collect()  # to the oldest generation
+    del node
+    monkeypatch.setattr(hub, "_loaded_at", hub._loaded_at - hub.FRESH_PROCESS_S)
+    hub.freeze_once()
+    assert left() is None
+
+
 def test_nothing_is_frozen_where_the_project_does_not_want_it(settings):
     settings.ERIC_SSE = {"GC_FREEZE": False}
     hub.freeze_once()
