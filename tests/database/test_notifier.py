@@ -121,16 +121,24 @@ class TestRing:
 
 
 class TestRests:
-    def rests(self, lone, fake_log, monkeypatch, rung_during):
-        """Return the rests after passes; `rung_during` is whether each was woken meanwhile."""
+    def rests(self, lone, fake_log, monkeypatch, rung_during, rung_before=1, ago_s=1.0):
+        """
+        Return the rests after passes of some milliseconds.
+
+        `rung_during` is whether each was woken meanwhile, `rung_before` how often since the one
+        before, which had begun `ago_s` ago.
+        """
         found = []
         for is_rung in rung_during:
 
             def sequence(pass_on=None, is_rung=is_rung):
                 lone._asked += is_rung  # by a publisher that continues
+                time.sleep(0.005)
                 return 1
 
             monkeypatch.setattr(fake_log, "sequence", sequence)
+            lone._began_at = time.monotonic() - ago_s
+            lone._asked = lone._answered + rung_before
             lone._pass()
             found.append(lone._rest_s)
         return found
@@ -148,6 +156,18 @@ class TestRests:
 
     def test_without_new_messages_there_is_no_pause(self, lone, fake_log, monkeypatch):
         assert self.rests(lone, fake_log, monkeypatch, [True, True, False, False])[2:] == [0, 0]
+
+    def test_a_publisher_whose_commits_take_longer_than_a_pass_shares_passes_too(
+        self, lone, fake_log, monkeypatch
+    ):
+        rests = self.rests(lone, fake_log, monkeypatch, [False] * 3, rung_before=20, ago_s=0.08)
+        assert 0 < rests[0] <= rests[-1] == MAX_PASS_REST_S
+
+    def test_messages_that_come_more_slowly_than_passes_have_one_each(
+        self, lone, fake_log, monkeypatch
+    ):
+        rests = self.rests(lone, fake_log, monkeypatch, [False] * 3, rung_before=4, ago_s=0.2)
+        assert rests == [0, 0, 0]
 
     def test_a_full_batch_is_followed_by_the_next_at_once(self, lone, fake_log, monkeypatch):
         counts, rings = [log.SEQUENCE_BATCH, log.SEQUENCE_BATCH, 0], []
