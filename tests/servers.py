@@ -170,12 +170,15 @@ class MariaDB(Server):
             "--auth-root-authentication-method=normal",
             "--skip-name-resolve",
             "--skip-test-db",
+            f"--tmpdir={self.directory}",
         )
 
     def command(self) -> list[str]:
         options = {
             "datadir": str(self.data),
             "socket": str(self.directory / "socket"),
+            # A server that starts removes all temporary tables there, also another's.
+            "tmpdir": str(self.directory),
             "pid-file": str(self.directory / "pid"),
             "port": str(self.port),
             "bind-address": "127.0.0.1",

@@ -369,6 +369,8 @@ async def test_a_body_is_neither_awaited_nor_kept(application, site, listener):
         await response.send(piece)
     await site.publish(1)
     assert (await response.event()).data == "1"
+    for _ in range(1_000):
+        await asyncio.sleep(0)
     assert response._communicator.input_queue.empty()
     await response.leave()
     response = Response(application, path(), "POST")
