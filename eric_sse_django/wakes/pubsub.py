@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import socket
 from importlib import import_module
+from importlib.metadata import version
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -22,6 +23,8 @@ BACKEND = "channels_redis.pubsub.RedisPubSubChannelLayer"
 # What a configuration may have beside; with anything else (encryption, TLS, Sentinel, several
 # hosts), the layer itself sends.
 _KNOWN = frozenset({"hosts", "prefix"})
+# Of channels_redis, whose bytes are known: of any other version the layer itself sends.
+_MAJOR_VERSION = "4."
 _PORT = 6379
 
 
@@ -100,7 +103,7 @@ def make_publisher(group: str) -> RedisPublisher | None:
         return None
     config = layer.get("CONFIG", {})
     server = server_of(config.get("hosts")) if config.keys() <= _KNOWN else None
-    if server is None:
+    if server is None or not version("channels_redis").startswith(_MAJOR_VERSION):
         return None
     return RedisPublisher(server, config.get("prefix", "asgi"), group)
 
