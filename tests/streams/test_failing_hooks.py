@@ -18,6 +18,9 @@ from eric_sse_django.models import Channel
 from tests.streams.asgi import Response
 from tests.streams.hooks import BAD, User, hook, on_saved
 
+# Whether others are delayed shows only while the machine has time for them.
+pytestmark = pytest.mark.alone
+
 MODULE = "tests.streams.hooks"
 # Seconds a hook may take here.
 DEADLINE_S = 0.3
