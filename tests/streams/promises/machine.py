@@ -108,6 +108,14 @@ class Promises(Narrowing, RuleBasedStateMachine):
         self.world.sequence()
         self.world.look()
 
+    @precondition(lambda self: self.steps)
+    @rule(acts=st.lists(acts, min_size=1, max_size=4))
+    def publish_and_pass_on(self, acts):
+        """As the notifier does: nobody looks, unless a segment is not what comes next."""
+        self.publish(acts, "commit")
+        self.world.sequence()
+        self.world.pass_all_on()
+
     @rule(acts=st.lists(acts, min_size=1, max_size=2))
     def publish_and_roll_back(self, acts):
         self.world.publish([self.message(*act) for act in acts], "rollback")
@@ -137,6 +145,24 @@ class Promises(Narrowing, RuleBasedStateMachine):
     @rule()
     def look(self):
         self.world.look()
+
+    @precondition(lambda self: self.world.segments)
+    @rule(at=index, is_kept=st.booleans())
+    def pass_a_segment_on(self, at, is_kept):
+        """Late, in another order, twice; those that nobody passes on are lost."""
+        self.world.pass_on(at, is_kept)
+
+    @precondition(lambda self: self.world.segments)
+    @rule()
+    def pass_segments_on(self):
+        self.world.pass_all_on()
+
+    @precondition(lambda self: self.world.segments)
+    @rule(at=index)
+    def lose_the_entries_of_a_segment(self, at):
+        segments = self.world.segments
+        at %= len(segments)
+        segments[at] = segments[at]._replace(entries=None)
 
     @rule()
     def agree(self):

@@ -16,7 +16,7 @@ from eric_sse_django.consumers.stream import encoder
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.hub import Hub
 from eric_sse_django.hub.hub import _hubs
-from eric_sse_django.log import number_of
+from eric_sse_django.log import Segment, number_of
 from eric_sse_django.models import Listener, LogHead
 from eric_sse_django.streaming import Stream, Subscription
 from tests.streams.promises.faults import faults
@@ -74,6 +74,7 @@ class Serving:
     owners: dict[str, Any]
     listeners: list[Listening]
     clients: list[Client]
+    segments: list[Segment]  # that nobody has passed on, in the order of the log
     session: int = 0  # of the client that came last
 
     def row(self, listener: Listening) -> Listener:
@@ -179,6 +180,10 @@ class Serving:
     def look(self) -> None:
         """Make the hub poll the log, and wait until its streams have nothing to do."""
         self.run(self._look())
+        self.end_accounts()
+
+    def end_accounts(self) -> None:
+        """Check what the streams that have ended got."""
         for client in list(self.clients):
             if client.is_gone:
                 self.settle_account(client, is_complete=False)
@@ -200,10 +205,29 @@ class Serving:
         if self.hub is not None:
             self.hub.wake()
 
+    def pass_on(self, at: int, is_kept: bool) -> None:
+        """Pass a segment on to the hub, which takes it when the loop runs; it may come again."""
+        if not self.segments:
+            return
+        at %= len(self.segments)
+        segment = self.segments[at] if is_kept else self.segments.pop(at)
+        if self.hub is not None:
+            self.hub.wake(segment)
+
+    def pass_all_on(self) -> None:
+        """Pass all segments on in order, as the notifier does, and let streams deliver them."""
+        while self.segments:
+            self.pass_on(0, is_kept=False)
+        self.run(self._rest())
+        self.end_accounts()
+
     async def _look(self) -> None:
         hub = _hubs.get(asyncio.get_running_loop())
         if hub is not None:
             await hub.follower.look()
+        await self._rest()
+
+    async def _rest(self) -> None:
         for _ in range(5):  # also streams that stall may begin to write
             await asyncio.sleep(0)
         while not all(client.is_idle for client in self.clients):

@@ -53,6 +53,7 @@ class World(Serving):
         self.listeners: list[Listening] = []
         self.clients: list[Client] = []
         self.others: list[Other] = []
+        self.segments = []
 
     # Publishing -------------------------------------------------------------------
 
@@ -102,9 +103,9 @@ class World(Serving):
     # The log ----------------------------------------------------------------------
 
     def sequence(self) -> None:
-        """Give positions to what is committed, and wake no hub."""
+        """Give positions to what is committed, and wake no hub: with `steps` see pass_on()."""
         if self.steps:
-            while log.sequence():
+            while log.sequence(self.segments.append):
                 pass
         else:
             while log.pending().exists():
