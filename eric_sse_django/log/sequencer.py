@@ -112,7 +112,10 @@ def _at_once(using: str, cursor: Any, returning: bool) -> Given:
         return None if _waits(using, cursor) else (0, None)
     if not returning or count > SEGMENT_MESSAGES:
         return count, None
-    rows = sorted(cursor.fetchall(), key=itemgetter(0))
+    rows = cursor.fetchall()
+    if rows[0][0] is None:  # there were more, and some were removed meanwhile
+        return count, None
+    rows.sort(key=itemgetter(0))
     head = rows[0][len(ENTRY_FIELDS) :]
     return count, _segment(using, head, [row[: len(ENTRY_FIELDS)] for row in rows])
 

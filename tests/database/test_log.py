@@ -73,6 +73,13 @@ class TestAppend:
         assert payloads() == []
 
 
+def is_waiting(using):
+    """Return whether a transaction waits for a lock of another."""
+    with connections[using].cursor() as cursor:
+        cursor.execute("SELECT EXISTS(SELECT 1 FROM pg_locks WHERE NOT granted)")
+        return cursor.fetchone()[0]
+
+
 @pytest.mark.usefixtures("no_notifier")
 class TestSegments:
     def test_none_is_of_a_transaction_that_could_be_rolled_back(self, database, channel):
@@ -102,6 +109,23 @@ class TestSegments:
         channel.broadcast_many(count(number) for number in range(SEGMENT_MESSAGES + 1))
         assert log.sequence(segments.append) == SEGMENT_MESSAGES + 1
         assert segments == []
+
+    @databases.postgres_only
+    @pytest.mark.parametrize("over", [0, 1])
+    def test_messages_that_are_removed_meanwhile_are_not_in_it(self, database, channel, over):
+        channel.broadcast_many(count(number) for number in range(SEGMENT_MESSAGES + over))
+        segments = []
+        with threads() as others:
+            with transaction.atomic(using=database):
+                QueuedMessage.objects.order_by("id")[0].delete()
+                given = others.start(log.sequence, segments.append)
+                while not is_waiting(database):
+                    assert not given.done()
+                    time.sleep(0.01)
+            assert given.result(PATIENCE_S) == SEGMENT_MESSAGES + over - 1
+        assert payloads() == [*range(1, SEGMENT_MESSAGES + over)]
+        found = [[json.loads(entry.payload) for entry in each.entries] for each in segments]
+        assert found == ([] if over else [payloads()])
 
     def test_it_does_not_follow_a_head_of_another_history(self, database, channel):
         channel.broadcast(count(1))
