@@ -86,8 +86,11 @@ def _is_base(position: int) -> bool:
 
 
 def _record_what_clients_got(world: World) -> None:
-    """Look at what clients got: nothing of it can be looked up later."""
+    """Look at what clients got: nothing of it can be looked up later, nor is it passed on."""
     world.learn()
+    world.segments.clear()
+    if world.hub is not None:
+        world.hub.follower._segments.clear()
     for client in list(world.clients):
         world.settle_account(client, is_complete=False)
         if client.reader.stream.reason is None:
