@@ -77,6 +77,8 @@ class Dialect:
     # (eric_log_read), and of messages without a position (eric_log_tail).
     address_order: tuple[str, ...] = ("listener_id", "owner_id", "position")
     pending_order: tuple[str, ...] = ("position", "id")
+    # The end of a query for one of the messages without a position.
+    any_pending = "LIMIT 1"
     greatest = "GREATEST"
     # Before a column that is compared with its exact case.
     exact = ""
@@ -96,7 +98,7 @@ class Dialect:
             for model in (QueuedMessage, LogHead, Channel, Listener)
         )
         # Has a row if a message waits for its position.
-        self.waits = f"SELECT 1 FROM {self.log} WHERE position IS NULL LIMIT 1"
+        self.waits = f"SELECT 1 FROM {self.log} WHERE position IS NULL {self.any_pending}"
 
     @cached_property
     def skips_locked(self) -> bool:
@@ -285,6 +287,9 @@ class PostgreSQL(Dialect):
     joins_head = True
     arrays = True
     joins_values = True
+    # In the index's order, which EXISTS() ignores where no OFFSET is: if its statistics are of a
+    # time when 3 % waited, it read all of 1,000,000 rows for each look, in 150 ms.
+    any_pending = "ORDER BY position, id LIMIT 1 OFFSET 0"
     timeouts = ("connect_timeout", "keepalives_idle", "tcp_user_timeout")
 
     def stamp(self, column: str) -> str:

@@ -360,7 +360,7 @@ def settle() -> None:
     until the commit. So what that transaction has published itself has none before its end. (In
     the transaction of a Django TestCase, which never ends, it is given one here.)
     """
-    if not log.pending().exists():
+    if not log.head().waits:
         return
     connection = connections[log.database()]
     if connection.get_autocommit() or _may_sequence_within(connection):

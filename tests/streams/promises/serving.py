@@ -206,7 +206,7 @@ class Serving:
             self.hub.wake()
 
     def pass_on(self, at: int, is_kept: bool) -> None:
-        """Pass a segment on to the hub, which takes it when the loop runs; it may come again."""
+        """Pass a segment on to the hub, which takes it when the loop runs; it may follow twice."""
         if not self.segments:
             return
         at %= len(self.segments)
