@@ -6,6 +6,7 @@ from django.urls import path
 
 from benchmarks.insert import insert
 from benchmarks.payload import payload, publish_all
+from eric_sse_django import shortcuts
 from eric_sse_django.message import Message
 from eric_sse_django.shortcuts import channel, listen, stream_url
 
@@ -31,7 +32,7 @@ def publish(
         if how == "dispatch":
             target.dispatch("l0", Message("tick", text))
         else:
-            target.broadcast(Message("tick", text))
+            shortcuts.publish(name, "tick", text)
 
     def many(text: str) -> None:
         begin = int(text[1:].split(" ", 1)[0])

@@ -11,7 +11,9 @@ WORKS: tuple[Work, ...] = (
     single.APART,
     idle.WORK,
     publish.WORK,
+    publish.APART,
     batch.WORK,
     backlog.WORK,
+    backlog.FIRST,
     dispatch.WORK,
 )

@@ -37,3 +37,12 @@ WORK = Work(
     frozenset({OURS, EVENTSTREAM}),
     run,
 )
+APART = Work(
+    "publish-apart",
+    "Durable publishing by another process (wakes through Redis)",
+    WORK.measures,
+    frozenset({OURS}),
+    run,
+    databases=frozenset({"PostgreSQL"}),
+    apart=True,
+)
