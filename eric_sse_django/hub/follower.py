@@ -229,7 +229,10 @@ class Follower:
         if self._woken_for != self.known.position:
             self._woken_for = self.known.position
             for wake in tuple(self.wakers):
-                wake()
+                try:
+                    wake()
+                except Exception:  # a project's own function: it affects no other
+                    logger.exception("what watches a queue failed: %r", wake)
 
     def _deliver(self, look: Look, rows: int) -> None:
         """Hand the entries that fit, of `rows` that were read, to the feeds of their channels."""

@@ -254,6 +254,20 @@ async def test_a_wake_that_raises_does_not_stop_the_reads(rows, monkeypatch):
     following.cancel()
 
 
+async def test_a_watch_that_raises_affects_no_other_and_is_no_outage(rows, follower, caplog):
+    woken = []
+
+    def fail():
+        raise RuntimeError("a project's own")
+
+    follower.wakers.update({fail, lambda: woken.append(follower.position)})
+    rows.publish(1)
+    await follower._look()
+    assert woken == [1]
+    assert not follower.outage.failures
+    assert caplog.text.count("what watches a queue failed") == 1
+
+
 async def test_what_a_look_delivered_before_it_failed_wakes_with_the_next(rows, follower):
     woken = []
     Listening(feed_of(follower, [1]))
