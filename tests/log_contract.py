@@ -13,6 +13,7 @@ import pytest
 from eric_sse_django.entry import NO_CHANNEL, RESET, REVOKE, STOP
 from eric_sse_django.hub.follower import is_next
 from eric_sse_django.log import Draft, Known, Log, Recipient, base_of, number_of
+from eric_sse_django.log.sequencer import SEGMENT_BYTES, SEGMENT_MESSAGES
 
 DAY_S = 86_400.0
 # Seconds since the end of a retention that no poll interval delays a removal for.
@@ -126,6 +127,15 @@ class LogContract:
         segments = []
         assert world.log.sequence(segments.append) == 0
         assert segments == []
+
+    @pytest.mark.parametrize(
+        ("count", "payload"), [(SEGMENT_MESSAGES + 1, "x"), (2, "x" * (SEGMENT_BYTES // 2))]
+    )
+    def test_what_is_too_much_for_a_segment_is_left_to_a_look(self, world, count, payload):
+        segments = []
+        world.log.append([world.draft(payload) for _ in range(count)])
+        assert world.log.sequence(segments.append) == count
+        assert [each.entries for each in segments] in ([], [None])
 
     # Order and positions ------------------------------------------------------------
 

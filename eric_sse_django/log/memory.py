@@ -31,7 +31,7 @@ from eric_sse_django.log.protocol import (
 from eric_sse_django.log.reader import MAX_CONTROLS
 from eric_sse_django.log.reset import add_resets
 from eric_sse_django.log.retention import TRIM_BATCH
-from eric_sse_django.log.sequencer import SEQUENCE_BATCH
+from eric_sse_django.log.sequencer import SEGMENT_BYTES, SEGMENT_MESSAGES, SEQUENCE_BATCH
 
 # Positions of a millisecond: more than can be given in one, and those of an hour are within the
 # positions of a history.
@@ -80,7 +80,9 @@ class MemoryLog:
             given, known = self._entries[len(self._entries) - count :], self._known
         if count and pass_on is not None:
             channels = frozenset(entry.channel for entry in given)
-            pass_on(Segment(before, known, channels, given))
+            # Read in parts, so that streams write in between: as the database's.
+            fits = count <= SEGMENT_MESSAGES and sum(each.size for each in given) <= SEGMENT_BYTES
+            pass_on(Segment(before, known, channels, given if fits else None))
         return count
 
     def _give_position(self, draft: Draft, created_at: float) -> None:
