@@ -84,8 +84,9 @@ class Promises(Narrowing, RuleBasedStateMachine):
     def listener(self, at: int) -> Listening:
         return self.world.listeners[at % len(self.world.listeners)]
 
-    def client(self, at: int) -> Client:
-        return self.world.clients[at % len(self.world.clients)]
+    def client(self, at: int) -> Client | None:
+        clients = self.world.clients
+        return clients[at % len(clients)] if clients else None
 
     def message(self, kind: str, at: int, has_lifetime: bool) -> Published:
         listener = self.listener(at)
@@ -94,7 +95,8 @@ class Promises(Narrowing, RuleBasedStateMachine):
         return self.world.model.publish(listener.channel, to, owner, has_lifetime)
 
     def has_clients(self) -> bool:
-        return bool(self.world.clients)
+        # While threads race this is no condition: which steps there are must not depend on them.
+        return not self.steps or bool(self.world.clients)
 
     # Publishing -------------------------------------------------------------------
 
@@ -279,13 +281,16 @@ class Promises(Narrowing, RuleBasedStateMachine):
     @precondition(has_clients)
     @rule(at=index)
     def disconnect(self, at):
-        self.world.leave(self.client(at))
+        if client := self.client(at):
+            self.world.leave(client)
 
     @precondition(has_clients)
     @rule(at=index, unseen=st.integers(0, 2), is_known=st.booleans())
     def reconnect(self, at, unseen, is_known):
         """As a browser, which may not have got the last events that the server has sent."""
         client = self.client(at)
+        if client is None:
+            return
         places = [(view.channel, view.listener) for view in client.views]
         self.world.leave(client)
         ids = [int(event.last_event_id) for event in client.reader.events]
@@ -298,6 +303,8 @@ class Promises(Narrowing, RuleBasedStateMachine):
     def lose_the_link(self, at, act):
         """As a browser that was reloaded: what was on its way is lost, and it sends nothing."""
         client = self.client(at)
+        if client is None:
+            return
         client.reader.open.clear()
         self.publish_and_deliver([act])
         if client in self.world.clients:
@@ -309,22 +316,26 @@ class Promises(Narrowing, RuleBasedStateMachine):
     @precondition(has_clients)
     @rule(at=index)
     def stall(self, at):
-        self.client(at).reader.open.clear()
+        if client := self.client(at):
+            client.reader.open.clear()
 
     @precondition(has_clients)
     @rule(at=index)
     def flow(self, at):
-        self.client(at).reader.open.set()
+        if client := self.client(at):
+            client.reader.open.set()
 
     @precondition(has_clients)
     @rule(at=index)
     def fall_back(self, at):
-        self.world.fall_back(self.client(at))
+        if client := self.client(at):
+            self.world.fall_back(client)
 
     @precondition(has_clients)
     @rule(at=index)
     def beat(self, at):
-        beat(self.client(at))
+        if client := self.client(at):
+            beat(client)
 
     @rule(at=index, rolls_back=st.booleans())
     def pop(self, at, rolls_back):
