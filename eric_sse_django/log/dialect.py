@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import datetime
 from datetime import timezone as zones
 from functools import cached_property, lru_cache, partial
@@ -112,6 +112,11 @@ class Dialect:
         if not features.has_select_for_update:
             return ""
         return "FOR NO KEY UPDATE" if features.has_select_for_no_key_update else "FOR UPDATE"
+
+    def writer(self) -> AbstractContextManager[Any]:
+        """Return a cursor for a statement whose rows nobody reads later."""
+        cursor: AbstractContextManager[Any] = self.connection.cursor()
+        return cursor
 
     def stamp(self, column: str) -> str:
         """Return what to select for a time that is only compared, and mostly not converted."""
@@ -291,6 +296,30 @@ class PostgreSQL(Dialect):
     # time when 3 % waited, it read all of 1,000,000 rows for each look, in 150 ms.
     any_pending = "ORDER BY position, id LIMIT 1 OFFSET 0"
     timeouts = ("connect_timeout", "keepalives_idle", "tcp_user_timeout")
+
+    def __init__(self, connection: Any) -> None:
+        super().__init__(connection)
+        # The driver's connection, and a cursor of it.
+        self._writer: tuple[Any, Any] = None, None
+
+    def writer(self) -> AbstractContextManager[Any]:
+        """
+        Return a cursor as Django does, mostly that of the last call.
+
+        A new one took 10 of the 44 µs of CPU that a publish takes: psycopg finds for each how to
+        send each type. All that connection.cursor() checks is checked.
+        """
+        connection = self.connection
+        connection.close_if_health_check_failed()
+        connection.ensure_connection()
+        if connection.queries_logged:  # by another class of cursors
+            return super().writer()
+        connection.validate_thread_sharing()
+        of, kept = self._writer
+        if of is not connection.connection:
+            kept = connection.cursor()
+            self._writer = connection.connection, kept
+        return nullcontext(kept)
 
     def stamp(self, column: str) -> str:
         """Return it as a number: psycopg takes 4 µs to make a datetime."""

@@ -154,20 +154,24 @@ def append(drafts: Sequence[Draft]) -> None:
     One INSERT for one; several are inserted in one transaction: all of them or none.
     """
     dialect = log_dialect()
-    connection, using = dialect.connection, dialect.connection.alias
+    using = dialect.connection.alias
     rows = _rows(dialect, drafts)
-    with transaction.mark_for_rollback_on_error(using), connection.cursor() as cursor:
-        if len(rows) == 1:
+    if len(rows) == 1:
+        with transaction.mark_for_rollback_on_error(using), dialect.writer() as cursor:
             cursor.execute(_single(using), rows[0])
+        return
+    with (
+        transaction.mark_for_rollback_on_error(using),
+        dialect.connection.cursor() as cursor,
+        transaction.atomic(using=using, savepoint=False),
+    ):
+        if not dialect.arrays:
+            cursor.executemany(_single(using), rows)
             return
-        with transaction.atomic(using=using, savepoint=False):
-            if not dialect.arrays:
-                cursor.executemany(_single(using), rows)
-                return
-            # One statement for many rows: executemany() sends one for each.
-            for first in range(0, len(rows), INSERT_BATCH):
-                columns = zip(*rows[first : first + INSERT_BATCH], strict=True)
-                cursor.execute(_from_arrays(using), [list(column) for column in columns])
+        # One statement for many rows: executemany() sends one for each.
+        for first in range(0, len(rows), INSERT_BATCH):
+            columns = zip(*rows[first : first + INSERT_BATCH], strict=True)
+            cursor.execute(_from_arrays(using), [list(column) for column in columns])
 
 
 def append_to(channel: Channel, draft: Draft, listener: str | None = None) -> bool:
@@ -182,7 +186,7 @@ def append_to(channel: Channel, draft: Draft, listener: str | None = None) -> bo
     if listener is not None and not could_be_id(listener):  # a NUL would be a database error
         return False
     dialect = log_dialect()
-    connection, using = dialect.connection, dialect.connection.alias
+    using = dialect.connection.alias
     [values] = _rows(dialect, [draft])
     kept_s, lives_s = channel.retention_s, channel.expires_in_s
     where = _unchanged(using, listener is not None, kept_s is not None, lives_s is not None)
@@ -193,7 +197,7 @@ def append_to(channel: Channel, draft: Draft, listener: str | None = None) -> bo
         known.append(kept_s)
     if lives_s is not None:
         known.append(lives_s)
-    with transaction.mark_for_rollback_on_error(using), connection.cursor() as cursor:
+    with transaction.mark_for_rollback_on_error(using), dialect.writer() as cursor:
         if dialect.insert_select_locks:
             cursor.execute(f"SELECT {'NULL' if listener is None else 'l.id'} {where}", known)
             if (found := cursor.fetchone()) is None:
