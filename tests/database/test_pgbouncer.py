@@ -10,6 +10,7 @@ from eric_sse_django import log, notifier
 from eric_sse_django.authorization import revoke
 from eric_sse_django.database import DatabaseChannel, channel, operations
 from eric_sse_django.hub import Hub
+from eric_sse_django.hub.follower import is_next
 from eric_sse_django.models import QueuedMessage
 from eric_sse_django.shortcuts import listen, publish
 from tests.conftest import missing
@@ -40,6 +41,21 @@ def pooled(database, mode, database_servers, monkeypatch):
         notifier.close()
         connections.close_all()
         monkeypatch.undo()
+
+
+@postgres_only
+def test_what_gets_positions_is_passed_on_with_transaction_pooling(database, pooled, monkeypatch):
+    monkeypatch.setattr(notifier.Notifier, "_plan", lambda self: None)
+    orders, segments, known = DatabaseChannel.create("orders"), [], log.follow()
+    for number in range(3):
+        orders.broadcast_many([count(number)] * 2)
+        assert log.sequence(segments.append) == 2
+    for segment in segments:
+        assert is_next(segment, known)
+        known = segment.known
+    assert [each.position for s in segments for each in s.entries] == [
+        each.position for each in entries()
+    ]
 
 
 @postgres_only
