@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import socket
 from importlib import import_module
-from importlib.metadata import version
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -103,9 +102,16 @@ def make_publisher(group: str) -> RedisPublisher | None:
         return None
     config = layer.get("CONFIG", {})
     server = server_of(config.get("hosts")) if config.keys() <= _KNOWN else None
-    if server is None or not version("channels_redis").startswith(_MAJOR_VERSION):
+    if server is None or not _version().startswith(_MAJOR_VERSION):
         return None
     return RedisPublisher(server, config.get("prefix", "asgi"), group)
+
+
+def _version() -> str:
+    with importing:  # only here: each management command would wait 6 ms for this import
+        metadata = import_module("importlib.metadata")
+    found: str = metadata.version("channels_redis")
+    return found
 
 
 def server_of(hosts: Any) -> Server | None:

@@ -157,5 +157,5 @@ def test_a_redis_that_does_not_answer_is_not_asked_twice(monkeypatch):
 def test_of_another_major_version_the_layer_itself_sends(layers, monkeypatch):
     layers()
     assert pubsub.make_publisher("g") is not None
-    monkeypatch.setattr(pubsub, "version", lambda package: "5.0.0")
+    monkeypatch.setattr(pubsub, "_version", lambda: "5.0.0")
     assert pubsub.make_publisher("g") is None
