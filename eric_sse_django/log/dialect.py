@@ -312,7 +312,9 @@ class PostgreSQL(Dialect):
         connection = self.connection
         connection.close_if_health_check_failed()
         connection.ensure_connection()
-        if connection.queries_logged:  # by another class of cursors
+        # Logged queries have another class of cursors; a toolbar or a test replaces cursor().
+        own = getattr(connection.cursor, "__func__", None) is type(connection).cursor
+        if connection.queries_logged or not own:
             return super().writer()
         connection.validate_thread_sharing()
         of, kept = self._writer

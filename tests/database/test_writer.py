@@ -42,6 +42,19 @@ class TestKeptCursors:
             assert writer() is not kept
         assert any("INSERT" in query["sql"] for query in queries)
 
+    def test_where_cursor_is_replaced_that_is_asked(self, database, channel, monkeypatch):
+        """As django-debug-toolbar does, and Django's tests that may not query."""
+        kept, connection, asked = writer(), connections[database], []
+
+        def cursor(*args):
+            asked.append(args)
+            return type(connection).cursor(connection)
+
+        monkeypatch.setattr(connection, "cursor", cursor)
+        publish("orders", "x")
+        assert asked
+        assert writer() is not kept
+
     def test_no_other_thread_may_use_it(self, database):
         dialect, errors = log_dialect(), []
         writer()
