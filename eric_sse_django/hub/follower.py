@@ -187,18 +187,18 @@ class Follower:
         """
         Deliver the segments that are what comes next; for others read the log.
 
-        One in a turn of the loop, so that the streams write in between: several that had waited
-        filled their buffers, and each stream read the log.
+        As much in a turn of the loop as a read has, so that the streams write in between: several
+        that had waited filled their buffers, and each stream read the log.
         """
         while self._segments and not (self._is_looking or self._is_resting):
-            segment = self._segments.popleft()
+            segment, count = self._next_segments()
             try:
                 outcome = self._take(segment)
             except Exception:
                 logger.exception("a segment could not be delivered, the log is read")
                 self._repair()
                 outcome = "looked"
-            self._counters.segments[outcome] += 1
+            self._counters.segments[outcome] += count
             if outcome == "looked":
                 self.poll.wake()
             elif self._woken_at is not None:
@@ -208,6 +208,28 @@ class Follower:
                 self._is_resting = True
                 self._loop.call_soon(self._end_rest)
         self._wake()
+
+    def _next_segments(self) -> tuple[Segment, int]:
+        """
+        Return the first one, joined with those that continue it, and how many they are.
+
+        At full speed, with one write to each stream for each of them, a delivery took a third
+        more CPU.
+        """
+        first, count = self._segments.popleft(), 1
+        if first.entries is None or not is_next(first, self.known):
+            return first, count
+        entries, channels, known = list(first.entries), set(first.channels), first.known
+        size = sum(entry.size for entry in entries)
+        while self._segments and (more := self._segments[0]).entries is not None:
+            size += sum(entry.size for entry in more.entries)
+            fits = len(entries) + len(more.entries) <= LIVE_ROWS and size <= LIVE_BYTES
+            if not (fits and is_next(more, known)):
+                break
+            entries += more.entries
+            channels |= more.channels
+            known, count = self._segments.popleft().known, count + 1
+        return Segment(first.before, known, frozenset(channels), entries), count
 
     def _end_rest(self) -> None:
         self._is_resting = False

@@ -205,7 +205,8 @@ class Notifier:
         segments: list[Segment] = []
         wanted = self._wakers and not self._is_flooded
         count = self._log.sequence(segments.append if wanted else None)
-        self._is_flooded = count > SEGMENT_MESSAGES
+        if count:  # a pass that finds nothing follows each full batch
+            self._is_flooded = count > SEGMENT_MESSAGES
         self.sequenced += count
         if is_given_up():
             self.wake()

@@ -169,6 +169,20 @@ class TestRests:
         rests = self.rests(lone, fake_log, monkeypatch, [False] * 3, rung_before=4, ago_s=0.2)
         assert rests == [0, 0, 0]
 
+    def test_in_a_flood_nothing_is_passed_on(self, lone, fake_log, monkeypatch):
+        wanted, counts = [], [1, log.SEQUENCE_BATCH, 0, log.SEQUENCE_BATCH, 0, 1, 1]
+
+        def sequence(pass_on):
+            wanted.append(pass_on is not None)
+            return counts.pop(0)
+
+        monkeypatch.setattr(fake_log, "sequence", sequence)
+        monkeypatch.setattr(lone, "_plan", lambda: None)
+        lone.subscribe(lambda segment: None)
+        while counts:
+            lone._pass()
+        assert wanted == [True, True, False, False, False, False, True]
+
     def test_a_full_batch_is_followed_by_the_next_at_once(self, lone, fake_log, monkeypatch):
         counts, rings = [log.SEQUENCE_BATCH, log.SEQUENCE_BATCH, 0], []
         monkeypatch.setattr(fake_log, "sequence", lambda pass_on: counts.pop(0))

@@ -14,8 +14,6 @@ from tests.client import StreamClient
 from tests.databases import postgres_only, sqlite_only
 from tests.live import site
 
-pytestmark = pytest.mark.alone
-
 STREAMS = 500
 
 

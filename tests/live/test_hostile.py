@@ -15,7 +15,7 @@ from tests.live.asgi_servers import SERVERS
 from tests.live.test_streams import OPTIONS, closed
 
 MIB = 1024**2
-VISITS = sized(500, 10_000)
+VISITS = sized(200, 10_000)
 # Seconds after which a server has closed a connection whose client left: Daphne checks once a
 # second, hypercorn gives a silent connection its keep-alive of 5 s.
 REAPED_S = {"daphne": 1.5, "hypercorn": 6.5}

@@ -187,6 +187,17 @@ async def test_streams_write_between_the_segments_that_have_waited(memory, hub):
     assert memory.looks == 0
 
 
+async def test_those_that_wait_are_written_together(memory, hub):
+    async with client(hub) as one:
+        await live(hub, one)
+        begun = len(one.chunks)
+        for number in range(10):  # the loop has no turn meanwhile
+            hub.wake(sequenced(memory, draft(number)))
+        await received(one, *range(10))
+        assert len(one.chunks) == begun + 1
+    assert hub.counters.segments == {"taken": 10}
+
+
 async def test_a_stream_that_has_just_begun_gets_it(memory, hub):
     async with client(hub) as one:
         await live(hub, one)
