@@ -50,7 +50,7 @@ async def publish(channel, payload):
 
 
 async def reconnected(application, path):
-    """Return a stream that has an event; one that is put off is opened again, as clients do."""
+    """Return a stream that has an event: as clients do, open it again if asked to retry."""
     end = time.monotonic() + TIMEOUT_S
     while True:
         stream = await Response(application, path).__aenter__()

@@ -198,6 +198,19 @@ async def test_those_that_wait_are_written_together(memory, hub):
     assert hub.counters.segments == {"taken": 10}
 
 
+async def test_what_comes_after_a_long_delivery_is_written_together(memory, hub):
+    async with client(hub) as one:
+        await live(hub, one)
+        begun = len(one.chunks)
+        hub.follower._rest(1.0)  # as after a delivery that took a second
+        for number in range(3):
+            hub.wake(sequenced(memory, draft(number)))
+            await asyncio.sleep(0)
+        assert len(one.chunks) == begun
+        await received(one, 0, 1, 2)
+        assert len(one.chunks) == begun + 1
+
+
 async def test_a_stream_that_has_just_begun_gets_it(memory, hub):
     async with client(hub) as one:
         await live(hub, one)
