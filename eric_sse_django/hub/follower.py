@@ -83,7 +83,7 @@ class Follower:
         self._woken_at: float | None = None  # the first wake that no read has begun for
         self._segments: deque[Segment] = deque()  # that are not taken yet
         self._is_looking = False
-        self._is_resting = False  # until the loop's next turn, while segments wait
+        self._is_resting = False  # see _rest()
 
     @property
     def position(self) -> int:

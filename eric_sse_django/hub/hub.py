@@ -146,9 +146,7 @@ class Hub:
             "eric-sse-records", lambda: CALL_DEADLINE_S, replaced, before=log.connect
         )
         self.run = self._thread.run
-        # While the other thread does: the first stream needs both.
-        with contextlib.suppress(Hung):  # no thread can be started now: later calls try again
-            self._thread.submit(NEXT, log.connect)
+        self._connect_soon()
         self.hooks = Hooks("eric-sse-hooks", replaced)
         self.adapters = Adapters("eric-sse-adapt", replaced)
         self._announcer = Announcer(replaced, self._spawn)
@@ -168,6 +166,11 @@ class Hub:
         self._writing: asyncio.Task[None] | None = None
         self._started = self._spawn(self._start())
         self._tick = loop.call_later(TICK_S, self._on_tick)
+
+    def _connect_soon(self) -> None:
+        """Connect the second thread while the first one does: the first stream needs both."""
+        with contextlib.suppress(Hung):  # no thread can be started now: later calls try again
+            self._thread.submit(NEXT, self.log.connect)
 
     @staticmethod
     def for_running_loop() -> Hub:
