@@ -12,7 +12,7 @@ import pytest
 
 from eric_sse_django.entry import NO_CHANNEL, RESET, REVOKE, STOP
 from eric_sse_django.hub.follower import is_next
-from eric_sse_django.log import Draft, Known, Log, Recipient, base_of, number_of
+from eric_sse_django.log import Draft, Known, Log, Recipient, Segment, base_of, number_of
 from eric_sse_django.log.sequencer import SEGMENT_BYTES, SEGMENT_MESSAGES
 
 DAY_S = 86_400.0
@@ -86,7 +86,7 @@ class LogContract:
 
     # Segments --------------------------------------------------------------------------
 
-    def test_a_link_has_what_a_look_would_find(self, world):
+    def test_a_segment_has_what_a_look_would_find(self, world):
         segments = []
         known = world.log.follow()
         world.log.append([world.draft(number) for number in range(3)])
@@ -95,7 +95,7 @@ class LogContract:
         [segment] = segments
         look = world.look(known)
         assert is_next(segment, known)
-        assert segment.known[:2] == look.head[:2]
+        assert segment.known == look.head
         assert segment.channels == {world.channel, world.other}
         fields = ("position", "channel", "listener", "owner", "type", "payload", "stamp")
         for given, found in zip(segment.entries, look.entries, strict=True):
@@ -104,7 +104,7 @@ class LogContract:
             ]
             assert given.created_at == found.created_at
 
-    def test_links_are_a_chain(self, world):
+    def test_segments_are_a_chain(self, world):
         segments, known = [], world.log.follow()
         for number in range(3):
             world.log.append([world.draft(number)])
@@ -113,7 +113,16 @@ class LogContract:
             assert is_next(segment, known)
             known = segment.known
         assert not is_next(segments[0], known)
-        assert known.position == world.log.head().position
+        assert known == world.log.follow()
+
+    def test_no_segment_of_another_log_is_next(self, world):
+        segments, known = [], world.log.follow()
+        world.log.append([world.draft(1)])
+        world.log.sequence(segments.append)
+        [(before, *rest)] = segments
+        assert is_next(Segment(before, *rest), known)
+        elsewhere = Segment(before._replace(log="elsewhere"), *rest)
+        assert not is_next(elsewhere, world.log.follow()._replace(position=before.position))
 
     def test_a_lifetime_is_in_the_segment(self, world):
         segments = []
@@ -123,7 +132,7 @@ class LogContract:
         assert entry.expires_at == world.look().entries[0].expires_at
         assert -5 < entry.expires_at - time.time() - 60 < 5
 
-    def test_no_link_is_of_nothing(self, world):
+    def test_no_segment_is_of_nothing(self, world):
         segments = []
         assert world.log.sequence(segments.append) == 0
         assert segments == []

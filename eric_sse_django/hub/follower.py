@@ -40,9 +40,10 @@ MAX_LATE_S = 10.0
 
 def is_next(segment: Segment, known: Known) -> bool:
     """Return whether a segment is what comes next for a reader, in the history that it knows."""
-    if segment.before.position != known.position:
+    before = segment.before
+    if before.position != known.position or known.log not in ("", before.log):
         return False
-    return None in (known.stamp, segment.before.stamp) or known.stamp == segment.before.stamp
+    return None in (known.stamp, before.stamp) or known.stamp == before.stamp
 
 
 class Follower:
@@ -273,7 +274,7 @@ class Follower:
         entries, reached = self._limit.fit(look.entries), look.head
         if entries and (len(entries) < len(look.entries) or len(entries) >= rows):
             last = entries[-1]
-            reached = Known(last.position, last.stamp, reached.trimmed)
+            reached = reached._replace(position=last.position, stamp=last.stamp)
         self._hand_out(entries, reached)
 
     def _hand_out(self, entries: list[Entry], reached: Known) -> None:
@@ -346,7 +347,7 @@ class Follower:
             if len(look.entries) < LIVE_ROWS:
                 break
             last = look.entries[-1]
-            known = Known(last.position, last.stamp, known.trimmed)
+            known = known._replace(position=last.position, stamp=last.stamp)
         return True
 
     def _apply(self, notice: Entry) -> None:

@@ -99,8 +99,8 @@ def see_by(cursor: Any, using: str) -> Seen | None:
 
 def seen_of(row: Any) -> Seen:
     """Return what a row of see_statement() has."""
-    position, waits, trimmed, marked, mark = row
-    return Seen(Known(position, mark if marked == position else None, trimmed), bool(waits))
+    position, waits, marked, mark, trimmed, log = row
+    return Seen(Known(position, mark if marked == position else None, trimmed, log), bool(waits))
 
 
 @lru_cache
@@ -112,8 +112,8 @@ def see_statement(using: str) -> str:
     """
     dialect = dialect_of(connections[using])
     return (
-        f"SELECT position, EXISTS({dialect.waits}), trimmed, marked, "
-        f"{dialect.stamp('marked_at')} FROM {dialect.heads} WHERE id = {LogHead.THE_ONE}"
+        f"SELECT position, EXISTS({dialect.waits}), marked, {dialect.stamp('marked_at')}, "
+        f"trimmed, identity FROM {dialect.heads} WHERE id = {LogHead.THE_ONE}"
     )
 
 

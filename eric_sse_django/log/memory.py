@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any
+from uuid import uuid4
 
 from eric_sse_django import conf
 from eric_sse_django.entry import CONTROLS, RESERVED_PREFIX, Entry
@@ -61,7 +62,7 @@ class MemoryLog:
         # Two may begin in one millisecond, and clocks go back.
         self._began = max(start, MemoryLog._last_start + POSITIONS_A_MS)
         MemoryLog._last_start = self._began
-        self._known = Known(self._began)
+        self._known = Known(self._began, log=uuid4().hex)
 
     def connect(self) -> None:
         """Do nothing: there is no connection."""

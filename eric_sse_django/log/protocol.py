@@ -34,12 +34,14 @@ class Known(NamedTuple):
     What a reader remembers of the log: the position it has read, and the message there.
 
     `stamp` is when the message at `position` was published, as the log gives it; None
-    where that is not known. `trimmed` is the highest position that was removed.
+    where that is not known. `trimmed` is the highest position that was removed. `log` is what
+    identifies the log, where something does: a copy of its database has another one.
     """
 
     position: int
     stamp: Any = None
     trimmed: int = 0
+    log: str = ""
 
 
 class Head(NamedTuple):

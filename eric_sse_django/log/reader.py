@@ -46,7 +46,7 @@ PAGE_BYTES = 4_194_304
 # listener or is a position to read from again.
 MAX_CONTROLS = 10
 
-SEEN = 5  # columns of see_statement()
+SEEN = 6  # columns of see_statement()
 ORDER = "ORDER BY position LIMIT %s"
 
 # The end of the log, for all channels --------------------------------------------------

@@ -93,6 +93,9 @@ def _give(connection: Any, pass_on: PassOn | None) -> int:
     return count
 
 
+# The columns of _mark(), in a statement in which the head's have changed.
+_OLD = "before, old_marked, old_mark, old_trimmed, old_identity"
+
 # How many got a position, and what to pass on; None if there is no head.
 Given: TypeAlias = "tuple[int, Segment | None] | None"
 
@@ -163,9 +166,9 @@ def _pending(cursor: Any, sql: Statements, returning: bool) -> tuple[list[Any], 
 
 def _segment(using: str, head: Any, rows: list[Any]) -> Segment:
     """Return the segment of rows with columns(), in order, that follow a head."""
-    position, marked, mark = head
-    before = Known(position, mark if marked == position else None)
-    known = Known(rows[-1][0], rows[-1][CREATED_AT])
+    position, marked, mark, trimmed, log = head
+    before = Known(position, mark if marked == position else None, trimmed, log)
+    known = Known(rows[-1][0], rows[-1][CREATED_AT], trimmed, log)
     sizes = [SEGMENT_BYTES + 1 if row[PAYLOAD] is None else len(row[PAYLOAD]) for row in rows]
     entries = dialect_of(connections[using]).entries(rows) if sum(sizes) <= SEGMENT_BYTES else None
     return Segment(before, known, frozenset(row[CHANNEL] for row in rows), entries)
@@ -256,7 +259,7 @@ def _all_in_one(dialect: Dialect, most: int, returning: bool = False) -> str:
                 marked_at = (SELECT created_at FROM {log} WHERE id = last)
             FROM
                 (SELECT MIN(id) AS first, MAX(id) AS last, COUNT(*) AS total FROM pending) AS ends,
-                (SELECT {_mark(dialect)} FROM {heads} WHERE {one}) AS old (before, marked, mark)
+                (SELECT {_mark(dialect)} FROM {heads} WHERE {one}) AS old ({_OLD})
             WHERE head.{one} AND first IS NOT NULL
             RETURNING head.position - last AS by, total, old.*
         )
@@ -269,12 +272,12 @@ def _returning(dialect: Dialect) -> str:
     # Of more than SEGMENT_MESSAGES only nulls are sent: they take 40 bytes a row.
     payload = f"CASE WHEN {dialect.size} * total <= {SEGMENT_BYTES} THEN payload END"
     wanted = dialect.columns(payload, when=f"total <= {SEGMENT_MESSAGES}")
-    return f"RETURNING {wanted}, before, marked, mark"
+    return f"RETURNING {wanted}, {_OLD}"
 
 
 def _mark(dialect: Dialect) -> str:
     """Return what identifies the history of a head: see Known."""
-    return f"position, marked, {dialect.stamp('marked_at')}"
+    return f"position, marked, {dialect.stamp('marked_at')}, trimmed, identity"
 
 
 def _lock(dialect: Dialect, one: str) -> tuple[str, ...]:
