@@ -70,6 +70,19 @@ def _name_or_none(value: Any) -> str | None:
     return "must be an alias of CHANNEL_LAYERS, or None for no layer"
 
 
+def _fabric(value: Any) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, dict) and set(value) <= {"BACKEND", "LOCATION", "OPTIONS"}:
+        options = value.get("OPTIONS", {})
+        if _dotted(value.get("BACKEND")) is None and isinstance(options, dict):
+            return None
+    return (
+        "must be a dict with BACKEND, the dotted path of a fabric's class, and if that has them "
+        "LOCATION and OPTIONS (a dict), or None"
+    )
+
+
 def _whole_or_none(least: int, most: int) -> Callable[[Any], str | None]:
     whole = _whole(least, most)
 
@@ -146,8 +159,14 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "CHANNEL_LAYER",
         "default",
-        "Alias in CHANNEL_LAYERS that carries wakes between processes; None for polling only.",
+        "Alias in CHANNEL_LAYERS of the layer that ChannelsFabric uses; None for polling only.",
         _name_or_none,
+    ),
+    Setting(
+        "FABRIC",
+        {"BACKEND": "eric_sse_django.wakes.channels.ChannelsFabric"},
+        "What carries wakes between processes, a dict as in CACHES; None for polling only.",
+        _fabric,
     ),
     Setting(
         "POLL_INTERVAL_S",

@@ -147,7 +147,9 @@ def _check_database() -> str:
 
 
 def _check_layer() -> str:
-    return "answers" if wakes.probe() else "none between processes: polling"
+    fabric = wakes.configured()
+    crosses = fabric is not None and fabric.probe()
+    return "answers" if crosses else "none between processes: polling"
 
 
 _probes = {"database": Probe(_check_database), "layer": Probe(_check_layer)}

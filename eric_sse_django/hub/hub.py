@@ -150,6 +150,7 @@ class Hub:
         self.hooks = Hooks("eric-sse-hooks", replaced)
         self.adapters = Adapters("eric-sse-adapt", replaced)
         self._announcer = Announcer(replaced, self._spawn)
+        self._receiver = wakes.WakeReceiver(lambda message: self.wake(), lambda: self.wake())
         self.follower = Follower(
             *(loop, log, self._reader.run, self.counters, self.revocations),
             *(self._on_history, self._ring),
@@ -278,7 +279,7 @@ class Hub:
         self._unsubscribe = its_notifier.subscribe(self.wake)
         its_notifier.start()
         self._spawn(self.follower.follow())
-        self._spawn(wakes.listen(self.wake))
+        self._spawn(self._receiver.run())
 
     # The timer ------------------------------------------------------------------
 

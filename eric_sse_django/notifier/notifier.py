@@ -66,7 +66,7 @@ class Notifier:
         self._workers = Workers("eric-sse-notifier", lambda: STUCK_S, self.replaced, idle_s=IDLE_S)
         self._watch = Watchdog(self._tick)
         self._trimmer = Trimmer(log, self.replaced, self._watch.soon)
-        self._layer = wakes.WakeSender()
+        self._sender = wakes.WakeSender[Segment]()
         self._rest_s = 0.0
         self._began_at = float("-inf")  # the last pass
         self._rung_at: float | None = None  # the first ring that no pass has begun for
@@ -90,7 +90,7 @@ class Notifier:
         """Remove old messages from time to time, and get ready to send wakes. Returns at once."""
         if not self._closing:
             self._is_started = self._watch.start()
-            self._layer.start()
+            self._sender.start()
 
     def prepare(self) -> None:
         """Start, and connect to the database, before the first ring()."""
@@ -130,7 +130,7 @@ class Notifier:
         self._watch.close(EXIT_FLUSH_S)
         self._workers.join(EXIT_FLUSH_S)
         self._trimmer.join(EXIT_FLUSH_S)
-        self._layer.close()
+        self._sender.close()
 
     def trouble(self) -> str | None:
         """Return why it does not sequence, None while it does or has nothing to do."""
@@ -144,7 +144,7 @@ class Notifier:
     def wake(self) -> None:
         """Wake this process's hubs, and the other processes'. Returns at once."""
         self._wake_hubs()
-        self._layer.wake()
+        self._sender.wake()
 
     def sequence_here(self) -> None:
         """Sequence and wake on the caller's thread; raises what the database does."""
@@ -178,7 +178,7 @@ class Notifier:
             self._begin_again()
         elif self._rung_at is not None:
             self._plan()  # it was refused while too much hung, or no thread could be started
-        self._layer.check(now)
+        self._sender.check(now)
         return min(WATCH_S, self._trimmer.tick(now))
 
     def _begin_again(self) -> None:
@@ -226,7 +226,7 @@ class Notifier:
             return
         owes, self._owes_wake = self._owes_wake, False
         if owes:
-            self._layer.wake()
+            self._sender.wake()
         with self._changed:
             served, self._answered = asked - self._answered, asked
             self._changed.notify_all()

@@ -1,12 +1,12 @@
 """
-Wakes between processes, through a Channels layer. They carry no message.
+Wakes between processes, through a fabric: a Channels layer, or another one (see fabric).
 
-A wake may be lost: capacity, expiry, a dead Redis; then the hubs find the message at their next
-poll.
+A wake may be lost, repeated or late; then the hubs find the message at their next poll. What it
+carries is opaque here.
 """
 
-from eric_sse_django.wakes.layer import probe
-from eric_sse_django.wakes.receiver import listen
+from eric_sse_django.wakes.fabric import Parcel, configured
+from eric_sse_django.wakes.receiver import WakeReceiver
 from eric_sse_django.wakes.sender import WakeSender, flush, outages
 
-__all__ = ["WakeSender", "flush", "listen", "outages", "probe"]
+__all__ = ["Parcel", "WakeReceiver", "WakeSender", "configured", "flush", "outages"]

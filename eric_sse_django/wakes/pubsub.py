@@ -9,6 +9,7 @@ bytes are the layer's: tests/streams/test_pubsub.py compares them.
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -16,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 from channels.layers import channel_layers
 
 from eric_sse_django import conf
+from eric_sse_django.wakes.fabric import Parcel
 from eric_sse_django.wakes.layer import LAYER_TIMEOUT_S, importing
 
 BACKEND = "channels_redis.pubsub.RedisPubSubChannelLayer"
@@ -45,8 +47,12 @@ class RedisPublisher:
         with importing:
             self._pack = import_module("msgpack").packb
 
-    def send(self, message: dict[str, Any]) -> None:
-        """Send a message; waits three times LAYER_TIMEOUT_S at most. Raises OSError."""
+    def send(self, parcels: Sequence[Parcel]) -> None:
+        """Send to the group; each waits 3 * LAYER_TIMEOUT_S at most. Raises OSError."""
+        for parcel in parcels:
+            self._send(dict(parcel.message))
+
+    def _send(self, message: dict[str, Any]) -> None:
         command = _command(b"PUBLISH", self._name, self._pack(message))
         is_kept = self._socket is not None
         try:

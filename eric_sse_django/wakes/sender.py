@@ -1,4 +1,4 @@
-"""Sending wakes to other processes, through the channel layer."""
+"""Sending wakes to other processes, on a thread."""
 
 from __future__ import annotations
 
@@ -7,56 +7,63 @@ import os
 import threading
 import time
 import weakref
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
 from uuid import uuid4
 
-from channels.layers import BaseChannelLayer
-
-from eric_sse_django.cancelling import within
 from eric_sse_django.outage import Outage
-from eric_sse_django.wakes.layer import (
-    LAYER_TIMEOUT_S,
-    Runner,
-    are_greenlets,
-    close_with_tasks,
-    make_layer,
-    make_runner,
-)
-from eric_sse_django.wakes.pubsub import make_publisher
+from eric_sse_django.wakes.fabric import WAKE, Carrier, Parcel, configured
+from eric_sse_django.wakes.layer import LAYER_TIMEOUT_S
 
 logger = logging.getLogger(__name__)
 
-GROUP = "eric-sse.wake"
-WAKE = "eric.wake"
-# Seconds after which a layer that blocks the sending thread hangs.
+Item = TypeVar("Item")
+
+# Items that wait to be sent; when exceeded, a plain wake is sent instead of all of them.
+MAX_ITEMS = 64
+# Seconds after which a fabric that blocks the sending thread hangs.
 HUNG_S = 10.0
 # Threads that are replaced at most.
 MAX_REPLACED = 3
 
 
-class WakeSender:
+class WakeSender(Generic[Item]):
     """
-    Sends wakes on its own thread and loop, so that a slow layer delays no publisher.
+    Sends wakes on a separate thread, so that a slow fabric delays no publisher.
 
-    While one send is under way, any number of calls of wake() cause one more.
+    A wake is plain, or has an item. While one send is under way, those that come share the next
+    one: `pack` returns the parcels of their items, in a plain one's place nothing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pack: Callable[[Sequence[Item]], Sequence[Parcel]] | None = None) -> None:
+        self._pack = pack
+        self._items: list[Item] = []
+        self._is_plain = False  # the next send is a plain wake: some item is missing
         self._wanted = threading.Event()
         self._idle = threading.Event()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
         self._sends_since: float | None = None
         self._replaced = 0
-        self._outage = Outage(logger, "sending wakes through the channel layer")
+        self._outage = Outage(logger, "sending wakes to other processes")
         self._lock = threading.Lock()
 
-    def wake(self) -> None:
-        """Send a wake soon. Returns at once."""
+    def wake(self, item: Item | None = None) -> None:
+        """Send an item soon, or a plain wake. Returns at once."""
+        with self._lock:
+            if item is None or self._is_plain or len(self._items) >= MAX_ITEMS:
+                self._drop_items()
+            else:
+                self._items.append(item)
         self._idle.clear()
         self._wanted.set()
         if self._thread is None:
             self.start()
+
+    def _drop_items(self) -> None:
+        """Send a plain wake instead of what waits."""
+        self._is_plain = True
+        self._items.clear()
 
     def start(self) -> None:
         """Start the thread, unless the interpreter ends: Python 3.12 starts none then."""
@@ -78,17 +85,17 @@ class WakeSender:
         return thread is None or not thread.is_alive() or self._idle.wait(timeout_s)
 
     def check(self, now: float) -> None:
-        """Replace the thread if the layer blocks it, at time.monotonic() `now`."""
+        """Replace the thread if the fabric blocks it, at time.monotonic() `now`."""
         since = self._sends_since
         if since is None or now - since < HUNG_S or self._replaced >= MAX_REPLACED:
             return
         try:
-            raise TimeoutError(f"a layer has blocked its thread for {now - since:.0f} s")
+            raise TimeoutError(f"the fabric has blocked its thread for {now - since:.0f} s")
         except TimeoutError:
             self._outage.failed()
         self._sends_since, self._thread = None, None
         self._replaced += 1
-        self._wanted.set()
+        self._must_repeat()
         self.start()
 
     def close(self) -> None:
@@ -103,7 +110,8 @@ class WakeSender:
         try:
             while self._is_needed():
                 try:
-                    carrier = _make_carrier()
+                    fabric = configured()
+                    carrier = None if fabric is None else fabric.carrier()
                     if carrier is None:
                         return
                     self._send_through(carrier)
@@ -112,7 +120,7 @@ class WakeSender:
                         return
                     self._sends_since = None
                     self._idle.set()
-                    self._wanted.set()  # what failed must be sent again
+                    self._must_repeat()
                     self._closing.wait(self._outage.failed())
         finally:
             if self._thread is threading.current_thread():
@@ -123,18 +131,36 @@ class WakeSender:
         """Return whether this thread is neither closed nor replaced."""
         return self._thread is threading.current_thread() and not self._closing.is_set()
 
+    def _must_repeat(self) -> None:
+        """Let others read the log for what was not sent."""
+        with self._lock:
+            self._drop_items()
+        self._wanted.set()
+
     def _send_through(self, carrier: Carrier) -> None:
         """Send wakes until closed; raises what the carrier raises."""
         try:
             while self._is_wanted():
                 self._sends_since = time.monotonic()
-                carrier.send({"type": WAKE, "sender": _sender_id})
+                if parcels := self._parcels():
+                    carrier.send(parcels)
                 if self._thread is not threading.current_thread():
                     return  # it took so long that another thread has replaced it
                 self._sends_since = None
                 self._outage.over()
         finally:
             carrier.close()
+
+    def _parcels(self) -> list[Parcel]:
+        """Return what waits, in parcels: none if the last send had it."""
+        with self._lock:
+            items, self._items = self._items, []
+            is_plain, self._is_plain = self._is_plain, False
+        packed: Sequence[Parcel] = [Parcel(None, {})] if is_plain else ()
+        if items and self._pack is not None:
+            packed = self._pack(items)
+        head = {"type": WAKE, "sender": _sender_id}
+        return [Parcel(channel, {**head, **message}) for channel, message in packed]
 
     def _is_wanted(self) -> bool:
         """Wait for wake(); return False when closed. The loop does not run meanwhile."""
@@ -145,40 +171,7 @@ class WakeSender:
         return not self._closing.is_set()
 
 
-class Carrier(Protocol):
-    """What carries messages to the group, on the thread of its first use."""
-
-    def send(self, message: dict[str, Any]) -> None:
-        """Send a message; raises any error."""
-
-    def close(self) -> None:
-        """Close its connections."""
-
-
-class LayerCarrier:
-    """The project's layer, on a separate loop."""
-
-    def __init__(self, layer: BaseChannelLayer, runner: Runner) -> None:
-        self._layer, self._runner = layer, runner
-
-    def send(self, message: dict[str, Any]) -> None:
-        self._runner.run(within(LAYER_TIMEOUT_S, self._layer.group_send(GROUP, message)))
-
-    def close(self) -> None:
-        self._runner.run(close_with_tasks(self._layer))
-        self._runner.close()
-
-
-def _make_carrier() -> Carrier | None:
-    """Return what sends through the project's layer; None if nothing does."""
-    if not are_greenlets() and (publisher := make_publisher(GROUP)) is not None:
-        return publisher
-    layer = make_layer()
-    runner = None if layer is None else make_runner()
-    return None if layer is None or runner is None else LayerCarrier(layer, runner)
-
-
-_senders: weakref.WeakSet[WakeSender] = weakref.WeakSet()
+_senders: weakref.WeakSet[WakeSender[Any]] = weakref.WeakSet()
 known_outages: set[Outage] = set()
 # In each wake: the hubs of this process ignore it, for they are woken already.
 _sender_id = uuid4().hex
@@ -194,7 +187,7 @@ os.register_at_fork(after_in_child=_forget_after_fork)
 
 
 def outages() -> tuple[Outage, ...]:
-    """Return this process's outages of the layer: of sending, and of receiving."""
+    """Return this process's outages of the fabric: of sending, and of receiving."""
     return tuple(known_outages)
 
 
@@ -204,10 +197,10 @@ def flush() -> None:
         sender.flush()
 
 
-# A client of Redis imports more at its first send: see layer.importing.
+# A fabric's client imports more at its first send: see layer.importing.
 os.register_at_fork(before=flush)
 
 
-def is_own(message: dict[str, Any]) -> bool:
+def is_own(message: Mapping[str, Any]) -> bool:
     """Return whether this process has sent a wake."""
     return message.get("sender") == _sender_id

@@ -12,7 +12,7 @@ from eric_sse_django.health import PARTS, examine, parts
 from eric_sse_django.hub import Hub, all_hubs
 from eric_sse_django.models import LogHead
 from eric_sse_django.outage import Outage
-from eric_sse_django.wakes import layer, sender
+from eric_sse_django.wakes import channels, layer, sender
 from tests.databases import sqlite_only
 
 PATIENCE_S = 10.0
@@ -132,7 +132,7 @@ def test_a_notifier_is_red_while_it_cannot_sequence(fake_parts, monkeypatch):
 
 
 def test_a_layer_that_answers_is_red_while_wakes_do_not_go_through(fake_parts):
-    outage = Outage(parts.logger, "receiving wakes through the channel layer")
+    outage = Outage(parts.logger, "receiving wakes of other processes")
     sender.known_outages.add(outage)
     try:
         assert works("layer")
@@ -154,7 +154,7 @@ def test_each_layer_of_channels_redis_is_checked_without_waking_hubs(
 ):
     hosts = {"hosts": [("127.0.0.1", redis_server.port)]}
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": f"channels_redis.{kind}", "CONFIG": hosts}}
-    assert layer.EMPTY_GROUP != sender.GROUP
+    assert layer.EMPTY_GROUP != channels.GROUP
     assert states("layer") == {"layer": "answers"}
     settings.CHANNEL_LAYERS["default"]["CONFIG"]["hosts"] = [("127.0.0.1", 1)]
     assert not works("layer")

@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
-from eric_sse_django import wakes
 from eric_sse_django.cancelling import cancel
 from eric_sse_django.database import DatabaseChannel
 from tests import databases
 from tests.databases import on
 from tests.live.asgi_servers import ROOT
+from tests.wakes import listen
 
 SCRIPT = """
 from gevent import monkey
@@ -50,7 +50,7 @@ assert not errors, errors
 assert len(done) == 20
 assert notifier.flush(10)
 assert not log.pending().exists()
-assert notifier.current()._layer.flush(10)
+assert notifier.current()._sender.flush(10)
 assert [part.says for part in examine() if not part.works] == []
 print(log.head()[0])
 """
@@ -65,7 +65,7 @@ async def test_no_operation_fails_and_other_processes_are_woken(database, redis_
     layer = {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": hosts}
     settings.CHANNEL_LAYERS = {"default": layer}
     heard = asyncio.Queue()
-    listening = asyncio.create_task(wakes.listen(lambda: heard.put_nowait(1)))
+    listening = asyncio.create_task(listen(lambda: heard.put_nowait(1)))
     await asyncio.wait_for(heard.get(), 10)  # it is in the group
     process = await asyncio.to_thread(run, database, redis_server.port)
     assert process.returncode == 0, process.stderr

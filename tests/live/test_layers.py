@@ -51,5 +51,5 @@ async def test_with_a_broken_layer_messages_are_delivered_by_polling(database, s
         assert under_load.errors() == []
     text = await sync_to_async(process.log.read_text)()
     # Logged once, not a thousand times; a slow one counts as failing after its second.
-    assert text.count("sending wakes through the channel layer failed") <= 1
-    assert text.count("receiving wakes through the channel layer failed") == (layer == "DeadLayer")
+    assert text.count("sending wakes to other processes failed") <= 1
+    assert text.count("receiving wakes of other processes failed") == (layer == "DeadLayer")

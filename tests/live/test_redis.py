@@ -3,7 +3,7 @@
 import asyncio
 import logging
 
-from eric_sse_django import wakes
+from tests.wakes import listen
 
 # Longer than redis-py 8 waits for any answer (5 s).
 IDLE_S = 6.5
@@ -17,7 +17,7 @@ async def test_an_idle_layer_is_no_outage(redis_server, settings, caplog):
         listening = []
         for backend in LAYERS:
             settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend, "CONFIG": config}}
-            listening.append(asyncio.create_task(wakes.listen(lambda: woken.append(1))))
+            listening.append(asyncio.create_task(listen(lambda: woken.append(1))))
             await asyncio.sleep(0)  # it makes its layer before the settings change
         await asyncio.sleep(IDLE_S)
         for task in listening:

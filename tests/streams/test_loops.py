@@ -13,6 +13,7 @@ from eric_sse_django.message import Message
 from eric_sse_django.wakes import receiver
 from tests.databases import on, sqlite_only
 from tests.streams.reading import Site
+from tests.wakes import listen
 
 PATIENCE_S = 10.0
 
@@ -111,7 +112,10 @@ def test_each_loop_receives_the_wakes_of_the_layer(
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": f"channels_redis.{kind}", "CONFIG": hosts}}
     heard = [threading.Semaphore(0) for _ in loops]
     listening = [
-        asyncio.run_coroutine_threadsafe(wakes.listen(ear.release), loop.loop)
+        asyncio.run_coroutine_threadsafe(
+            listen(ear.release),
+            loop.loop,
+        )
         for loop, ear in zip(loops, heard, strict=True)
     ]
     assert all(ear.acquire(timeout=PATIENCE_S) for ear in heard)  # each is in the group

@@ -7,8 +7,9 @@ import pytest
 from channels.layers import channel_layers
 from channels_redis.pubsub import RedisPubSubLoopLayer  # type: ignore[import-untyped]
 
-from eric_sse_django.wakes import pubsub
-from eric_sse_django.wakes import sender as sending
+from eric_sse_django.wakes import channels, pubsub
+from eric_sse_django.wakes.channels import ChannelsFabric, LayerCarrier
+from eric_sse_django.wakes.fabric import Parcel
 from eric_sse_django.wakes.pubsub import Server, server_of
 
 WAKE = {"type": "eric.wake", "sender": "x" * 32}
@@ -58,7 +59,7 @@ def test_it_sends_the_bytes_that_the_layer_sends(layers, config):
     layer, redis = layers(**config), FakeRedis(b":1\r\n")
     publisher = pubsub.make_publisher("g")
     publisher._server = redis.server
-    publisher.send(WAKE)
+    publisher.send([Parcel(None, WAKE)])
     publisher.close()
     redis.close()
     name = RedisPubSubLoopLayer(**config)._get_group_channel_name("g").encode()
@@ -108,18 +109,18 @@ def test_it_sends_through_the_configured_layer_only(layers, settings, alias):
 
 def test_threads_that_are_greenlets_use_the_layer(layers, monkeypatch):
     layers()
-    assert isinstance(sending._make_carrier(), pubsub.RedisPublisher)
-    monkeypatch.setattr(sending, "are_greenlets", lambda: True)
-    carrier = sending._make_carrier()
-    assert isinstance(carrier, sending.LayerCarrier)
+    assert isinstance(ChannelsFabric().carrier(), pubsub.RedisPublisher)
+    monkeypatch.setattr(channels, "are_greenlets", lambda: True)
+    carrier = ChannelsFabric().carrier()
+    assert isinstance(carrier, LayerCarrier)
     carrier.close()
 
 
 def test_a_connection_that_was_closed_while_idle_is_opened_again():
     redis = FakeRedis(b":0\r\n", b"", b":0\r\n")
     publisher = publisher_to(redis)
-    publisher.send(WAKE)
-    publisher.send(WAKE)
+    publisher.send([Parcel(None, WAKE)])
+    publisher.send([Parcel(None, WAKE)])
     redis.close()
     publisher.close()
     assert len(set(redis.received)) == 1
@@ -129,7 +130,7 @@ def test_a_connection_that_was_closed_while_idle_is_opened_again():
 def test_it_logs_in_before_it_sends():
     redis = FakeRedis(b"+OK\r\n", b":0\r\n")
     publisher = publisher_to(redis, "user", "pass")
-    publisher.send(WAKE)
+    publisher.send([Parcel(None, WAKE)])
     publisher.close()
     redis.close()
     assert redis.received[0] == b"*3\r\n$4\r\nAUTH\r\n$4\r\nuser\r\n$4\r\npass\r\n"
@@ -140,7 +141,7 @@ def test_a_refusal_is_an_error(answer):
     redis = FakeRedis(answer)
     publisher = publisher_to(redis)
     with pytest.raises(ConnectionError):
-        publisher.send(WAKE)
+        publisher.send([Parcel(None, WAKE)])
     publisher.close()
     redis.close()
 
@@ -150,7 +151,7 @@ def test_a_redis_that_does_not_answer_is_not_asked_twice(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         publisher = pubsub.RedisPublisher(Server(*silent.getsockname()[:2]), "asgi", "g")
         with pytest.raises(TimeoutError):
-            publisher.send(WAKE)
+            publisher.send([Parcel(None, WAKE)])
         assert publisher._socket is None
 
 

@@ -10,10 +10,11 @@ import pytest
 from channels.layers import BaseChannelLayer
 
 from eric_sse_django import cancelling, wakes
+from eric_sse_django.wakes import channels, receiver
 from eric_sse_django.wakes import layer as layer_module
-from eric_sse_django.wakes import receiver
 from eric_sse_django.wakes import sender as sending
 from tests.live.layers import SwallowingLayer
+from tests.wakes import listen
 
 
 class FakeLayer(BaseChannelLayer):
@@ -46,7 +47,7 @@ class FakeLayer(BaseChannelLayer):
         self._call("group_add")
 
     async def group_send(self, group, message):
-        assert (group, message["type"]) == (sending.GROUP, "eric.wake")
+        assert (group, message["type"]) == (channels.GROUP, "eric.wake")
         self.messages.append(message)
         self._call("group_send")
         self.sent.release()
@@ -70,8 +71,7 @@ class FakeLayer(BaseChannelLayer):
 
 def make_layers(monkeypatch, make):
     """Replace the function that builds the project's layer."""
-    for module in (sending, receiver):
-        monkeypatch.setattr(module, "make_layer", make)
+    monkeypatch.setattr(channels, "make_layer", make)
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def test_a_layer_that_hangs_does_not_delay_a_flush(layer, sender, monkeypatch):
 def test_only_a_layer_between_processes_is_used(settings, alias, backend, expected):
     settings.ERIC_SSE = {"CHANNEL_LAYER": alias}
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend}}
-    found = sending.make_layer()
+    found = layer_module.make_layer()
     assert (found and type(found)) is expected
 
 
@@ -160,7 +160,7 @@ async def test_each_layer_of_channels_redis_carries_wakes(
     hosts = {"hosts": [("127.0.0.1", redis_server.port)]}
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": f"channels_redis.{kind}", "CONFIG": hosts}}
     monkeypatch.setattr(receiver, "is_own", lambda message: False)  # as another process's
-    monkeypatch.setattr(receiver, "REJOIN_S", 0.05)  # so that the echo is tried too
+    monkeypatch.setattr(channels, "REJOIN_S", 0.05)  # so that the echo is tried too
     sender = wakes.WakeSender()
     async with Ear() as ear:
         await ear.receives(1)
@@ -183,7 +183,7 @@ class Ear:
         self.received += 1
 
     async def __aenter__(self):
-        self.task = asyncio.create_task(wakes.listen(self.wake))
+        self.task = asyncio.create_task(listen(self.wake))
         return self
 
     async def __aexit__(self, *_):
@@ -222,7 +222,7 @@ async def test_a_receiver_that_fails_starts_again_and_logs_it_once(layer, monkey
 
 
 async def test_the_group_is_joined_again_and_a_failure_of_that_noticed(layer, monkeypatch):
-    monkeypatch.setattr(receiver, "REJOIN_S", 0.01)
+    monkeypatch.setattr(channels, "REJOIN_S", 0.01)
     async with Ear() as ear:
         while layer.calls.count("group_add") < 3:
             await asyncio.sleep(0.002)
@@ -284,37 +284,37 @@ async def stubborn(monkeypatch):
 
 
 async def test_wakes_are_received_after_a_receive_that_ignored_its_cancel(stubborn, monkeypatch):
-    monkeypatch.setattr(receiver, "REJOIN_S", 0.01)
+    monkeypatch.setattr(channels, "REJOIN_S", 0.01)
     async with Ear() as ear:
         await ear.receives(1)
         stubborn.failures = [ConnectionError("gone")]  # of the next time that it joins the group
         await ear.receives(2)
         [outage] = wakes.outages()
-        assert outage.trouble.startswith("receiving wakes through the channel layer has failed")
+        assert outage.trouble.startswith("receiving wakes of other processes has failed")
 
 
 async def test_listening_ends_soon_after_its_cancel_whatever_the_layer_does(stubborn):
-    task = asyncio.create_task(wakes.listen(lambda: None))
+    task = asyncio.create_task(listen(print))
     await asyncio.sleep(0.01)
     assert await cancelling.cancel([task], 1) == set()
     assert wakes.outages() == ()
 
 
 async def test_joining_that_hangs_is_an_outage(layer, monkeypatch):
-    monkeypatch.setattr(receiver, "JOIN_S", 0.01)
+    monkeypatch.setattr(channels, "JOIN_S", 0.01)
     monkeypatch.setattr(FakeLayer, "group_add", lambda *_: asyncio.Event().wait())
     async with Ear():
         await until(lambda: any(outage.trouble for outage in wakes.outages()))
 
 
 async def test_a_link_that_no_longer_delivers_is_noticed_and_replaced(layer, monkeypatch, caplog):
-    monkeypatch.setattr(receiver, "REJOIN_S", 0.01)
+    monkeypatch.setattr(channels, "REJOIN_S", 0.01)
     async with Ear() as ear:
         await ear.receives(1)
         await until(lambda: layer.calls.count("send") >= 2)
         assert ear.received == 1  # an echo wakes nobody
         assert caplog.records == []
-        monkeypatch.setattr(receiver, "JOIN_S", 0.01)
+        monkeypatch.setattr(channels, "JOIN_S", 0.01)
         layer.is_deaf = True
         await ear.receives(2)
     assert "did not receive what it sent to itself" in caplog.text
@@ -336,7 +336,7 @@ async def test_a_process_ignores_its_own_wakes(layer, sender):
 async def test_a_send_that_ignores_its_cancel_is_a_failure_and_tried_again(
     layer, sender, monkeypatch
 ):
-    monkeypatch.setattr(sending, "LAYER_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(channels, "LAYER_TIMEOUT_S", 0.01)
     monkeypatch.setattr(layer_module, "LAYER_TIMEOUT_S", 0.01)
     monkeypatch.setattr("eric_sse_django.outage.FIRST_DELAY_S", 0.005)
 
