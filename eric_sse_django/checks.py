@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.apps import apps
@@ -364,6 +364,25 @@ def check_isolation(**_: Any) -> list[CheckMessage]:
             "uses READ COMMITTED. A transaction that needs another level can execute SET "
             "TRANSACTION; its pop() does not find what is published after its first query.",
             id="eric_sse_django.W003",
+        )
+    ]
+
+
+@register(Tags.database)
+def check_cluster(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """A Galera cluster whose nodes may not show yet what others have committed."""
+    alias = database()
+    if alias not in (databases or ()) or not log_dialect().reads_late():
+        return []
+    return [
+        Warning(
+            f"The database {alias!r} is a Galera cluster with wsrep_sync_wait=0: a node that does "
+            "not show yet what another has committed looks like a restored backup, and all "
+            "streams end.",
+            hint="Set wsrep_sync_wait=1 in the server, or for this app's connections: "
+            f'DATABASES[{alias!r}]["OPTIONS"]["init_command"] = "SET wsrep_sync_wait = 1". '
+            "Silence this check if all connections go to one node.",
+            id="eric_sse_django.W004",
         )
     ]
 

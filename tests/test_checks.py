@@ -9,6 +9,7 @@ from django.utils.module_loading import import_string
 
 from eric_sse_django import checks, conf, stream_urls
 from eric_sse_django.authorization import Authorizer
+from eric_sse_django.log import dialect as dialect_module
 from eric_sse_django.log.dialect import DIALECTS
 from tests import databases
 
@@ -191,6 +192,37 @@ def use(monkeypatch, alias, level):
         level = psycopg.IsolationLevel[level.upper().replace(" ", "_")]
     options = {**connection.settings_dict["OPTIONS"], "isolation_level": level}
     monkeypatch.setitem(connection.settings_dict, "OPTIONS", options)
+
+
+# A cluster ------------------------------------------------------------------------------------
+
+
+@databases.rolled_back
+def test_a_database_that_is_no_cluster_is_fine(database):
+    assert checks.check_cluster(databases=[database]) == []
+
+
+@databases.on("mariadb", transaction=False)
+@pytest.mark.parametrize(
+    ("on", "sync_wait", "is_fine"),
+    [
+        ("ON", "0", False),
+        ("ON", "6", False),
+        ("ON", "1", True),
+        ("ON", "7", True),
+        ("OFF", "0", True),
+    ],
+)
+def test_nodes_of_a_cluster_that_may_read_late_are_warned_of(
+    database, monkeypatch, on, sync_wait, is_fine
+):
+    monkeypatch.setattr(
+        dialect_module,
+        "_MYSQL_WSREP",
+        f"SELECT 'wsrep_on', '{on}' UNION SELECT 'wsrep_sync_wait', '{sync_wait}'",
+    )
+    assert ids(checks.check_cluster(databases=[database])) == ([] if is_fine else ["W004"])
+    assert checks.check_cluster() == checks.check_cluster(databases=["other"]) == []
 
 
 def test_gzip_is_reported(settings):

@@ -48,6 +48,8 @@ _MYSQL_VARIABLES = (
     "('server_uuid', 'server_id', 'group_replication_group_name')"
 )
 _MYSQL_CLUSTER = "SHOW GLOBAL STATUS LIKE 'wsrep_cluster_state_uuid'"
+# A Galera cluster's; of the session, which `init_command` may have set. Bit 1: reads wait.
+_MYSQL_WSREP = "SHOW SESSION VARIABLES WHERE Variable_name IN ('wsrep_on', 'wsrep_sync_wait')"
 _MYSQL_TABLE = (
     "SELECT UNIX_TIMESTAMP(create_time) FROM information_schema.tables "
     "WHERE table_schema = DATABASE() AND table_name = %s"
@@ -250,6 +252,10 @@ class Dialect:
         """Return the level that the connection's options ask for; None for Django's own."""
         return None
 
+    def reads_late(self) -> bool:
+        """Whether a read may not see what another node of a cluster has committed. One query."""
+        return False
+
 
 class SQLite(Dialect):
     """SQLite: a file, and one transaction at a time that writes."""
@@ -411,6 +417,13 @@ class MySQL(Dialect):
             return None
         # Without one it is the server's, and servers come with this.
         return str(options["isolation_level"] or "REPEATABLE READ").upper()
+
+    def reads_late(self) -> bool:
+        with self.connection.cursor() as cursor:
+            cursor.execute(_MYSQL_WSREP)
+            values = dict(cursor.fetchall())
+        waits_for = int(values.get("wsrep_sync_wait") or 0)
+        return str(values.get("wsrep_on")).upper() in ("ON", "1") and not waits_for & 1
 
 
 # By Django's name of the vendor.
