@@ -293,6 +293,19 @@ SETTINGS: tuple[Setting, ...] = (
         _whole(0, 1_099_511_627_776),
     ),
     Setting(
+        "CURSOR_WRITE_S",
+        1.0,
+        "Seconds at most between two writes of the cursor of a listener whose stream is open.",
+        _seconds(1, 3_600),
+    ),
+    Setting(
+        "CURSOR_WRITE_MESSAGES",
+        None,
+        "Messages to one listener after which its cursor is written before CURSOR_WRITE_S is "
+        "over: within a second; None for no such number.",
+        _whole_or_none(1, 1_000_000_000),
+    ),
+    Setting(
         "GC_FREEZE",
         True,
         "Whether to call `gc.freeze()` when the first stream opens.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import lru_cache
 from itertools import groupby
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 from django.db import connections, transaction
 from django.utils import timezone
 
+from eric_sse_django import conf
 from eric_sse_django.counters import Counters
 from eric_sse_django.hub.arrivals import Change
 from eric_sse_django.hub.presence import Presence
@@ -25,6 +27,9 @@ logger = logging.getLogger(__name__)
 # those of many streams are written less often than once a second.
 CURSORS_PER_S = 4_000
 MAX_WRITE_REST_S = 10.0  # well within a lease
+
+# Seconds between two rounds of writing: what is due before the next one is written in this one.
+ROUND_S = 1.0
 
 # Listeners written in one transaction: within every database's limit of parameters, and
 # short enough that the reads of the log, on the same thread, need not wait for long.
@@ -58,7 +63,9 @@ class Cursors:
     """
     Collects positions and writes them in batches: one UPDATE for each distinct one.
 
-    `known` returns what the hub knows of the log: nothing is written to another one.
+    A position is due CURSOR_WRITE_S after the first that is not written, after
+    CURSOR_WRITE_MESSAGES, or once it is hastened. `known` returns what the hub knows of the log:
+    nothing is written to another one.
     """
 
     def __init__(self, known: Callable[[], Known] = _nothing_known) -> None:
@@ -67,6 +74,12 @@ class Cursors:
         self._writing: dict[int, Reached] = {}
         self._written: dict[int, Reached] = {}
         self._written_at = 0.0
+        # Of those in _reached: since when each waits, oldest first; the messages meanwhile; and
+        # those that do not wait for CURSOR_WRITE_S.
+        self._since: OrderedDict[int, float] = OrderedDict()
+        self._messages: dict[int, int] = {}
+        self._hastened: set[int] = set()
+        self._read_settings()
         self._histories = 0
         self._one_at_a_time = asyncio.Lock()
 
@@ -80,11 +93,37 @@ class Cursors:
         """How many wait to be written."""
         return len(self._reached)
 
-    def reached(self, listener: int, position: int, replays: int = 0) -> None:
-        """Note that a listener was served up to a position, and has been seen."""
+    def reached(self, listener: int, position: int, replays: int = 0, messages: int = 0) -> None:
+        """Note that a listener was served up to a position, by so many, and has been seen."""
         old = self._reached.get(listener)
+        if old is None:
+            self._since[listener] = time.monotonic()
         if old is None or (replays, position) >= (old.replays, old.position):
             self._reached[listener] = Reached(listener, position, replays)
+        if messages and self._max_messages is not None:
+            total = self._messages[listener] = self._messages.get(listener, 0) + messages
+            if total >= self._max_messages:
+                self._hastened.add(listener)
+
+    def hasten(self, listener: int) -> None:
+        """Write what a listener has reached in the next round."""
+        if listener in self._reached:
+            self._hastened.add(listener)
+
+    def is_due(self, now: float) -> bool:
+        """Return whether a position must be written at time.monotonic() `now`."""
+        since = next(iter(self._since.values()), now)
+        return bool(self._hastened or (self._since and now - since >= self._rest_s))
+
+    def due(self, now: float) -> list[int]:
+        """Return the listeners whose positions must be written at `now`."""
+        due = list(self._hastened)
+        for listener, since in self._since.items():
+            if now - since < self._rest_s:
+                break
+            if listener not in self._hastened:
+                due.append(listener)
+        return due
 
     def unwritten(self, listener: int, replays: int = 0) -> int:
         """Return the position a listener has reached, 0 if a lookup has found it."""
@@ -108,6 +147,9 @@ class Cursors:
         """Drop all that waits or is being written: it was reached in another history."""
         self._histories += 1
         self._reached, self._writing, self._written = {}, {}, {}
+        self._since.clear()
+        self._messages.clear()
+        self._hastened.clear()
 
     def final_calls(self) -> list[tuple[Any, ...]]:
         """Return the calls, as (function, *args), that write what waits without a loop."""
@@ -115,11 +157,16 @@ class Cursors:
         starts = range(0, len(left), WRITE_BATCH)
         return [(write, left[first : first + WRITE_BATCH], known) for first in starts]
 
-    async def flush(self, run: Run) -> None:
-        """Write what waits, on the thread that `run` calls on. What fails waits again."""
+    async def flush(self, run: Run, due: Iterable[int] | None = None) -> None:
+        """
+        Write what waits, of the listeners that are `due` (None: all), by `run` on its thread.
+
+        What fails is due in the next round.
+        """
         async with self._one_at_a_time:
-            left, histories = self.pending(), self._histories
-            self._writing, self._reached = {each.listener: each for each in left}, {}
+            self._read_settings()
+            self._take(tuple(self._reached) if due is None else due)
+            left, histories = sorted(self._writing.values(), key=_position), self._histories
             try:
                 while left and histories == self._histories:
                     locked = await run(write, left[:WRITE_BATCH], self.known())
@@ -131,10 +178,27 @@ class Cursors:
                     self._written, self._writing = self._writing, {}
                 self._written_at = time.monotonic()
 
+    def _read_settings(self) -> None:
+        write_s, self._max_messages = conf.several("CURSOR_WRITE_S", "CURSOR_WRITE_MESSAGES")
+        self._rest_s = write_s - ROUND_S
+
+    def _take(self, listeners: Iterable[int]) -> None:
+        """Write next what these have reached."""
+        for listener in listeners:
+            found = self._reached.pop(listener, None)
+            if found is not None:
+                self._since.pop(listener, None)
+                self._messages.pop(listener, None)
+                self._hastened.discard(listener)
+                _keep_later(self._writing, found)
+
     def _keep(self, left: Sequence[Reached], histories: int) -> None:
         if histories == self._histories:
+            now = time.monotonic()
             for each in left:
                 _keep_later(self._reached, each)
+                self._since.setdefault(each.listener, now)
+                self._hastened.add(each.listener)
 
 
 def _keep_later(kept: dict[int, Reached], new: Reached) -> None:
@@ -183,7 +247,7 @@ def _raise(using: str) -> str:
 
 class Records:
     """
-    Collects what streams do; all of it is written in one round, once a second or less often.
+    Collects what streams do; what is due is written in one round, once a second or less often.
 
     `run` calls a function on the thread that writes; `known` returns what the hub knows of the
     log; `announce` sends the signals of listeners that joined or left.
@@ -226,6 +290,8 @@ class Records:
         for each in stream.subscriptions:
             if each.listener is None:
                 self._presence.watched(each.channel, -1)
+            else:
+                self.cursors.hasten(each.listener)
 
     @property
     def waits(self) -> bool:
@@ -242,11 +308,12 @@ class Records:
         if now < self._rest_until:
             return False
         has_delivered = self._counters.delivered != self._delivered
-        return self.cursors.dirty or has_delivered or self._presence.due(now)
+        return self.cursors.is_due(now) or has_delivered or self._presence.due(now)
 
     async def write(self) -> None:
-        """Write what waits; on an error it waits for the next round."""
-        rest_s = min(self.cursors.waiting / CURSORS_PER_S, MAX_WRITE_REST_S)
+        """Write what is due; on an error it waits for the next round."""
+        due = self.cursors.due(time.monotonic())
+        rest_s = min(len(due) / CURSORS_PER_S, MAX_WRITE_REST_S)
         p50, p99 = self._counters.delay_ms(0.5, 0.99)
         self._delivered = self._counters.delivered
         fields = {
@@ -256,7 +323,7 @@ class Records:
             "delay_p99_ms": p99,
         }
         try:
-            await self.cursors.flush(self._run)
+            await self.cursors.flush(self._run, due)
             await self._presence.flush(self._run, time.monotonic(), fields)
         except Exception:  # noqa: BLE001 - it waits for the next round, and is logged once
             rest_s = max(rest_s, self._outage.failed())

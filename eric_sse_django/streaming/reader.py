@@ -338,15 +338,16 @@ class Reader:
 
     # Its listeners' cursors -----------------------------------------------------
 
-    def delivered(self, position: int) -> None:
-        """Note that what its listeners get up to a position is written."""
+    def delivered(self, position: int, messages: int = 0) -> None:
+        """Note that what its listeners get up to a position is written: so many messages."""
         self.beat = False
         if self._histories != self._counters.histories:
             return  # what it has sent is not in the log that there is now
         for each in self.subscriptions:
             if each.listener is not None and position > each.stored and not each.by_client:
                 each.stored = position
-                self._hub.records.cursors.reached(each.listener, position, each.replays)
+                cursors = self._hub.records.cursors
+                cursors.reached(each.listener, position, each.replays, messages)
 
     def seen(self, acknowledged: bool) -> None:
         """Note that its listeners were seen, and whether Last-Event-ID acknowledges messages."""
@@ -357,6 +358,8 @@ class Reader:
             if each.listener is not None:
                 position = each.after if acknowledged and each.by_client else 0
                 cursors.reached(each.listener, position, each.replays)
+                if position:
+                    cursors.hasten(each.listener)
 
 
 def _lowered(listeners: Sequence[int]) -> dict[int | None, tuple[int, int]]:

@@ -128,7 +128,7 @@ class Sender:
                 chunk = await self._fail(batches, failed)
             await write(chunk, True)
             clock.wrote()
-            reader.delivered(reader.cursor)
+            reader.delivered(reader.cursor, sum([batch.count for batch in batches]))
 
     async def finish(self, reason: End) -> None:
         """Write the last chunk: when the client is to reconnect."""
@@ -161,7 +161,7 @@ class Sender:
             self._reader.cursor = self._marked = batch.position
             self.sent += batch.count
             self._hub.counters.delivered += batch.count
-            self._reader.delivered(batch.position)
+            self._reader.delivered(batch.position, batch.count)
         return written is not False
 
     def beat_at_once(self) -> bool:

@@ -211,7 +211,7 @@ class Stream:
         while (batches := await reader.next()) is not None:
             for batch in batches:
                 for entry in batch.entries:
-                    reader.delivered(entry.position)
+                    reader.delivered(entry.position, 1)
                     yield entry
                     if reader.reason is not None:
                         return
