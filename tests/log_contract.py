@@ -11,8 +11,16 @@ from typing import Any
 import pytest
 
 from eric_sse_django.entry import NO_CHANNEL, RESET, REVOKE, STOP
-from eric_sse_django.hub.follower import is_next
-from eric_sse_django.log import Draft, Known, Log, Recipient, Segment, base_of, number_of
+from eric_sse_django.log import (
+    Draft,
+    Known,
+    Log,
+    Recipient,
+    Segment,
+    base_of,
+    is_next,
+    number_of,
+)
 from eric_sse_django.log.sequencer import SEGMENT_BYTES, SEGMENT_MESSAGES
 
 DAY_S = 86_400.0
@@ -123,6 +131,66 @@ class LogContract:
         assert is_next(Segment(before, *rest), known)
         elsewhere = Segment(before._replace(log="elsewhere"), *rest)
         assert not is_next(elsewhere, world.log.follow()._replace(position=before.position))
+
+    def test_a_segment_has_a_segment_of_each_of_its_channels(self, world):
+        segments = []
+        for number in range(4):
+            channel = world.other if number % 2 else world.channel
+            world.log.append([world.draft(number, channel=channel)])
+        world.log.sequence(segments.append)
+        [segment] = segments
+        assert segment.by_channel() == []
+        afters = {world.channel: 7, world.other: 8, NO_CHANNEL: 9}
+        one, other = segment._replace(afters=afters).by_channel()
+        assert [one.channel, one.after, one.notices] == [world.channel, 7, 9]
+        assert [other.channel, other.after, other.notices] == [world.other, 8, 9]
+        assert [payloads(each.entries) for each in (one, other)] == [[0, 2], [1, 3]]
+        assert one.known.position == one.entries[-1].position
+        assert world.look(one.known).is_same
+        assert other.known == segment.known
+        stripped = segment._replace(afters=afters, entries=None).by_channel()
+        assert {each.channel for each in stripped} == segment.channels
+        assert {(each.known, each.entries) for each in stripped} == {(segment.known, None)}
+
+    def test_the_channels_between_two_positions(self, world):
+        world.append("before")
+        known = world.log.follow()
+        assert world.log.channels_between(known, known.position, 0) == ({}, 0)
+        world.append(1, 2)
+        world.append(3, channel=world.other)
+        world.append(4)
+        world.append(5, channel=NO_CHANNEL)
+        first, *_, last = (entry.position for entry in world.look(known).entries)
+        lasts = {world.channel: last - 1, world.other: last - 2, NO_CHANNEL: last}
+        assert world.log.channels_between(known, last, 5) == (lasts, 0)
+        assert world.log.channels_between(known, last, 4) is None
+        assert world.log.channels_between(known, first, 1) == ({world.channel: first}, 0)
+
+    def test_the_channels_between_are_of_the_known_history_only(self, world):
+        world.append("before")
+        known = world.log.follow()
+        world.append(1)
+        upto = world.log.head().position
+        assert world.log.channels_between(known._replace(stamp=-1.0), upto, 9) is None
+        assert world.log.channels_between(known._replace(stamp=None), upto, 9) is None
+        assert world.log.channels_between(Known(known.position - 1, known.stamp), upto, 9) is None
+
+    def test_what_was_removed_is_no_channel_between_and_shows_as_trimmed(self, world):
+        world.append("before")
+        known = world.log.follow()
+        world.append(1, kept_s=LONG_AGO_S)
+        removed = world.log.head().position
+        world.append(2, channel=world.other)
+        assert world.trim() == 1
+        upto = world.log.head().position
+        assert world.log.channels_between(known, upto, 9) == ({world.other: upto}, removed)
+
+    def test_if_the_message_at_the_known_position_was_removed_no_channels_are_between(self, world):
+        world.append(1, kept_s=LONG_AGO_S)
+        known = world.log.follow()
+        world.append(2)
+        assert world.trim() == 1
+        assert world.log.channels_between(known, world.log.head().position, 9) is None
 
     def test_a_lifetime_is_in_the_segment(self, world):
         segments = []

@@ -18,7 +18,7 @@ from eric_sse_django.hub.ends import End
 from eric_sse_django.hub.feed import Feeds, ReadLimit
 from eric_sse_django.hub.poll import Poll
 from eric_sse_django.hub.revocations import Revocations
-from eric_sse_django.log import Known, Log, Look, Segment
+from eric_sse_django.log import Known, Log, Look, Segment, is_next
 from eric_sse_django.outage import Outage
 
 logger = logging.getLogger(__name__)
@@ -36,14 +36,6 @@ LONG_DELIVERY_S = 0.001
 MAX_REST_S = 0.05
 # Seconds a read may take more than the poll interval: longer, and the loop or the query hangs.
 MAX_LATE_S = 10.0
-
-
-def is_next(segment: Segment, known: Known) -> bool:
-    """Return whether a segment is what comes next for a reader, in the history that it knows."""
-    before = segment.before
-    if before.position != known.position or known.log not in ("", before.log):
-        return False
-    return None in (known.stamp, before.stamp) or known.stamp == before.stamp
 
 
 class Follower:

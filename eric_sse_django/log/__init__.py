@@ -20,7 +20,19 @@ from eric_sse_django.log.history import (
 )
 from eric_sse_django.log.limits import forget_counts, too_old
 from eric_sse_django.log.memory import MemoryLog
-from eric_sse_django.log.protocol import Draft, Head, Known, Log, Look, Page, PassOn, Segment
+from eric_sse_django.log.protocol import (
+    Between,
+    ChannelSegment,
+    Draft,
+    Head,
+    Known,
+    Log,
+    Look,
+    Page,
+    PassOn,
+    Segment,
+    is_next,
+)
 from eric_sse_django.log.publishing import (
     append,
     append_to,
@@ -32,6 +44,7 @@ from eric_sse_django.log.publishing import (
     row,
 )
 from eric_sse_django.log.reader import (
+    channels_between,
     fitting,
     follow,
     look,
@@ -52,6 +65,7 @@ class DatabaseLog:
     head = staticmethod(head)
     follow = staticmethod(follow)
     look = staticmethod(look)
+    channels_between = staticmethod(channels_between)
     read = staticmethod(read)
     position_at = staticmethod(position_at)
 
@@ -76,6 +90,8 @@ __all__ = [
     "SEGMENT_MESSAGES",
     "SEQUENCE_BATCH",
     "Address",
+    "Between",
+    "ChannelSegment",
     "DatabaseLog",
     "Draft",
     "Head",
@@ -91,6 +107,7 @@ __all__ = [
     "append_to",
     "base_of",
     "begin_history",
+    "channels_between",
     "connected",
     "control",
     "database",
@@ -105,6 +122,7 @@ __all__ = [
     "head",
     "is_as_known",
     "is_known",
+    "is_next",
     "lock_free",
     "log_dialect",
     "look",

@@ -20,6 +20,7 @@ from eric_sse_django.log.dialect import moment_of
 from eric_sse_django.log.history import is_same, next_base, number_of
 from eric_sse_django.log.lifetime import UNREAD_S
 from eric_sse_django.log.protocol import (
+    Between,
     Draft,
     Head,
     Known,
@@ -137,6 +138,19 @@ class MemoryLog:
                 if among is None or entry.channel in among
             )
             return Look(head, waits, list(islice(found, limit)))
+
+    def channels_between(self, known: Known, upto: int, limit: int, /) -> Between | None:
+        with self._lock:
+            first = bisect_left(self._entries, known.position, key=position_of)
+            last = bisect_right(self._entries, upto, key=position_of)
+            found = self._entries[first : min(last, first + limit + 2)]
+            trimmed = self._known.trimmed
+        if not found or len(found) > limit + 1:
+            return None
+        past, *new = found
+        if (past.position, past.stamp) != known[:2]:
+            return None
+        return Between({entry.channel: entry.position for entry in new}, trimmed)
 
     def read(self, recipients: Sequence[Recipient], upto: int | None, limit: int, /) -> Page:
         with self._lock:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from eric_sse_django.entry import RESET, Entry
+from eric_sse_django.entry import NO_CHANNEL, RESET, Entry
 from eric_sse_django.log.address import Recipient
 
 position_of = attrgetter("position")
@@ -51,18 +51,73 @@ class Head(NamedTuple):
     waits: bool
 
 
+class ChannelSegment(NamedTuple):
+    """
+    The part of a segment that is of one channel: `entries`, or None where they are too many.
+
+    The channel has no message between `after` and the first one. No notice, of NO_CHANNEL, is
+    after `notices` and before the last one. `known` is the log at the last one.
+    """
+
+    channel: int
+    after: int
+    notices: int
+    known: Known
+    entries: list[Entry] | None
+
+
 class Segment(NamedTuple):
     """
     What one call of sequence() gave positions to: all that is between `before` and `known`.
 
     A reader that is at `before` has with it all that a look would find. `channels` are those of
-    its messages; `entries` has all of them in order, or is None where they are too many.
+    its messages; `entries` has all of them in order, or is None where they are too many. `afters`
+    has, for each of the channels and for NO_CHANNEL, a position: its last message up to
+    `before` is not after that.
     """
 
     before: Known
     known: Known
     channels: frozenset[int]
     entries: list[Entry] | None
+    afters: Mapping[int, int] | None = None
+
+    def by_channel(self) -> list[ChannelSegment]:
+        """Return the segments of its channels: none without `afters`, or if it has a notice."""
+        if self.afters is None or NO_CHANNEL in self.channels:
+            return []
+        shares: dict[int, list[Entry]] = {}
+        for entry in self.entries or ():
+            shares.setdefault(entry.channel, []).append(entry)
+        notices = self.afters[NO_CHANNEL]
+        return [
+            ChannelSegment(
+                channel, self.afters[channel], notices, *self._share(shares.get(channel))
+            )
+            for channel in shares or self.channels
+        ]
+
+    def _share(self, entries: list[Entry] | None) -> tuple[Known, list[Entry] | None]:
+        """Return what is known at the last entry of a channel; without entries, at the end."""
+        if entries is None:
+            return self.known, None
+        at = self.known._replace(position=entries[-1].position, stamp=entries[-1].stamp)
+        return at, entries
+
+
+def is_next(segment: Segment, known: Known) -> bool:
+    """Return whether a segment is what comes next for a reader, in the history that it knows."""
+    before = segment.before
+    if before.position != known.position or known.log not in ("", before.log):
+        return False
+    return None in (known.stamp, before.stamp) or known.stamp == before.stamp
+
+
+class Between(NamedTuple):
+    """The last position that each channel got between two, and what `trimmed` was: see Known."""
+
+    lasts: Mapping[int, int]
+    trimmed: int
 
 
 PassOn: TypeAlias = Callable[[Segment], object]
@@ -157,6 +212,15 @@ class Log(Protocol):
         Return the first entries of some channels (None: all) after a reader's position.
 
         `limit` at most; also expired ones, until they are removed.
+        """
+        ...
+
+    def channels_between(self, known: Known, upto: int, limit: int, /) -> Between | None:
+        """
+        Return the channels of all messages in (known.position, upto].
+
+        None where these are more than `limit`, or where the message at the known position was
+        removed, or is not the one that is known.
         """
         ...
 

@@ -34,7 +34,7 @@ from eric_sse_django.log.history import (
 )
 from eric_sse_django.log.lifetime import ALIVE
 from eric_sse_django.log.limits import too_old
-from eric_sse_django.log.protocol import Known, Look, Page
+from eric_sse_django.log.protocol import Between, Known, Look, Page
 from eric_sse_django.log.reset import add_resets, floor_of
 from eric_sse_django.log.sequencer import head
 from eric_sse_django.models import Listener, LogHead, QueuedMessage
@@ -160,6 +160,29 @@ def _both(using: str) -> str:
     return (
         f"SELECT head.*, new.* FROM ({see_statement(using)}) AS head "
         f"LEFT JOIN ({past} {ORDER}) AS new ON TRUE"
+    )
+
+
+def channels_between(known: Known, upto: int, limit: int) -> Between | None:
+    """Return the channels of what is after a known position: see Log.channels_between()."""
+    dialect = log_dialect()
+    with dialect.connection.cursor() as cursor:
+        cursor.execute(_channels(dialect.connection.alias), [known.position, upto, limit + 2])
+        rows = list(cursor.fetchall())
+    if not rows or len(rows) > limit + 1 or rows[0][:3:2] != (known.position, known.stamp):
+        return None
+    # As of the rows: what was removed before is not among them.
+    trimmed: int = rows[0][3]
+    return Between({channel: position for position, channel, *_ in rows[1:]}, trimmed)
+
+
+@lru_cache
+def _channels(using: str) -> str:
+    dialect = dialect_of(connections[using])
+    trimmed = f"(SELECT trimmed FROM {dialect.heads} WHERE id = {LogHead.THE_ONE})"
+    return (
+        f"SELECT position, channel_id, {dialect.stamp('created_at')}, {trimmed} "
+        f"FROM {dialect.log} WHERE position >= %s AND position <= %s {ORDER}"
     )
 
 

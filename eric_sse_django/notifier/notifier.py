@@ -19,6 +19,7 @@ from eric_sse_django import log, wakes
 from eric_sse_django.counters import Delays
 from eric_sse_django.log import DATABASE, SEGMENT_MESSAGES, SEQUENCE_BATCH, Log, Segment
 from eric_sse_django.notifier.trimmer import Trimmer
+from eric_sse_django.notifier.window import Window
 from eric_sse_django.outage import Outage
 from eric_sse_django.workers import IDLE_S, NEXT, Hung, Watchdog, Workers, disconnect, is_given_up
 
@@ -49,10 +50,15 @@ class Notifier:
     All calls of ring() during a pass share the next one. It continues by itself after any
     failure: what was not sequenced has no position, and the next pass finds it. If a pass hangs,
     another thread with another connection does its work.
+
+    `routes` is true if processes get only the segments of channels that they want: then these
+    have their `afters`.
     """
 
-    def __init__(self, log: Log = DATABASE) -> None:
+    def __init__(self, log: Log = DATABASE, routes: bool = False) -> None:
         self._log = log
+        self.routes = routes
+        self._window = Window(log)
         self._changed = threading.Condition()
         self._asked = 0
         self._answered = 0  # of the calls of ring(): their messages are sequenced
@@ -186,6 +192,7 @@ class Notifier:
         with self._changed:
             self._rung_at, self._serves = self._serves or self._rung_at, None
             self._is_kept, self._owes_wake = False, True
+        self._window = Window(self._log)  # the other one is of the thread that hangs
         self._plan()
 
     # On the thread ------------------------------------------------------------------
@@ -203,7 +210,7 @@ class Notifier:
     def _sequence(self, asked: int) -> None:
         began = time.monotonic()
         segments: list[Segment] = []
-        wanted = self._wakers and not self._is_flooded
+        wanted = (self._wakers or self.routes) and not self._is_flooded
         count = self._log.sequence(segments.append if wanted else None)
         if count:  # a pass that finds nothing follows each full batch
             self._is_flooded = count > SEGMENT_MESSAGES
@@ -216,7 +223,7 @@ class Notifier:
             self.delays.note(time.monotonic() - since)
         # Also when there was none: another process did it first, and may have no way to wake
         # the hubs of this one.
-        self._wake_hubs(segments[0] if segments else None)
+        self._wake_hubs(self._placed(segments[0]) if segments else None)
         self._is_kept = True
         if self._outage.failures:
             self._outage.over()
@@ -231,6 +238,9 @@ class Notifier:
             served, self._answered = asked - self._answered, asked
             self._changed.notify_all()
         self._rest(began, served, is_asked=self._asked != asked)
+
+    def _placed(self, segment: Segment) -> Segment:
+        return self._window.place(segment) if self.routes else segment
 
     def _rest(self, began: float, served: int, is_asked: bool) -> None:
         """Pause after a pass for `served` messages, if the next one has come, or comes soon."""

@@ -14,7 +14,6 @@ from django.test.utils import CaptureQueriesContext
 
 from eric_sse_django import log, notifier
 from eric_sse_django.database import DatabaseChannel
-from eric_sse_django.hub.follower import is_next
 from eric_sse_django.log.sequencer import (
     SEGMENT_BYTES,
     SEGMENT_MESSAGES,
@@ -138,7 +137,7 @@ class TestSegments:
         channel.broadcast(count(2))
         log.sequence(segments.append)
         assert segments[0].before.position == known.position
-        assert not is_next(segments[0], known)
+        assert not log.is_next(segments[0], known)
 
 
 class TestSequence:

@@ -10,7 +10,6 @@ from eric_sse_django import log, notifier
 from eric_sse_django.authorization import revoke
 from eric_sse_django.database import DatabaseChannel, channel, operations
 from eric_sse_django.hub import Hub
-from eric_sse_django.hub.follower import is_next
 from eric_sse_django.models import QueuedMessage
 from eric_sse_django.shortcuts import listen, publish
 from tests.conftest import missing
@@ -51,7 +50,7 @@ def test_what_gets_positions_is_passed_on_with_transaction_pooling(database, poo
         orders.broadcast_many([count(number)] * 2)
         assert log.sequence(segments.append) == 2
     for segment in segments:
-        assert is_next(segment, known)
+        assert log.is_next(segment, known)
         known = segment.known
     assert [each.position for s in segments for each in s.entries] == [
         each.position for each in entries()
