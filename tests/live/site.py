@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -46,6 +47,20 @@ async def get(url: str) -> bytes:
 async def counters(server: ASGIServer) -> dict[str, float]:
     """Return what the server's process holds: tasks, threads, files, memory, queries."""
     return dict(json.loads(await get(f"{server.url}/counters")))
+
+
+async def side_by_side(check: Callable[..., Awaitable[None]], cases: Iterable[str]) -> None:
+    """
+    Run `check(case, turn)` for all cases at the same time, and raise the first error.
+
+    For cases that mostly wait, as for a server's deadline. `turn` is a lock that they share: who
+    keeps the machine busy holds it, so that none is slower than alone.
+    """
+    turn, names = asyncio.Lock(), list(cases)
+    found = await asyncio.gather(*(check(name, turn) for name in names), return_exceptions=True)
+    for name, error in zip(names, found, strict=True):
+        if error is not None:
+            raise AssertionError(name) from error
 
 
 async def until(condition: Any, timeout_s: float = 5.0) -> None:

@@ -1,6 +1,7 @@
 """Clients that do not behave hurt nobody but themselves, on each of the ASGI servers."""
 
 import asyncio
+from functools import partial
 
 import pytest
 
@@ -15,12 +16,13 @@ from tests.live.asgi_servers import SERVERS
 from tests.live.test_streams import OPTIONS, closed
 
 MIB = 1024**2
+SETTINGS = {"SQLITE_LOOK_INTERVAL_S": 0.02}
 VISITS = sized(200, 10_000)
 # Seconds after which a server has closed a connection whose client left: Daphne checks once a
 # second, hypercorn gives a silent connection its keep-alive of 5 s.
 REAPED_S = {"daphne": 1.5, "hypercorn": 6.5}
 
-pytestmark = pytest.mark.parametrize("server", SERVERS)
+each_server = pytest.mark.parametrize("server", SERVERS)
 
 
 async def assert_undisturbed(channel, client, number):
@@ -31,20 +33,26 @@ async def assert_undisturbed(channel, client, number):
 
 @sqlite_only
 async def test_a_client_that_reads_a_byte_a_second_is_disconnected_by_the_deadline(
-    database, serve, server
+    database, serve
 ):
-    channel = await DatabaseChannel.acreate("orders")
+    await site.side_by_side(partial(ends_a_slow_client, serve), SERVERS)
+
+
+async def ends_a_slow_client(serve, server, turn):
+    channel = await DatabaseChannel.acreate(server)
     path = await site.new_listener(channel)
-    settings = {"SEND_TIMEOUT_S": 1, "SQLITE_LOOK_INTERVAL_S": 0.02}
-    process = serve(server, options=OPTIONS.get(server, ()), settings=settings)
+    settings = {**SETTINGS, "SEND_TIMEOUT_S": 1}
+    options = OPTIONS.get(server, ())
+    process = await asyncio.to_thread(serve, server, options=options, settings=settings)
     memory = (await site.counters(process))["memory"]
     slow = asyncio.create_task(rude.read_a_byte_a_second(process.port, path))
     async with await StreamClient.open(process.url + path) as client:
         await client.until_body_has(b"ok")
-        for _ in range(20):
-            await channel.abroadcast_many(Message("big", "x" * 100_000) for _ in range(10))
-            await client.events(10)
-            client.body = b""
+        async with turn:
+            for _ in range(20):
+                await channel.abroadcast_many(Message("big", "x" * 100_000) for _ in range(10))
+                await client.events(10)
+                client.body = b""
         await site.until(lambda: closed(process), 10)
         await assert_undisturbed(channel, client, 1)
         assert (await site.counters(process))["memory"] - memory < 32 * MIB
@@ -53,10 +61,11 @@ async def test_a_client_that_reads_a_byte_a_second_is_disconnected_by_the_deadli
 
 
 @sqlite_only
+@each_server
 async def test_incomplete_requests_do_not_prevent_new_streams(database, serve, server):
     channel = await DatabaseChannel.acreate("orders")
     path = await site.new_listener(channel)
-    process = serve(server, options=OPTIONS.get(server, ()))
+    process = serve(server, options=OPTIONS.get(server, ()), settings=SETTINGS)
     async with await StreamClient.open(process.url + path) as client:
         await client.until_body_has(b"ok")
         before = await site.counters(process)
@@ -71,10 +80,11 @@ async def test_incomplete_requests_do_not_prevent_new_streams(database, serve, s
 
 
 @sqlite_only
+@each_server
 async def test_headers_of_a_megabyte_are_refused(database, serve, server):
     channel = await DatabaseChannel.acreate("orders")
     path = await site.new_listener(channel)
-    process = serve(server, options=OPTIONS.get(server, ()))
+    process = serve(server, options=OPTIONS.get(server, ()), settings=SETTINGS)
     async with await StreamClient.open(process.url + path) as client:
         await client.until_body_has(b"ok")
         before = await site.counters(process)
@@ -87,15 +97,21 @@ async def test_headers_of_a_megabyte_are_refused(database, serve, server):
 
 
 @sqlite_only
-async def test_every_way_of_disconnecting_leaks_nothing(database, serve, server):
-    channel = await DatabaseChannel.acreate("orders")
+async def test_every_way_of_disconnecting_leaks_nothing(database, serve):
+    await site.side_by_side(partial(leaks_nothing, serve), SERVERS)
+
+
+async def leaks_nothing(serve, server, turn):
+    channel = await DatabaseChannel.acreate(server)
     path = await site.new_listener(channel)
-    process = serve(server, options=OPTIONS.get(server, ()))
+    options = OPTIONS.get(server, ())
+    process = await asyncio.to_thread(serve, server, options=options, settings=SETTINGS)
     async with await StreamClient.open(process.url + path) as client:
         await client.until_body_has(b"ok")
         held = []
         for number in range(2):
-            await rude.connect_often(process.port, path, VISITS)
+            async with turn:
+                await rude.connect_often(process.port, path, VISITS)
             await assert_undisturbed(channel, client, number)
             await asyncio.sleep(REAPED_S.get(server, 1))
             held.append(await site.counters(process))

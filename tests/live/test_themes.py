@@ -120,7 +120,16 @@ async def listener(database):
     return listener
 
 
-async def test_the_monitor_is_alive(visitor, listener):
+async def test_every_page_and_operation_works(visitor, listener):
+    """In one test: to start its server and browser takes as long as half of the pages."""
+    # First: Django's list of recent actions links to the first site.
+    await every_page_opens_and_stays_on_its_site(visitor, listener)
+    await the_monitor_is_alive(visitor)
+    await each_operation_works_from_a_listeners_page(visitor, listener)
+    await a_message_is_sent_and_one_action_works(visitor, listener)
+
+
+async def the_monitor_is_alive(visitor):
     async with await StreamClient.open(
         visitor.server.url + await site.new_listener(await DatabaseChannel.aload("orders"))
     ):
@@ -132,7 +141,7 @@ async def test_the_monitor_is_alive(visitor, listener):
     assert visitor.errors == []
 
 
-async def test_each_operation_works_from_a_listeners_page(visitor, listener):
+async def each_operation_works_from_a_listeners_page(visitor, listener):
     where = f"eric_sse_django/listener/{listener.row.pk}/change/"
     for name, said in (
         ("Start", "1 listener started."),
@@ -156,7 +165,7 @@ async def test_each_operation_works_from_a_listeners_page(visitor, listener):
     assert visitor.page.url.startswith(visitor.root)
 
 
-async def test_every_page_opens_and_stays_on_its_site(visitor, listener):
+async def every_page_opens_and_stays_on_its_site(visitor, listener):
     message = await sync_to_async(lambda: QueuedMessage.objects.filter(type="paid").first().pk)()
     for path in (
         "",
@@ -183,7 +192,7 @@ async def test_every_page_opens_and_stays_on_its_site(visitor, listener):
         assert [link for link in ours if not link.startswith(visitor.root)] == [], path
 
 
-async def test_a_message_is_sent_and_one_action_works(visitor, listener):
+async def a_message_is_sent_and_one_action_works(visitor, listener):
     page = visitor.page
     await visitor.go(f"eric_sse_django/channel/{listener.row.channel_id}/change/")
     await page.get_by_role("link", name="Broadcast a message").first.click()
