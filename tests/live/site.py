@@ -53,8 +53,8 @@ async def side_by_side(check: Callable[..., Awaitable[None]], cases: Iterable[st
     """
     Run `check(case, turn)` for all cases at the same time, and raise the first error.
 
-    For cases that mostly wait, as for a server's deadline. `turn` is a lock that they share: who
-    keeps the machine busy holds it, so that none is slower than alone.
+    For cases that mostly wait, as for a server's deadline. `turn` is a lock that they share: a
+    case holds it while it keeps the machine busy, so that none is slower than alone.
     """
     turn, names = asyncio.Lock(), list(cases)
     found = await asyncio.gather(*(check(name, turn) for name in names), return_exceptions=True)

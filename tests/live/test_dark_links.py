@@ -6,6 +6,7 @@ import os
 import socket
 import ssl
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -58,16 +59,19 @@ CASES = {
 
 
 @sqlite_only
-@pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("wrapper", ["", "closure"])
 async def test_a_link_may_be_silent_for_the_heartbeat_or_the_deadline(
-    database, serve, tmp_path, case, wrapper
+    database, serve, tmp_path, wrapper
 ):
-    if wrapper and "2" in case:
-        pytest.skip("below a middleware nothing differs by the protocol")
     channel = await DatabaseChannel.acreate("orders")
     path = await site.new_listener(channel)
-    certificate, key = certificates.make(tmp_path)
+    check = partial(may_be_silent, serve, path, certificates.make(tmp_path), wrapper)
+    # Below a middleware nothing differs by the protocol.
+    await site.side_by_side(check, [case for case in CASES if not (wrapper and "2" in case)])
+
+
+async def may_be_silent(serve, path, tls, wrapper, case, turn):
+    certificate, key = tls
     port = free_port()
     endpoint = f"ssl:{port}:interface=127.0.0.1:privateKey={key}:certKey={certificate}"
     files = (f"--certfile={certificate}", f"--keyfile={key}")
@@ -79,7 +83,8 @@ async def test_a_link_may_be_silent_for_the_heartbeat_or_the_deadline(
         "gunicorn": ("-k", "asgi", "-w", "1", *files),
     }[server]
     application = "tests.live.wrapped:application" if wrapper else "tests.asgi:application"
-    process = serve(
+    process = await asyncio.to_thread(
+        serve,
         server,
         options=options,
         settings=SETTINGS,
@@ -87,9 +92,9 @@ async def test_a_link_may_be_silent_for_the_heartbeat_or_the_deadline(
         environment={"ERIC_SSE_TEST_WRAPPER": wrapper or "closure"},
     )
     url = f"https://127.0.0.1:{port if server == 'daphne' else process.port}"
-    pids = [process.pid, *(child.pid for child in process.children())]
 
     def is_limited():
+        pids = [process.pid, *(child.pid for child in process.children())]
         return [limit for pid in pids for limit in limits_ms(pid)] == [LIMIT_MS]
 
     if "HTTP/2" in case:
@@ -110,15 +115,18 @@ async def test_a_link_may_be_silent_for_the_heartbeat_or_the_deadline(
 
 
 @sqlite_only
-@pytest.mark.parametrize("server", ["daphne", "uvicorn"])
 async def test_a_deadline_longer_than_the_heartbeat_ends_the_stream_as_send_timeout(
-    database, serve, server
+    database, serve
 ):
     """The kernel gives up a client whose window is shut, too: it must not be the first."""
-    channel = await DatabaseChannel.acreate("orders")
+    await site.side_by_side(partial(ends_as_send_timeout, serve), ["daphne", "uvicorn"])
+
+
+async def ends_as_send_timeout(serve, server, turn):
+    channel = await DatabaseChannel.acreate(server)
     path = await site.new_listener(channel)
     settings = {"HEARTBEAT_S": 1, "SEND_TIMEOUT_S": 4, "SQLITE_LOOK_INTERVAL_S": 0.02}
-    process = serve(server, settings=settings)
+    process = await asyncio.to_thread(serve, server, settings=settings)
     slow = await StreamClient.open(process.url + path, receive_buffer_bytes=4096)
     async with await StreamClient.open(process.url + path) as client:
         await client.until_body_has(b"ok")

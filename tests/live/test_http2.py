@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from functools import partial
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -25,10 +26,10 @@ SERVERS = ("daphne", "hypercorn", "gunicorn", "granian")
 
 @pytest.fixture
 def serve_http2(serve, tmp_path):
-    """Return a function that starts a server; and the URL at which it serves HTTP/2."""
+    """Return a coroutine that starts a server, and returns it and its URL of HTTP/2."""
+    certificate, key = certificates.make(tmp_path)
 
-    def start(server, settings=SETTINGS, **more):
-        certificate, key = certificates.make(tmp_path)
+    async def start(server, settings=SETTINGS):
         port = free_port()
         endpoint = f"ssl:{port}:interface=127.0.0.1:privateKey={key}:certKey={certificate}"
         files = (f"--certfile={certificate}", f"--keyfile={key}")
@@ -38,7 +39,7 @@ def serve_http2(serve, tmp_path):
             "gunicorn": ("-k", "asgi", "-w", "1", "--http-protocols", "h2", *files),
             "granian": (),
         }[server]
-        process = serve(server, options=options, settings=settings, **more)
+        process = await asyncio.to_thread(serve, server, options=options, settings=settings)
         urls = {"daphne": f"https://127.0.0.1:{port}", "gunicorn": f"https://{process.url[7:]}"}
         return process, urls.get(server, process.url)
 
@@ -63,20 +64,24 @@ async def publish(channel, stream, client, count, batch=10):
 
 
 @sqlite_only
-@pytest.mark.parametrize("server", SERVERS)
 async def test_a_stream_that_is_not_read_is_reset_and_its_neighbours_continue(
-    database, serve_http2, server
+    database, serve_http2
 ):
-    channel = await DatabaseChannel.acreate("orders")
+    await site.side_by_side(partial(resets_what_is_not_read, serve_http2), SERVERS)
+
+
+async def resets_what_is_not_read(serve_http2, server, turn):
+    channel = await DatabaseChannel.acreate(server)
     path = await site.new_listener(channel)
-    process, url = serve_http2(server)
+    process, url = await serve_http2(server)
     await memory_of(url)
     async with HTTP2Client(url) as client:
         slow = [client.get(path, reads=False) for _ in range(3)]
         neighbour = client.get(path)
         await client.until(lambda: all(one.body for one in client.streams.values()))
         memory = await memory_of(url)
-        await publish(channel, neighbour, client, 120)
+        async with turn:
+            await publish(channel, neighbour, client, 120)
         if server == "granian":  # it has no way to reset one, and ends it after what it has
             await site.until(lambda: closed(process) == 3, 15)
             for one in slow:
@@ -100,23 +105,27 @@ async def test_a_stream_that_is_not_read_is_reset_and_its_neighbours_continue(
 
 
 @sqlite_only
-@pytest.mark.parametrize("server", ["daphne", "hypercorn", "gunicorn"])
 async def test_a_client_that_opens_every_window_and_reads_nothing_is_bounded(
-    database, serve_http2, server
+    database, serve_http2
 ):
-    channel = await DatabaseChannel.acreate("orders")
+    await site.side_by_side(partial(bounds_open_windows, serve_http2), SERVERS[:3])
+
+
+async def bounds_open_windows(serve_http2, server, turn):
+    channel = await DatabaseChannel.acreate(server)
     path = await site.new_listener(channel)
-    process, url = serve_http2(server, {**SETTINGS, "HEARTBEAT_S": 1})
+    process, url = await serve_http2(server, {**SETTINGS, "HEARTBEAT_S": 1})
     await memory_of(url)
     async with HTTP2Client(url) as client, HTTP2Client(url, LARGEST_WINDOW) as deaf:
         neighbour = client.get(path)
         slow = [deaf.get(path) for _ in range(3)]
         await client.until(lambda: neighbour.body)
         await deaf.until(lambda: all(one.body for one in slow))
-        memory = await memory_of(url)
-        deaf.stop_reading()
-        await publish(channel, neighbour, client, 200)
-        assert await memory_of(url) - memory < 24 * MIB
+        async with turn:
+            memory = await memory_of(url)
+            deaf.stop_reading()
+            await publish(channel, neighbour, client, 200)
+            assert await memory_of(url) - memory < 24 * MIB
         await site.until(lambda: closed(process) == 3, 15)
     process.terminate()
     assert await asyncio.to_thread(process.wait, 10) < 6
@@ -125,14 +134,15 @@ async def test_a_client_that_opens_every_window_and_reads_nothing_is_bounded(
 
 
 @sqlite_only
-@pytest.mark.parametrize("server", ["daphne", "hypercorn", "gunicorn"])
-async def test_a_stream_that_must_end_is_reset_where_its_last_write_hangs(
-    database, serve_http2, server
-):
-    channel = await DatabaseChannel.acreate("orders")
+async def test_a_stream_that_must_end_is_reset_where_its_last_write_hangs(database, serve_http2):
+    await site.side_by_side(partial(resets_what_must_end, serve_http2), SERVERS[:3])
+
+
+async def resets_what_must_end(serve_http2, server, turn):
+    channel = await DatabaseChannel.acreate(server)
     path = await site.new_listener(channel)
     settings = {"MAX_STREAM_AGE_S": 2, "SEND_TIMEOUT_S": 60, "SQLITE_LOOK_INTERVAL_S": 0.02}
-    process, url = serve_http2(server, settings)
+    process, url = await serve_http2(server, settings)
     async with HTTP2Client(url) as client:
         slow = client.get(path, reads=False)
         await client.until(lambda: slow.body)
@@ -145,13 +155,14 @@ async def test_a_stream_that_must_end_is_reset_where_its_last_write_hangs(
 
 
 @sqlite_only
-@pytest.mark.parametrize("server", ["daphne", "hypercorn"])
-async def test_a_monitor_that_is_not_read_is_reset(
-    database, serve_http2, server, django_user_model
-):
+async def test_a_monitor_that_is_not_read_is_reset(database, serve_http2, django_user_model):
     create = sync_to_async(django_user_model.objects.create_superuser)
     cookie = await session_of(await create("root", password="a"))
-    _, url = serve_http2(server, {"SEND_TIMEOUT_S": 1})
+    await site.side_by_side(partial(resets_a_monitor, serve_http2, cookie), SERVERS[:2])
+
+
+async def resets_a_monitor(serve_http2, cookie, server, turn):
+    _, url = await serve_http2(server, {"SEND_TIMEOUT_S": 1})
     async with HTTP2Client(url, window=100) as client:
         page = client.get(f"/events/{PATH}", reads=False, cookie=cookie.decode())
         await client.until(lambda: page.status)

@@ -3,8 +3,7 @@
 import asyncio
 import contextlib
 import signal
-
-import pytest
+from functools import partial
 
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.message import Message
@@ -38,15 +37,19 @@ async def assert_retry(client):
 
 
 @sqlite_only
-@pytest.mark.parametrize("worker", WORKERS)
-async def test_a_worker_that_recycles_itself_ends_its_streams_first(database, serve, worker):
+async def test_a_worker_that_recycles_itself_ends_its_streams_first(database, serve):
     channel = await DatabaseChannel.acreate("orders")
     path = await site.new_listener(channel)
+    await site.side_by_side(partial(ends_its_streams_first, serve, path), WORKERS)
+
+
+async def ends_its_streams_first(serve, path, worker, turn):
     server, options = WORKERS[worker]
-    process = serve(server, options=options, settings={"DRAIN_S": DRAIN_S})
-    pids = {child.pid for child in process.children()} or {process.pid}
+    settings = {"DRAIN_S": DRAIN_S}
+    process = await asyncio.to_thread(serve, server, options=options, settings=settings)
     async with await StreamClient.open(process.url + path) as client:
         await client.until_body_has(b"ok")
+        pids = {child.pid for child in process.children()} or {process.pid}
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):  # it refuses the last
             for _ in range(LIMIT + 1):
                 await site.get(f"{process.url}/counters")
@@ -75,23 +78,27 @@ async def test_hypercorns_workers_end_their_streams_when_their_parent_is_stopped
 
 
 @sqlite_only
-@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGHUP])
-async def test_gunicorns_worker_ends_at_once_though_a_client_does_not_read(database, serve, by):
-    channel = await DatabaseChannel.acreate("orders")
+async def test_gunicorns_worker_ends_at_once_though_a_client_does_not_read(database, serve):
+    await site.side_by_side(partial(ends_at_once, serve), ["SIGTERM", "SIGHUP"])
+
+
+async def ends_at_once(serve, by, turn):
+    channel = await DatabaseChannel.acreate(by)
     path = await site.new_listener(channel)
-    process = serve(
+    process = await asyncio.to_thread(
+        serve,
         "gunicorn",
         options=("-k", "asgi", "-w", "1"),
         settings={"DRAIN_S": DRAIN_S, "SQLITE_LOOK_INTERVAL_S": 0.02},
     )
-    pids = {child.pid for child in process.children()}
     slow = await StreamClient.open(process.url + path, receive_buffer_bytes=4096)
     async with await StreamClient.open(process.url + path) as client:
         await client.until_body_has(b"ok")
+        pids = {child.pid for child in process.children()}
         for _ in range(6):
             await channel.abroadcast_many(Message("big", "x" * 100_000) for _ in range(10))
             await client.events(10)
-        process.process.send_signal(by)
+        process.process.send_signal(signal.Signals[by])
         await assert_retry(client)
         await site.until(lambda: not pids & {one.pid for one in process.children()}, GONE_S)
     slow.close()
