@@ -83,6 +83,14 @@ def _fabric(value: Any) -> str | None:
     )
 
 
+# What a wake may carry: see WAKES_CARRY.
+CARRIED = ("channels", "messages", "nothing")
+
+
+def _carried(value: Any) -> str | None:
+    return None if value in CARRIED else f"must be one of {', '.join(map(repr, CARRIED))}"
+
+
 def _whole_or_none(least: int, most: int) -> Callable[[Any], str | None]:
     whole = _whole(least, most)
 
@@ -167,6 +175,13 @@ SETTINGS: tuple[Setting, ...] = (
         {"BACKEND": "eric_sse_django.wakes.channels.ChannelsFabric"},
         "What carries wakes between processes, a dict as in CACHES; None for polling only.",
         _fabric,
+    ),
+    Setting(
+        "WAKES_CARRY",
+        "channels",
+        "What a wake carries, signed: which channels have new messages ('channels'), the "
+        "'messages' too, or 'nothing'.",
+        _carried,
     ),
     Setting(
         "POLL_INTERVAL_S",

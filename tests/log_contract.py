@@ -21,7 +21,9 @@ from eric_sse_django.log import (
     is_next,
     number_of,
 )
+from eric_sse_django.log.dialect import ENTRY_FIELDS
 from eric_sse_django.log.sequencer import SEGMENT_BYTES, SEGMENT_MESSAGES
+from eric_sse_django.segments import pack, unpack
 
 DAY_S = 86_400.0
 # Seconds since the end of a retention that no poll interval delays a removal for.
@@ -122,6 +124,23 @@ class LogContract:
             known = segment.known
         assert not is_next(segments[0], known)
         assert known == world.log.follow()
+
+    def test_a_segment_is_the_same_in_another_process(self, world, settings):
+        settings.ERIC_SSE = {"WAKES_CARRY": "messages"}
+        given = []
+        world.log.append([world.draft({"a": ["\u00e9"]}), world.draft(2, owner=world.ana)])
+        world.log.append([world.draft(3, listener=world.phone, perishable=True, kept_s=60)])
+        world.log.append([world.draft(4, sender="s", uid="u")])
+        world.log.sequence(given.append)
+        [parcel] = pack(given)
+        [found] = unpack(json.loads(json.dumps(parcel.message)))
+        [segment] = given
+        assert found[:3] == segment[:3]
+        fields = (*ENTRY_FIELDS[:8], "stamp", "expires_at", "created_at")
+        for one, other in zip(found.entries, segment.entries, strict=True):
+            assert [getattr(one, name) for name in fields] == [
+                getattr(other, name) for name in fields
+            ]
 
     def test_no_segment_of_another_log_is_next(self, world):
         segments, known = [], world.log.follow()

@@ -11,10 +11,10 @@ import logging
 import os
 import random
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from typing import Any, Protocol
 
-from eric_sse_django import conf, notifier, wakes
+from eric_sse_django import conf, notifier, segments, wakes
 from eric_sse_django.cancelling import cancel, retrieve, within
 from eric_sse_django.counters import totals
 from eric_sse_django.hub.arrivals import Announcer
@@ -26,6 +26,7 @@ from eric_sse_django.hub.records import Records
 from eric_sse_django.hub.revocations import Endable, Revocations
 from eric_sse_django.log import DATABASE, Log, moment_of
 from eric_sse_django.notifier import Notifier
+from eric_sse_django.outage import Quiet
 from eric_sse_django.workers import FIRST, NEXT, Hung, Workers
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ FRESH_PROCESS_S = 60.0
 
 # Not weak: a hub refers to its loop, so a WeakKeyDictionary would never release it.
 _hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
+_refusals = Quiet()
 _is_frozen = False
 _loaded_at = time.monotonic()
 
@@ -150,12 +152,12 @@ class Hub:
         self.hooks = Hooks("eric-sse-hooks", replaced)
         self.adapters = Adapters("eric-sse-adapt", replaced)
         self._announcer = Announcer(replaced, self._spawn)
-        self._receiver = wakes.WakeReceiver(lambda message: self.wake(), lambda: self.wake())
         self.follower = Follower(
             *(loop, log, self._reader.run, self.counters, self.revocations),
             *(self._on_history, self._ring),
         )
         self.wake = self.follower.wake
+        self._receiver = wakes.WakeReceiver(self._receive, self.wake)
         self.records = Records(
             self.run, self.counters, lambda: self.follower.known, self._announcer.announce
         )
@@ -257,6 +259,18 @@ class Hub:
             yield
         finally:
             self.revocations.discard(one)
+
+    def _receive(self, message: Mapping[str, Any]) -> None:
+        """Take what another process's wake carries, or read the log."""
+        try:
+            found = segments.unpack(message)
+        except segments.Refused as refused:
+            self.counters.segments["refused"] += 1
+            if _refusals.begins("wake"):
+                logger.warning("%s, the log is read: is its SECRET_KEY the same?", refused)
+            found = []
+        for segment in found or (None,):
+            self.wake(segment)
 
     def _ring(self) -> None:
         self._find_notifier().ring()

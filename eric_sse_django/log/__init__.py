@@ -20,6 +20,7 @@ from eric_sse_django.log.history import (
 )
 from eric_sse_django.log.limits import forget_counts, too_old
 from eric_sse_django.log.memory import MemoryLog
+from eric_sse_django.log.packing import pack_entries, pack_stamp, unpack_entries, unpack_stamp
 from eric_sse_django.log.protocol import (
     Between,
     ChannelSegment,
@@ -130,6 +131,8 @@ __all__ = [
     "moment_of",
     "notice",
     "number_of",
+    "pack_entries",
+    "pack_stamp",
     "payload_text",
     "pending",
     "position_at",
@@ -139,5 +142,7 @@ __all__ = [
     "sequence",
     "too_old",
     "trim",
+    "unpack_entries",
+    "unpack_stamp",
     "waiting",
 ]

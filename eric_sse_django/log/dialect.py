@@ -134,11 +134,11 @@ class Dialect:
 
     def key(self, column: str, value: Any) -> Any:
         """Return a key as a parameter: a user's may be of any type."""
-        return _field(column).get_db_prep_value(value, self.connection)
+        return field_of(column).get_db_prep_value(value, self.connection)
 
     def column(self, name: str) -> str:
         """Return the column of one of the log's fields, quoted."""
-        return str(self.connection.ops.quote_name(_field(name).column))
+        return str(self.connection.ops.quote_name(field_of(name).column))
 
     def columns(self, payload: str = "payload", position: str = "position", when: str = "") -> str:
         """Return what to select for entries(): all of it is null where `when` is false."""
@@ -155,7 +155,7 @@ class Dialect:
     def entries(self, rows: Iterable[Sequence[Any]]) -> list[Entry]:
         """Return the entries of rows with columns(), as the driver gave them."""
         make: Callable[..., Entry] = Entry  # mypy takes a row for any number of arguments
-        time_of, owner_of, found = _time_converter(self.connection.alias), None, []
+        time_of, owner_of, found = time_converter(self.connection.alias), None, []
         for row in rows:
             if row[_OWNER] is None and row[_EXPIRES_AT] is None:
                 found.append(make(*row, time_of))
@@ -171,11 +171,11 @@ class Dialect:
 
     def type_of(self, column: str) -> str:
         """Return the type of one of the log's columns."""
-        return str(_field(column).db_type(self.connection))
+        return str(field_of(column).db_type(self.connection))
 
     def converter(self, column: str) -> Callable[[Any], Any]:
         """Return a function from the driver's value of a column to Python's."""
-        found = _field(column).get_col(QueuedMessage._meta.db_table)
+        found = field_of(column).get_col(QueuedMessage._meta.db_table)
         steps = [
             *self.connection.ops.get_db_converters(found),
             *found.get_db_converters(self.connection),
@@ -244,6 +244,12 @@ class Dialect:
         """Return the files that a commit changes: none for a server's."""
         return ()
 
+    def place(self) -> tuple[str, ...]:
+        """Return where the settings have the database: it differs for a copy of it."""
+        settings = self.connection.settings_dict
+        parts = settings["HOST"], settings["PORT"], settings["NAME"]
+        return self.connection.vendor, *map(str, parts)
+
     def missing_timeouts(self, options: Mapping[str, Any]) -> list[str]:
         """Return the names of the timeouts that the connection's options do not set."""
         return [name for name in self.timeouts if not options.get(name)]
@@ -281,8 +287,14 @@ class SQLite(Dialect):
 
     def files(self) -> tuple[str, ...]:
         """Return its log and itself. The log is beside the file, wherever a link to that is."""
-        name = os.path.realpath(str(self.connection.settings_dict["NAME"]))
+        name = self._file()
         return f"{name}-wal", name
+
+    def place(self) -> tuple[str, ...]:
+        return self.connection.vendor, self._file()
+
+    def _file(self) -> str:
+        return os.path.realpath(str(self.connection.settings_dict["NAME"]))
 
 
 @lru_cache
@@ -451,7 +463,8 @@ def log_dialect() -> Dialect:
 
 
 @lru_cache
-def _time_converter(using: str) -> Callable[[Any], Any]:
+def time_converter(using: str) -> Callable[[Any], Any]:
+    """Return a function from a database's value of a time to a datetime, for any thread."""
     return partial(_time_of, using)
 
 
@@ -467,5 +480,6 @@ def moment_of(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, zones.utc if settings.USE_TZ else None)
 
 
-def _field(column: str) -> Any:
+def field_of(column: str) -> Any:
+    """Return the model's field of one of the log's columns."""
     return QueuedMessage._meta.get_field(column)

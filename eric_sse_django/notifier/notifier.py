@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from django.db import connections
 
-from eric_sse_django import log, wakes
+from eric_sse_django import conf, log, segments, wakes
 from eric_sse_django.counters import Delays
 from eric_sse_django.log import DATABASE, SEGMENT_MESSAGES, SEQUENCE_BATCH, Log, Segment
 from eric_sse_django.notifier.trimmer import Trimmer
@@ -72,7 +72,7 @@ class Notifier:
         self._workers = Workers("eric-sse-notifier", lambda: STUCK_S, self.replaced, idle_s=IDLE_S)
         self._watch = Watchdog(self._tick)
         self._trimmer = Trimmer(log, self.replaced, self._watch.soon)
-        self._sender = wakes.WakeSender[Segment]()
+        self._sender = wakes.WakeSender(segments.pack)
         self._rest_s = 0.0
         self._began_at = float("-inf")  # the last pass
         self._rung_at: float | None = None  # the first ring that no pass has begun for
@@ -209,9 +209,8 @@ class Notifier:
 
     def _sequence(self, asked: int) -> None:
         began = time.monotonic()
-        segments: list[Segment] = []
-        wanted = (self._wakers or self.routes) and not self._is_flooded
-        count = self._log.sequence(segments.append if wanted else None)
+        given: list[Segment] = []
+        count = self._log.sequence(given.append if self._wants_segment() else None)
         if count:  # a pass that finds nothing follows each full batch
             self._is_flooded = count > SEGMENT_MESSAGES
         self.sequenced += count
@@ -223,21 +222,29 @@ class Notifier:
             self.delays.note(time.monotonic() - since)
         # Also when there was none: another process did it first, and may have no way to wake
         # the hubs of this one.
-        self._wake_hubs(self._placed(segments[0]) if segments else None)
+        segment = self._placed(given[0]) if given else None
+        self._wake_hubs(segment)
         self._is_kept = True
         if self._outage.failures:
             self._outage.over()
-        self._owes_wake |= count > 0
         if count == SEQUENCE_BATCH and not self._closing:
+            self._owes_wake = True
             self._plan()
             return
         owes, self._owes_wake = self._owes_wake, False
-        if owes:
-            self._sender.wake()
+        if owes or count:
+            self._sender.wake(None if owes else segment)
         with self._changed:
             served, self._answered = asked - self._answered, asked
             self._changed.notify_all()
         self._rest(began, served, is_asked=self._asked != asked)
+
+    def _wants_segment(self) -> bool:
+        """Return whether a hub or another process may take what gets positions next."""
+        if self._is_flooded:
+            return False
+        is_carried = self._sender.is_used and conf.get("WAKES_CARRY") != segments.NOTHING
+        return bool(self._wakers) or is_carried
 
     def _placed(self, segment: Segment) -> Segment:
         return self._window.place(segment) if self.routes else segment

@@ -39,6 +39,7 @@ class WakeSender(Generic[Item]):
         self._pack = pack
         self._items: list[Item] = []
         self._is_plain = False  # the next send is a plain wake: some item is missing
+        self.is_used = True  # until it is known that nothing crosses processes
         self._wanted = threading.Event()
         self._idle = threading.Event()
         self._closing = threading.Event()
@@ -113,6 +114,7 @@ class WakeSender(Generic[Item]):
                     fabric = configured()
                     carrier = None if fabric is None else fabric.carrier()
                     if carrier is None:
+                        self.is_used = False
                         return
                     self._send_through(carrier)
                 except Exception:  # noqa: BLE001 - the loop that owns this thread

@@ -186,7 +186,7 @@ class TestRests:
     def test_a_full_batch_is_followed_by_the_next_at_once(self, lone, fake_log, monkeypatch):
         counts, rings = [log.SEQUENCE_BATCH, log.SEQUENCE_BATCH, 0], []
         monkeypatch.setattr(fake_log, "sequence", lambda pass_on: counts.pop(0))
-        monkeypatch.setattr(lone._sender, "wake", lambda: rings.append(True))
+        monkeypatch.setattr(lone._sender, "wake", lambda *_: rings.append(True))
         lone.ring()
         assert lone.flush(PATIENCE_S)
         assert (counts, rings) == ([], [True])  # other processes are woken once
@@ -246,7 +246,7 @@ class TestFailures:
         lone.ring()
         assert lone.flush(PATIENCE_S)
         woken = []
-        monkeypatch.setattr(lone._sender, "wake", lambda: woken.append(True))
+        monkeypatch.setattr(lone._sender, "wake", lambda *_: woken.append(True))
         fake_log.failures, fake_log.pending = 1, 0
         lone.ring()
         assert lone.flush(PATIENCE_S)

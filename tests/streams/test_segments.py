@@ -45,7 +45,8 @@ def memory():
 
 @pytest.fixture
 async def hub(memory, settings):
-    settings.ERIC_SSE = {"POLL_INTERVAL_S": 60}  # nothing is read but for a reason
+    # Nothing is read but for a reason.
+    settings.ERIC_SSE = {**getattr(settings, "ERIC_SSE", {}), "POLL_INTERVAL_S": 60}
     its_notifier = Notifier(memory)
     its_notifier.ring = lambda: None  # the tests sequence, and pass on
     hub = Hub(asyncio.get_running_loop(), memory, lambda: its_notifier)
@@ -268,7 +269,7 @@ class Fabric:
     """Passes segments on late, twice, out of order, without their entries, or not at all."""
 
     def __init__(self, chance, hub):
-        self.chance, self.hub = chance, hub
+        self.chance, self.hub, self.wake = chance, hub, hub.wake
         self.kept = []
 
     def carry(self, segment):
@@ -278,11 +279,11 @@ class Fabric:
         if self.chance.random() < 0.3:
             self.chance.shuffle(self.kept)
         while self.kept and self.chance.random() < 0.7:
-            self.hub.wake(self.kept.pop(0))
+            self.wake(self.kept.pop(0))
 
     def rest(self):
         for segment in self.kept:
-            self.hub.wake(segment)
+            self.wake(segment)
         self.hub.wake()
 
 
