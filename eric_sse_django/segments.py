@@ -7,13 +7,15 @@ What they carry is a copy: what is refused, lost or late is read from the log.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from django.core.signing import BadSignature, TimestampSigner
 
 from eric_sse_django import conf
+from eric_sse_django.entry import Entry
 from eric_sse_django.log import (
+    ChannelSegment,
     Known,
     Segment,
     log_dialect,
@@ -40,22 +42,27 @@ class Refused(Exception):
 
 
 def pack(segments: Sequence[Segment]) -> list[Parcel]:
-    """Return the parcels of segments: what WAKES_CARRY has of each, signed."""
+    """
+    Return the parcels of segments: what WAKES_CARRY has of each, signed.
+
+    Those with `afters` are packed for each channel; one that cannot be is a plain wake.
+    """
     carry = conf.get("WAKES_CARRY")
-    if carry == NOTHING:
-        return [Parcel(None, {})]
-    parcels: list[Parcel] = []
-    texts: list[str] = []
+    shares: dict[int | None, list[str]] = {}
     for segment in segments:
-        text = _text(segment, carry == MESSAGES)
-        if texts and sum(map(len, texts)) + len(text) > PARCEL_BYTES:
-            parcels.append(_parcel(texts))
-            texts = []
-        texts.append(text)
-    return [*parcels, _parcel(texts)]
+        parts = _parts(segment)
+        if carry == NOTHING or not parts:
+            return [Parcel(None, {})]
+        for channel, part in parts:
+            shares.setdefault(channel, []).append(_text(part, carry == MESSAGES))
+    return [
+        Parcel(channel, {"v": VERSION, "segments": _signer().sign(f"[{','.join(some)}]")})
+        for channel, texts in shares.items()
+        for some in _fitting(texts)
+    ]
 
 
-def unpack(message: Mapping[str, Any]) -> list[Segment]:
+def unpack(message: Mapping[str, Any]) -> list[Segment | ChannelSegment]:
     """
     Return the segments of a wake, in order: none where it is plain, or of another version.
 
@@ -65,16 +72,11 @@ def unpack(message: Mapping[str, Any]) -> list[Segment]:
         return []
     try:
         text = _signer().unsign(message["segments"], max_age=MAX_AGE_S)
-        return [_segment(*values) for values in json.loads(text)]
+        return [_KINDS[kind](*values) for kind, *values in json.loads(text)]
     except BadSignature as error:
         raise Refused(f"a wake was refused ({error})") from error
     except Exception as error:  # JSON that is too deep, a key that is none
         raise Refused(f"a wake has another form: {type(error).__name__}") from error
-
-
-def _parcel(texts: Sequence[str]) -> Parcel:
-    signed = _signer().sign(f"[{','.join(texts)}]")
-    return Parcel(None, {"v": VERSION, "segments": signed})
 
 
 def _signer() -> TimestampSigner:
@@ -86,24 +88,69 @@ def _signer() -> TimestampSigner:
     return TimestampSigner(salt=f"eric_sse_django.segments {json.dumps(log_dialect().place())}")
 
 
-def _text(segment: Segment, with_entries: bool) -> str:
-    before, known, channels, entries = segment
-    rows = pack_entries(entries) if with_entries and entries is not None else None
-    return json.dumps(
-        [
-            [before.position, pack_stamp(before.stamp), before.trimmed, before.log],
-            [known.position, pack_stamp(known.stamp)],
-            sorted(channels),
-            rows,
-        ],
-        separators=(",", ":"),
-    )
+def _parts(segment: Segment) -> list[tuple[int | None, Segment | ChannelSegment]]:
+    """Return what to send, with the channel whose readers need it."""
+    if segment.afters is None:
+        return [(None, segment)]
+    return [(part.channel, part) for part in segment.by_channel()]
+
+
+def _fitting(texts: Sequence[str]) -> Iterator[list[str]]:
+    """Yield the texts in groups of PARCEL_BYTES at most, one text at least."""
+    some: list[str] = []
+    size = 0
+    for text in texts:
+        if some and size + len(text) > PARCEL_BYTES:
+            yield some
+            some, size = [], 0
+        some.append(text)
+        size += len(text)
+    yield some
+
+
+# As JSON ----------------------------------------------------------------------------
+
+
+def _text(segment: Segment | ChannelSegment, with_entries: bool) -> str:
+    rows: list[Any] | None = None
+    packed: list[Any]
+    if with_entries and segment.entries is not None:
+        rows = pack_entries(segment.entries)
+    if isinstance(segment, Segment):
+        before, known, channels = segment[:3]
+        packed = [_ALL, _pack_known(before), _pack_known(known), sorted(channels), rows]
+    else:
+        channel, after, notices, known = segment[:4]
+        packed = [_ONE, channel, after, notices, _pack_known(known), rows]
+    return json.dumps(packed, separators=(",", ":"))
+
+
+def _pack_known(known: Known) -> list[Any]:
+    return [known.position, pack_stamp(known.stamp), known.trimmed, known.log]
+
+
+def _known(packed: Any) -> Known:
+    position, stamp, trimmed, log = packed
+    return Known(position, unpack_stamp(stamp), trimmed, log)
 
 
 def _segment(before: Any, known: Any, channels: Any, rows: Any) -> Segment:
-    position, stamp, trimmed, log = before
-    first = Known(position, unpack_stamp(stamp), trimmed, log)
-    position, stamp = known
-    last = first._replace(position=position, stamp=unpack_stamp(stamp))
-    entries = None if rows is None else unpack_entries(rows)
-    return Segment(first, last, frozenset(channels), entries)
+    return Segment(_known(before), _known(known), frozenset(channels), _entries(rows))
+
+
+def _channel_segment(
+    channel: Any, after: Any, notices: Any, known: Any, rows: Any
+) -> ChannelSegment:
+    return ChannelSegment(channel, after, notices, _known(known), _entries(rows))
+
+
+def _entries(rows: Any) -> list[Entry] | None:
+    return None if rows is None else unpack_entries(rows)
+
+
+# Of the whole log, and of one channel.
+_ALL, _ONE = "all", "one"
+_KINDS: dict[str, Callable[..., Segment | ChannelSegment]] = {
+    _ALL: _segment,
+    _ONE: _channel_segment,
+}

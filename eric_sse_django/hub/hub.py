@@ -24,7 +24,7 @@ from eric_sse_django.hub.follower import Follower
 from eric_sse_django.hub.hooks import Adapters, Hooks
 from eric_sse_django.hub.records import Records
 from eric_sse_django.hub.revocations import Endable, Revocations
-from eric_sse_django.log import DATABASE, Log, moment_of
+from eric_sse_django.log import DATABASE, Log, Segment, moment_of
 from eric_sse_django.notifier import Notifier
 from eric_sse_django.outage import Quiet
 from eric_sse_django.workers import FIRST, NEXT, Hung, Workers
@@ -270,7 +270,7 @@ class Hub:
                 logger.warning("%s, the log is read: is its SECRET_KEY the same?", refused)
             found = []
         for segment in found or (None,):
-            self.wake(segment)
+            self.wake(segment if isinstance(segment, Segment) else None)
 
     def _ring(self) -> None:
         self._find_notifier().ring()

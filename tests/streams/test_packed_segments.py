@@ -8,6 +8,7 @@ from django.core.signing import TimestampSigner
 
 from eric_sse_django import segments as packing
 from eric_sse_django import wakes
+from eric_sse_django.entry import NO_CHANNEL, REVOKE
 from eric_sse_django.log import MemoryLog
 from eric_sse_django.log.dialect import ENTRY_FIELDS
 from eric_sse_django.outage import Quiet
@@ -76,6 +77,24 @@ def test_what_is_not_to_be_carried_is_not(carried):
     carried("nothing")
     assert packed(segment) == {}
     assert unpack({}) == []
+
+
+def test_a_segment_with_afters_is_packed_for_each_channel():
+    log = MemoryLog()
+    segment = sequenced(log, draft(0), draft(1, channel=2), draft(2))
+    segment = segment._replace(afters={1: 5, 2: 6, NO_CHANNEL: 7})
+    parcels = pack([segment])
+    assert [parcel.channel for parcel in parcels] == [1, 2]
+    found = [part for parcel in parcels for part in unpack(parcel.message)]
+    for part, expected in zip(found, segment.by_channel(), strict=True):
+        assert part[:4] == expected[:4]
+        assert [each.payload for each in part.entries] == [it.payload for it in expected.entries]
+
+
+def test_a_segment_with_a_notice_is_a_plain_wake_where_processes_get_some_channels():
+    segment = sequenced(MemoryLog(), draft(0), draft([], NO_CHANNEL, REVOKE))
+    afters = {1: 5, NO_CHANNEL: 7}
+    assert pack([segment._replace(afters=afters)]) == [wakes.Parcel(None, {})]
 
 
 def test_several_are_in_one_parcel_as_far_as_they_fit():
@@ -147,18 +166,21 @@ def test_one_of_another_version_is_a_plain_wake(change):
         "",
         "[1]",
         "[[]]",
-        "[[[1, 2, 3, 4], [5, 6], [1], [[1]]]]",
-        '[[[1, 2, 3, "x"], [5, 6], 1, null]]',
-        '[[[1, 2, 3, "x"], [5, 6], [[]], null]]',
-        '[[[1, ["never"], 3, "x"], [5, 6], [1], null]]',
-        '[[[1, [[]], 3, "x"], [5, 6], [1], null]]',
-        '[[[1, 2, 3, "x"], [5, 6], [1], [["1", 1, null, null, "t", "1", null, null, 1, null]]]]',
-        '[[[1, 2, 3, "x"], [5, 6], [1], [[1, 1, null, {}, "t", "1", null, null, 1, null]]]]',
+        '[["none"]]',
+        '[["all", K, K, [1], [[1]]]]',
+        '[["all", [1, 2, 3], K, [1], null]]',
+        '[["all", K, K, 1, null]]',
+        '[["all", K, K, [[]], null]]',
+        '[["all", [1, ["never"], 3, "x"], K, [1], null]]',
+        '[["all", [1, [[]], 3, "x"], K, [1], null]]',
+        '[["all", K, K, [1], [["1", 1, null, null, "t", "1", null, null, 1, null]]]]',
+        '[["all", K, K, [1], [[1, 1, null, {}, "t", "1", null, null, 1, null]]]]',
+        '[["one", 1, 2, 3, K, 7]]',
         "[" * 100_000,
     ],
 )
 def test_one_of_another_form_is_refused_though_it_is_signed(text):
-    signed = packing._signer().sign(text)
+    signed = packing._signer().sign(text.replace("K", '[1, 2, 3, "x"]'))
     with pytest.raises(Refused):
         unpack({"v": 1, "segments": signed})
 
