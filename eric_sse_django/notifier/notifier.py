@@ -303,7 +303,7 @@ def current() -> Notifier:
     if _current is None:
         with _current_lock:
             if _current is None:
-                _current = Notifier()
+                _current = Notifier(routes=wakes.routes())
     return _current
 
 

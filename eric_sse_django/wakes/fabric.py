@@ -89,3 +89,12 @@ def configured() -> Fabric | None:
     make = import_string(given["BACKEND"])
     fabric: Fabric = make(given.get("LOCATION"), given.get("OPTIONS") or {})
     return fabric
+
+
+def routes() -> bool:
+    """Return whether processes receive only what is for the channels that they want."""
+    try:
+        fabric = configured()
+    except Exception:  # noqa: BLE001 - publishing continues: the sender logs it, and tries again
+        return False
+    return fabric is not None and fabric.routes

@@ -320,6 +320,32 @@ def kill_other_sessions(alias):
 
 
 @pytest.mark.live
+class TestFabrics:
+    @pytest.mark.parametrize(
+        ("fabric", "routes"),
+        [
+            (None, False),
+            ({"BACKEND": "eric_sse_django.wakes.channels.ChannelsFabric"}, False),
+            ({"BACKEND": "tests.database.test_notifier.Routing"}, True),
+            ({"BACKEND": "no.such.Fabric"}, False),
+        ],
+    )
+    def test_it_knows_whether_the_fabric_routes(self, settings, fabric, routes):
+        settings.ERIC_SSE = {"FABRIC": fabric}
+        notifier.close()
+        assert notifier.current().routes is routes
+        notifier.close()
+
+
+class Routing:
+    """A fabric that routes."""
+
+    routes = True
+
+    def __init__(self, location, options):
+        pass
+
+
 class TestProcesses:
     def test_a_process_sequences_all_its_messages_before_it_ends(self, database, channel):
         run("for number in range(20): publish('orders', 'count', number)", database)
