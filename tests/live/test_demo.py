@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -37,10 +38,11 @@ class Demo:
 
     def __init__(self, directory: Path, **environment: str) -> None:
         inherited = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
+        self.database = directory / "demo.sqlite3"
         self.environment = {
             **inherited,
             "PYTHONUNBUFFERED": "1",
-            "DEMO_DATABASE": str(directory / "demo.sqlite3"),
+            "DEMO_DATABASE": str(self.database),
             "DEMO_SECRET_KEY": "tests only: signs nothing that leaves this machine",
             **environment,
         }
@@ -105,13 +107,23 @@ class Demo:
         return True
 
 
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a database file with the demo's tables, which take longer to make than to copy."""
+    demo = Demo(tmp_path_factory.mktemp("tables"))
+    made = demo.run("migrate", "--verbosity=0")
+    assert made.returncode == 0, made.stderr
+    return demo.database
+
+
 @pytest.fixture
-def demo_with(tmp_path: Path) -> Iterator[Callable[..., Demo]]:
+def demo_with(tmp_path: Path, tables: Path) -> Iterator[Callable[..., Demo]]:
     """Return a function that starts the demo, given environment variables."""
     with ExitStack() as stack:
 
         def start(**environment: str) -> Demo:
             demo = Demo(tmp_path, **environment)
+            shutil.copy(tables, demo.database)
             stack.callback(demo.kill)
             demo.start()
             return demo
@@ -124,13 +136,21 @@ def demo(demo_with: Callable[..., Demo]) -> Demo:
     return demo_with()
 
 
-@pytest.fixture
-def browser(chromium: str) -> Iterator[Browser]:
+@pytest.fixture(scope="module")
+def running_browser(chromium: str) -> Iterator[Browser]:
     with pytest.importorskip("playwright.sync_api").sync_playwright() as playwright:
         options = ["--no-sandbox"] if os.geteuid() == 0 else []
         browser = playwright.chromium.launch(executable_path=chromium, args=options)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def browser(running_browser: Browser) -> Iterator[Browser]:
+    """Return a browser without a session: each Visitor has a separate one."""
+    yield running_browser
+    for context in running_browser.contexts:
+        context.close()
 
 
 class Visitor:
