@@ -27,6 +27,14 @@ from tests.streams.test_response import TwistedRequest, UvicornCycle, handle_rep
 ROOT = Path(__file__).parents[2]
 SCOPE = {"type": "http", "headers": [(b"host", b"a")], "client": ["127.0.0.1", 5]}
 
+# What this app uses of libraries though they do not document it.
+PRIVATE = (
+    *("run_on_commit", "atomic_blocks", "mark_for_rollback_on_error"),
+    *("close_if_health_check_failed", "validate_thread_sharing", "queries_logged"),
+    *("_registry", "_from_testcase", "_get_scheme", "base_send", "__group__"),
+    *("brpop_timeout", "close_pools"),
+)
+
 
 @pytest.fixture(autouse=True)
 def nothing_reported_yet(monkeypatch):
@@ -298,6 +306,14 @@ def test_each_module_of_a_server_names_its_private_objects_in_the_docs():
     for module in (daphne, uvicorn, hypercorn, gunicorn):
         for name in re.findall(r"`(\w+)`", module.__doc__.split("Private: ")[1]):
             assert f"`{name}`" in documented, (module.__name__, name)
+
+
+def test_each_private_object_of_a_library_is_in_the_docs():
+    documented = " ".join(names for names, *_ in rows_of_private_objects())
+    sources = "".join(one.read_text() for one in (ROOT / "eric_sse_django").rglob("*.py"))
+    for name in PRIVATE:
+        assert name in sources, f"{name} is not used any more"
+        assert f"`{name}`" in documented, name
 
 
 class Evaluated(Exception):
