@@ -20,7 +20,7 @@ from eric_sse_django import conf, stream_urls
 from eric_sse_django.authorization import Authorizer
 from eric_sse_django.database import DatabaseChannel, configured
 from eric_sse_django.hub.hooks import THREADS as HOOK_THREADS
-from eric_sse_django.log import database, log_dialect
+from eric_sse_django.log import database, dialect_of, log_dialect
 from eric_sse_django.log.publishing import encoder
 from eric_sse_django.models import QueuedMessage
 
@@ -301,11 +301,45 @@ def check_sqlite(**_: Any) -> list[CheckMessage]:
     ]
 
 
+@register()
+def check_replica(**_: Any) -> list[CheckMessage]:
+    """A REPLICA that cannot be one of the log's database."""
+    alias = _replica()
+    if alias is None:
+        return []
+    if alias not in connections.settings:
+        problem = "which is not in DATABASES"
+    elif alias == database():
+        problem = "which is the log's own database"
+    elif connections[alias].vendor != log_dialect().connection.vendor:
+        problem = "which has another engine than the log's database"
+    else:
+        return []
+    return [
+        Error(
+            f"ERIC_SSE['REPLICA'] is {alias!r}, {problem}.",
+            hint="Name an alias of DATABASES whose server replicates the log's database, or None.",
+            id="eric_sse_django.E010",
+        )
+    ]
+
+
+def _replica() -> str | None:
+    alias = conf.get("REPLICA") if isinstance(conf.given(), dict) else None
+    return alias if isinstance(alias, str) else None
+
+
 @register(Tags.compatibility, deploy=True)
 def check_timeouts(**_: Any) -> list[CheckMessage]:
     """A database connection without timeouts: a broken link blocks for long."""
-    alias = database()
-    dialect = log_dialect()
+    aliases = [database()]
+    if _replica() in connections.settings and not check_replica():
+        aliases.append(str(_replica()))
+    return [warning for alias in aliases for warning in _check_timeouts(alias)]
+
+
+def _check_timeouts(alias: str) -> list[CheckMessage]:
+    dialect = dialect_of(connections[alias])
     missing = dialect.missing_timeouts(dialect.connection.settings_dict.get("OPTIONS", {}))
     if not missing:
         return []

@@ -64,10 +64,13 @@ def _dotted(value: Any) -> str | None:
     return 'must be a dotted path such as "package.module.Class"'
 
 
-def _name_or_none(value: Any) -> str | None:
-    if value is None or (isinstance(value, str) and value):
-        return None
-    return "must be an alias of CHANNEL_LAYERS, or None for no layer"
+def _alias_or_none(of: str, none: str) -> Callable[[Any], str | None]:
+    def problem(value: Any) -> str | None:
+        if value is None or (isinstance(value, str) and value):
+            return None
+        return f"must be an alias of {of}, or None for {none}"
+
+    return problem
 
 
 def _fabric(value: Any) -> str | None:
@@ -168,7 +171,7 @@ SETTINGS: tuple[Setting, ...] = (
         "CHANNEL_LAYER",
         "default",
         "Alias in CHANNEL_LAYERS of the layer that ChannelsFabric uses; None for polling only.",
-        _name_or_none,
+        _alias_or_none("CHANNEL_LAYERS", "no layer"),
     ),
     Setting(
         "FABRIC",
@@ -194,6 +197,12 @@ SETTINGS: tuple[Setting, ...] = (
         0.2,
         "Seconds between two checks of SQLite's files, which commits of other processes change.",
         _seconds(0.02, 60),
+    ),
+    Setting(
+        "REPLICA",
+        None,
+        "Alias in DATABASES of a replica of the log's database, from which backlogs are read.",
+        _alias_or_none("DATABASES", "no replica"),
     ),
     Setting(
         "HEARTBEAT_S",

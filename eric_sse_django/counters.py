@@ -61,6 +61,9 @@ class Counters:
         # Messages that were passed on: "taken" by streams, "passed" where no stream is of their
         # channels, "known" from the log, or "looked": the log was read for them.
         self.segments: Counter[str] = Counter()
+        # Backlogs that a replica was asked for: "read" from it, "behind" where it did not have
+        # them yet, or "failed".
+        self.replica: Counter[str] = Counter()
         self.opened = 0
         self.ended: Counter[str] = Counter()  # streams, by the reason
         self.replaced: Counter[str] = Counter()  # threads that hung, by name
@@ -95,6 +98,7 @@ class Counters:
         self.lagging += other.lagging
         self.histories += other.histories
         self.segments.update(dict(other.segments))
+        self.replica.update(dict(other.replica))
         self.opened += other.opened
         self.ended.update(dict(other.ended))  # a copy: its loop may add a reason
         self.replaced.update(dict(other.replaced))

@@ -8,6 +8,7 @@ import signal
 import socket
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from tests.server import Server, ServerError, free_port, until
 
@@ -15,6 +16,7 @@ __all__ = [
     "MariaDB",
     "PgBouncer",
     "Postgres",
+    "PostgresReplica",
     "Redis",
     "Server",
     "ServerError",
@@ -70,6 +72,13 @@ class Postgres(Server):
         """The address of its maintenance database, for psycopg."""
         return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
 
+    def ask(self, sql: str, database: str = "postgres") -> Any:
+        """Return the first row of a query."""
+        import psycopg
+
+        with psycopg.connect(self.dsn, dbname=database, autocommit=True) as connection:
+            return connection.execute(sql).fetchone()
+
     def _home(self) -> Path:
         home = _postgres_home()
         if home is None:
@@ -87,6 +96,26 @@ class Postgres(Server):
             for path in (copy.parent, copy.parent.parent):
                 path.chmod(0o755)
         return copy
+
+
+class PostgresReplica(Postgres):
+    """A copy of another PostgreSQL server that follows it, asynchronously."""
+
+    def __init__(self, primary: Postgres) -> None:
+        super().__init__()
+        self.primary = primary
+
+    def prepare(self) -> None:
+        tool = str(self._home() / "bin" / "pg_basebackup")
+        primary = ["-h", "127.0.0.1", "-p", str(self.primary.port), "-U", "postgres"]
+        self.run(tool, *primary, "-D", str(self.data), "-R", "-X", "stream", "-c", "fast")
+        self.data.chmod(0o700)
+
+    def follows(self) -> bool:
+        """Return whether it has all that its primary has written."""
+        (written,) = self.primary.ask("SELECT pg_current_wal_lsn()")
+        (behind,) = self.ask(f"SELECT pg_last_wal_replay_lsn() < '{written}'::pg_lsn")
+        return not behind
 
 
 def _postgres_home() -> Path | None:

@@ -11,7 +11,7 @@ from eric_sse_django import checks, conf, stream_urls
 from eric_sse_django.authorization import Authorizer
 from eric_sse_django.log import dialect as dialect_module
 from eric_sse_django.log.dialect import DIALECTS
-from tests import databases
+from tests import copies, databases
 
 
 def ids(found):
@@ -336,6 +336,41 @@ def test_each_missing_bound_of_the_database_is_named(monkeypatch, vendor):
         [warning] = checks.check_timeouts()
         assert ids([warning]) == ["W030"]
         assert name in warning.msg
+
+
+def test_the_bounds_of_the_replica_are_named_too(settings):
+    with copies.copy_of("postgres", OPTIONS={}) as copy:
+        settings.ERIC_SSE = {"REPLICA": copy}
+        assert checks.check_timeouts() == []  # the log is in SQLite
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("tests.router.SelectedDatabaseRouter.alias", "postgres")
+            assert {warning.msg.split()[2] for warning in checks.check_timeouts()} == {
+                "'postgres'",
+                f"'{copy}'",
+            }
+
+
+def test_a_replica_that_cannot_be_one_is_an_error(settings):
+    for alias, problem in {
+        "elsewhere": "not in DATABASES",
+        "default": "own database",
+        "replica": "another engine",  # Django's dummy
+    }.items():
+        settings.ERIC_SSE = {"REPLICA": alias}
+        [error] = checks.check_replica()
+        assert ids([error]) == ["E010"]
+        assert problem in error.msg
+    for value in (7, ""):
+        settings.ERIC_SSE = {"REPLICA": value}
+        assert ids(checks.check_settings()) == ["E003"]
+    settings.ERIC_SSE = {}
+    assert checks.check_replica() == []
+
+
+def test_a_copy_of_the_database_may_be_its_replica(settings):
+    with copies.copy_of("default") as copy:
+        settings.ERIC_SSE = {"REPLICA": copy}
+        assert checks.check_replica() == []
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from eric_sse_django import conf, notifier, segments, wakes
 from eric_sse_django.cancelling import cancel, retrieve, within
 from eric_sse_django.counters import totals
 from eric_sse_django.hub.arrivals import Announcer
+from eric_sse_django.hub.backlogs import Backlogs
 from eric_sse_django.hub.ends import End
 from eric_sse_django.hub.feed import LINGER_S, Feed, Subscriber
 from eric_sse_django.hub.follower import Follower
@@ -162,6 +163,7 @@ class Hub:
             self.run, self.counters, lambda: self.follower.known, self._announcer.announce
         )
         self.past = Past(log, self.run)
+        self.backlogs = Backlogs(log, self.run, self.counters, lambda: self.follower.known)
         self._used_at = time.monotonic()
         self._unsubscribe: Callable[[], None] | None = None
         self._closed = False
@@ -313,7 +315,8 @@ class Hub:
             self._spawn(self._finish())
 
     def _threads(self) -> tuple[Workers, ...]:
-        return self._reader, self._thread, self.hooks, self.adapters, self._announcer
+        others = self.backlogs.threads, self.hooks, self.adapters, self._announcer
+        return self._reader, self._thread, *others
 
     def _write_soon(self) -> None:
         idle = self._writing is None or self._writing.done()

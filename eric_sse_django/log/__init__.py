@@ -22,15 +22,18 @@ from eric_sse_django.log.limits import forget_counts, too_old
 from eric_sse_django.log.memory import MemoryLog
 from eric_sse_django.log.packing import pack_entries, pack_stamp, unpack_entries, unpack_stamp
 from eric_sse_django.log.protocol import (
+    AnotherLog,
     Between,
     ChannelSegment,
     Draft,
+    Found,
     Head,
     Known,
     Log,
     Look,
     Page,
     PassOn,
+    Replica,
     Segment,
     is_next,
 )
@@ -53,6 +56,7 @@ from eric_sse_django.log.reader import (
     read,
     waiting,
 )
+from eric_sse_django.log.replica import configured_replica
 from eric_sse_django.log.retention import forget, forget_lapsed, lock_free, trim
 from eric_sse_django.log.sequencer import SEGMENT_MESSAGES, SEQUENCE_BATCH, head, pending, sequence
 from eric_sse_django.models import database
@@ -69,6 +73,7 @@ class DatabaseLog:
     channels_between = staticmethod(channels_between)
     read = staticmethod(read)
     position_at = staticmethod(position_at)
+    replica = staticmethod(configured_replica)
 
     @staticmethod
     def connect() -> None:
@@ -91,10 +96,12 @@ __all__ = [
     "SEGMENT_MESSAGES",
     "SEQUENCE_BATCH",
     "Address",
+    "AnotherLog",
     "Between",
     "ChannelSegment",
     "DatabaseLog",
     "Draft",
+    "Found",
     "Head",
     "Known",
     "Log",
@@ -103,6 +110,7 @@ __all__ = [
     "Page",
     "PassOn",
     "Recipient",
+    "Replica",
     "Segment",
     "append",
     "append_to",

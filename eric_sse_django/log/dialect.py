@@ -224,6 +224,14 @@ class Dialect:
         transactions: AbstractContextManager[None] = transaction.atomic(self.connection.alias)
         return transactions
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Begin a transaction that writes nothing, and whose queries see one state."""
+        with transaction.atomic(self.connection.alias):
+            with self.connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            yield
+
     def skip_first_result(self, cursor: Any) -> None:
         """Move on to the second result of two statements that were one call."""
 
@@ -269,6 +277,16 @@ class SQLite(Dialect):
     is_file = True
     greatest = "MAX"
     size = "LENGTH(payload)"  # characters: before 3.43 it has no OCTET_LENGTH()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        # Not atomic(): with transaction_mode=IMMEDIATE it takes the lock for writing.
+        with self.connection.cursor() as cursor:
+            cursor.execute("BEGIN")
+            try:
+                yield
+            finally:
+                cursor.execute("ROLLBACK")
 
     def identity(self) -> str:
         """Return the number of the file."""

@@ -122,13 +122,14 @@ def is_as_known(known: Known) -> bool:
     using, past = database(), None
     seen = see(using)
     if seen is not None and seen.head.position > known.position:
-        past = _stamp_at(using, known.position)
+        past = stamp_at(using, known.position)
         if past is None:
             seen = see(using)  # it may have been removed since
     return is_same(known, seen.head, past) if seen is not None else not known.position
 
 
-def _stamp_at(using: str, position: int) -> Any:
+def stamp_at(using: str, position: int) -> Any:
+    """Return what a database's log has as the stamp of a position, None for no message there."""
     dialect = dialect_of(connections[using])
     stamp = dialect.stamp("created_at")
     with dialect.connection.cursor() as cursor:
@@ -293,14 +294,14 @@ def is_this_database(dialect: Dialect) -> bool:
     return top <= heads.values_list("position", flat=True).get()
 
 
-def connected() -> Dialect:
+def connected(dialect: Dialect | None = None) -> Dialect:
     """
-    Return log_dialect(), with a new connection if its SQLite file was replaced.
+    Return log_dialect(), or the one given, with a new connection if its SQLite file was replaced.
 
     It would otherwise read the file that was removed or moved away. Not while there is no file:
     SQLite would create an empty one, in the way of the one that is about to be put there.
     """
-    dialect = log_dialect()
+    dialect = dialect or log_dialect()
     if not dialect.is_file:
         return dialect
     connection = dialect.connection

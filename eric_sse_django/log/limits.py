@@ -39,14 +39,11 @@ def too_old(recipient: Recipient, upto: int) -> int | None:
     may wait, nor for watchers; else one that counts what waits along the index, and again when
     a tenth of the limit has been published: for that long more may wait.
     """
-    most: int | None = conf.get("MAX_WAITING_MESSAGES")
-    after = recipient.after
-    if most is None or recipient.listener is None or upto - after <= most:
+    if not must_count(recipient, upto):
         return None
-    key = database(), recipient.listener
-    known = _counts.get(key)
-    if known and known.after <= after and upto <= known.upto and known.most == most:
-        return None
+    assert recipient.listener is not None
+    most: int = conf.get("MAX_WAITING_MESSAGES")
+    after, key = recipient.after, (database(), recipient.listener)
     ranges = recipient.ranges(upto)
     waiting = _count(ranges, most + 1)
     last = _last_skipped(ranges, most) if waiting > most else None
@@ -54,6 +51,17 @@ def too_old(recipient: Recipient, upto: int) -> int | None:
         _counts.clear()
     _counts[key] = Counted(last or after, upto + max(most - waiting, most // 10), most)
     return last
+
+
+def must_count(recipient: Recipient, upto: int) -> bool:
+    """Return whether too_old() would query."""
+    most: int | None = conf.get("MAX_WAITING_MESSAGES")
+    after = recipient.after
+    if most is None or recipient.listener is None or upto - after <= most:
+        return False
+    known = _counts.get((database(), recipient.listener))
+    is_known = known and known.after <= after and upto <= known.upto and known.most == most
+    return not is_known
 
 
 def _count(ranges: list[Range], limit: int) -> int:

@@ -200,6 +200,9 @@ class MemoryLog:
             if entry.addressed(recipient.listener, recipient.owner):
                 yield entry
 
+    def replica(self) -> None:
+        """Return none: there is no copy."""
+
     def position_at(self, moment: datetime, /) -> int:
         with self._lock:
             if not self._entries:

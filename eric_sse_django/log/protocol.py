@@ -167,6 +167,38 @@ class Page(list[Entry]):
         return Page(self[:most], reached, max(self.later_reset, *left, 0))
 
 
+class Found(NamedTuple):
+    """
+    A page of a replica, which may have it up to `upto`; its head was `head`.
+
+    If it `is_proven`, the replica is of the log that the reader knows; else the log must have
+    `head` as the replica has it.
+    """
+
+    page: Page
+    upto: int
+    head: Known
+    is_proven: bool
+
+
+class AnotherLog(Exception):
+    """A replica has what is not in the log: its database went back, or was written to."""
+
+
+class Replica(Protocol):
+    """A copy of a log that may be late, from any thread; nothing is ever written to it."""
+
+    def read(
+        self, recipients: Sequence[Recipient], known: Known, upto: int, limit: int, /
+    ) -> Found | None:
+        """
+        Return a page as Log.read() does, of what the replica has; None where that is nothing.
+
+        `known` is what the caller knows of the log. Raises AnotherLog.
+        """
+        ...
+
+
 class Log(Protocol):
     """
     Messages in one order: each gets its position after it was appended, by sequence().
@@ -234,6 +266,10 @@ class Log(Protocol):
         Of more than MAX_WAITING_MESSAGES for a listener only the newest are returned, after
         a reset.
         """
+        ...
+
+    def replica(self) -> Replica | None:
+        """Return a copy from which backlogs may be read, None for none."""
         ...
 
     def position_at(self, moment: datetime, /) -> int:

@@ -217,12 +217,20 @@ def _read(recipient: Recipient, upto: int, limit: int, before_base: int) -> Page
     """
     gone = too_old(recipient, upto)
     start = recipient.after if gone is None else gone
-    pages = [page_of(to, start, upto, limit) for to in recipient.addresses()]
-    page = Page.merged(pages, limit)
+    dialect = log_dialect()
+    page = rows_of(dialect, recipient._replace(after=start), upto, limit)
     # After the rows: a trim in between can only make it report too much, never too little.
-    floors = {floor_of(recipient.channel, recipient.listener), base_of(upto) - before_base}
+    floor = floor_of(dialect, recipient.channel, recipient.listener) or 0
     controls = [] if gone is None else _controls(recipient, gone)
-    return add_resets(page, recipient, floors, gone, controls)
+    return add_resets(page, recipient, {floor, base_of(upto) - before_base}, gone, controls)
+
+
+def rows_of(dialect: Dialect, recipient: Recipient, upto: int, limit: int) -> Page:
+    """Return the first messages that are addressed to a recipient, without resets."""
+    addresses = recipient.addresses()
+    return Page.merged(
+        [page_of(dialect, to, recipient.after, upto, limit) for to in addresses], limit
+    )
 
 
 def _controls(recipient: Recipient, upto: int) -> list[Entry]:
@@ -239,14 +247,13 @@ def _controls(recipient: Recipient, upto: int) -> list[Entry]:
     return [Entry(*row) for row in reversed(newest)]
 
 
-def page_of(to: Address, after: int, upto: int, limit: int) -> Page:
+def page_of(dialect: Dialect, to: Address, after: int, upto: int, limit: int) -> Page:
     """
     Return the first messages with this address in (after, upto] that have not expired.
 
     `limit` entries and PAGE_BYTES at most, one at least. One query; two more where a payload
     has more than its share of the bytes.
     """
-    dialect = log_dialect()
     using = dialect.connection.alias
     share = [] if limit == 1 else [PAGE_BYTES // limit]
     statement = _select(using, to.listener is not None, to.owner is not None, bool(share))

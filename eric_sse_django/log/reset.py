@@ -9,19 +9,23 @@ from django.db import connections
 
 from eric_sse_django.entry import CONTROLS, Entry
 from eric_sse_django.log.address import Recipient
-from eric_sse_django.log.dialect import dialect_of, log_dialect
+from eric_sse_django.log.dialect import Dialect, dialect_of
 from eric_sse_django.log.protocol import Page, position_of
 
 
-def floor_of(channel: int, listener: int | None) -> int:
-    """Return the highest position that retention removed and the recipient may have missed."""
-    dialect = log_dialect()
+def floor_of(dialect: Dialect, channel: int, listener: int | None) -> int | None:
+    """
+    Return the highest position that retention removed and the recipient may have missed.
+
+    None where the database does not have the recipient.
+    """
     with dialect.connection.cursor() as cursor:
         cursor.execute(
             _floors(dialect.connection.alias, listener is not None),
             [channel if listener is None else listener],
         )
-        return max(cursor.fetchone() or (0,))
+        floors = cursor.fetchone()
+    return None if floors is None else max(floors)
 
 
 @lru_cache

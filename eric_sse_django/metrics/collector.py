@@ -68,6 +68,9 @@ class EricSseCollector(Collector):
         text = "Segments handed to the hubs of this process, by what was done with them."
         yield self._counter("segments", text, sums.segments, "outcome")
 
+        text = "Backlogs that the replica was asked for, by outcome."
+        yield self._counter("replica_reads", text, sums.replica, "outcome")
+
     def _delays(self, sums: Counters) -> Iterator[Metric]:
         started = notifier.started()
         to_positions = started.delays if started else Delays()

@@ -293,7 +293,7 @@ class Reader:
             for each in self.subscriptions
         ]
         try:
-            return await self._unless_ended(self._hub.run(self._hub.log.read, to, target, rows))
+            return await self._unless_ended(self._hub.backlogs.read(to, target, rows))
         except DatabaseError:
             # Returns when the database is available; the follower logs the outage.
             await self._unless_ended(self._hub.follower.look())

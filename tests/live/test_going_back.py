@@ -48,32 +48,6 @@ def forget_connections(request):
     connections.close_all()
 
 
-class Replica(servers.Postgres):
-    """A copy of another PostgreSQL server that follows it, asynchronously."""
-
-    def __init__(self, primary):
-        super().__init__()
-        self.primary = primary
-
-    def prepare(self):
-        tool = str(self._home() / "bin" / "pg_basebackup")
-        primary = ["-h", "127.0.0.1", "-p", str(self.primary.port), "-U", "postgres"]
-        self.run(tool, *primary, "-D", str(self.data), "-R", "-X", "stream", "-c", "fast")
-        self.data.chmod(0o700)
-
-
-def ask(server, sql):
-    with psycopg.connect(server.dsn, autocommit=True) as connection:
-        return connection.execute(sql).fetchone()
-
-
-def follows(primary, replica):
-    """Whether the replica has all that the primary has written."""
-    (written,) = ask(primary, "SELECT pg_current_wal_lsn()")
-    (behind,) = ask(replica, f"SELECT pg_last_wal_replay_lsn() < '{written}'::pg_lsn")
-    return not behind
-
-
 async def publish(environment, first, count):
     arguments = ["orders", str(first), str(count), "0"]
     command = [sys.executable, "-m", "tests.live.publisher", *arguments]
@@ -119,7 +93,7 @@ async def test_a_replica_that_lacked_messages_takes_over(serve, lost):
             text=True,
         )
         paths = prepared.stdout.split()
-        replica = Replica(primary)
+        replica = servers.PostgresReplica(primary)
         with contextlib.ExitStack() as stack:
             stack.callback(replica.discard)
             await asyncio.to_thread(replica.start)
@@ -133,7 +107,7 @@ async def test_a_replica_that_lacked_messages_takes_over(serve, lost):
             await publish(environment, 0, 10)
             for client in clients:
                 await has(client, *range(10))
-            await site.until(lambda: follows(primary, replica), PATIENCE_S)
+            await site.until(replica.follows, PATIENCE_S)
             await asyncio.to_thread(replica.kill)
             await publish(environment, 100, lost)
             for client in clients:
@@ -141,7 +115,7 @@ async def test_a_replica_that_lacked_messages_takes_over(serve, lost):
             await asyncio.to_thread(primary.kill)
             replica.port = primary.port
             await asyncio.to_thread(replica.start)
-            ask(replica, "SELECT pg_promote()")
+            replica.ask("SELECT pg_promote()")
             await publish(environment, 200, 20)
             for client in clients:
                 await has(client, *range(200, 220))
