@@ -84,12 +84,12 @@ class DatabaseQueue(Queue):
     apush = twin_of(push)
 
     def watch(self, wake: Wake) -> Undo | None:
-        """Call wake() whenever the running loop's hub has read something. See Queue.watch()."""
+        """Call wake() whenever the running loop's hub has got something. See Queue.watch()."""
         try:
             asyncio.get_running_loop()
         except RuntimeError:
             return None
-        return Hub.for_running_loop().add_waker(wake)
+        return Hub.for_running_loop().add_waker(wake, self.row.channel_id)
 
     def __len__(self) -> int:
         """Return how many messages with a position wait."""

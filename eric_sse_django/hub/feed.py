@@ -14,6 +14,7 @@ from eric_sse_django import conf
 from eric_sse_django.entry import CONTROLS, Encode, Entry
 from eric_sse_django.exception import EncodingFailed
 from eric_sse_django.hub.ends import End
+from eric_sse_django.log import Known
 
 logger = logging.getLogger(__name__)
 
@@ -259,8 +260,8 @@ class Feed:
     What streams of the same channels share: their latest entries, and an index of the streams.
 
     The `ring_buffer` has every entry of the channels with a position over its floor, up to the
-    hub's position; `budget` is that of all the hub's feeds. Only for the hub's loop: nothing
-    here waits or locks.
+    hub's position, or to `reached` where that is higher: see Feeds.ahead. `budget` is that of all
+    the hub's feeds. Only for the hub's loop: nothing here waits or locks.
     """
 
     def __init__(
@@ -272,6 +273,7 @@ class Feed:
     ) -> None:
         self.channels = channels
         self.named = len(channels) > 1
+        self.reached = 0
         self.streams: set[Subscriber] = set()
         self.quiet_since: float | None = None
         self.ring_buffer = RingBuffer(budget or Budget(MAX_RING_BYTES), position, ring_messages)
@@ -299,7 +301,7 @@ class Feed:
 
     def skip_to(self, position: int) -> None:
         """Drop the entries: some up to `position` were not read. Streams read the log again."""
-        self.ring_buffer.clear(position)
+        self.ring_buffer.clear(max(position, self.reached))
         for stream in tuple(self.streams):
             try:
                 stream.fall_back()
@@ -310,6 +312,14 @@ class Feed:
         """End all its streams."""
         for stream in tuple(self.streams):
             stream.end(reason)
+
+    def take_safely(self, entries: list[Entry], upto: int) -> None:
+        """As take(); after a failure the streams read the log, up to a position."""
+        try:
+            self.take(entries)
+        except Exception:
+            logger.exception("a feed failed, its streams read the log: %s", self.channels)
+            self.skip_to(upto)
 
     def take(self, entries: list[Entry]) -> None:
         """Keep the channels' next entries, and hand each to the streams that it is for."""
@@ -353,12 +363,16 @@ class Feeds:
     One feed for each set of channels that streams are of. Mostly these are single channels.
 
     `new` has the feeds that were built since it was last cleared, `by_channel` the feeds of each
-    channel that has one. Only for the hub's loop.
+    channel that has one. `ahead` has the feeds that have their entries after the hub's position,
+    with the log at the last one. `on_change` is called when `by_channel` has other channels. Only
+    for the hub's loop.
     """
 
     def __init__(self) -> None:
         self.budget = Budget(conf.get("RING_BYTES"))
         self.new: list[Feed] = []
+        self.ahead: dict[Feed, Known] = {}
+        self.on_change: Callable[[], None] | None = None
         self._feeds: dict[tuple[int, ...], Feed] = {}
         self.by_channel: dict[int, list[Feed]] = {}
 
@@ -372,19 +386,22 @@ class Feeds:
         if feed is None:
             feed = self._feeds[key] = Feed(key, position, conf.get("RING_MESSAGES"), self.budget)
             self.new.append(feed)
+            is_change = any(channel not in self.by_channel for channel in key)
             for channel in key:
                 self.by_channel.setdefault(channel, []).append(feed)
+            if is_change:
+                self._changed()
         return feed
 
     def found(self, channels: Iterable[int]) -> Feed | None:
         """Return the feed of just these channels, if there is one."""
         return self._feeds.get(tuple(sorted(channels)))
 
-    def share(self, entries: Iterable[Entry]) -> Iterable[tuple[Feed, list[Entry]]]:
+    def share(self, entries: Iterable[Entry]) -> dict[Feed, list[Entry]]:
         """
         Return each feed with its entries, in their order; none for a feed that is `new`.
 
-        Costs nothing for the feeds of other channels.
+        None of those that a feed has already. Costs nothing for the feeds of other channels.
         """
         shares: dict[Feed, list[Entry]] = {}
         for entry in entries:
@@ -392,7 +409,27 @@ class Feeds:
                 shares.setdefault(feed, []).append(entry)
         for feed in self.new:
             shares.pop(feed, None)
-        return shares.items()
+        for feed in self.ahead:
+            its_entries = shares.pop(feed, ())
+            if left := [entry for entry in its_entries if entry.position > feed.reached]:
+                shares[feed] = left
+        return shares
+
+    def reach(self, feed: Feed, known: Known) -> None:
+        """Note that a feed has its entries up to a position after the hub's."""
+        feed.reached = known.position
+        self.ahead[feed] = known
+
+    def follow(self, position: int) -> None:
+        """Note that the hub has come to a position: feeds that are not after it are not ahead."""
+        for feed in [feed for feed in self.ahead if feed.reached <= position]:
+            del self.ahead[feed]
+
+    def forget_reached(self) -> None:
+        """Forget how far feeds have come: it was in another history."""
+        self.ahead.clear()
+        for feed in self:
+            feed.reached = 0
 
     def bound(self, hubs: int) -> None:
         """Keep the ring buffers within this hub's share of RING_BYTES, one of `hubs`."""
@@ -401,15 +438,23 @@ class Feeds:
 
     def forget_quiet(self, now: float) -> None:
         """Remove the feeds whose last stream ended LINGER_S ago."""
+        channels_before = len(self.by_channel)
         for key, feed in tuple(self._feeds.items()):
             if feed.quiet_since is not None and now - feed.quiet_since > LINGER_S:
                 del self._feeds[key]
+                self.ahead.pop(feed, None)
                 feed.ring_buffer.clear(feed.ring_buffer.floor)
                 for channel in key:
                     feeds = self.by_channel[channel]
                     feeds.remove(feed)
                     if not feeds:
                         del self.by_channel[channel]
+        if len(self.by_channel) != channels_before:
+            self._changed()
+
+    def _changed(self) -> None:
+        if self.on_change is not None:
+            self.on_change()
 
 
 def _discard(index: dict[Any, list[Subscriber]], key: Any, stream: Subscriber) -> None:

@@ -8,20 +8,26 @@ import json
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import Any
 
 from eric_sse_django import conf
 from eric_sse_django.counters import Counters
 from eric_sse_django.entry import NO_CHANNEL, REVOKE, Entry
+from eric_sse_django.hub.chains import OUTCOMES, Chains
 from eric_sse_django.hub.ends import End
 from eric_sse_django.hub.feed import Feeds, ReadLimit
 from eric_sse_django.hub.poll import Poll
 from eric_sse_django.hub.revocations import Revocations
-from eric_sse_django.log import Known, Log, Look, Segment, is_next
+from eric_sse_django.hub.waiting import joined, take_joined, take_of_channels
+from eric_sse_django.hub.wakers import Wakers
+from eric_sse_django.log import ChannelSegment, Known, Log, Look, Segment, is_next
 from eric_sse_django.outage import Outage
 
 logger = logging.getLogger(__name__)
+
+_position = attrgetter("position")
 
 # Entries and bytes read at once: enough to make a query's cost small for each, few
 # enough that 1,000 streams that write in between are not kept waiting.
@@ -60,7 +66,7 @@ class Follower:
         self.feeds = Feeds()
         self.poll = Poll()
         self.outage = Outage(logger, "reading the log")
-        self.wakers: set[Callable[[], None]] = set()  # called when `position` has changed
+        self.wakers = Wakers()  # called when `position` has changed, or a channel has more
         self._loop = loop
         self._log = log
         self._run = run
@@ -68,13 +74,14 @@ class Follower:
         self._revocations = revocations
         self._on_history = on_history
         self._ring = ring
+        self._chains = Chains(self.feeds, counters)
         self._limit = ReadLimit(LIVE_BYTES, LIVE_ROWS)
         self._delivered = 0  # the position up to which all feeds have their entries
         self._woken_for = 0  # the position of the last calls of the wakers
         self._awaited: list[asyncio.Future[None]] = []
         self._read_at = time.monotonic()
         self._woken_at: float | None = None  # the first wake that no read has begun for
-        self._segments: deque[Segment] = deque()  # that are not taken yet
+        self._segments: deque[Segment | ChannelSegment] = deque()  # that are not taken yet
         self._is_looking = False
         self._is_resting = False  # see _rest()
 
@@ -83,6 +90,11 @@ class Follower:
         """Up to where every entry has been delivered."""
         return self.known.position
 
+    @property
+    def newest(self) -> Known:
+        """The log at the highest position that a stream may have come to."""
+        return max([self.known, *self.feeds.ahead.values()], key=_position)
+
     def trouble(self) -> str | None:
         """Return why it does not follow the log, None while it does. From any thread."""
         unread_s = time.monotonic() - self._read_at
@@ -90,7 +102,7 @@ class Follower:
         late = f"the log has not been read for {unread_s:.0f} s" if is_late else None
         return self.outage.trouble or late
 
-    def wake(self, segment: Segment | None = None) -> None:
+    def wake(self, segment: Segment | ChannelSegment | None = None) -> None:
         """
         Deliver a segment's entries soon, or read the log. Safe from any thread, returns at once.
 
@@ -166,6 +178,8 @@ class Follower:
                 if look.waits:
                     self._ring()
                 target = look.head.position if target is None else target
+                if look.is_same and not self._agrees(look, rows):
+                    look = look._replace(is_same=False)
                 if look.is_same and look.head.trimmed <= self.known.position:
                     self._deliver(look, rows)
                 else:
@@ -179,6 +193,13 @@ class Follower:
                 looked.set_result(None)
         self._wake()
 
+    def _agrees(self, look: Look, rows: int) -> bool:
+        """Return whether a look has what feeds got before it; else the database went back."""
+        is_whole = len(look.entries) < rows
+        upto = look.head if is_whole else look.head._replace(position=look.entries[-1].position)
+        is_before = look.head.position < self.newest.position
+        return not is_before and self._chains.agrees(look.entries, upto)
+
     def _take_segments(self) -> None:
         """
         Deliver the segments that are what comes next; for others read the log.
@@ -187,15 +208,8 @@ class Follower:
         that had waited filled their buffers, and each stream read the log.
         """
         while self._segments and not (self._is_looking or self._is_resting):
-            segment, count = self._next_segments()
             began = time.monotonic()
-            try:
-                outcome = self._take(segment)
-            except Exception:
-                logger.exception("a segment could not be delivered, the log is read")
-                self._repair()
-                outcome = "looked"
-            self._counters.segments[outcome] += count
+            outcome = self._take_next()
             if outcome == "looked":
                 self.poll.wake()
             elif self._woken_at is not None:
@@ -204,6 +218,24 @@ class Follower:
             if outcome == "taken":
                 self._rest(time.monotonic() - began)
         self._wake()
+
+    def _take_next(self) -> str:
+        """Deliver the first segments that wait, as many as fit together; return the outcome."""
+        try:
+            outcomes = self._take_first()
+        except Exception:
+            logger.exception("a segment could not be delivered, the log is read")
+            self._repair()
+            outcomes = ["looked"]
+        self._counters.segments.update(outcomes)
+        return max(outcomes, key=OUTCOMES.index)
+
+    def _take_first(self) -> list[str]:
+        if isinstance(self._segments[0], ChannelSegment):
+            parts = take_of_channels(self._segments, LIVE_ROWS, LIVE_BYTES)
+            return self._take_parts(parts)
+        segments = take_joined(self._segments, self.known, LIVE_ROWS, LIVE_BYTES)
+        return [self._take(joined(segments))] * len(segments)
 
     def _rest(self, took_s: float) -> None:
         """
@@ -219,23 +251,6 @@ class Follower:
             self._is_resting = True
             self._loop.call_soon(self._end_rest)
 
-    def _next_segments(self) -> tuple[Segment, int]:
-        """Return the first one, joined with those that continue it, and how many they are."""
-        first, count = self._segments.popleft(), 1
-        if first.entries is None or not is_next(first, self.known):
-            return first, count
-        entries, channels, known = list(first.entries), set(first.channels), first.known
-        size = sum(entry.size for entry in entries)
-        while self._segments and (more := self._segments[0]).entries is not None:
-            size += sum(entry.size for entry in more.entries)
-            fits = len(entries) + len(more.entries) <= LIVE_ROWS and size <= LIVE_BYTES
-            if not (fits and is_next(more, known)):
-                break
-            entries += more.entries
-            channels |= more.channels
-            known, count = self._segments.popleft().known, count + 1
-        return Segment(first.before, known, frozenset(channels), entries), count
-
     def _end_rest(self) -> None:
         self._is_resting = False
         self._take_segments()
@@ -247,19 +262,26 @@ class Follower:
         feeds = self.feeds.by_channel
         fed = any(channel == NO_CHANNEL or channel in feeds for channel in segment.channels)
         if not is_next(segment, self.known) or (fed and segment.entries is None):
+            outcomes = self._take_parts(segment.by_channel())
+            return max(outcomes, default="looked", key=OUTCOMES.index)
+        entries, reached = segment.entries or [], segment.known
+        if not self._chains.agrees(entries, reached):
             return "looked"
         self.feeds.new.clear()  # a segment is of all channels
-        self._hand_out(segment.entries or [], segment.known._replace(trimmed=self.known.trimmed))
+        self._hand_out(entries, reached._replace(trimmed=self.known.trimmed))
         return "taken" if fed else "passed"
+
+    def _take_parts(self, parts: Sequence[ChannelSegment]) -> list[str]:
+        """Deliver the entries that are what comes next in a channel; return the outcomes."""
+        outcomes = self._chains.take(parts, self.known)
+        for part in parts:
+            self.wakers.wake_of(part.channel)
+        return outcomes
 
     def _wake(self) -> None:
         if self._woken_for != self.known.position:
             self._woken_for = self.known.position
-            for wake in tuple(self.wakers):
-                try:
-                    wake()
-                except Exception:  # a project's own function: it affects no other
-                    logger.exception("what watches a queue failed: %r", wake)
+            self.wakers.wake()
 
     def _deliver(self, look: Look, rows: int) -> None:
         """Hand the entries that fit, of `rows` that were read, to the feeds of their channels."""
@@ -276,17 +298,22 @@ class Follower:
                 self._apply(entry)
         self.known = reached
         if entries:
-            # The first has waited longest; one sample a read costs nothing.
-            self._counters.delivers(entries[0].age_s(time.time()))
-            for feed, its_entries in self.feeds.share(entries):
-                try:
-                    feed.take(its_entries)
-                except Exception:
-                    logger.exception("a feed failed, its streams read the log: %s", feed.channels)
-                    feed.skip_to(reached.position)
+            shares = self.feeds.share(entries)
+            self._sample(entries, shares.values())
+            for feed, its_entries in shares.items():
+                feed.take_safely(its_entries, reached.position)
         for feed in self.feeds.new:
             feed.skip_to(reached.position)  # it came while the others' entries were read
+        self.feeds.follow(reached.position)
         self._delivered = reached.position
+
+    def _sample(self, entries: list[Entry], shares: Iterable[list[Entry]]) -> None:
+        """Note how long the first entry has waited, longest of all; one a read costs nothing."""
+        if self.feeds.ahead:  # some have been delivered before
+            entries = [its_entries[0] for its_entries in shares]
+        if entries:
+            first = min(entries, key=_position) if self.feeds.ahead else entries[0]
+            self._counters.delivers(first.age_s(time.time()))
 
     async def _skip(self, look: Look) -> None:
         """Continue at the head, if the log has another history, or lost what was not read."""
@@ -301,11 +328,12 @@ class Follower:
         self.known = head
         for feed in self.feeds:
             feed.skip_to(head.position)
+        self.feeds.follow(head.position)
         self._delivered = head.position
 
     async def _change_history(self, head: Known) -> None:
         """Begin again: the database went back, or another process has noticed that it did."""
-        before = self.known.position
+        before = self.newest.position
         begun = await self._run(self._log.follow, before)
         logger.warning(
             "the log has another history: it is at %d, this process was at %d, positions continue "
@@ -317,6 +345,7 @@ class Follower:
         self._counters.histories += 1
         self._on_history()
         self._revocations.begin_history(begun.position)
+        self.feeds.forget_reached()
         self._skip_to(begun)
 
     # Notices: messages to all hubs ------------------------------------------------

@@ -23,9 +23,10 @@ from eric_sse_django.hub.ends import End
 from eric_sse_django.hub.feed import LINGER_S, Feed, Subscriber
 from eric_sse_django.hub.follower import Follower
 from eric_sse_django.hub.hooks import Adapters, Hooks
+from eric_sse_django.hub.interest import Interest
 from eric_sse_django.hub.records import Records
 from eric_sse_django.hub.revocations import Endable, Revocations
-from eric_sse_django.log import DATABASE, Log, Segment, moment_of
+from eric_sse_django.log import DATABASE, Log, moment_of
 from eric_sse_django.notifier import Notifier
 from eric_sse_django.outage import Quiet
 from eric_sse_django.workers import FIRST, NEXT, Hung, Workers
@@ -159,8 +160,9 @@ class Hub:
         )
         self.wake = self.follower.wake
         self._receiver = wakes.WakeReceiver(self._receive, self.wake)
+        self.interest = Interest(loop, self.follower.feeds, self.follower.wakers)
         self.records = Records(
-            self.run, self.counters, lambda: self.follower.known, self._announcer.announce
+            self.run, self.counters, lambda: self.follower.newest, self._announcer.announce
         )
         self.past = Past(log, self.run)
         self.backlogs = Backlogs(log, self.run, self.counters, lambda: self.follower.known)
@@ -241,10 +243,15 @@ class Hub:
             feed.discard(stream)
         self._write_soon()
 
-    def add_waker(self, wake: Callable[[], None]) -> Callable[[], None]:
-        """Call wake() here after each read that found something; return what ends that."""
-        self.follower.wakers.add(wake)
-        return lambda: self.follower.wakers.discard(wake)
+    def add_waker(
+        self, wake: Callable[[], None], channel: int | None = None
+    ) -> Callable[[], None]:
+        """
+        Call wake() here after each read that found something; return what ends that.
+
+        With a `channel` also after its segments, which the hub then needs.
+        """
+        return self.follower.wakers.add(wake, channel)
 
     def drain(self) -> None:
         """End all streams, each with its own `retry:`. Safe from any thread."""
@@ -272,7 +279,7 @@ class Hub:
                 logger.warning("%s, the log is read: is its SECRET_KEY the same?", refused)
             found = []
         for segment in found or (None,):
-            self.wake(segment if isinstance(segment, Segment) else None)
+            self.wake(segment)
 
     def _ring(self) -> None:
         self._find_notifier().ring()

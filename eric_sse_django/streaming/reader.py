@@ -173,7 +173,7 @@ class Reader:
         self._buffer.take()
         self.behind = True
         # Only a database that was restored has its head before a cursor.
-        self.cursor = min(self.cursor, self._hub.follower.known.position)
+        self.cursor = min(self.cursor, self.head())
         if self._last is not None:
             self.end(self._last)  # the messages before it stay in the log
         self._wake()
@@ -186,6 +186,10 @@ class Reader:
     def has_all(self) -> bool:
         """Return whether nothing waits in the buffer or in the log."""
         return not (self.behind or self._buffer)
+
+    def head(self) -> int:
+        """Return the position up to which the feed has, or had, all entries of its channels."""
+        return max(self._hub.follower.known.position, self.feed.reached)
 
     def _apply(self, control: Entry) -> None:
         """Apply a control message, once."""
@@ -251,7 +255,7 @@ class Reader:
             self._counters.resets += len(resets)
             return self._batch(resets)
         # The log has a reset that memory has not.
-        head = self._hub.follower.known.position
+        head = self.head()
         in_log = self.cursor < self._owes <= head
         entries = None if in_log else self.feed.ring_buffer.since(self.cursor, self._gets)
         if entries is not None:
@@ -287,7 +291,7 @@ class Reader:
 
     async def _read(self, after: int, rows: int) -> log.Page | None:
         """Return a page of the log; None where the caller must try again."""
-        target = self._hub.follower.known.position
+        target = self.head()
         to = [
             log.Recipient(each.channel, each.listener, each.owner, max(after, each.after))
             for each in self.subscriptions

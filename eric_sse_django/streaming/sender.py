@@ -202,7 +202,7 @@ class Sender:
         """Return a comment, or the log's position if the client's id is no longer in memory."""
         if not self._has_lost_its_place():
             return wire.HEARTBEAT
-        self._reader.cursor = self._marked = self._hub.follower.known.position
+        self._reader.cursor = self._marked = self._reader.head()
         return wire.mark(self._marked, self._blank)
 
     def _has_lost_its_place(self) -> bool:

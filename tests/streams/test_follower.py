@@ -260,7 +260,8 @@ async def test_a_watch_that_raises_affects_no_other_and_is_no_outage(rows, follo
     def fail():
         raise RuntimeError("a project's own")
 
-    follower.wakers.update({fail, lambda: woken.append(follower.position)})
+    follower.wakers.add(fail)
+    follower.wakers.add(lambda: woken.append(follower.position))
     rows.publish(1)
     await follower._look()
     assert woken == [1]

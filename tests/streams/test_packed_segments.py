@@ -15,15 +15,8 @@ from eric_sse_django.outage import Quiet
 from eric_sse_django.segments import Refused, pack, unpack
 from eric_sse_django.wakes import sender as sending
 from tests.streams import test_segments
-from tests.streams.test_segments import (
-    Chaos,
-    client,
-    draft,
-    live,
-    received,
-    sequenced,
-    until,
-)
+from tests.streams.passing import client, draft, live, received, sequenced, until
+from tests.streams.test_segments import Chaos
 
 hub = test_segments.hub
 memory = test_segments.memory

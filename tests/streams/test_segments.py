@@ -8,34 +8,20 @@ import time
 
 import pytest
 
-from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.entry import NO_CHANNEL, REVOKE
-from eric_sse_django.hub import Hub
 from eric_sse_django.hub import follower as follower_module
 from eric_sse_django.hub.follower import Follower
-from eric_sse_django.log import Draft, MemoryLog
-from eric_sse_django.models import Channel
-from eric_sse_django.notifier import Notifier
-from eric_sse_django.streaming import Stream, Subscription
-from tests.streams.memory import MemoryRecords
-from tests.streams.reading import Reader
-
-TIMEOUT_S = 5.0
-
-
-class CountingLog(MemoryLog):
-    """Counts the looks; `before_answer` is called on the thread of one, before it returns."""
-
-    def __init__(self):
-        super().__init__()
-        self.looks = 0
-        self.before_answer = lambda: None
-
-    def look(self, known, channels, limit, /):
-        found = super().look(known, channels, limit)
-        self.looks += 1
-        self.before_answer()
-        return found
+from tests.streams.passing import (
+    TIMEOUT_S,
+    CountingLog,
+    client,
+    draft,
+    hub_of,
+    live,
+    received,
+    sequenced,
+    until,
+)
 
 
 @pytest.fixture
@@ -45,54 +31,9 @@ def memory():
 
 @pytest.fixture
 async def hub(memory, settings):
-    # Nothing is read but for a reason.
     settings.ERIC_SSE = {**getattr(settings, "ERIC_SSE", {}), "POLL_INTERVAL_S": 60}
-    its_notifier = Notifier(memory)
-    its_notifier.ring = lambda: None  # the tests sequence, and pass on
-    hub = Hub(asyncio.get_running_loop(), memory, lambda: its_notifier)
-    hub.records = MemoryRecords(hub, {})
-    await hub.ready()
-    await hub.follower.look()
-    memory.looks = 0
-    yield hub
-    await hub.close()
-    its_notifier.close()
-
-
-def draft(payload, channel=1, type="n", **to):
-    return Draft(channel, 60.0, False, type, json.dumps(payload), **to)
-
-
-def sequenced(memory, *drafts):
-    """Append messages, and return what was passed on when they got their positions."""
-    memory.append(drafts)
-    handed_on = []
-    memory.sequence(handed_on.append)
-    return handed_on[0]
-
-
-def client(hub, *channels, last_event_id=None):
-    subscriptions = [Subscription(Channel(pk=channel), None) for channel in channels or (1,)]
-    stream = Stream(hub, subscriptions, last_event_id, as_of=hub.follower.position)
-    return Reader(stream, DatabaseChannel(Channel(pk=1)))
-
-
-async def received(client, *payloads):
-    assert list(map(json.loads, await client.count(len(payloads)))) == list(payloads)
-
-
-async def until(condition):
-    deadline = asyncio.get_running_loop().time() + TIMEOUT_S
-    while not condition():
-        assert asyncio.get_running_loop().time() < deadline
-        await asyncio.sleep(0.001)
-
-
-async def live(hub, client):
-    """Wait until a stream waits for the next message, and nothing is read."""
-    await until(lambda: client.stream.reader.is_idle())
-    await hub.follower.look()
-    hub.follower._log.looks = 0
+    async with hub_of(memory) as hub:
+        yield hub
 
 
 async def test_what_comes_next_is_delivered_without_a_read(memory, hub):
