@@ -16,7 +16,7 @@ from django.core.management import get_commands
 from django.db import connections, router
 from django.utils.module_loading import import_string
 
-from eric_sse_django import conf, stream_urls
+from eric_sse_django import conf, stream_urls, wakes
 from eric_sse_django.authorization import Authorizer
 from eric_sse_django.database import DatabaseChannel, configured
 from eric_sse_django.hub.hooks import THREADS as HOOK_THREADS
@@ -51,7 +51,8 @@ def check_settings(**_: Any) -> list[CheckMessage]:
             message, hint = f"ERIC_SSE has no setting {name!r}.", _names_like(name)
             found.append(Error(message, hint=hint, id="eric_sse_django.E002"))
         elif problem := setting.problem(value):
-            message = f"ERIC_SSE[{name!r}] is {value!r}: it {problem}."
+            shown = "set" if setting.is_secret else repr(value)
+            message = f"ERIC_SSE[{name!r}] is {shown}: it {problem}."
             hint = f"{setting.meaning} Default: {setting.default!r}."
             found.append(Error(message, hint=hint, id="eric_sse_django.E003"))
     return found
@@ -215,6 +216,20 @@ def _misnamed_rules(found: type) -> Iterator[str]:
 
 
 @register()
+def check_fabric(**_: Any) -> list[CheckMessage]:
+    """A FABRIC whose class cannot be imported, or refuses its location, options or packages."""
+    if not isinstance(conf.given(), dict) or conf.BY_NAME["FABRIC"].problem(conf.get("FABRIC")):
+        return []  # check_settings() reports it
+    try:
+        wakes.configured()
+    except Exception as error:  # noqa: BLE001 - a project's own class may raise any
+        message = f"ERIC_SSE['FABRIC'] cannot be used: {error}."
+        hint = 'See "NATS" in docs/deployment.md for an example.'
+        return [Error(message, hint=hint, id="eric_sse_django.E022")]
+    return []
+
+
+@register()
 def check_layer(**_: Any) -> list[CheckMessage]:
     """An unknown layer alias, or several processes that cannot wake each other."""
     alias = conf.get("CHANNEL_LAYER")
@@ -239,6 +254,9 @@ def check_layer_for_deployment(**_: Any) -> list[CheckMessage]:
 
 
 def _crosses_processes() -> bool:
+    fabric = conf.get("FABRIC")
+    if fabric != conf.DEFAULTS["FABRIC"]:
+        return fabric is not None
     layers = getattr(settings, "CHANNEL_LAYERS", {})
     backend = layers.get(conf.get("CHANNEL_LAYER"), {}).get("BACKEND", IN_MEMORY_LAYER)
     return bool(backend != IN_MEMORY_LAYER)
@@ -248,7 +266,8 @@ def _no_wakes(reason: str) -> CheckMessage:
     return Warning(
         f"{reason}, and no channel layer connects them: a message that one publishes reaches the "
         "streams of another up to ERIC_SSE['POLL_INTERVAL_S'] later.",
-        hint="Set CHANNEL_LAYERS to channels_redis (pip install 'eric-sse-django[redis]').",
+        hint="Set CHANNEL_LAYERS to channels_redis (pip install 'eric-sse-django[redis]'), or "
+        "ERIC_SSE['FABRIC'] to NATS (pip install 'eric-sse-django[nats]').",
         id="eric_sse_django.W001",
     )
 

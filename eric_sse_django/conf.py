@@ -18,12 +18,17 @@ from django.db import DEFAULT_DB_ALIAS, router
 
 @dataclass(frozen=True)
 class Setting:
-    """One key of the ERIC_SSE dict. `problem(value)` returns what is wrong, or None."""
+    """
+    One key of the ERIC_SSE dict. `problem(value)` returns what is wrong, or None.
+
+    Its value `is_secret` if it may have passwords: no check shows it.
+    """
 
     name: str
     default: Any
     meaning: str
     problem: Callable[[Any], str | None]
+    is_secret: bool = False
 
 
 def _is_number(value: Any) -> bool:
@@ -178,6 +183,7 @@ SETTINGS: tuple[Setting, ...] = (
         {"BACKEND": "eric_sse_django.wakes.channels.ChannelsFabric"},
         "What carries wakes between processes, a dict as in CACHES; None for polling only.",
         _fabric,
+        is_secret=True,
     ),
     Setting(
         "WAKES_CARRY",

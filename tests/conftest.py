@@ -194,6 +194,16 @@ def redis_server() -> Iterator[servers.Redis]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def nats_server() -> Iterator[servers.Nats]:
+    """Return a running NATS for the session; `.url` is what a test needs. 30 ms."""
+    reason = servers.Nats.absence()
+    if reason is not None:
+        missing(reason)
+    with servers.Nats() as server:
+        yield server
+
+
 @pytest.fixture
 def free_port() -> int:
     """Return a port of loopback that nobody listens on."""

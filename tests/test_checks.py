@@ -122,6 +122,21 @@ def test_several_processes_with_an_in_memory_layer_are_warned_of(settings, monke
     assert checks.check_layer() == []
 
 
+def test_several_processes_with_another_fabric_need_no_layer(settings, monkeypatch):
+    monkeypatch.setenv("WEB_CONCURRENCY", "4")
+    settings.ERIC_SSE = {"FABRIC": {"BACKEND": "eric_sse_django.wakes.nats.NatsFabric"}}
+    assert checks.check_layer() == []
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer"}}
+    settings.ERIC_SSE = {"FABRIC": None}
+    assert ids(checks.check_layer()) == ["W001"]
+
+
+@pytest.mark.parametrize("fabric", [{"BACKEND": "no.such.Fabric"}, {"BACKEND": "os.getpid"}])
+def test_a_fabric_that_cannot_be_made_is_an_error(settings, fabric):
+    settings.ERIC_SSE = {"FABRIC": fabric}
+    assert ids(checks.check_fabric()) == ["E022"]
+
+
 def test_one_process_needs_no_layer(settings, monkeypatch):
     monkeypatch.setenv("WEB_CONCURRENCY", "1")
     assert checks.check_layer() == []

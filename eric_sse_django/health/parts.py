@@ -148,8 +148,9 @@ def _check_database() -> str:
 
 def _check_layer() -> str:
     fabric = wakes.configured()
-    crosses = fabric is not None and fabric.probe()
-    return "answers" if crosses else "none between processes: polling"
+    if fabric is None or not fabric.probe():
+        return "none between processes: polling"
+    return f"{fabric.name} answers"
 
 
 _probes = {"database": Probe(_check_database), "layer": Probe(_check_layer)}

@@ -36,6 +36,7 @@ ECHO = "eric.echo"
 class ChannelsFabric:
     """The layer that ERIC_SSE["CHANNEL_LAYER"] names, if it crosses processes."""
 
+    name = "the channel layer"
     routes = False
 
     def __init__(self, location: Any = None, options: Mapping[str, Any] | None = None) -> None:

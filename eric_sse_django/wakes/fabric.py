@@ -61,10 +61,12 @@ class Fabric(Protocol):
     """
     A way between processes, as ERIC_SSE["FABRIC"] configures it.
 
-    `routes` is true if a process receives only what is for the channels that it wants. Its
-    class is called with what FABRIC has beside BACKEND: `LOCATION` and `OPTIONS`, as in CACHES.
+    `name` is for operators. `routes` is true if a process receives only what is for the channels
+    that it wants. Its class is called with what FABRIC has beside BACKEND: `LOCATION` and
+    `OPTIONS`, as in CACHES.
     """
 
+    name: str
     routes: bool
 
     def carrier(self) -> Carrier | None:

@@ -155,7 +155,7 @@ def test_each_layer_of_channels_redis_is_checked_without_waking_hubs(
     hosts = {"hosts": [("127.0.0.1", redis_server.port)]}
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": f"channels_redis.{kind}", "CONFIG": hosts}}
     assert layer.EMPTY_GROUP != channels.GROUP
-    assert states("layer") == {"layer": "answers"}
+    assert states("layer") == {"layer": "the channel layer answers"}
     settings.CHANNEL_LAYERS["default"]["CONFIG"]["hosts"] = [("127.0.0.1", 1)]
     assert not works("layer")
 

@@ -158,7 +158,7 @@ async def test_a_process_that_only_publishes_has_the_same_health_check(
         "hub": "no streams here",
         "notifier": "nothing to do yet",
         "database": "answers",
-        "layer": "answers",
+        "layer": "the channel layer answers",
     }
     await site.get(f"{process.url}/publish/orders/1")
     _, answer, _ = await get(f"{process.url}/health/ready/")

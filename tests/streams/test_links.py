@@ -32,7 +32,7 @@ PRIVATE = (
     *("run_on_commit", "atomic_blocks", "mark_for_rollback_on_error"),
     *("close_if_health_check_failed", "validate_thread_sharing", "queries_logged"),
     *("_registry", "_from_testcase", "_get_scheme", "base_send", "__group__"),
-    *("brpop_timeout", "close_pools"),
+    *("brpop_timeout", "close_pools", "_transport", "_io_writer"),
 )
 
 

@@ -1,0 +1,231 @@
+"""What each fabric promises: one suite for the layers of channels_redis and NATS."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+
+import pytest
+from django.test import override_settings
+from redis.exceptions import RedisError
+
+from eric_sse_django import wakes
+from eric_sse_django.wakes import receiver as receiving
+from eric_sse_django.wakes.channels import ChannelsFabric
+from eric_sse_django.wakes.fabric import Parcel, configured
+from eric_sse_django.wakes.nats import NatsFabric
+from tests import servers
+from tests.conftest import missing
+
+KINDS = ["core.RedisChannelLayer", "pubsub.RedisPubSubChannelLayer", "nats"]
+
+
+def settings_for(kind, port):
+    """Return the settings of a project whose wakes go through a server at a port of loopback."""
+    if kind == "nats":
+        backend = f"{NatsFabric.__module__}.{NatsFabric.__qualname__}"
+        location = [f"nats://127.0.0.1:{port}"]
+        return {"ERIC_SSE": {"FABRIC": {"BACKEND": backend, "LOCATION": location}}}
+    config = {"hosts": [("127.0.0.1", port)]}
+    return {"CHANNEL_LAYERS": {"default": {"BACKEND": f"channels_redis.{kind}", "CONFIG": config}}}
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def fabric(kind, request):
+    """Return the configured fabric, of a server that runs."""
+    server = request.getfixturevalue("nats_server" if kind == "nats" else "redis_server")
+    with override_settings(**settings_for(kind, server.port)):
+        found = configured()
+        assert found is not None
+        yield found
+
+
+@pytest.fixture
+def server(kind):
+    """Return a server of the test alone, which may break it, beside the settings for it."""
+    make = servers.Nats if kind == "nats" else servers.Redis
+    if (reason := make.absence()) is not None:
+        missing(reason)
+    with make() as server, override_settings(**settings_for(kind, server.port)):
+        yield server
+        if server.process.poll() is None:
+            os.kill(server.process.pid, signal.SIGCONT)
+
+
+class Ear:
+    """Receives in a task, as one process."""
+
+    def __init__(self, fabric, *channels):
+        self.receiver = fabric.receiver()
+        self.receiver.want(set(channels))
+        self.messages = []
+        self.doubts = 0
+
+    def doubt(self):
+        self.doubts += 1
+
+    async def __aenter__(self):
+        self.task = asyncio.create_task(self.receiver.receive(self.messages.append, self.doubt))
+        try:
+            await self.until(lambda: self.doubts)
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *_):
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+        await self.receiver.close()
+
+    async def until(self, condition, timeout_s=10):
+        await until(lambda: condition() or self.task.done(), timeout_s)
+        if self.task.done():
+            self.task.result()
+
+    async def hears(self, *expected):
+        await self.until(lambda: len(self.messages) >= len(expected))
+        assert self.messages == list(expected)
+
+
+async def until(condition, timeout_s=10):
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to that"
+        await asyncio.sleep(0.002)
+
+
+@contextlib.asynccontextmanager
+async def carrier_of(fabric):
+    """Return a function that sends parcels on a thread, as the sender's does."""
+    carrier = fabric.carrier()
+    try:
+        yield lambda *parcels: asyncio.to_thread(carrier.send, parcels)
+    finally:
+        await asyncio.to_thread(carrier.close)
+
+
+def number(count, channel=None):
+    return Parcel(channel, {"type": "eric.wake", "n": count})
+
+
+def messages(*counts):
+    return [dict(number(count).message) for count in counts]
+
+
+async def test_what_is_for_all_reaches_all_in_its_order(fabric):
+    async with carrier_of(fabric) as send, Ear(fabric) as one, Ear(fabric, 7) as other:
+        await send(number(0), number(1))
+        await send(number(2))
+        for ear in (one, other):
+            await ear.hears(*messages(0, 1, 2))
+        assert (one.doubts, other.doubts) == (1, 1)
+
+
+async def test_what_is_for_a_channel_reaches_those_that_want_it(fabric):
+    async with carrier_of(fabric) as send, Ear(fabric, 7) as one, Ear(fabric, 8) as other:
+        await send(number(0, channel=7), number(1, channel=8), number(2))
+        routed = fabric.routes
+        await one.hears(*(messages(0, 2) if routed else messages(0, 1, 2)))
+        await other.hears(*(messages(1, 2) if routed else messages(0, 1, 2)))
+
+
+async def test_a_parcel_may_have_60_kb(fabric):
+    big = Parcel(None, {"type": "eric.wake", "segments": 'é"' * 7_500})
+    async with carrier_of(fabric) as send, Ear(fabric) as ear:
+        await send(big, number(1))
+        await ear.hears(dict(big.message), *messages(1))
+
+
+async def test_a_receiver_that_is_cancelled_leaves_nothing_behind(fabric):
+    before = asyncio.all_tasks()
+    async with Ear(fabric, 1, 2):
+        pass
+    await until(lambda: asyncio.all_tasks() == before)
+
+
+async def test_a_probe_wakes_no_process(fabric):
+    async with Ear(fabric, 7) as ear:
+        assert await asyncio.to_thread(fabric.probe) is True
+        async with carrier_of(fabric) as send:
+            await send(number(0))
+        await ear.hears(*messages(0))
+
+
+async def test_wakes_go_from_a_sender_to_a_receiver(fabric, monkeypatch, caplog):
+    monkeypatch.setattr(receiving, "is_own", lambda message: False)  # as another process's
+    heard, doubts = [], []
+    receiver = wakes.WakeReceiver(heard.append, lambda: doubts.append(1))
+    listening = asyncio.create_task(receiver.run())
+    sender = wakes.WakeSender()
+    await until(lambda: doubts)
+    for count in range(1, 4):
+        sender.wake()
+        await until(lambda count=count: len(heard) == count)
+    listening.cancel()
+    await asyncio.gather(listening, return_exceptions=True)
+    await asyncio.to_thread(sender.close)
+    assert [message["type"] for message in heard] == ["eric.wake"] * 3
+    assert [record for record in caplog.records if not record.name.startswith("asyncio")] == []
+
+
+def test_without_a_server_nothing_is_sent_and_the_probe_fails(kind, free_port):
+    with override_settings(**settings_for(kind, free_port)):
+        fabric = configured()
+        carrier = fabric.carrier()
+        with pytest.raises((OSError, RedisError)):
+            carrier.send([number(0)])
+        carrier.close()
+        with pytest.raises((OSError, RedisError)):
+            fabric.probe()
+
+
+async def test_a_server_that_restarts_is_used_again(server, monkeypatch):
+    monkeypatch.setattr(receiving, "is_own", lambda message: False)
+    monkeypatch.setattr("eric_sse_django.outage.FIRST_DELAY_S", 0.01)
+    heard, doubts = [], []
+    receiver = wakes.WakeReceiver(heard.append, lambda: doubts.append(1))
+    listening = asyncio.create_task(receiver.run())
+    sender = wakes.WakeSender()
+    await until(lambda: doubts)
+    sender.wake()
+    await until(lambda: heard)
+    await asyncio.to_thread(server.restart)
+    sender.wake()
+
+    def works():
+        sender.wake()
+        return len(heard) > 1
+
+    await until(works, 20)
+    assert await asyncio.to_thread(sender.flush, 5)
+    listening.cancel()
+    await asyncio.gather(listening, return_exceptions=True)
+    await asyncio.to_thread(sender.close)
+
+
+async def test_closing_is_bounded_while_the_server_hangs(server):
+    fabric = configured()
+    carrier = fabric.carrier()
+    async with Ear(fabric, *range(100)) as ear:
+        await asyncio.to_thread(carrier.send, [number(0)])
+        await ear.hears(*messages(0))
+        os.kill(server.process.pid, signal.SIGSTOP)
+        began = time.monotonic()
+        await asyncio.to_thread(carrier.close)
+    assert time.monotonic() - began < 6
+
+
+def test_the_default_is_the_channel_layer():
+    assert isinstance(configured(), ChannelsFabric)
+
+
+def test_without_a_fabric_nothing_is_made():
+    with override_settings(ERIC_SSE={"FABRIC": None}):
+        assert configured() is None
