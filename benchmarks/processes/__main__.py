@@ -40,8 +40,10 @@ def main() -> None:
             )
             found.append(same.run(servers, processes, options.clients, options.messages))
             _print(str(found[-1]))
-        _print("the cost of a message for a process without its listeners")
-        costs = elsewhere.run(servers, options.messages // 4)
+        costs = []
+        for fabric in options.fabrics:
+            _print(f"the cost of a message for each process: {fabric}")
+            costs += elsewhere.run(servers, fabric, options.messages // 4)
         _print("the cost of a stream")
         taken = opening.run(servers, 5 * options.clients // 2, options.messages / 100)
     print(report.markdown(found, costs, taken))
@@ -58,6 +60,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--messages", type=int, help="by all processes together (2,000)")
     parser.add_argument(
         "--out", type=Path, help="write processes.json and processes.md to this directory"
+    )
+    parser.add_argument(
+        "--fabrics", nargs="+", choices=elsewhere.FABRICS, default=[*elsewhere.FABRICS]
     )
     parser.add_argument("--quick", action="store_true", help="a tenth of the size")
     options = parser.parse_args()

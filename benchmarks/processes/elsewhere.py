@@ -1,18 +1,30 @@
-"""The cost of a message for a process that has no listener for it."""
+"""The cost of a message for each process, with and without its listeners."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from benchmarks.client import Crowd
 from benchmarks.processes.fleet import Facts, Fleet, cpu_s, publishing
 from benchmarks.servers import Servers
 
-# One publishes and serves the listener; one has a stream of another channel; one has none.
-NAMES = ("the publisher's, with the listener", "streams of other channels only", "no stream")
-PUBLISHER, OTHER, _ = range(3)
+# One publishes and serves a listener; one serves a listener; one has a stream of another channel.
+NAMES = (
+    "the publisher's, with a listener",
+    "another with a listener",
+    "streams of other channels only",
+    "no stream",
+)
+PUBLISHER, CONCERNED, OTHER, _ = range(4)
+# What carries the wakes, and the settings for it.
+FABRICS: dict[str, dict[str, Any]] = {
+    "Redis, nothing carried": {"WAKES_CARRY": "nothing"},
+    "Redis, channels": {"WAKES_CARRY": "channels"},
+    "Redis, messages": {"WAKES_CARRY": "messages"},
+}
 PATIENCE_S = 120.0
 PACE = 50.0
 # Seconds that the work after the last wake may take.
@@ -23,6 +35,7 @@ SETTLE_S = 0.3
 class Elsewhere:
     """The cost of one message for a process, without the cost of idling."""
 
+    fabric: str
     process: str
     pace: str
     cpu_us: float
@@ -41,21 +54,25 @@ class _Span:
     database_s: float
 
 
-def run(servers: Servers, messages: int, per_s: float = PACE) -> list[Elsewhere]:
+def run(servers: Servers, fabric: str, messages: int, per_s: float = PACE) -> list[Elsewhere]:
     """Publish at a pace, then at full speed; return the cost for each process."""
-    with Fleet(servers, len(NAMES)) as fleet:
-        (path,), (other,) = fleet.prepare("loud", 1), fleet.prepare("quiet", 1)
+    with Fleet(servers, len(NAMES), FABRICS[fabric]) as fleet:
+        here, there = fleet.prepare("loud", 2)
+        (other,) = fleet.prepare("quiet", 1)
         publisher = fleet.servers[PUBLISHER]
         with (
             Crowd(publisher.port, 1 + 2 * messages) as crowd,
+            Crowd(fleet.servers[CONCERNED].port, 1 + 2 * messages) as concerned,
             Crowd(fleet.servers[OTHER].port, 0) as quiet,
         ):
-            crowd.open([path], greets=True)
+            crowd.open([here], greets=True)
+            concerned.open([there], greets=True)
             quiet.open([other], greets=True)
 
             def publish(first: int, count: int, pace: float) -> None:
                 asked = publisher.ask_meanwhile(publishing("loud", first, count, pace))
                 crowd.until(first + count, PATIENCE_S)
+                concerned.until(first + count, PATIENCE_S)
                 asked.result(PATIENCE_S)
                 crowd.read_for(SETTLE_S)
 
@@ -63,11 +80,12 @@ def run(servers: Servers, messages: int, per_s: float = PACE) -> list[Elsewhere]
             idle = _during(fleet, lambda: crowd.read_for(messages / per_s))
             paced = _during(fleet, lambda: publish(1, messages, per_s))
             flat = _during(fleet, lambda: publish(1 + messages, messages, 0))
-            if wrong := crowd.wrong():
-                raise SystemExit(f"The listener's stream was not right: {wrong}.")
-    return _costs(idle, paced, messages, f"{per_s:g} a second") + _costs(
-        idle, flat, messages, "at full speed"
-    )
+            if wrong := crowd.wrong() or concerned.wrong():
+                raise SystemExit(f"A listener's stream was not right: {wrong}.")
+    return [
+        *_costs(fabric, idle, paced, messages, f"{per_s:g} a second"),
+        *_costs(fabric, idle, flat, messages, "at full speed"),
+    ]
 
 
 def _during(fleet: Fleet, work: Callable[[], None]) -> _Span:
@@ -78,11 +96,12 @@ def _during(fleet: Fleet, work: Callable[[], None]) -> _Span:
     return _Span(seconds, facts, database_s)
 
 
-def _costs(idle: _Span, busy: _Span, messages: int, pace: str) -> list[Elsewhere]:
+def _costs(fabric: str, idle: _Span, busy: _Span, messages: int, pace: str) -> list[Elsewhere]:
     """Return the cost of a message for each process and the database, without idling."""
     share = busy.seconds / idle.seconds
     found = [
         Elsewhere(
+            fabric,
             name,
             pace,
             (did.cpu_s - idled.cpu_s * share) / messages * 1e6,
@@ -91,4 +110,4 @@ def _costs(idle: _Span, busy: _Span, messages: int, pace: str) -> list[Elsewhere
         for name, did, idled in zip(NAMES, busy.facts, idle.facts, strict=True)
     ]
     database_s = busy.database_s - idle.database_s * share
-    return [*found, Elsewhere("PostgreSQL, total", pace, database_s / messages * 1e6)]
+    return [*found, Elsewhere(fabric, "PostgreSQL, total", pace, database_s / messages * 1e6)]

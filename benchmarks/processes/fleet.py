@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import psutil
 
@@ -42,8 +44,12 @@ class Facts:
 class Fleet:
     """A context manager. `servers` are the processes, `port` is that of nginx."""
 
-    def __init__(self, servers: Servers, processes: int) -> None:
+    def __init__(
+        self, servers: Servers, processes: int, settings: Mapping[str, Any] | None = None
+    ) -> None:
+        """`settings` are ERIC_SSE's."""
         self._environment = servers.environment(SITE, sys.executable, redis=True)
+        self._environment["ERIC_SSE_BENCH_SETTINGS"] = json.dumps(settings or {})
         self._processes = processes
         self._stack = ExitStack()
         self.servers: list[Server] = []

@@ -27,12 +27,14 @@ def markdown(same: Sequence[Same], elsewhere: Sequence[Elsewhere], opening: Open
         )
     lines += [
         "",
-        "| cost of a message for a process with | published | µs CPU | statements |",
-        "|---|---|---:|---:|",
+        "| cost of a message for a process with | fabric | published | µs CPU | statements |",
+        "|---|---|---|---:|---:|",
     ]
     for cost in elsewhere:
         statements = "" if cost.statements is None else f"{cost.statements:.2f}"
-        lines.append(f"| {cost.process} | {cost.pace} | {cost.cpu_us:,.0f} | {statements} |")
+        lines.append(
+            f"| {cost.process} | {cost.fabric} | {cost.pace} | {cost.cpu_us:,.0f} | {statements} |"
+        )
     lines += ["", f"| cost of each of {opening.streams:,} streams | |", "|---|---:|"]
     for what, figure in (
         ("opening: µs CPU of the server", opening.open_cpu_us),
