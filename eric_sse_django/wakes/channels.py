@@ -21,7 +21,8 @@ from eric_sse_django.wakes.layer import (
     make_runner,
     probe,
 )
-from eric_sse_django.wakes.pubsub import make_publisher
+from eric_sse_django.wakes.pubsub import RedisPublisher, group_of
+from eric_sse_django.wakes.subscriber import RedisSubscriber
 
 GROUP = "eric-sse.wake"
 # Seconds after which a hub joins the group again: well within channels' default
@@ -43,13 +44,15 @@ class ChannelsFabric:
         """Both are ignored: CHANNEL_LAYERS has the layer's."""
 
     def carrier(self) -> Carrier | None:
-        if not are_greenlets() and (publisher := make_publisher(GROUP)) is not None:
-            return publisher
+        if not are_greenlets() and (group := group_of(GROUP)) is not None:
+            return RedisPublisher(group)
         layer = make_layer()
         runner = None if layer is None else make_runner()
         return None if layer is None or runner is None else LayerCarrier(layer, runner)
 
     def receiver(self) -> Receiver | None:
+        if (group := group_of(GROUP)) is not None:
+            return RedisSubscriber(group)
         layer = make_layer()
         return None if layer is None else LayerReceiver(layer)
 

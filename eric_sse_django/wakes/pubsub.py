@@ -22,9 +22,9 @@ from eric_sse_django.wakes.layer import LAYER_TIMEOUT_S, importing
 
 BACKEND = "channels_redis.pubsub.RedisPubSubChannelLayer"
 # What a configuration may have beside; with anything else (encryption, TLS, Sentinel, several
-# hosts), the layer itself sends.
+# hosts), the layer itself is used.
 _KNOWN = frozenset({"hosts", "prefix"})
-# Of channels_redis, whose bytes are known: of any other version the layer itself sends.
+# Of channels_redis, whose bytes are known: of any other version the layer itself is used.
 _MAJOR_VERSION = "4."
 _PORT = 6379
 
@@ -37,12 +37,18 @@ class Server(NamedTuple):
     login: tuple[str, ...] = ()
 
 
+class Group(NamedTuple):
+    """A group of the layer: its Redis, and its channel there."""
+
+    server: Server
+    name: bytes
+
+
 class RedisPublisher:
     """Sends messages to a group of the layer, on the caller's thread; connects when it sends."""
 
-    def __init__(self, server: Server, prefix: str, group: str) -> None:
-        self._server = server
-        self._name = f"{prefix}__group__{group}".encode()
+    def __init__(self, group: Group) -> None:
+        self._server, self._name = group
         self._socket: socket.socket | None = None
         with importing:
             self._pack = import_module("msgpack").packb
@@ -53,7 +59,7 @@ class RedisPublisher:
             self._send(dict(parcel.message))
 
     def _send(self, message: dict[str, Any]) -> None:
-        command = _command(b"PUBLISH", self._name, self._pack(message))
+        command = resp(b"PUBLISH", self._name, self._pack(message))
         is_kept = self._socket is not None
         try:
             self._ask(command)
@@ -78,7 +84,7 @@ class RedisPublisher:
             self._socket = socket.create_connection((host, port), LAYER_TIMEOUT_S)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if login:
-                self._exchange(_command(b"AUTH", *(part.encode() for part in login)))
+                self._exchange(resp(b"AUTH", *(part.encode() for part in login)))
         self._exchange(command)
 
     def _exchange(self, command: bytes) -> None:
@@ -94,14 +100,14 @@ class RedisPublisher:
             raise ConnectionError(answer[1:].decode(errors="replace").strip())
 
 
-def _command(*parts: bytes) -> bytes:
+def resp(*parts: bytes) -> bytes:
     """Return a command as Redis' protocol has it: an array of strings."""
     strings = b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
     return b"*%d\r\n%s" % (len(parts), strings)
 
 
-def make_publisher(group: str) -> RedisPublisher | None:
-    """Return what sends to a group of the project's layer; None where only the layer can."""
+def group_of(name: str) -> Group | None:
+    """Return a group of the project's layer; None where only the layer can reach it."""
     alias = conf.get("CHANNEL_LAYER")
     layer = channel_layers.configs.get(alias) if alias is not None else None
     if layer is None or layer.get("BACKEND") != BACKEND:
@@ -110,7 +116,7 @@ def make_publisher(group: str) -> RedisPublisher | None:
     server = server_of(config.get("hosts")) if config.keys() <= _KNOWN else None
     if server is None or not _version().startswith(_MAJOR_VERSION):
         return None
-    return RedisPublisher(server, config.get("prefix", "asgi"), group)
+    return Group(server, f"{config.get('prefix', 'asgi')}__group__{name}".encode())
 
 
 def _version() -> str:

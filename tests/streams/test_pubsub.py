@@ -10,7 +10,7 @@ from channels_redis.pubsub import RedisPubSubLoopLayer  # type: ignore[import-un
 from eric_sse_django.wakes import channels, pubsub
 from eric_sse_django.wakes.channels import ChannelsFabric, LayerCarrier
 from eric_sse_django.wakes.fabric import Parcel
-from eric_sse_django.wakes.pubsub import Server, server_of
+from eric_sse_django.wakes.pubsub import Group, Server, server_of
 
 WAKE = {"type": "eric.wake", "sender": "x" * 32}
 
@@ -42,7 +42,7 @@ class FakeRedis:
 
 
 def publisher_to(redis, *login):
-    return pubsub.RedisPublisher(redis.server._replace(login=login), "asgi", "g")
+    return pubsub.RedisPublisher(Group(redis.server._replace(login=login), b"asgi__group__g"))
 
 
 @pytest.fixture
@@ -57,14 +57,13 @@ def layers(settings):
 @pytest.mark.parametrize("config", [{}, {"prefix": "site"}])
 def test_it_sends_the_bytes_that_the_layer_sends(layers, config):
     layer, redis = layers(**config), FakeRedis(b":1\r\n")
-    publisher = pubsub.make_publisher("g")
-    publisher._server = redis.server
+    publisher = pubsub.RedisPublisher(pubsub.group_of("g")._replace(server=redis.server))
     publisher.send([Parcel(None, WAKE)])
     publisher.close()
     redis.close()
     name = RedisPubSubLoopLayer(**config)._get_group_channel_name("g").encode()
     parts = [b"PUBLISH", name, layer.serialize(WAKE)]
-    assert redis.received[0] == pubsub._command(*parts)
+    assert redis.received[0] == pubsub.resp(*parts)
 
 
 @pytest.mark.parametrize(
@@ -97,14 +96,14 @@ def test_it_sends_to_one_plain_redis(hosts, expected):
 )
 def test_the_layer_sends_what_needs_more(layers, config):
     layers(**config)
-    assert pubsub.make_publisher("g") is None
+    assert pubsub.group_of("g") is None
 
 
 @pytest.mark.parametrize("alias", [None, "other"])
 def test_it_sends_through_the_configured_layer_only(layers, settings, alias):
     layers()
     settings.ERIC_SSE = {"CHANNEL_LAYER": alias}
-    assert pubsub.make_publisher("g") is None
+    assert pubsub.group_of("g") is None
 
 
 def test_threads_that_are_greenlets_use_the_layer(layers, monkeypatch):
@@ -149,7 +148,7 @@ def test_a_refusal_is_an_error(answer):
 def test_a_redis_that_does_not_answer_is_not_asked_twice(monkeypatch):
     monkeypatch.setattr(pubsub, "LAYER_TIMEOUT_S", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        publisher = pubsub.RedisPublisher(Server(*silent.getsockname()[:2]), "asgi", "g")
+        publisher = pubsub.RedisPublisher(Group(Server(*silent.getsockname()[:2]), b"g"))
         with pytest.raises(TimeoutError):
             publisher.send([Parcel(None, WAKE)])
         assert publisher._socket is None
@@ -157,6 +156,6 @@ def test_a_redis_that_does_not_answer_is_not_asked_twice(monkeypatch):
 
 def test_of_another_major_version_the_layer_itself_sends(layers, monkeypatch):
     layers()
-    assert pubsub.make_publisher("g") is not None
+    assert pubsub.group_of("g") is not None
     monkeypatch.setattr(pubsub, "_version", lambda: "5.0.0")
-    assert pubsub.make_publisher("g") is None
+    assert pubsub.group_of("g") is None
