@@ -302,6 +302,8 @@ class Hub:
         self._unsubscribe = its_notifier.subscribe(self.wake)
         its_notifier.start()
         self._spawn(self.follower.follow())
+        if wakes.routes():
+            self.interest.subscribe(self._receiver.want)
         self._spawn(self._receiver.run())
 
     # The timer ------------------------------------------------------------------
