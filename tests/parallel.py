@@ -20,7 +20,14 @@ import pytest
 LONGEST = (
     *("test_themes", "test_demo", "test_wrapped", "test_going_back", "test_hostile"),
     *("test_outages", "test_monitor", "test_http2", "test_users_elsewhere", "test_networks"),
-    *("test_quick_start", "test_faults", "test_shared_stream", "test_footprint", "test_kills"),
+    *(
+        "test_quick_start",
+        "test_nats",
+        "test_faults",
+        "test_shared_stream",
+        "test_footprint",
+        "test_kills",
+    ),
 )
 MAX_WORKERS = 16
 
