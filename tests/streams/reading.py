@@ -33,7 +33,7 @@ class Reader:
     writes_at_once = True
 
     def __init__(self, stream: Stream, channel: DatabaseChannel) -> None:
-        self.stream = stream
+        self.stream, self.channel = stream, channel
         self.chunks: list[bytes] = []
         self.events: list[Event] = []
         self.reader = SSEReader()

@@ -1,16 +1,24 @@
 """Each channel's chain: what is passed on alone is delivered once, in order, and not read."""
 
 import asyncio
+import os
+import random
+from types import SimpleNamespace
 
 import pytest
 
 from eric_sse_django.database.queue import DatabaseQueue
 from eric_sse_django.entry import NO_CHANNEL, RESET, REVOKE
-from eric_sse_django.hub.feed import Feed
+from eric_sse_django.hub import chains
+from eric_sse_django.hub.chains import Chains
+from eric_sse_django.hub.feed import Feed, Feeds
 from eric_sse_django.log import number_of
 from eric_sse_django.models import Channel, Listener
 from eric_sse_django.notifier.window import Window
+from eric_sse_django.streaming.reader import Reader
+from tests.streams.channel_chaos import ChannelChaos
 from tests.streams.passing import (
+    TIMEOUT_S,
     CountingLog,
     client,
     draft,
@@ -318,20 +326,24 @@ async def test_a_revocation_is_applied_before_a_message_that_was_published_later
     assert memory.looks == 1
 
 
-async def test_after_a_removal_of_what_was_not_read_the_log_is_read(memory, hub, elsewhere):
+async def test_after_a_removal_of_what_was_not_read_the_log_is_read(memory, hub):
     async with client(hub) as one:
         await live(hub, one)
-        elsewhere(draft(1))
-        removed = draft(2)
-        removed.kept_s = -3_600.0
-        sequenced(memory, removed)  # by another process
-        memory.append([draft(3)])
-        assert memory.trim() == 1
-        segment = elsewhere()
-        [part] = segment.by_channel()
-        hub.wake(part._replace(after=0))  # whatever the window knows
+        await removed_before_it_was_read(memory, hub)
         await one.count(3)
         assert [event.type for event in one.events] == ["n", RESET, "n"]
+
+
+async def removed_before_it_was_read(memory, hub):
+    """Remove what a third process has published, before the publisher of the next one reads it."""
+    window = Window(memory)
+    pass_on(hub, window.place(sequenced(memory, draft(1))).by_channel())
+    removed = draft(2)
+    removed.kept_s = -3_600.0
+    sequenced(memory, removed)
+    segment = sequenced(memory, draft(3))
+    assert memory.trim() == 1
+    pass_on(hub, window.place(segment).by_channel())
 
 
 @pytest.mark.parametrize("what", ["log", "history"])
@@ -456,3 +468,118 @@ async def test_a_watched_queue_gives_its_channel(hub, monkeypatch):
     assert hub.interest.channels() == {5}
     undo()
     assert hub.interest.channels() == set()
+
+
+# Chaos ------------------------------------------------------------------------------
+
+
+async def chaos(memory, hub, seed, patience_s=TIMEOUT_S):
+    return await ChannelChaos(memory, hub, random.Random(seed), patience_s).run()
+
+
+# As many more as are asked for: ERIC_SSE_TEST_FUZZ=1000.
+SEEDS = int(os.environ.get("ERIC_SSE_TEST_FUZZ", 12))
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+async def test_whatever_happens_to_segments_streams_get_each_message_once(memory, hub, seed):
+    assert await chaos(memory, hub, seed) == []
+    assert {"looked", "known"} <= set(hub.counters.segments)
+
+
+# Each guard, removed ----------------------------------------------------------------
+
+# What continues() is called with instead.
+UNGUARDED = {
+    "the messages between": lambda part, *rest: (part._replace(after=0), *rest),
+    "the notices between": lambda part, *rest: (part._replace(notices=0), *rest),
+    "the log": lambda part, feed, have, known: (part, feed, have, known._replace(log="")),
+    "several channels": lambda part, feed, *rest: (part, SimpleNamespace(named=False), *rest),
+}
+
+
+async def goes_wrong(memory, settings):
+    """Whether one of a few chaotic runs does."""
+    settings.ERIC_SSE = {"POLL_INTERVAL_S": 60}
+    for seed in range(40):
+        memory.__init__()
+        async with hub_of(memory) as hub:
+            if await chaos(memory, hub, seed, patience_s=0.05):
+                return True
+    return False
+
+
+@pytest.mark.parametrize("guard", UNGUARDED)
+async def test_without_a_comparison_it_would_be_wrong(memory, settings, monkeypatch, guard):
+    change, guarded = UNGUARDED[guard], chains.continues
+    monkeypatch.setattr(chains, "continues", lambda *args: guarded(*change(*args)))
+    assert await goes_wrong(memory, settings)
+
+
+async def test_without_a_comparison_of_what_was_removed_it_would_be_wrong(
+    memory, hub, monkeypatch
+):
+    guarded = chains.continues
+
+    def continues(part, *rest):
+        return guarded(part._replace(known=part.known._replace(trimmed=0)), *rest)
+
+    monkeypatch.setattr(chains, "continues", continues)
+    async with client(hub) as one:
+        await live(hub, one)
+        await removed_before_it_was_read(memory, hub)
+        await one.count(2)
+        await hub.follower.look()
+        await until(one.stream.reader.is_idle)
+        assert [event.type for event in one.events] == ["n", "n"]
+
+
+async def test_without_the_comparison_of_histories_it_would_be_wrong(
+    memory, settings, monkeypatch
+):
+    monkeypatch.setattr(chains, "number_of", lambda position: 0)
+    assert await goes_wrong(memory, settings)
+
+
+async def test_without_the_read_for_missing_entries_it_would_be_wrong(
+    memory, settings, monkeypatch
+):
+    share = Chains._share
+
+    def emptied(self, part, known, shares):
+        return share(self, part._replace(entries=part.entries or []), known, shares)
+
+    monkeypatch.setattr(Chains, "_share", emptied)
+    assert await goes_wrong(memory, settings)
+
+
+async def test_if_nobody_noted_how_far_a_feed_is_it_would_be_wrong(memory, settings, monkeypatch):
+    monkeypatch.setattr(Feeds, "reach", lambda self, feed, known: None)
+    assert await goes_wrong(memory, settings)
+
+
+async def test_if_looks_delivered_what_a_feed_has_it_would_be_wrong(memory, settings, monkeypatch):
+    def reach(self, feed, known):
+        feed.reached = known.position
+
+    monkeypatch.setattr(Feeds, "reach", reach)
+    assert await goes_wrong(memory, settings)
+
+
+async def test_if_streams_read_up_to_the_hubs_position_it_would_be_wrong(
+    memory, settings, monkeypatch
+):
+    monkeypatch.setattr(Reader, "head", lambda self: self._hub.follower.known.position)
+    assert await goes_wrong(memory, settings)
+
+
+async def test_if_an_emptied_feed_began_at_the_hubs_position_it_would_be_wrong(
+    memory, settings, monkeypatch
+):
+    def skip_to(self, position):
+        self.ring_buffer.clear(position)
+        for stream in tuple(self.streams):
+            stream.fall_back()
+
+    monkeypatch.setattr(Feed, "skip_to", skip_to)
+    assert await goes_wrong(memory, settings)

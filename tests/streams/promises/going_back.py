@@ -49,7 +49,7 @@ def go_back(world: World, before: Before) -> bool:
     Returns whether the hub must notice: where it had not come further, nothing shows it.
     """
     _record_what_clients_got(world)
-    at = 0 if world.hub is None else world.hub.follower.position
+    at = 0 if world.hub is None else world.hub.follower.newest.position
     # Where the backup has no head, the next may be the hub's own place: see lose_the_log().
     is_shown = at > before.head and not (_is_base(at) and not before.head)
     before.backup.restore()
@@ -78,7 +78,7 @@ def lose_the_log(world: World) -> bool:
     world.model.messages, world.model.log = {}, {}
     # One that is where its history begins has seen nothing of it: of two that are lost in one
     # hour the second may have its number, and begins at its place.
-    return world.hub is not None and not _is_base(world.hub.follower.position)
+    return world.hub is not None and not _is_base(world.hub.follower.newest.position)
 
 
 def _is_base(position: int) -> bool:

@@ -144,6 +144,12 @@ class Promises(Narrowing, RuleBasedStateMachine):
     def sequence(self):
         self.world.sequence()
 
+    @precondition(lambda self: self.steps)
+    @rule()
+    def sequence_elsewhere(self):
+        """By a process that passes nothing on."""
+        self.world.sequence(is_passed_on=False)
+
     @rule()
     def look(self):
         self.world.look()
@@ -153,6 +159,11 @@ class Promises(Narrowing, RuleBasedStateMachine):
     def pass_a_segment_on(self, at, is_kept):
         """Late, in another order, twice; those that nobody passes on are lost."""
         self.world.pass_on(at, is_kept)
+
+    @precondition(lambda self: self.world.segments)
+    @rule(at=index, which=st.lists(st.integers(0, 3), min_size=1, max_size=4))
+    def pass_some_channels_on(self, at, which):
+        self.world.pass_channels_on(at, which)
 
     @precondition(lambda self: self.world.segments)
     @rule()

@@ -83,7 +83,7 @@ class Serving:
     def learn(self) -> None:
         raise NotImplementedError
 
-    def sequence(self) -> None:
+    def sequence(self, is_passed_on: bool = True) -> None:
         raise NotImplementedError
 
     def run(self, coroutine: Any) -> Any:
@@ -213,6 +213,13 @@ class Serving:
         segment = self.segments[at] if is_kept else self.segments.pop(at)
         if self.hub is not None:
             self.hub.wake(segment)
+
+    def pass_channels_on(self, at: int, which: Sequence[int]) -> None:
+        """Pass on what a segment has of some channels: in any order, and again."""
+        if self.segments and self.hub is not None:
+            parts = self.segments[at % len(self.segments)].by_channel()
+            for index in which if parts else ():
+                self.hub.wake(parts[index % len(parts)])
 
     def pass_all_on(self) -> None:
         """Pass all segments on in order, as the notifier does, and let streams deliver them."""

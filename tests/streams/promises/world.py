@@ -21,6 +21,7 @@ from eric_sse_django.exception import NoMessagesException
 from eric_sse_django.log.limits import forget_counts
 from eric_sse_django.message import Message
 from eric_sse_django.models import Listener, QueuedMessage
+from eric_sse_django.notifier.window import Window
 from tests import emptying
 from tests.streams.promises.faults import faults
 from tests.streams.promises.model import Listening, Model, Published
@@ -54,6 +55,7 @@ class World(Serving):
         self.clients: list[Client] = []
         self.others: list[Other] = []
         self.segments = []
+        self.window = Window(log.DATABASE)
 
     # Publishing -------------------------------------------------------------------
 
@@ -102,10 +104,10 @@ class World(Serving):
 
     # The log ----------------------------------------------------------------------
 
-    def sequence(self) -> None:
+    def sequence(self, is_passed_on: bool = True) -> None:
         """Give positions to what is committed, and wake no hub: with `steps` see pass_on()."""
         if self.steps:
-            while log.sequence(self.segments.append):
+            while log.sequence(self._keep if is_passed_on else None):
                 pass
         else:
             while log.pending().exists():
@@ -113,6 +115,9 @@ class World(Serving):
                 assert notifier.flush(TIMEOUT_S)
         self.learn()
         assert not self.model.unplaced()
+
+    def _keep(self, segment: log.Segment) -> None:
+        self.segments.append(self.window.place(segment))
 
     def learn(self) -> None:
         rows = QueuedMessage.objects.using(self.alias).filter(position__isnull=False, type="n")
