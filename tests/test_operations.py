@@ -4,12 +4,15 @@ import ast
 import re
 from pathlib import Path
 
+import psycopg
 import pytest
+from django.db import connections
 from prometheus_client import CollectorRegistry
 
 from eric_sse_django.health import PARTS
 from eric_sse_django.hub.ends import End
 from eric_sse_django.metrics import EricSseCollector
+from tests.databases import postgres_only
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "operations.md").read_text()
@@ -77,3 +80,19 @@ def test_each_line_of_the_log_is_explained(text):
 def test_each_reason_that_ends_a_stream_is_explained():
     reasons = [f"`{end}`" for end in End if end is not End.NOT_ALLOWED]  # of a monitor page
     assert column("| reason | means | the client |") == reasons
+
+
+@postgres_only
+def test_the_queries_for_old_snapshots_find_a_transaction_that_is_open(database, database_servers):
+    queries = PAGE.split("### Old snapshots")[1].split("```sql\n")[1].split("```")[0]
+    name, port = connections[database].settings_dict["NAME"], database_servers["postgres"].port
+    address = f"host=127.0.0.1 port={port} user=postgres dbname={name}"
+    with psycopg.connect(address) as old, connections[database].cursor() as cursor:
+        old.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        old.execute("SELECT count(*) FROM eric_sse_django_queuedmessage")
+        held, *others = filter(str.strip, queries.split(";"))
+        cursor.execute(held)
+        assert old.info.backend_pid in [pid for pid, *_ in cursor.fetchall()]
+        for query in others:
+            cursor.execute(query)
+            assert cursor.fetchall() == []

@@ -27,7 +27,7 @@ PATIENCE_S = 170
 
 @pytest.mark.live
 @pytest.mark.parametrize(
-    ("log", "users"), [("sqlite", "sqlite"), ("postgres", "postgres"), ("postgres", "sqlite")]
+    ("log", "users"), [("sqlite", "sqlite"), ("postgres", "postgres"), ("mariadb", "sqlite")]
 )
 def test_the_tests_pass_with_the_users_in_another_database(log, users):
     for name in (log, users):
