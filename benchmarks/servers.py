@@ -1,4 +1,4 @@
-"""The databases of servers under test: fresh ones, with PostgreSQL and Redis."""
+"""The databases of servers under test: fresh ones, with PostgreSQL, Redis and NATS."""
 
 from __future__ import annotations
 
@@ -34,6 +34,10 @@ class Redis(Guarded, servers.Redis):
     """Redis that ends with the harness."""
 
 
+class Nats(Guarded, servers.Nats):
+    """NATS that ends with the harness."""
+
+
 class Servers:
     """Databases and servers of one run; a context manager that ends and removes them."""
 
@@ -42,6 +46,7 @@ class Servers:
         self._folder = Path()
         self._postgres: Postgres | None = None
         self._redis: Redis | None = None
+        self._nats: Nats | None = None
         self._templates: dict[Subject, str] = {}
         self._numbers = itertools.count(1)
 
@@ -67,6 +72,12 @@ class Servers:
         if redis:
             found["ERIC_SSE_BENCH_REDIS"] = str(self._running_redis().port)
         return found
+
+    def nats_url(self) -> str:
+        """Return the address of a running NATS."""
+        if self._nats is None:
+            self._nats = self._stack.enter_context(Nats())
+        return self._nats.url
 
     def _template(self, subject: Subject, python: str) -> str:
         """Create an empty database with the subject's tables; return its address."""

@@ -5,9 +5,10 @@ and the cost of a stream.
     python -m benchmarks.processes [--clients 400] [--messages 2000] [--out DIR] [--quick]
 
 Starts 1, 2 and 4 server processes (uvicorn) behind nginx, on PostgreSQL and Redis. All of them
-publish at the same time, and every client reads through nginx. Prints tables; with --out it also
-writes them as JSON and Markdown. Takes two minutes. Exits with 1 if a message was lost, repeated,
-or in another order than for another client.
+publish at the same time, and every client reads through nginx. `--fabrics` selects what carries
+the wakes where the cost of a message is measured: Redis or NATS, with or without the messages.
+Prints tables; with --out it also writes them as JSON and Markdown. Takes three minutes. Exits with
+1 if a message was lost, repeated, or in another order than for another client.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from benchmarks.processes import elsewhere, opening, report, same
 from benchmarks.processes.fleet import SITE
 from benchmarks.processes.nginx import Nginx
 from benchmarks.servers import Servers
-from tests.servers import Redis
+from tests.servers import Nats, Redis
 
 
 def main() -> None:
     options = _options()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that all servers end too
-    for absence in (Servers.absence(SITE), Redis.absence(), Nginx.absence()):
+    for absence in (Servers.absence(SITE), Redis.absence(), Nats.absence(), Nginx.absence()):
         if absence is not None:
             sys.exit(f"{absence}.")
     gc.disable()  # else the readers' pauses are part of the figures

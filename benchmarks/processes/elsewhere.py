@@ -24,7 +24,11 @@ FABRICS: dict[str, dict[str, Any]] = {
     "Redis, nothing carried": {"WAKES_CARRY": "nothing"},
     "Redis, channels": {"WAKES_CARRY": "channels"},
     "Redis, messages": {"WAKES_CARRY": "messages"},
+    "NATS, channels": {"WAKES_CARRY": "channels"},
+    "NATS, messages": {"WAKES_CARRY": "messages"},
 }
+# The processes of the servers whose CPU is reported, beside PostgreSQL's.
+CARRIERS = {"Redis": "redis-server", "NATS": "nats-server"}
 PATIENCE_S = 120.0
 PACE = 50.0
 # Seconds that the work after the last wake may take.
@@ -52,11 +56,26 @@ class _Span:
     seconds: float
     facts: list[Facts]
     database_s: float
+    carrier_s: float
+
+
+def settings_of(servers: Servers, fabric: str) -> dict[str, Any]:
+    """Return ERIC_SSE for a fabric; starts NATS."""
+    if carrier_of(fabric) != "NATS":
+        return FABRICS[fabric]
+    backend = "eric_sse_django.wakes.nats.NatsFabric"
+    return FABRICS[fabric] | {"FABRIC": {"BACKEND": backend, "LOCATION": servers.nats_url()}}
+
+
+def carrier_of(fabric: str) -> str:
+    """Return the name of a fabric's server."""
+    return fabric.partition(",")[0]
 
 
 def run(servers: Servers, fabric: str, messages: int, per_s: float = PACE) -> list[Elsewhere]:
     """Publish at a pace, then at full speed; return the cost for each process."""
-    with Fleet(servers, len(NAMES), FABRICS[fabric]) as fleet:
+    carrier = CARRIERS[carrier_of(fabric)]
+    with Fleet(servers, len(NAMES), settings_of(servers, fabric)) as fleet:
         here, there = fleet.prepare("loud", 2)
         (other,) = fleet.prepare("quiet", 1)
         publisher = fleet.servers[PUBLISHER]
@@ -77,9 +96,9 @@ def run(servers: Servers, fabric: str, messages: int, per_s: float = PACE) -> li
                 crowd.read_for(SETTLE_S)
 
             publish(0, 1, 0)
-            idle = _during(fleet, lambda: crowd.read_for(messages / per_s))
-            paced = _during(fleet, lambda: publish(1, messages, per_s))
-            flat = _during(fleet, lambda: publish(1 + messages, messages, 0))
+            idle = _during(fleet, carrier, lambda: crowd.read_for(messages / per_s))
+            paced = _during(fleet, carrier, lambda: publish(1, messages, per_s))
+            flat = _during(fleet, carrier, lambda: publish(1 + messages, messages, 0))
             if wrong := crowd.wrong() or concerned.wrong():
                 raise SystemExit(f"A listener's stream was not right: {wrong}.")
     return [
@@ -88,12 +107,14 @@ def run(servers: Servers, fabric: str, messages: int, per_s: float = PACE) -> li
     ]
 
 
-def _during(fleet: Fleet, work: Callable[[], None]) -> _Span:
-    before, database_s, began = fleet.facts(), cpu_s("postgres"), time.monotonic()
+def _during(fleet: Fleet, carrier: str, work: Callable[[], None]) -> _Span:
+    before, began = fleet.facts(), time.monotonic()
+    database_s, carrier_s = cpu_s("postgres"), cpu_s(carrier)
     work()
-    seconds, database_s = time.monotonic() - began, cpu_s("postgres") - database_s
+    seconds = time.monotonic() - began
+    database_s, carrier_s = cpu_s("postgres") - database_s, cpu_s(carrier) - carrier_s
     facts = [now.since(then) for now, then in zip(fleet.facts(), before, strict=True)]
-    return _Span(seconds, facts, database_s)
+    return _Span(seconds, facts, database_s, carrier_s)
 
 
 def _costs(fabric: str, idle: _Span, busy: _Span, messages: int, pace: str) -> list[Elsewhere]:
@@ -110,4 +131,9 @@ def _costs(fabric: str, idle: _Span, busy: _Span, messages: int, pace: str) -> l
         for name, did, idled in zip(NAMES, busy.facts, idle.facts, strict=True)
     ]
     database_s = busy.database_s - idle.database_s * share
-    return [*found, Elsewhere(fabric, "PostgreSQL, total", pace, database_s / messages * 1e6)]
+    carrier_s = busy.carrier_s - idle.carrier_s * share
+    totals = {"PostgreSQL": database_s, carrier_of(fabric): carrier_s}
+    return found + [
+        Elsewhere(fabric, f"{name}, total", pace, seconds / messages * 1e6)
+        for name, seconds in totals.items()
+    ]
