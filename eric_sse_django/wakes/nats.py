@@ -1,7 +1,8 @@
 """
 The fabric of projects with NATS: a process receives what is for its channels, and for all.
 
-Of NATS it needs no more than its core. nats-py is imported when the first connection is made.
+Of NATS it needs no more than its core. nats-py is imported to receive, and to publish where
+`nats_publisher` cannot.
 """
 
 from __future__ import annotations
@@ -23,7 +24,20 @@ from django.core.exceptions import ImproperlyConfigured
 
 from eric_sse_django.cancelling import cancel, retrieve, within
 from eric_sse_django.wakes.fabric import Carrier, OnMessage, Parcel, Receiver
-from eric_sse_django.wakes.layer import LAYER_TIMEOUT_S, Runner, importing, make_runner
+from eric_sse_django.wakes.layer import (
+    LAYER_TIMEOUT_S,
+    Runner,
+    are_greenlets,
+    importing,
+    make_runner,
+)
+from eric_sse_django.wakes.nats_publisher import (
+    IDLE_S,
+    JOIN_S,
+    TRUST_S,
+    NatsPublisher,
+    encoded,
+)
 
 DEFAULT_NAMESPACE = "eric_sse"
 # What FABRIC["OPTIONS"] may have beside "namespace": the arguments of nats.connect() by which a
@@ -37,8 +51,8 @@ _NAMESPACE = re.compile(r"[\w-]+(\.[\w-]+)*", re.ASCII)
 
 # Seconds for connecting to one server.
 CONNECT_S = LAYER_TIMEOUT_S
-# Seconds for connecting to any of them; and for subscribing: 20,000 channels take 0.3 s.
-JOIN_S = 5.0
+# Seconds for subscribing: 20,000 channels take 0.3 s.
+SUBSCRIBE_S = 5.0
 # Seconds between two pings of a receiver, and for the answer: a loop may be busy for a while.
 PING_S = 5.0
 ANSWER_S = 3.0
@@ -47,11 +61,6 @@ ANSWER_S = 3.0
 BATCH_S = 0.05
 # Subscriptions in one turn of the loop: 1 ms.
 TURN = 100
-# Seconds for which a carrier trusts its connection: its loop does not run between two sends, so
-# it finds out only by a ping.
-TRUST_S = 1.0
-# Seconds without a send after which it connects again: a server closes what answers no pings.
-IDLE_S = 30.0
 # Bytes of a message that are parsed at most: this app sends a quarter of it at most.
 MAX_BYTES = 262_144
 
@@ -72,6 +81,8 @@ class NatsFabric:
         self._namespace = options.get("namespace", DEFAULT_NAMESPACE)
 
     def carrier(self) -> Carrier | None:
+        if (publisher := self._publisher()) is not None:
+            return publisher
         runner = make_runner()
         return None if runner is None else NatsCarrier(self, runner)
 
@@ -79,6 +90,9 @@ class NatsFabric:
         return NatsReceiver(self)
 
     def probe(self) -> bool:
+        if (publisher := self._publisher()) is not None:
+            publisher.probe(self.subject("health"))
+            return True
         runner = make_runner()
         if runner is None:
             return False
@@ -87,6 +101,12 @@ class NatsFabric:
         finally:
             runner.close()
         return True
+
+    def _publisher(self) -> NatsPublisher | None:
+        """Return what publishes without nats-py; None where only that can."""
+        if are_greenlets() or not NatsPublisher.can_use(self._options):
+            return None
+        return NatsPublisher(self._servers, self._options, self.subject_of)
 
     async def _probe(self) -> None:
         connection = await self.connect()
@@ -299,8 +319,8 @@ class NatsCarrier:
 
     async def _publish(self, connection: Connection, parcels: Sequence[Parcel]) -> None:
         for parcel in parcels:
-            data = json.dumps(dict(parcel.message), separators=(",", ":")).encode()
-            await connection.publish(self._fabric.subject_of(parcel.channel), data)
+            subject = self._fabric.subject_of(parcel.channel)
+            await connection.publish(subject, encoded(parcel))
         await connection.written()
 
     async def _connected(self) -> Connection:
@@ -354,7 +374,7 @@ class NatsReceiver:
         while True:
             self._changed.clear()
             connection.check()
-            is_new |= await within(JOIN_S, self._adapt(connection, inbox))
+            is_new |= await within(SUBSCRIBE_S, self._adapt(connection, inbox))
             if is_new:
                 on_doubt()  # for what was published before this
                 is_new = False

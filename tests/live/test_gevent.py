@@ -1,18 +1,20 @@
 """Workers of gevent, where threads are greenlets: queries work, and wakes are sent."""
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
 from eric_sse_django.cancelling import cancel
 from eric_sse_django.database import DatabaseChannel
+from eric_sse_django.wakes import WakeReceiver
 from tests import databases
 from tests.databases import on
 from tests.live.asgi_servers import ROOT
-from tests.wakes import listen
 
 SCRIPT = """
 from gevent import monkey
@@ -57,17 +59,24 @@ print(log.head()[0])
 
 
 @on("sqlite", "postgres")
-async def test_no_operation_fails_and_other_processes_are_woken(database, redis_server, settings):
+@pytest.mark.parametrize("kind", ["redis", "nats"])
+async def test_no_operation_fails_and_other_processes_are_woken(database, kind, request, settings):
     pytest.importorskip("gevent")
-    await DatabaseChannel.acreate("orders")
+    channel = await DatabaseChannel.acreate("orders")
+    port = request.getfixturevalue(f"{kind}_server").port
     # A name, so that it is resolved too.
-    hosts = {"hosts": [("localhost", redis_server.port)]}
+    hosts = {"hosts": [("localhost", port)]}
     layer = {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": hosts}
+    backend = "eric_sse_django.wakes.nats.NatsFabric"
+    fabric = {"BACKEND": backend, "LOCATION": f"nats://localhost:{port}"}
     settings.CHANNEL_LAYERS = {"default": layer}
+    settings.ERIC_SSE = {"FABRIC": fabric} if kind == "nats" else {}
     heard = asyncio.Queue()
-    listening = asyncio.create_task(listen(lambda: heard.put_nowait(1)))
-    await asyncio.wait_for(heard.get(), 10)  # it is in the group
-    process = await asyncio.to_thread(run, database, redis_server.port)
+    receiver = WakeReceiver(lambda message: heard.put_nowait(1), lambda: heard.put_nowait(1))
+    receiver.want({channel.row.pk})
+    listening = asyncio.create_task(receiver.run())
+    await asyncio.wait_for(heard.get(), 10)  # it receives
+    process = await asyncio.to_thread(run, database, layer, settings.ERIC_SSE)
     assert process.returncode == 0, process.stderr
     assert process.stdout.split() == ["20"]
     assert "Traceback" not in process.stderr
@@ -75,9 +84,9 @@ async def test_no_operation_fails_and_other_processes_are_woken(database, redis_
     assert await cancel([listening]) == set()
 
 
-def run(database: str, port: int) -> subprocess.CompletedProcess[str]:
-    hosts = f'{{"hosts": [["localhost", {port}]]}}'
-    layer = f'{{"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {hosts}}}'
+def run(
+    database: str, layer: dict[str, Any], settings: dict[str, Any]
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", SCRIPT],
         cwd=ROOT,
@@ -86,7 +95,8 @@ def run(database: str, port: int) -> subprocess.CompletedProcess[str]:
             "DJANGO_SETTINGS_MODULE": "tests.settings",
             "PYTHONPATH": str(ROOT),
             "ERIC_SSE_TEST_DB": databases.address(database),
-            "ERIC_SSE_TEST_LAYER": layer,
+            "ERIC_SSE_TEST_LAYER": json.dumps(layer),
+            "ERIC_SSE_TEST_SETTINGS": json.dumps(settings),
         },
         capture_output=True,
         text=True,

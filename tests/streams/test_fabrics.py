@@ -15,15 +15,17 @@ from eric_sse_django.wakes import receiver as receiving
 from eric_sse_django.wakes.channels import ChannelsFabric
 from eric_sse_django.wakes.fabric import Parcel, configured
 from eric_sse_django.wakes.nats import NatsFabric
+from eric_sse_django.wakes.nats_publisher import NatsPublisher
 from tests import servers
 from tests.conftest import missing
 
-KINDS = ["core.RedisChannelLayer", "pubsub.RedisPubSubChannelLayer", "nats"]
+# "nats-py" publishes through its loop, too.
+KINDS = ["core.RedisChannelLayer", "pubsub.RedisPubSubChannelLayer", "nats", "nats-py"]
 
 
 def settings_for(kind, port):
     """Return the settings of a project whose wakes go through a server at a port of loopback."""
-    if kind == "nats":
+    if kind.startswith("nats"):
         backend = f"{NatsFabric.__module__}.{NatsFabric.__qualname__}"
         location = [f"nats://127.0.0.1:{port}"]
         return {"ERIC_SSE": {"FABRIC": {"BACKEND": backend, "LOCATION": location}}}
@@ -32,14 +34,16 @@ def settings_for(kind, port):
 
 
 @pytest.fixture(params=KINDS)
-def kind(request):
+def kind(request, monkeypatch):
+    if request.param == "nats-py":
+        monkeypatch.setattr(NatsPublisher, "can_use", lambda options: False)
     return request.param
 
 
 @pytest.fixture
 def fabric(kind, request):
     """Return the configured fabric, of a server that runs."""
-    server = request.getfixturevalue("nats_server" if kind == "nats" else "redis_server")
+    server = request.getfixturevalue("nats_server" if "nats" in kind else "redis_server")
     with override_settings(**settings_for(kind, server.port)):
         found = configured()
         assert found is not None
@@ -49,7 +53,7 @@ def fabric(kind, request):
 @pytest.fixture
 def server(kind):
     """Return a server of the test alone, which may break it, beside the settings for it."""
-    make = servers.Nats if kind == "nats" else servers.Redis
+    make = servers.Nats if "nats" in kind else servers.Redis
     if (reason := make.absence()) is not None:
         missing(reason)
     with make() as server, override_settings(**settings_for(kind, server.port)):

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -18,9 +19,10 @@ from django.core.exceptions import ImproperlyConfigured
 from nats.aio.client import Client
 
 from eric_sse_django import checks
-from eric_sse_django.wakes import nats
+from eric_sse_django.wakes import nats, nats_publisher
 from eric_sse_django.wakes.fabric import Parcel
 from eric_sse_django.wakes.nats import NatsFabric, problem_of
+from eric_sse_django.wakes.nats_publisher import NatsPublisher
 from tests import certificates
 from tests.server import is_free
 from tests.servers import Nats, NatsCluster, nats_executable
@@ -29,6 +31,13 @@ from tests.streams.test_fabrics import Ear, carrier_of, messages, number, until
 BACKEND = "eric_sse_django.wakes.nats.NatsFabric"
 AT = "nats://127.0.0.1:4222"
 AT_NONE = "nats://127.0.0.1:1"
+
+
+@pytest.fixture(params=["socket", "nats-py"])
+def publisher(request, monkeypatch):
+    """Publish on a socket, or through nats-py."""
+    if request.param == "nats-py":
+        monkeypatch.setattr(NatsPublisher, "can_use", lambda options: False)
 
 
 @pytest.fixture
@@ -154,7 +163,8 @@ def server():
 def quick(monkeypatch):
     monkeypatch.setattr(nats, "PING_S", 0.05)
     monkeypatch.setattr(nats, "ANSWER_S", 0.2)
-    monkeypatch.setattr(nats, "LAYER_TIMEOUT_S", 0.2)
+    for module in (nats, nats_publisher):
+        monkeypatch.setattr(module, "LAYER_TIMEOUT_S", 0.2)
     monkeypatch.setattr(nats, "CONNECT_S", 0.2)
 
 
@@ -183,7 +193,7 @@ async def test_a_server_that_no_longer_answers_ends_receiving(server, quick):
         )
 
 
-async def test_a_server_that_ends_ends_receiving_and_sending(server, caplog):
+async def test_a_server_that_ends_ends_receiving_and_sending(server, publisher, caplog):
     fabric = NatsFabric(server.url, {})
     async with carrier_of(fabric) as send:
         await send(number(0))
@@ -194,8 +204,11 @@ async def test_a_server_that_ends_ends_receiving_and_sending(server, caplog):
     assert caplog.messages == []
 
 
-async def test_a_server_that_does_not_answer_a_carrier_is_noticed(server, quick, monkeypatch):
-    monkeypatch.setattr(nats, "TRUST_S", 0.0)
+async def test_a_server_that_does_not_answer_a_carrier_is_noticed(
+    server, publisher, quick, monkeypatch
+):
+    for module in (nats, nats_publisher):
+        monkeypatch.setattr(module, "TRUST_S", 0.0)
     async with carrier_of(NatsFabric(server.url, {})) as send:
         await send(number(0))
         os.kill(server.process.pid, signal.SIGSTOP)
@@ -203,7 +216,7 @@ async def test_a_server_that_does_not_answer_a_carrier_is_noticed(server, quick,
             await sending_on(send)
 
 
-async def test_a_carrier_waits_for_no_answer_while_it_trusts_its_connection(server):
+async def test_a_carrier_waits_for_no_answer_while_it_trusts_its_connection(server, publisher):
     async with carrier_of(NatsFabric(server.url, {})) as send:
         await send(number(0))
         os.kill(server.process.pid, signal.SIGSTOP)
@@ -212,8 +225,11 @@ async def test_a_carrier_waits_for_no_answer_while_it_trusts_its_connection(serv
         assert time.monotonic() - began < 0.5
 
 
-async def test_a_carrier_that_was_idle_connects_anew_and_loses_nothing(server, monkeypatch):
-    monkeypatch.setattr(nats, "IDLE_S", 0.0)
+async def test_a_carrier_that_was_idle_connects_again_and_loses_nothing(
+    server, publisher, monkeypatch
+):
+    for module in (nats, nats_publisher):
+        monkeypatch.setattr(module, "IDLE_S", 0.0)
     fabric = NatsFabric(server.url, {})
     async with carrier_of(fabric) as send:
         await send(number(0))
@@ -223,7 +239,9 @@ async def test_a_carrier_that_was_idle_connects_anew_and_loses_nothing(server, m
             await ear.hears(*messages(1))
 
 
-async def test_another_server_of_the_list_is_used_and_a_hung_one_passed_over(server, quick):
+async def test_another_server_of_the_list_is_used_and_a_hung_one_passed_over(
+    server, publisher, quick
+):
     with Nats() as other:
         fabric = NatsFabric([server.url, other.url, AT_NONE], {})
         os.kill(server.process.pid, signal.SIGSTOP)
@@ -274,7 +292,7 @@ authorization {
 """
 
 
-async def test_a_user_with_the_permissions_of_the_docs_may_do_all(caplog):
+async def test_a_user_with_the_permissions_of_the_docs_may_do_all(publisher, caplog):
     with Nats(config=ACCOUNTS) as server:
         fabric = NatsFabric(server.url, {"user": "app", "password": "secret"})
         assert await asyncio.to_thread(fabric.probe)
@@ -287,7 +305,9 @@ async def test_a_user_with_the_permissions_of_the_docs_may_do_all(caplog):
 
 
 @pytest.mark.parametrize("password", ["secret", "wrong"])
-async def test_what_is_not_permitted_is_an_error_that_shows_no_password(password, caplog):
+async def test_what_is_not_permitted_is_an_error_that_shows_no_password(
+    publisher, password, caplog
+):
     with Nats(config=ACCOUNTS) as server:
         fabric = NatsFabric(server.url, {"user": "other", "password": password})
         expected = "(?i)permissions violation" if password == "secret" else "(?i)authorization"
@@ -322,7 +342,7 @@ class TlsNats(Nats):
 
 
 @pytest.mark.parametrize("first", [True, False])
-async def test_tls_is_used_with_a_private_authority(first):
+async def test_tls_is_used_with_a_private_authority(publisher, first):
     with TlsNats(first) as server:
         at = server.url.replace("nats:", "tls:")
         context = ssl.create_default_context(cafile=str(server.directory / "certificate.pem"))
@@ -345,6 +365,61 @@ def test_the_configuration_of_the_docs_is_accepted(tmp_path):
     passwords = {"SHOP_PASSWORD": "a", "ROUTE_PASSWORD": "b"}
     done = subprocess.run(command, env=passwords, capture_output=True, timeout=30, text=True)
     assert done.returncode == 0, done.stderr
+
+
+async def test_an_address_that_asks_for_encryption_gets_it_or_an_error(server):
+    fabric = NatsFabric(server.url.replace("nats:", "tls:"), {"token": "secret"})
+    with pytest.raises(ConnectionError, match="does not encrypt"):
+        await asyncio.to_thread(fabric.probe)
+
+
+async def test_a_token_is_sent_as_by_its_client(publisher):
+    with Nats(config="authorization { token: secret }") as server:
+        for url, options in (
+            (server.url, {"token": "secret"}),
+            (server.url.replace("//", "//secret@"), {}),
+        ):
+            assert await asyncio.to_thread(NatsFabric(url, options).probe)
+
+
+# Publishing on a socket -----------------------------------------------------------------
+
+
+async def test_a_server_that_is_no_nats_is_an_error(redis_server, quick):
+    fabric = NatsFabric(f"nats://127.0.0.1:{redis_server.port}", {})
+    with pytest.raises(OSError, match="timed out"):  # Redis waits for a command
+        await asyncio.to_thread(fabric.probe)
+    with socket.create_server(("127.0.0.1", 0)) as other, ThreadPoolExecutor(1) as thread:
+        port = other.getsockname()[1]
+        probe = thread.submit(NatsFabric(f"nats://127.0.0.1:{port}", {}).probe)
+        client, _ = other.accept()
+        with client:
+            client.sendall(b"220 mail.example.com ESMTP\r\n")
+            with pytest.raises(ConnectionError, match="no NATS"):
+                probe.result(5)
+
+
+async def test_a_message_that_is_too_long_for_the_server_is_an_error():
+    with Nats(config="max_payload: 1024") as server:
+        fabric = NatsFabric(server.url, {})
+        async with carrier_of(fabric) as send, Ear(fabric) as ear:
+            with pytest.raises(OSError, match="too long"):
+                await send(number(0), Parcel(None, {"x": "y" * 2_000}))
+            await send(number(1))  # over another connection
+            await ear.hears(*messages(1))
+
+
+async def test_pings_of_the_server_are_answered_between_messages():
+    with Nats(config='ping_interval: "50ms"\nping_max: 2') as server:
+        fabric = NatsFabric(server.url, {})
+        carrier = fabric.carrier()
+        links = set()
+        for count in range(50):
+            await asyncio.to_thread(carrier.send, [number(count)])
+            links.add(carrier._link)
+            await asyncio.sleep(0.01)
+        assert len(links) == 1
+        carrier.close()
 
 
 # Settings -------------------------------------------------------------------------------
@@ -418,12 +493,12 @@ def test_no_check_shows_a_password(settings):
     assert "secret" not in str(found)
 
 
-def test_nats_is_imported_only_to_connect(nats_server):
+def test_a_process_that_only_publishes_does_not_import_its_client(nats_server):
     code = (
         "import sys, django; from django.conf import settings; settings.configure();"
         "from eric_sse_django.wakes.nats import NatsFabric;"
         f"fabric = NatsFabric({nats_server.url!r}, {{}}); fabric.carrier().close();"
-        "assert 'nats' not in sys.modules; fabric.probe(); assert 'nats' in sys.modules"
+        "fabric.probe(); assert 'nats' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
 
