@@ -255,6 +255,12 @@ class Subscriber(Protocol):
     def end(self, reason: End) -> None: ...
 
 
+class Owing(Protocol):
+    """What reads the log for a stream."""
+
+    def fall_back(self) -> None: ...
+
+
 class Feed:
     """
     What streams of the same channels share: their latest entries, and an index of the streams.
@@ -274,6 +280,8 @@ class Feed:
         self.channels = channels
         self.named = len(channels) > 1
         self.reached = 0
+        # What falls back once the feed has come to a position: the log has a reset for it there.
+        self.owing: dict[Owing, int] = {}
         self.streams: set[Subscriber] = set()
         self.quiet_since: float | None = None
         self.ring_buffer = RingBuffer(budget or Budget(MAX_RING_BYTES), position, ring_messages)
@@ -326,7 +334,19 @@ class Feed:
         self.ring_buffer.keep(entries)
         if not self.streams:
             return
-        # Runs of entries that go to the same streams, in their order.
+        if self.owing:
+            self._fall_back_owing(entries[-1].position)
+        runs = self._runs(entries)
+        for run, recipients in runs:
+            batch = Batch(run, self.named)
+            for stream in tuple(recipients):  # a stream that gets a batch may end
+                try:
+                    stream.push(batch, len(runs) == 1)
+                except Exception as error:  # noqa: BLE001 - it ends that stream alone
+                    self._fail(stream, error)
+
+    def _runs(self, entries: list[Entry]) -> list[tuple[list[Entry], Collection[Subscriber]]]:
+        """Return runs of entries that go to the same streams, in their order, with these."""
         run: list[Entry] = []
         runs: list[tuple[list[Entry], Collection[Subscriber]]] = []
         for entry in entries:
@@ -339,13 +359,13 @@ class Feed:
                 runs.append(([entry], recipients))
         if run:
             runs.append((run, self.streams))
-        for run, recipients in runs:
-            batch = Batch(run, self.named)
-            for stream in tuple(recipients):  # a stream that gets a batch may end
-                try:
-                    stream.push(batch, len(runs) == 1)
-                except Exception as error:  # noqa: BLE001 - it ends that stream alone
-                    self._fail(stream, error)
+        return runs
+
+    def _fall_back_owing(self, position: int) -> None:
+        for reader, owes in tuple(self.owing.items()):
+            if owes <= position:
+                del self.owing[reader]
+                reader.fall_back()
 
     def _fail(self, stream: Subscriber, error: Exception) -> None:
         """End a stream that cannot take what it gets."""

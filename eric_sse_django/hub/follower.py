@@ -37,6 +37,8 @@ LIVE_BYTES = 1_048_576
 CHANNELS_IN_QUERY = 100
 # Segments that wait while the log is read, or the loop is busy; when exceeded, the log is read.
 MAX_SEGMENTS = 64
+# The same of one channel each: a segment of the log may have 128. The 32 KB of each are 16 MB.
+MAX_CHANNEL_SEGMENTS = 512
 # Seconds of a delivery from which on a rest follows it, and of such a rest at most.
 LONG_DELIVERY_S = 0.001
 MAX_REST_S = 0.05
@@ -82,6 +84,7 @@ class Follower:
         self._read_at = time.monotonic()
         self._woken_at: float | None = None  # the first wake that no read has begun for
         self._segments: deque[Segment | ChannelSegment] = deque()  # that are not taken yet
+        self._is_planned = False  # _take_waiting() will be called
         self._is_looking = False
         self._is_resting = False  # see _rest()
 
@@ -111,9 +114,12 @@ class Follower:
         if self._woken_at is None:
             self._woken_at = time.monotonic()
         go_on = self.poll.wake
-        if segment is not None and len(self._segments) < MAX_SEGMENTS:
+        most = MAX_CHANNEL_SEGMENTS if isinstance(segment, ChannelSegment) else MAX_SEGMENTS
+        if segment is not None and len(self._segments) < most:
             self._segments.append(segment)
-            go_on = self._take_segments
+            if self._is_planned:
+                return
+            self._is_planned, go_on = True, self._take_waiting
         with contextlib.suppress(RuntimeError):  # the loop has closed
             self._loop.call_soon_threadsafe(go_on)
 
@@ -199,6 +205,10 @@ class Follower:
         upto = look.head if is_whole else look.head._replace(position=look.entries[-1].position)
         is_before = look.head.position < self.newest.position
         return not is_before and self._chains.agrees(look.entries, upto)
+
+    def _take_waiting(self) -> None:
+        self._is_planned = False  # before: what is added from now on plans another call
+        self._take_segments()
 
     def _take_segments(self) -> None:
         """

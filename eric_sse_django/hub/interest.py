@@ -38,6 +38,11 @@ class Interest:
         if want is not None:
             want(self.channels())
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether a subscriber needs it: then the hub's position is as late as its last look."""
+        return self._want is not None
+
     def channels(self) -> frozenset[int]:
         """Return the channels."""
         return frozenset(self._feeds.by_channel) | self._wakers.channels

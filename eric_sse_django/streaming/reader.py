@@ -104,6 +104,9 @@ class Reader:
         """End, and drop what waits."""
         self.end(End.CLOSED)
         self._buffer.take()
+        feed: Feed | None = getattr(self, "feed", None)
+        if feed is not None:
+            feed.owing.pop(self, None)
 
     # Where it begins ------------------------------------------------------------
 
@@ -117,8 +120,11 @@ class Reader:
                 highest = max(highest, each.stored)
         lowered: Collection[Subscription] = ()
         has_looked = True
-        if highest > follower.known.position:
-            # The client was served by a process that is ahead of this one.
+        # A watcher that asks for nothing begins now.
+        is_new = self._asked is None and any(each.listener is None for each in self.subscriptions)
+        is_late = is_new and self._hub.interest.is_asked
+        if highest > follower.known.position or is_late:
+            # The client was served by a process that is ahead of this one, or published there.
             try:
                 await within(LOOK_TIMEOUT_S, follower.look())
             except asyncio.TimeoutError:
@@ -262,6 +268,8 @@ class Reader:
             # No await between the ring buffer and going live: nothing can come in between.
             self.behind = False
             reached = head
+            if self._owes > head:
+                self.feed.owing[self] = self._owes
         else:
             after, rows = self.cursor, self._limit.rows
             found = await self._read(after, rows)

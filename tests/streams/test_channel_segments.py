@@ -12,6 +12,7 @@ from eric_sse_django.entry import NO_CHANNEL, RESET, REVOKE
 from eric_sse_django.hub import chains
 from eric_sse_django.hub.chains import Chains
 from eric_sse_django.hub.feed import Feed, Feeds
+from eric_sse_django.hub.follower import MAX_CHANNEL_SEGMENTS, MAX_SEGMENTS
 from eric_sse_django.log import number_of
 from eric_sse_django.models import Channel, Listener
 from eric_sse_django.notifier.window import Window
@@ -242,6 +243,28 @@ async def test_a_stream_that_begins_gets_what_its_feed_has(memory, hub, parts):
             pass_on(hub, parts(draft(4)))
             await received(three, 3, 4)
     assert hub.counters.from_log == 0
+
+
+async def test_a_watcher_that_asks_for_nothing_begins_now(memory, hub, elsewhere):
+    hub.interest.subscribe(lambda channels: None)
+    elsewhere(draft("before"))
+    async with client(hub) as one:
+        hub.wake(elsewhere(draft("after")))
+        await received(one, "after")
+    assert memory.looks == 1
+
+
+async def test_more_wait_than_segments_of_the_log(memory, hub, parts):
+    async with client(hub) as one:
+        await live(hub, one)
+        for number in range(MAX_SEGMENTS + 1):  # the loop has no turn meanwhile
+            pass_on(hub, parts(draft(number)))
+        await received(one, *range(MAX_SEGMENTS + 1))
+        assert memory.looks == 0
+        for number in range(MAX_CHANNEL_SEGMENTS + 1):
+            pass_on(hub, parts(draft(number)))
+        await one.count(MAX_SEGMENTS + MAX_CHANNEL_SEGMENTS + 2)
+    assert memory.looks == 1
 
 
 async def test_a_stream_that_falls_back_continues_from_what_it_has(memory, hub, parts):

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from eric_sse_django.entry import NO_CHANNEL, REVOKE
+from eric_sse_django.entry import NO_CHANNEL, RESET, REVOKE
 from eric_sse_django.hub import follower as follower_module
 from eric_sse_django.hub.follower import Follower
 from tests.streams.passing import (
@@ -173,6 +173,26 @@ async def test_a_notice_is_never_passed(memory, hub):
     hub.wake(sequenced(memory, draft(subjects, NO_CHANNEL, REVOKE)))
     await until(lambda: len(applied) == 2)
     assert memory.looks == 1
+
+
+async def test_what_is_passed_on_does_not_hide_a_reset_that_is_later_in_the_log(memory, hub):
+    old = [draft(number) for number in (1, 3)]
+    for each in old:
+        each.kept_s = -3_600.0
+    start = hub.follower.position
+    hub.wake(sequenced(memory, old[0], draft(2)))
+    await hub.follower.look()
+    late = sequenced(memory, old[1])
+    assert memory.trim() == 2
+    async with client(hub, last_event_id=start) as one:
+        await received(one, 2)
+        await until(one.stream.reader.is_idle)
+        hub.wake(late)
+        await one.count(2)
+        hub.wake(sequenced(memory, draft(4)))
+        await one.count(3)
+        assert [event.type for event in one.events] == ["n", RESET, "n"]
+        assert one.ids[1] == late.known.position
 
 
 async def test_after_one_of_another_history_the_log_is_read(memory, hub):
