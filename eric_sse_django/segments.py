@@ -24,7 +24,7 @@ from eric_sse_django.log import (
     unpack_entries,
     unpack_stamp,
 )
-from eric_sse_django.wakes import Parcel
+from eric_sse_django.wakes import MALFORMED, Parcel
 
 VERSION = 1
 # Seconds for which a packed segment is valid: longer than a fabric delays one, and too short for
@@ -68,6 +68,8 @@ def unpack(message: Mapping[str, Any]) -> list[Segment | ChannelSegment]:
 
     Raises Refused for what this site's processes have not sent in the last MAX_AGE_S.
     """
+    if message is MALFORMED:
+        raise Refused("a wake has another form")
     if message.get("v") != VERSION or "segments" not in message:
         return []
     try:

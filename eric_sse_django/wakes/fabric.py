@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from django.utils.module_loading import import_string
@@ -15,6 +16,8 @@ from django.utils.module_loading import import_string
 from eric_sse_django import conf
 
 WAKE = "eric.wake"
+# Received in place of what is no message: not of this app, or too large.
+MALFORMED: Mapping[str, Any] = MappingProxyType({"type": "malformed"})
 
 OnMessage: TypeAlias = "Callable[[Mapping[str, Any]], None]"
 
@@ -45,7 +48,7 @@ class Receiver(Protocol):
 
     async def receive(self, on_message: OnMessage, on_doubt: Callable[[], None]) -> None:
         """
-        Call `on_message` with each message until something fails; raise that.
+        Call `on_message` with each message, or MALFORMED, until something fails; raise that.
 
         Calls `on_doubt` where messages may have been lost: when it has connected, each time.
         """

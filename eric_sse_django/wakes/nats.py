@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from django.core.exceptions import ImproperlyConfigured
 
 from eric_sse_django.cancelling import cancel, retrieve, within
-from eric_sse_django.wakes.fabric import Carrier, OnMessage, Parcel, Receiver
+from eric_sse_django.wakes.fabric import MALFORMED, Carrier, OnMessage, Parcel, Receiver
 from eric_sse_django.wakes.layer import (
     LAYER_TIMEOUT_S,
     Runner,
@@ -364,7 +364,7 @@ class NatsReceiver:
     ) -> None:
         def on_data(data: bytes) -> None:
             try:
-                pass_on(data, on_message, on_doubt)
+                on_message(decoded(data))
             except Exception as error:  # noqa: BLE001 - receive() raises it
                 connection.end(error)
 
@@ -401,13 +401,10 @@ class NatsReceiver:
             await closing.close()
 
 
-def pass_on(data: bytes, on_message: OnMessage, on_doubt: Callable[[], None]) -> None:
-    """Call `on_message` with what was received; `on_doubt` if it is no message of this app."""
+def decoded(data: bytes) -> Mapping[str, Any]:
+    """Return the message that was received; MALFORMED where it is none."""
     try:
         message = json.loads(data) if len(data) <= MAX_BYTES else None
     except (ValueError, RecursionError):
-        message = None
-    if isinstance(message, dict):
-        on_message(message)
-    else:
-        on_doubt()
+        return MALFORMED
+    return message if isinstance(message, dict) else MALFORMED

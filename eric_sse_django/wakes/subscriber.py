@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import Any
 
 from eric_sse_django.cancelling import cancel, within
-from eric_sse_django.wakes.fabric import OnMessage
+from eric_sse_django.wakes.fabric import MALFORMED, OnMessage
 from eric_sse_django.wakes.layer import importing
 from eric_sse_django.wakes.pubsub import Group, resp
 
@@ -40,7 +40,7 @@ class RedisSubscriber:
         reader = await within(ANSWER_S, self._subscribe())
         on_doubt()  # for what was published before this
         tasks = {
-            asyncio.ensure_future(self._read(reader, on_message, on_doubt)),
+            asyncio.ensure_future(self._read(reader, on_message)),
             asyncio.ensure_future(self._ping()),
         }
         try:
@@ -68,26 +68,20 @@ class RedisSubscriber:
         await _value(reader)
         return reader
 
-    async def _read(
-        self, reader: asyncio.StreamReader, on_message: OnMessage, on_doubt: Callable[[], None]
-    ) -> None:
+    async def _read(self, reader: asyncio.StreamReader, on_message: OnMessage) -> None:
         while True:
             found = await _value(reader)
             self._heard.set()
             if isinstance(found, list) and found[0] == b"message":
-                message = self._unpacked(found[2])
-                if message is None:
-                    on_doubt()
-                else:
-                    on_message(message)
+                on_message(self._unpacked(found[2]))
 
-    def _unpacked(self, packed: bytes) -> Mapping[str, Any] | None:
-        """Return a message; None where another program has sent something else."""
+    def _unpacked(self, packed: bytes) -> Mapping[str, Any]:
+        """Return a message; MALFORMED where another program has sent something else."""
         try:
             found = self._unpack(packed)
         except Exception:  # noqa: BLE001 - the library has no base class of all its errors
-            return None
-        return found if isinstance(found, dict) else None
+            return MALFORMED
+        return found if isinstance(found, dict) else MALFORMED
 
     async def _ping(self) -> None:
         """Raise if Redis does not answer."""

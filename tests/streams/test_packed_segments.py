@@ -178,6 +178,11 @@ def test_one_of_another_form_is_refused_though_it_is_signed(text):
         unpack({"v": 1, "segments": signed})
 
 
+def test_what_is_no_message_is_refused():
+    with pytest.raises(Refused):
+        unpack(wakes.MALFORMED)
+
+
 def test_no_other_signature_of_the_site_is_one_of_a_wake():
     with pytest.raises(Refused):
         unpack({"v": 1, "segments": TimestampSigner(salt="tickets").sign("[]")})

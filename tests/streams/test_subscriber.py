@@ -10,6 +10,7 @@ from channels.layers import channel_layers
 
 from eric_sse_django.wakes import subscriber
 from eric_sse_django.wakes.channels import GROUP, ChannelsFabric, LayerReceiver
+from eric_sse_django.wakes.fabric import MALFORMED
 from eric_sse_django.wakes.pubsub import Group, Server, resp
 from eric_sse_django.wakes.subscriber import RedisSubscriber
 
@@ -98,10 +99,10 @@ async def test_what_the_layer_sends_is_received(settings, redis_server):
 @pytest.mark.parametrize(
     "content", [b"", b"\xc1", b"\x93\x01", msgpack.packb("text"), msgpack.packb([1]), b"\x01\x02"]
 )
-async def test_what_is_not_a_message_is_a_doubt(content):
+async def test_what_is_not_a_message_is_malformed(content):
     answer = SUBSCRIBED + message_of(content) + message_of({"next": 1})
     async with FakeRedis(answer) as redis, receiving(redis.receiver()) as (_, got):
-        assert [await next_of(got) for _ in range(3)] == [None, None, {"next": 1}]
+        assert [await next_of(got) for _ in range(3)] == [None, MALFORMED, {"next": 1}]
 
 
 async def test_it_logs_in_before_it_joins():
