@@ -21,6 +21,7 @@ from eric_sse_django.log.history import (
 from eric_sse_django.log.limits import forget_counts, too_old
 from eric_sse_django.log.memory import MemoryLog
 from eric_sse_django.log.packing import pack_entries, pack_stamp, unpack_entries, unpack_stamp
+from eric_sse_django.log.partitions import trim
 from eric_sse_django.log.protocol import (
     AnotherLog,
     Between,
@@ -57,7 +58,7 @@ from eric_sse_django.log.reader import (
     waiting,
 )
 from eric_sse_django.log.replica import configured_replica
-from eric_sse_django.log.retention import forget, forget_lapsed, lock_free, trim
+from eric_sse_django.log.retention import forget, forget_lapsed, lock_free
 from eric_sse_django.log.sequencer import SEGMENT_MESSAGES, SEQUENCE_BATCH, head, pending, sequence
 from eric_sse_django.models import database
 

@@ -73,6 +73,8 @@ class Dialect:
     stale_snapshot = False
     # INSERT … SELECT locks the rows that it reads until the transaction ends.
     insert_select_locks = False
+    # A table can be in partitions.
+    partitions = False
     # The database is a file of this machine, whose times change with each commit.
     is_file = False
     # Columns of ORDER BY for which an index needs no sort: of messages with one address
@@ -215,7 +217,7 @@ class Dialect:
                 rows += cursor.fetchall()
         return rows
 
-    def impatient(self, seconds: int) -> AbstractContextManager[None]:
+    def impatient(self, seconds: float) -> AbstractContextManager[None]:
         """
         Return a transaction whose statements wait for locks no longer than `seconds`.
 
@@ -238,6 +240,10 @@ class Dialect:
     def identity(self) -> str:
         """Return what differs in a copy or a replica of the database; "" for nothing known."""
         return ""
+
+    def is_partitioned(self) -> bool:
+        """Return whether the log's table is in partitions. One query where that can be."""
+        return False
 
     def inode(self) -> int | None:
         """Return the number of the database's file; None where it has none."""
@@ -328,6 +334,7 @@ class PostgreSQL(Dialect):
     joins_head = True
     arrays = True
     joins_values = True
+    partitions = True
     # In the index's order, which EXISTS() ignores where no OFFSET is: if its statistics are of a
     # time when 3 % waited, it read all of 1,000,000 rows for each look, in 150 ms.
     any_pending = "ORDER BY position, id LIMIT 1 OFFSET 0"
@@ -369,7 +376,7 @@ class PostgreSQL(Dialect):
             cursor.nextset()
 
     @contextmanager
-    def impatient(self, seconds: int) -> Iterator[None]:
+    def impatient(self, seconds: float) -> Iterator[None]:
         with super().impatient(seconds):
             # LOCAL: also behind a pooler it ends with the transaction.
             with self.connection.cursor() as cursor:
@@ -382,6 +389,13 @@ class PostgreSQL(Dialect):
             cursor.execute(_POSTGRESQL_IDENTITY, [self.heads])
             system, segment, number, table_number = cursor.fetchone()
         return f"{system}/{segment[:8]}/{number}/{table_number}"
+
+    def is_partitioned(self) -> bool:
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT 1 FROM pg_class WHERE oid = to_regclass(%s) AND relkind = 'p'", [self.log]
+            )
+            return cursor.fetchone() is not None
 
     def missing_timeouts(self, options: Mapping[str, Any]) -> list[str]:
         missing = super().missing_timeouts(options)
@@ -416,11 +430,11 @@ class MySQL(Dialect):
         return bool(self.connection.isolation_level != "read committed")
 
     @contextmanager
-    def impatient(self, seconds: int) -> Iterator[None]:
+    def impatient(self, seconds: float) -> Iterator[None]:
         with self.connection.cursor() as cursor:
             cursor.execute("SELECT @@innodb_lock_wait_timeout")
             (before,) = cursor.fetchone()
-            cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {seconds}")
+            cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {int(seconds)}")
         try:
             with super().impatient(seconds):
                 yield
@@ -471,6 +485,12 @@ def dialect_of(connection: Any) -> Dialect:
         known = DIALECTS.get(connection.vendor, Dialect)(connection)
         connection._eric_sse_dialect = known
     return known
+
+
+@lru_cache
+def is_partitioned(using: str) -> bool:
+    """Return whether the log's table is in partitions: as the process has first found it."""
+    return dialect_of(connections[using]).is_partitioned()
 
 
 def log_dialect() -> Dialect:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -33,9 +33,11 @@ RAISED_AT_ONCE = 100
 _ended: dict[str, tuple[float, datetime]] = {}  # by database: until when, and where
 
 
-def trim() -> int:
+def trim(later_s: float = 0.0) -> int:
     """
     Remove up to TRIM_BATCH messages whose retention has ended, oldest first; return how many.
+
+    Those whose retention ended `later_s` ago or earlier.
 
     An expired one is kept a little longer, though it is not delivered (UNREAD_S). A series of
     full batches goes through the log once; messages that were skipped are next at its end.
@@ -48,7 +50,7 @@ def trim() -> int:
     """
     connected()
     using = database()
-    while rows := _oldest(using):
+    while rows := _oldest(using, timezone.now() - timedelta(seconds=later_s)):
         with log_dialect().impatient(LOCK_TIMEOUT_S):
             removed = _remove(rows)
         # A full batch of which every message stays must not block the messages after it.
@@ -58,10 +60,10 @@ def trim() -> int:
     return 0
 
 
-def _oldest(using: str) -> list[Any]:
+def _oldest(using: str, now: datetime) -> list[Any]:
     """Return the next rows to remove: those of a Lost, type, perishable and expires_at."""
     rows = (
-        QueuedMessage.objects.filter(is_over(timezone.now()), position__isnull=False)
+        QueuedMessage.objects.filter(is_over(now), position__isnull=False)
         .order_by("expires_at")
         .values_list(*Lost._fields, "type", "perishable", "expires_at")
     )

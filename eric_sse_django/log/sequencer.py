@@ -22,6 +22,7 @@ from eric_sse_django.log.dialect import (
     PAYLOAD,
     Dialect,
     dialect_of,
+    is_partitioned,
     log_dialect,
 )
 from eric_sse_django.log.history import connected, make_head
@@ -241,9 +242,13 @@ def _all_in_one(dialect: Dialect, most: int, returning: bool = False) -> str:
     The transaction has a number if the first one locked: it comes with its first lock or write,
     and a transaction that has locked nothing also has nothing to sync. An array of the ids: if
     statistics claim that many wait, a join with them reads the whole table.
+
+    With partitions it repeats that the rows have no position, so that only one is planned: with 30
+    it took 1.7 ms, not 0.55. In a plain table this condition would choose the wrong index.
     """
     log, heads, order = dialect.log, dialect.heads, ", ".join(dialect.pending_order)
     one = f"id = {LogHead.THE_ONE}"
+    still = "AND position IS NULL" if is_partitioned(dialect.connection.alias) else ""
     (lock,) = _lock(dialect, f"WHERE {one} AND EXISTS({dialect.waits})")
     return f"""
         {lock};
@@ -256,7 +261,7 @@ def _all_in_one(dialect: Dialect, most: int, returning: bool = False) -> str:
             UPDATE {heads} AS head SET
                 position = head.position + 1 - first + last,
                 marked = head.position + 1 - first + last,
-                marked_at = (SELECT created_at FROM {log} WHERE id = last)
+                marked_at = (SELECT created_at FROM {log} WHERE id = last {still})
             FROM
                 (SELECT MIN(id) AS first, MAX(id) AS last, COUNT(*) AS total FROM pending) AS ends,
                 (SELECT {_mark(dialect)} FROM {heads} WHERE {one}) AS old ({_OLD})
@@ -264,7 +269,8 @@ def _all_in_one(dialect: Dialect, most: int, returning: bool = False) -> str:
             RETURNING head.position - last AS by, total, old.*
         )
         UPDATE {log} SET position = id + by FROM moved
-        WHERE id = ANY(ARRAY(SELECT id FROM pending)) {_returning(dialect) if returning else ""}
+        WHERE id = ANY(ARRAY(SELECT id FROM pending)) {still}
+        {_returning(dialect) if returning else ""}
     """
 
 

@@ -13,6 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from eric_sse_django import log
+from eric_sse_django.log import retention
 from eric_sse_django.log.sequencer import statements
 from eric_sse_django.models import Channel, LogHead, QueuedMessage
 from tests import emptying
@@ -156,7 +157,7 @@ def test_each_query_of_the_log_uses_its_index_and_sorts_nothing(filled):
             ("an owner's", log.read, [log.Recipient(to_owner, None, 3, 10)], head, 20),
             ("a listener's next", log.read, [log.Recipient(to_listener, 2, 3, 10)], head, 1),
         ],
-        "eric_log_expiry": [("what is past its retention", log.trim)],
+        "eric_log_expiry": [("what is past its retention", retention.trim)],
     }
     for index, queries in cases.items():
         for what, function, *args in queries:
