@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from tests.live.quick_start import README, clean_environment, commands, serving
 from tests.server import free_port, until
 
 if TYPE_CHECKING:
@@ -467,3 +468,15 @@ def test_the_shell_command_works_unchanged(demo, browser):
     assert done.returncode == 0, done.stderr
     ann.receives("Hello from a shell")
     assert ann.problems == []
+
+
+def test_the_command_of_the_demo_works_in_a_checkout(tmp_path: Path) -> None:
+    """It creates a virtual environment, and installs the packages that it needs."""
+    checkout = tmp_path / "checkout"
+    ignored = shutil.ignore_patterns(".git", ".venv", "*.sqlite3*", ".*cache", "__pycache__")
+    shutil.copytree(ROOT, checkout, ignore=ignored)
+    [line] = [line for line in commands(README) if line.endswith("manage.py demo")]
+    with serving(f"{line} --port {{port}}", checkout, clean_environment(), "/") as url:
+        page = httpx.get(url, timeout=START_TIMEOUT_S)
+    assert page.status_code == 200
+    assert "/events/" in page.text

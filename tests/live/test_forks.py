@@ -14,6 +14,8 @@ from tests.event_source import EventSourceClient
 from tests.live import site
 from tests.live.asgi_servers import ROOT
 
+pytestmark = pytest.mark.versions
+
 # Nobody looks by himself while the test runs: what comes was waked for, through the layer.
 ONLY_WAKES = {"POLL_INTERVAL_S": 60, "SQLITE_LOOK_INTERVAL_S": 60}
 

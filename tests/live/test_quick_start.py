@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import os
 import re
-import shutil
 import time
 from types import SimpleNamespace
 
@@ -15,7 +14,6 @@ import pytest
 from eric_sse_django.models import QueuedMessage
 from eric_sse_django.shortcuts import channel
 from tests.databases import sqlite_only
-from tests.live.asgi_servers import ROOT
 from tests.live.quick_start import (
     BLOCKS,
     CODE,
@@ -26,11 +24,9 @@ from tests.live.quick_start import (
     README,
     SECTION,
     Project,
-    clean_environment,
     command,
     commands,
     log_in,
-    serving,
 )
 
 LINES = {
@@ -41,6 +37,8 @@ LINES = {
     "granian": "granian --interface asginl --port {port} mysite.asgi:application",
 }
 PATIENCE_S = 30
+
+pytestmark = pytest.mark.versions
 
 
 @pytest.fixture(scope="module")
@@ -98,18 +96,6 @@ def test_the_publishing_block_works(database, django_user_model, has_customer):
     exec(PUBLISHING, {"order": SimpleNamespace(customer=ana if has_customer else None)})
     found = QueuedMessage.objects.order_by("id").values_list("payload", "owner")
     assert list(found) == [('{"id":7}', None), ('{"id":7}', ana.pk)][: 1 + has_customer]
-
-
-def test_the_command_of_the_demo_works_in_a_checkout(tmp_path):
-    """It creates a virtual environment, and installs the packages that it needs."""
-    checkout = tmp_path / "checkout"
-    ignored = shutil.ignore_patterns(".git", ".venv", "*.sqlite3*", ".*cache", "__pycache__")
-    shutil.copytree(ROOT, checkout, ignore=ignored)
-    [line] = [line for line in commands(README) if line.endswith("manage.py demo")]
-    with serving(f"{line} --port {{port}}", checkout, clean_environment(), "/") as url:
-        page = httpx.get(url, timeout=PATIENCE_S)
-    assert page.status_code == 200
-    assert "/events/" in page.text
 
 
 def test_the_checks_report_nothing(project):

@@ -12,7 +12,7 @@ from tests.databases import on, sqlite_only
 from tests.live import site
 from tests.live.asgi_servers import SERVERS
 
-pytestmark = pytest.mark.parametrize("server", SERVERS)
+pytestmark = [pytest.mark.versions, pytest.mark.parametrize("server", SERVERS)]
 
 # hypercorn's worker processes never get a signal: their parent keeps it for itself.
 OPTIONS = {"hypercorn": ["-w", "0"]}

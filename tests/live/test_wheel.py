@@ -14,7 +14,7 @@ import pytest
 from tests.faults.scale import LONG_S
 from tests.live.quick_start import command
 
-pytestmark = pytest.mark.timeout(LONG_S)
+pytestmark = [pytest.mark.versions, pytest.mark.timeout(LONG_S)]
 
 ROOT = Path(__file__).parent.parent.parent
 BUILD_PATIENCE_S = 240
