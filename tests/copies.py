@@ -14,9 +14,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 
 @contextmanager
-def copy_of(of: str, **changes: Any) -> Iterator[str]:
+def copy_of(of: str, name: str = "copy", **changes: Any) -> Iterator[str]:
     """Add an alias for the database of another, with changes of its settings; yields it."""
-    copy = f"copy_of_{of}"  # SQL text is kept for each alias
+    copy = f"{name}_of_{of}"  # SQL text is kept for each alias
     ensured = BaseDatabaseWrapper.ensure_connection
 
     def ensure_connection(connection: Any) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MariaDB",
+    "MariaDBPrimary",
+    "MariaDBReplica",
     "Nats",
     "NatsCluster",
     "PgBouncer",
@@ -239,6 +241,57 @@ class MariaDB(Server):
         except pymysql.OperationalError:
             return False
         return True
+
+
+class MariaDBPrimary(MariaDB):
+    """MariaDB with the log that replicas follow."""
+
+    number = 1
+
+    def command(self) -> list[str]:
+        return [*super().command(), "--log-bin=log-bin", f"--server-id={self.number}"]
+
+    def ask(self, sql: str, database: str | None = None) -> Any:
+        """Return the first row of a query, by the names of its columns; {} for none."""
+        import pymysql
+
+        cursors = pymysql.cursors.DictCursor
+        with (
+            pymysql.connect(
+                host="127.0.0.1",
+                port=self.port,
+                user="root",
+                database=database,
+                autocommit=True,
+                cursorclass=cursors,
+            ) as connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(sql)
+            return cursor.fetchone() or {}
+
+
+class MariaDBReplica(MariaDBPrimary):
+    """An empty MariaDB that follows another from its first write on, asynchronously."""
+
+    number = 2
+
+    def __init__(self, primary: MariaDBPrimary) -> None:
+        super().__init__()
+        self.primary = primary
+
+    def follow(self) -> None:
+        """Begin to follow."""
+        self.ask(
+            f"CHANGE MASTER TO master_host='127.0.0.1', master_port={self.primary.port}, "
+            "master_user='root', master_connect_retry=1, master_use_gtid=slave_pos"
+        )
+        self.ask("START SLAVE")
+
+    def follows(self) -> bool:
+        """Return whether it has all that its primary has written."""
+        written = self.primary.ask("SELECT @@gtid_binlog_pos AS at")["at"]
+        return bool(self.ask("SELECT @@gtid_slave_pos AS at")["at"] == written)
 
 
 def _mariadbd() -> str | None:

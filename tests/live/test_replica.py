@@ -1,19 +1,19 @@
-"""Backlogs from a streaming replica of PostgreSQL: late, killed, stopped, promoted."""
+"""Backlogs from replicas of PostgreSQL and MariaDB: late, killed, stopped, promoted."""
 
 import contextlib
 
 import psutil
 import pytest
 from asgiref.sync import sync_to_async
+from django.core.management import call_command
 
+from eric_sse_django import testing
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.hub import backlogs
 from tests import copies, servers
-from tests.databases import postgres_only
+from tests.databases import mariadb_only, postgres_only
 from tests.live.site import until
 from tests.streams.reading import Site
-
-pytestmark = postgres_only
 
 PATIENCE_S = 30.0
 FAILS = "reading backlogs from the replica failed"
@@ -65,6 +65,7 @@ async def world(database, replica):
     await site.close()
 
 
+@postgres_only
 async def test_a_replica_that_is_late_is_read_as_far_as_it_is(world):
     await world.site.publish(1, 2)
     await world.site.publish_old(0)
@@ -83,6 +84,7 @@ async def test_a_replica_that_is_late_is_read_as_far_as_it_is(world):
     assert outcomes == ["read"]
 
 
+@postgres_only
 async def test_a_replica_that_lacks_what_is_asked_for_is_not_waited_for(world):
     await world.followed()
     world.on_replica("SELECT pg_wal_replay_pause()")
@@ -91,6 +93,7 @@ async def test_a_replica_that_lacks_what_is_asked_for_is_not_waited_for(world):
     assert await world.all() == (["1"], ["behind"])
 
 
+@postgres_only
 async def test_a_killed_replica_is_logged_once_and_read_again_when_it_is_back(world, caplog):
     await world.site.publish(1)
     await world.followed()
@@ -105,6 +108,7 @@ async def test_a_killed_replica_is_logged_once_and_read_again_when_it_is_back(wo
     assert "reading backlogs from the replica works again" in caplog.text
 
 
+@postgres_only
 async def test_a_stopped_replica_delays_a_stream_by_its_deadline(world, caplog, monkeypatch):
     monkeypatch.setattr(backlogs, "REPLICA_DEADLINE_S", 0.2)
     await world.site.publish(1)
@@ -124,6 +128,7 @@ async def test_a_stopped_replica_delays_a_stream_by_its_deadline(world, caplog, 
     assert await world.all() == (["1"], ["read"])
 
 
+@postgres_only
 async def test_a_promoted_replica_is_a_stale_copy_until_it_is_written_to(world, caplog):
     await world.site.publish(1)
     await world.followed()
@@ -146,3 +151,55 @@ async def test_a_promoted_replica_is_a_stale_copy_until_it_is_written_to(world, 
     await world.site.at_head()
     world.site.hub.backlogs._retry_at = 0.0
     assert await world.all() == (["1", "2", "3"], ["failed"])
+
+
+# MariaDB --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mariadb_pair(database, settings, monkeypatch):
+    """Return a MariaDB that is the log's database, and a replica that is the setting REPLICA."""
+    primary = servers.MariaDBPrimary()
+    replica = servers.MariaDBReplica(primary)
+    with contextlib.ExitStack() as stack:
+        for server in (primary, replica):
+            stack.callback(server.discard)
+            server.start()
+        replica.follow()
+        primary.ask("CREATE DATABASE shop CHARACTER SET utf8mb4")
+        here, there = (
+            stack.enter_context(copies.copy_of(database, name, NAME="shop", PORT=str(server.port)))
+            for name, server in (("primary", primary), ("replica", replica))
+        )
+        monkeypatch.setattr("tests.router.SelectedDatabaseRouter.alias", here)
+        call_command("migrate", database=here, verbosity=0)
+        settings.ERIC_SSE = {"REPLICA": there}
+        yield primary, replica
+        testing.close_all()
+
+
+@mariadb_only
+async def test_mariadbs_replica(mariadb_pair, caplog):
+    _, replica = mariadb_pair
+    site = Site(await DatabaseChannel.acreate("orders"))
+    world = World(site, await site.listener(), replica, "shop")
+    try:
+        await site.publish(1, 2)
+        await site.publish_old(0)
+        await world.followed()
+        assert await world.all() == (["1", "2", "0"], ["read"])
+        world.on_replica("STOP SLAVE SQL_THREAD")
+        await site.publish(3)
+        await site.at_head()
+        assert await site.trim() == 1
+        assert await world.all() == (["1", "2", "0", "3"], ["read"])
+        world.on_replica("START SLAVE SQL_THREAD")
+        await world.followed()
+        data, outcomes = await world.all()
+        assert [each for each in data if each.isdigit()] == ["1", "2", "3"]
+        assert (len(data), outcomes) == (4, ["read"])  # with an eric-reset
+        replica.kill()
+        assert (await world.all())[1] == ["failed"]
+        assert caplog.text.count(FAILS) == 1
+    finally:
+        await site.close()
