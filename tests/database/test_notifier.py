@@ -274,6 +274,27 @@ class TestFailures:
         assert lone.flush(PATIENCE_S)
         assert fake_log.pending == 0
 
+    @pytest.mark.parametrize("is_kept", [True, False])
+    def test_other_processes_are_woken_after_a_commit_whose_answer_was_lost(
+        self, lone, fake_log, no_delay, monkeypatch, is_kept
+    ):
+        sent = []
+        monkeypatch.setattr(lone._sender, "wake", lambda segment=None: sent.append(segment))
+        if is_kept:
+            lone.ring()
+            assert lone.flush(PATIENCE_S)
+
+        def sequence(pass_on=None):
+            if found := FakeLog.sequence(fake_log):
+                raise OperationalError("the connection broke during COMMIT")
+            return found
+
+        monkeypatch.setattr(fake_log, "sequence", sequence)
+        fake_log.pending = 3
+        lone.ring()
+        assert lone.flush(PATIENCE_S)
+        assert sent == [None]  # without a segment: they read the log
+
     @databases.on("postgres", "mariadb")
     def test_it_continues_when_its_connection_is_killed(self, database, channel, caplog):
         channel.broadcast(count(1))
