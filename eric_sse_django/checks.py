@@ -267,7 +267,7 @@ def _no_wakes(reason: str) -> CheckMessage:
         f"{reason}, and no channel layer connects them: a message that one publishes reaches the "
         "streams of another up to ERIC_SSE['POLL_INTERVAL_S'] later.",
         hint="Set CHANNEL_LAYERS to channels_redis (pip install 'eric-sse-django[redis]'), or "
-        "ERIC_SSE['FABRIC'] to NATS (pip install 'eric-sse-django[nats]').",
+        "ERIC_SSE['FABRIC'] to NATS.",
         id="eric_sse_django.W001",
     )
 

@@ -135,9 +135,7 @@ class Server:
 
     def start(self) -> None:
         """Start and return when the server answers. Raises ServerError after 60 s."""
-        if not self.directory.name:
-            self._create_directory()
-            self.prepare()
+        self.set_up()
         # Else the answer of whoever listens there would pass for ours.
         if not is_free(self.port):
             raise ServerError(self.name, f"found port {self.port} taken", self.log)
@@ -159,6 +157,12 @@ class Server:
             what = f"ended with {process.poll()}" if came_up else "gave no answer in 60 s"
             self.kill()
             raise ServerError(self.name, f"on port {self.port} {what}", self.log)
+
+    def set_up(self) -> None:
+        """Do what start() does first, once; several servers need that one after another."""
+        if not self.directory.name:
+            self._create_directory()
+            self.prepare()
 
     def stop(self) -> None:
         """Stop in order and return when the process is gone; after 20 s kill it."""

@@ -419,6 +419,10 @@ class NatsCluster:
     def start(self) -> None:
         """Start those that do not run; return when each knows all others."""
         starting = [each for each in self.servers if not _runs(each)]
+        # Before any of them starts: a process that is forked meanwhile keeps open what another
+        # thread writes, which then cannot be executed.
+        for each in starting:
+            each.set_up()
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda each: each.start(), starting))
         if not until(self.is_complete, START_TIMEOUT_S):

@@ -14,19 +14,18 @@ from eric_sse_django import wakes
 from eric_sse_django.wakes import receiver as receiving
 from eric_sse_django.wakes.channels import ChannelsFabric
 from eric_sse_django.wakes.fabric import Parcel, configured
-from eric_sse_django.wakes.nats import NatsFabric
-from eric_sse_django.wakes.nats_publisher import NatsPublisher
+from eric_sse_django.wakes.nats.protocol import Site
 from tests import servers
 from tests.conftest import missing
 
-# "nats-py" publishes through its loop, too.
+# "nats-py": with what only that can.
 KINDS = ["core.RedisChannelLayer", "pubsub.RedisPubSubChannelLayer", "nats", "nats-py"]
 
 
 def settings_for(kind, port):
     """Return the settings of a project whose wakes go through a server at a port of loopback."""
     if kind.startswith("nats"):
-        backend = f"{NatsFabric.__module__}.{NatsFabric.__qualname__}"
+        backend = "eric_sse_django.wakes.nats.NatsFabric"
         location = [f"nats://127.0.0.1:{port}"]
         return {"ERIC_SSE": {"FABRIC": {"BACKEND": backend, "LOCATION": location}}}
     config = {"hosts": [("127.0.0.1", port)]}
@@ -36,7 +35,7 @@ def settings_for(kind, port):
 @pytest.fixture(params=KINDS)
 def kind(request, monkeypatch):
     if request.param == "nats-py":
-        monkeypatch.setattr(NatsPublisher, "can_use", lambda options: False)
+        monkeypatch.setattr(Site, "is_plain", lambda self: False)
     return request.param
 
 

@@ -14,15 +14,24 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import nkeys  # type: ignore[import-untyped]
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from nats.aio.client import Client
 
 from eric_sse_django import checks
-from eric_sse_django.wakes import nats, nats_publisher
 from eric_sse_django.wakes.fabric import MALFORMED, Parcel
-from eric_sse_django.wakes.nats import NatsFabric, problem_of
-from eric_sse_django.wakes.nats_publisher import NatsPublisher
+from eric_sse_django.wakes.nats import (
+    NatsFabric,
+    client,
+    protocol,
+    publisher,
+    receiver,
+    wire,
+)
+from eric_sse_django.wakes.nats import fabric as fabric_module
+from eric_sse_django.wakes.nats.fabric import problem_of
+from eric_sse_django.wakes.nats.protocol import MAX_BYTES, Site
 from tests import certificates
 from tests.server import is_free
 from tests.servers import Nats, NatsCluster, nats_executable
@@ -33,15 +42,15 @@ AT = "nats://127.0.0.1:4222"
 AT_NONE = "nats://127.0.0.1:1"
 
 
-@pytest.fixture(params=["socket", "nats-py"])
-def publisher(request, monkeypatch):
-    """Publish on a socket, or through nats-py."""
+@pytest.fixture(params=["own", "nats-py"])
+def way(request, monkeypatch):
+    """Use this app's own connections, or nats-py."""
     if request.param == "nats-py":
-        monkeypatch.setattr(NatsPublisher, "can_use", lambda options: False)
+        monkeypatch.setattr(Site, "is_plain", lambda self: False)
 
 
 @pytest.fixture
-def fabric(nats_server):
+def fabric(nats_server, way):
     return NatsFabric(nats_server.url, {})
 
 
@@ -71,7 +80,7 @@ FORGED = [
     b"null",
     b'"text"',
     b'{"type": ' + b"1" * 5_000 + b"}",
-    json.dumps({"x": "y" * nats.MAX_BYTES}).encode(),
+    json.dumps({"x": "y" * MAX_BYTES}).encode(),
     b"x" * 1_000_000,
 ]
 
@@ -161,13 +170,17 @@ def server():
             os.kill(server.process.pid, signal.SIGCONT)
 
 
+def everywhere(monkeypatch, **values):
+    """Replace constants in each module that has them."""
+    for name, value in values.items():
+        for module in (client, protocol, publisher, receiver, wire):
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, value)
+
+
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(nats, "PING_S", 0.05)
-    monkeypatch.setattr(nats, "ANSWER_S", 0.2)
-    for module in (nats, nats_publisher):
-        monkeypatch.setattr(module, "LAYER_TIMEOUT_S", 0.2)
-    monkeypatch.setattr(nats, "CONNECT_S", 0.2)
+    everywhere(monkeypatch, PING_S=0.05, ANSWER_S=0.2, LAYER_TIMEOUT_S=0.2, CONNECT_S=0.2)
 
 
 # What the errors of a connection that has ended contain.
@@ -188,14 +201,14 @@ async def sending_on(send):
         await asyncio.sleep(0.01)
 
 
-async def test_a_server_that_no_longer_answers_ends_receiving(server, quick):
+async def test_a_server_that_no_longer_answers_ends_receiving(server, way, quick):
     with pytest.raises(asyncio.TimeoutError):
         await ending(
             NatsFabric(server.url, {}), lambda: os.kill(server.process.pid, signal.SIGSTOP)
         )
 
 
-async def test_a_server_that_ends_ends_receiving_and_sending(server, publisher, caplog):
+async def test_a_server_that_ends_ends_receiving_and_sending(server, way, caplog):
     fabric = NatsFabric(server.url, {})
     async with carrier_of(fabric) as send:
         await send(number(0))
@@ -206,11 +219,8 @@ async def test_a_server_that_ends_ends_receiving_and_sending(server, publisher, 
     assert caplog.messages == []
 
 
-async def test_a_server_that_does_not_answer_a_carrier_is_noticed(
-    server, publisher, quick, monkeypatch
-):
-    for module in (nats, nats_publisher):
-        monkeypatch.setattr(module, "TRUST_S", 0.0)
+async def test_a_server_that_does_not_answer_a_carrier_is_noticed(server, way, quick, monkeypatch):
+    everywhere(monkeypatch, TRUST_S=0.0)
     async with carrier_of(NatsFabric(server.url, {})) as send:
         await send(number(0))
         os.kill(server.process.pid, signal.SIGSTOP)
@@ -218,7 +228,7 @@ async def test_a_server_that_does_not_answer_a_carrier_is_noticed(
             await sending_on(send)
 
 
-async def test_a_carrier_waits_for_no_answer_while_it_trusts_its_connection(server, publisher):
+async def test_a_carrier_waits_for_no_answer_while_it_trusts_its_connection(server, way):
     async with carrier_of(NatsFabric(server.url, {})) as send:
         await send(number(0))
         os.kill(server.process.pid, signal.SIGSTOP)
@@ -227,11 +237,8 @@ async def test_a_carrier_waits_for_no_answer_while_it_trusts_its_connection(serv
         assert time.monotonic() - began < 0.5
 
 
-async def test_a_carrier_that_was_idle_connects_again_and_loses_nothing(
-    server, publisher, monkeypatch
-):
-    for module in (nats, nats_publisher):
-        monkeypatch.setattr(module, "IDLE_S", 0.0)
+async def test_a_carrier_that_was_idle_connects_again_and_loses_nothing(server, way, monkeypatch):
+    everywhere(monkeypatch, IDLE_S=0.0)
     fabric = NatsFabric(server.url, {})
     async with carrier_of(fabric) as send:
         await send(number(0))
@@ -241,9 +248,7 @@ async def test_a_carrier_that_was_idle_connects_again_and_loses_nothing(
             await ear.hears(*messages(1))
 
 
-async def test_another_server_of_the_list_is_used_and_a_hung_one_passed_over(
-    server, publisher, quick
-):
+async def test_another_server_of_the_list_is_used_and_a_hung_one_passed_over(server, way, quick):
     with Nats() as other:
         fabric = NatsFabric([server.url, other.url, AT_NONE], {})
         os.kill(server.process.pid, signal.SIGSTOP)
@@ -253,7 +258,7 @@ async def test_another_server_of_the_list_is_used_and_a_hung_one_passed_over(
                 await ear.hears(*messages(1))
 
 
-async def test_what_is_sent_to_one_server_of_a_cluster_is_received_from_another():
+async def test_what_is_sent_to_one_server_of_a_cluster_is_received_from_another(way):
     with NatsCluster() as cluster:
         one, other = (NatsFabric(url, {}) for url in cluster.urls[:2])
         async with carrier_of(one) as send, Ear(other, 7) as ear:
@@ -266,7 +271,7 @@ async def test_what_is_sent_to_one_server_of_a_cluster_is_received_from_another(
             await ear.until(lambda: ear.messages)
 
 
-async def test_a_process_that_is_too_slow_is_disconnected_by_the_server():
+async def test_a_process_that_is_too_slow_is_disconnected_by_the_server(way):
     config = "write_deadline: 100ms\nmax_pending: 1048576\n"
     with Nats(config=config) as server:
         fabric = NatsFabric(server.url, {})
@@ -294,7 +299,7 @@ authorization {
 """
 
 
-async def test_a_user_with_the_permissions_of_the_docs_may_do_all(publisher, caplog):
+async def test_a_user_with_the_permissions_of_the_docs_may_do_all(way, caplog):
     with Nats(config=ACCOUNTS) as server:
         fabric = NatsFabric(server.url, {"user": "app", "password": "secret"})
         assert await asyncio.to_thread(fabric.probe)
@@ -307,9 +312,7 @@ async def test_a_user_with_the_permissions_of_the_docs_may_do_all(publisher, cap
 
 
 @pytest.mark.parametrize("password", ["secret", "wrong"])
-async def test_what_is_not_permitted_is_an_error_that_shows_no_password(
-    publisher, password, caplog
-):
+async def test_what_is_not_permitted_is_an_error_that_shows_no_password(way, password, caplog):
     with Nats(config=ACCOUNTS) as server:
         fabric = NatsFabric(server.url, {"user": "other", "password": password})
         expected = "(?i)permissions violation" if password == "secret" else "(?i)authorization"
@@ -344,7 +347,7 @@ class TlsNats(Nats):
 
 
 @pytest.mark.parametrize("first", [True, False])
-async def test_tls_is_used_with_a_private_authority(publisher, first):
+async def test_tls_is_used_with_a_private_authority(way, first):
     with TlsNats(first) as server:
         at = server.url.replace("nats:", "tls:")
         context = ssl.create_default_context(cafile=str(server.directory / "certificate.pem"))
@@ -375,13 +378,26 @@ async def test_an_address_that_asks_for_encryption_gets_it_or_an_error(server):
         await asyncio.to_thread(fabric.probe)
 
 
-async def test_a_token_is_sent_as_by_its_client(publisher):
+async def test_a_token_is_sent_as_by_its_client(way):
     with Nats(config="authorization { token: secret }") as server:
         for url, options in (
             (server.url, {"token": "secret"}),
             (server.url.replace("//", "//secret@"), {}),
         ):
             assert await asyncio.to_thread(NatsFabric(url, options).probe)
+
+
+async def test_a_client_with_a_key_uses_nats_py():
+    key = nkeys.from_seed(nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER))
+    users = f"authorization {{ users = [{{ nkey: {key.public_key.decode()} }}] }}"
+    with Nats(config=users) as server:
+        fabric = NatsFabric(server.url, {"nkeys_seed_str": key.seed.decode()})
+        assert await asyncio.to_thread(fabric.probe)
+        async with carrier_of(fabric) as send, Ear(fabric, 7) as ear:
+            await send(number(1, channel=7))
+            await ear.hears(*messages(1))
+        with pytest.raises(Exception, match=r"(?i)authorization"):
+            await asyncio.to_thread(NatsFabric(server.url, {}).probe)
 
 
 # Publishing on a socket -----------------------------------------------------------------
@@ -469,20 +485,19 @@ def test_what_can_work_is_taken(settings, location, options):
     assert [*checks.check_settings(), *checks.check_fabric()] == []
 
 
-@pytest.mark.parametrize(
-    ("package", "options", "extra"),
-    [
-        ("nats", {}, "eric-sse-django[nats]"),
-        ("nkeys", {"user_credentials": "/a"}, "nats-py[nkeys]"),
-    ],
-)
-def test_a_missing_package_is_named(monkeypatch, settings, package, options, extra):
-    find = nats.find_spec
-    monkeypatch.setattr(nats, "find_spec", lambda name: None if name == package else find(name))
-    fabric = {"BACKEND": BACKEND, "LOCATION": AT, "OPTIONS": options}
+@pytest.mark.parametrize("package", ["nats", "nkeys"])
+def test_a_package_is_missing_only_where_it_is_needed(monkeypatch, settings, package):
+    find = fabric_module.find_spec
+    absent = {package: None}
+    monkeypatch.setattr(
+        fabric_module, "find_spec", lambda name: absent.get(name, find) and find(name)
+    )
+    fabric = {"BACKEND": BACKEND, "LOCATION": AT, "OPTIONS": {"user": "a", "password": "b"}}
     settings.ERIC_SSE = {"FABRIC": fabric}
+    assert checks.check_fabric() == []
+    fabric["OPTIONS"] = {"user_credentials": "/etc/nats/site.creds"}
     [error] = checks.check_fabric()
-    assert extra in error.msg
+    assert f"needs {package}: pip install 'eric-sse-django[nats]'" in error.msg
 
 
 def test_no_check_shows_a_password(settings):

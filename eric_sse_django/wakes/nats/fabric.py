@@ -1,0 +1,91 @@
+"""The fabric of projects with NATS. Of NATS it needs no more than its core."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+from eric_sse_django.wakes.fabric import Carrier, Receiver
+from eric_sse_django.wakes.layer import make_runner
+from eric_sse_django.wakes.nats import client, wire
+from eric_sse_django.wakes.nats.protocol import KNOWN, Site, is_plain
+from eric_sse_django.wakes.nats.publisher import NatsPublisher
+from eric_sse_django.wakes.nats.receiver import NatsReceiver
+
+DEFAULT_NAMESPACE = "eric_sse"
+_NAMESPACE = re.compile(r"[\w-]+(\.[\w-]+)*", re.ASCII)
+# What FABRIC["OPTIONS"] may have beside "namespace": the arguments of nats.connect() by which a
+# client identifies itself and encrypts.
+OPTIONS = KNOWN.union(
+    ("user_credentials", "nkeys_seed", "nkeys_seed_str", "user_jwt_cb", "signature_cb")
+)
+
+
+class NatsFabric:
+    """NATS servers at `location`, one address or a list of those; connections have `options`."""
+
+    name = "NATS"
+    routes = True
+
+    def __init__(self, location: Any, options: Mapping[str, Any]) -> None:
+        """Raise ImproperlyConfigured for what cannot work."""
+        problem = problem_of(location, options)
+        if problem is not None:
+            raise ImproperlyConfigured(problem)
+        servers = [location] if isinstance(location, str) else list(location)
+        others = {name: options[name] for name in options if name != "namespace"}
+        self._site = Site(servers, others, options.get("namespace", DEFAULT_NAMESPACE))
+
+    def carrier(self) -> Carrier | None:
+        if self._site.is_plain():
+            return NatsPublisher(self._site)
+        runner = make_runner()
+        return None if runner is None else client.ClientCarrier(self._site, runner)
+
+    def receiver(self) -> Receiver | None:
+        is_plain = self._site.is_plain()
+        return NatsReceiver(self._site, wire.connect if is_plain else client.connect)
+
+    def probe(self) -> bool:
+        if self._site.is_plain():
+            NatsPublisher(self._site).probe()
+            return True
+        runner = make_runner()
+        if runner is None:
+            return False
+        try:
+            runner.run(client.probe(self._site))
+        finally:
+            runner.close()
+        return True
+
+
+def problem_of(location: Any, options: Any) -> str | None:
+    """Return what makes FABRIC's LOCATION or OPTIONS unusable for NATS; never a password."""
+    servers = [location] if isinstance(location, str) else location
+    if not isinstance(servers, (list, tuple)) or not servers or not all(map(_is_server, servers)):
+        return 'LOCATION must be addresses such as "nats://10.0.0.1:4222" or "tls://…"'
+    if not isinstance(options, Mapping):
+        return "OPTIONS must be a dict"
+    if unknown := sorted(map(str, options.keys() - OPTIONS - {"namespace"})):
+        return f"OPTIONS may not have {', '.join(unknown)}"
+    namespace = options.get("namespace", DEFAULT_NAMESPACE)
+    if not isinstance(namespace, str) or not _NAMESPACE.fullmatch(namespace):
+        return "OPTIONS['namespace'] must be letters, digits, '_', '-' and dots between them"
+    needs = () if is_plain(options) else ("nats", "nkeys")
+    if missing := [package for package in needs if find_spec(package) is None]:
+        return f"it needs {' and '.join(missing)}: pip install 'eric-sse-django[nats]'"
+    return None
+
+
+def _is_server(address: Any) -> bool:
+    try:
+        parts = urlsplit(address)
+        return parts.scheme in ("nats", "tls") and bool(parts.hostname) and parts.port != 0
+    except (AttributeError, TypeError, ValueError):
+        return False
