@@ -11,7 +11,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from eric_sse_django import log, reports
+from eric_sse_django import conf, log, reports
 from eric_sse_django.models import OpenStream, ServerProcess, Watchers, usernames
 from eric_sse_django.models.presence import LEASE_S
 
@@ -26,9 +26,9 @@ MAX_STREAMS_READ = 500
 # Where counting stops.
 MAX_PUBLISHED = 10_000
 MAX_WAITING = 1_000
-# Seconds after which a message that was not served counts as waiting. Cursors are written
-# once a second: a younger message may be on its listener's screen already.
-SERVED_IN_S = 2.0
+# Seconds, besides CURSOR_WRITE_S, after which a message that was not served counts as waiting: a
+# younger message may be on its listener's screen already.
+SERVED_IN_S = 1.0
 # Seconds between two renewals of a process that delivers. A process without a renewal for
 # IDLE_AFTER_S delivers nothing.
 RENEWAL_S = 1.0
@@ -84,8 +84,9 @@ class Observer:
         }
 
     def _waiting(self, streams: Sequence[StreamRow], now: float) -> Json:
-        """Return how many messages have waited for SERVED_IN_S, and None until that is known."""
-        upto = next((old for at, old in reversed(self._heads) if now - at >= SERVED_IN_S), None)
+        """Return how many messages wait, and None until that is known."""
+        served_in_s = _served_in_s()
+        upto = next((old for at, old in reversed(self._heads) if now - at >= served_in_s), None)
         if upto is None:
             return {"waiting": None, "waiting_is_least": False}
         waiting, more = reports.backlog([stream.at for stream in streams], upto, MAX_WAITING)
@@ -95,8 +96,13 @@ class Observer:
 
     def _remember(self, head: int, now: float) -> None:
         self._heads.append((now, head))
-        while len(self._heads) > 1 and now - self._heads[1][0] >= SERVED_IN_S:
+        served_in_s = _served_in_s()
+        while len(self._heads) > 1 and now - self._heads[1][0] >= served_in_s:
             self._heads.popleft()
+
+
+def _served_in_s() -> float:
+    return SERVED_IN_S + float(conf.get("CURSOR_WRITE_S"))
 
 
 def _message(message: reports.Glance) -> Json:

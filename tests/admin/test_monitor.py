@@ -146,7 +146,12 @@ def test_a_message_is_shown_with_names_and_the_beginning_of_its_payload(channel,
 
 @pytest.fixture
 def no_grace(monkeypatch):
-    monkeypatch.setattr(snapshot, "SERVED_IN_S", 0)
+    monkeypatch.setattr(snapshot, "_served_in_s", lambda: 0.0)
+
+
+def test_what_is_served_and_not_written_yet_does_not_wait(settings):
+    settings.ERIC_SSE = {"CURSOR_WRITE_S": 30.0}
+    assert snapshot._served_in_s() > 30.0
 
 
 @pytest.mark.usefixtures("no_grace")

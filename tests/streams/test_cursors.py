@@ -146,3 +146,71 @@ async def test_a_stream_of_many_listeners_is_written_in_few_statements(database)
     await collected.flush(run)
     assert runs == [20]
     assert set(await sync_to_async(stored)(*keys)) == {3}
+
+
+# When they are written --------------------------------------------------------------------------
+
+
+async def cursor_of(site, listener):
+    await site.refresh(listener)
+    return listener.cursor
+
+
+@on("sqlite")
+async def test_the_cursor_of_an_open_stream_waits_and_that_of_an_ended_one_does_not(
+    database, site, settings
+):
+    settings.ERIC_SSE = {"CURSOR_WRITE_S": 600.0}
+    listener = await site.listener()
+    reader = await site.read(listener)
+    await site.publish(1)
+    await reader.count(1)
+    await site.hub.records.write()
+    assert await cursor_of(site, listener) == listener.start
+    # Another stream of this process begins after it all the same.
+    again = await site.read(listener)
+    await site.publish(2)
+    assert await again.count(1) == ["2"]
+    await reader.__aexit__()
+    while await cursor_of(site, listener) == listener.start:
+        await asyncio.sleep(0.01)
+    assert listener.cursor >= reader.ids[0]
+
+
+@on("sqlite")
+async def test_an_acknowledgement_is_written_at_once(database, site, settings):
+    settings.ERIC_SSE = {"CURSOR_WRITE_S": 600.0}
+    listener = await site.listener()
+    listener.acknowledgement = Listener.Acknowledgement.CLIENT.value
+    await site.save(listener)
+    reader = await site.read(listener)
+    await site.publish(1)
+    await reader.count(1)
+    await site.read(listener, reader.ids[0])
+    await site.hub.records.write()
+    assert await cursor_of(site, listener) == reader.ids[0]
+
+
+@on("sqlite")
+async def test_a_hub_that_closes_writes_all_cursors(database, site, settings):
+    settings.ERIC_SSE = {"CURSOR_WRITE_S": 600.0}
+    listener = await site.listener()
+    reader = await site.read(listener)
+    await site.publish(1)
+    await reader.count(1)
+    await site.hub.close()
+    assert await cursor_of(site, listener) == reader.ids[0]
+
+
+@on("sqlite")
+async def test_messages_are_counted_for_each_listener(database, site, settings):
+    settings.ERIC_SSE = {"CURSOR_WRITE_S": 600.0, "CURSOR_WRITE_MESSAGES": 3}
+    busy, quiet = await site.listener(), await site.listener()
+    readers = [await site.read(listener) for listener in (busy, quiet)]
+    await site.dispatch(busy, 1, 2, 3)
+    await site.publish(4)
+    for reader in readers:
+        await reader.until(lambda reader=reader: reader.data[-1:] == ["4"])
+    await site.hub.records.write()
+    assert await cursor_of(site, busy) == readers[0].ids[-1]
+    assert await cursor_of(site, quiet) == quiet.start
