@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -68,66 +69,76 @@ async def has(client, *expected):
     await site.until(lambda: set(expected) <= set(numbers(client)), PATIENCE_S)
 
 
-@pytest.mark.parametrize("lost", [5, 40])
-async def test_a_replica_that_lacked_messages_takes_over(serve, lost):
+async def test_a_replica_that_lacked_messages_takes_over(serve):
     """PostgreSQL's streaming replication, the primary killed; fewer or more are published then."""
     if servers.Postgres.absence() is not None:
         missing(str(servers.Postgres.absence()))
-    with servers.Postgres() as primary:
-        with psycopg.connect(primary.dsn, autocommit=True) as connection:
-            connection.execute("CREATE DATABASE shop")
-        address = {"ERIC_SSE_TEST_DB": f"postgres:{primary.port}:shop"}
-        environment = {
-            **os.environ,
-            **address,
-            "DJANGO_SETTINGS_MODULE": "tests.settings",
-            "PYTHONPATH": str(ROOT),
-        }
-        prepared = await asyncio.to_thread(
-            subprocess.run,
-            [sys.executable, "-c", PREPARE],
-            cwd=ROOT,
-            env=environment,
-            check=True,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        paths = prepared.stdout.split()
+    await site.side_by_side(partial(takes_over, serve), ["5 lost", "40 lost"])
+
+
+async def takes_over(serve, case, turn):
+    lost = int(case.split()[0])
+    with contextlib.ExitStack() as stack:
+        primary = servers.Postgres()
+        stack.callback(primary.discard)
+        await asyncio.to_thread(primary.start)
+        environment, paths = await prepared(primary)
         replica = servers.PostgresReplica(primary)
-        with contextlib.ExitStack() as stack:
-            stack.callback(replica.discard)
-            await asyncio.to_thread(replica.start)
-            processes = [
-                serve(server, settings=SETTINGS, environment=address)
-                for server in ("uvicorn", "daphne")
-            ]
-            urls = [f"{process.url}{path}" for process in processes for path in paths]
-            clients = [await EventSourceClient(url).__aenter__() for url in urls]
-            await site.until(lambda: all(client.statuses for client in clients), PATIENCE_S)
-            await publish(environment, 0, 10)
-            for client in clients:
-                await has(client, *range(10))
-            await site.until(replica.follows, PATIENCE_S)
-            await asyncio.to_thread(replica.kill)
-            await publish(environment, 100, lost)
-            for client in clients:
-                await has(client, *range(100, 100 + lost))
-            await asyncio.to_thread(primary.kill)
-            replica.port = primary.port
-            await asyncio.to_thread(replica.start)
-            replica.ask("SELECT pg_promote()")
-            await publish(environment, 200, 20)
-            for client in clients:
-                await has(client, *range(200, 220))
-            await publish(environment, 300, 1)
-            for client in clients:
-                await has(client, 300)
-                assert len(resets(client)) == 1
-                await client.__aexit__()
-            for process in processes:
-                log = process.log.read_text()
-                assert log.count("the log has another history") == 1
-                assert "reason=history" in log
+        stack.callback(replica.discard)
+        await asyncio.to_thread(replica.start)
+        processes = [
+            await asyncio.to_thread(serve, server, settings=SETTINGS, environment=environment)
+            for server in ("uvicorn", "daphne")
+        ]
+        urls = [f"{process.url}{path}" for process in processes for path in paths]
+        clients = [await EventSourceClient(url).__aenter__() for url in urls]
+        await site.until(lambda: all(client.statuses for client in clients), PATIENCE_S)
+        await publish(environment, 0, 10)
+        for client in clients:
+            await has(client, *range(10))
+        await site.until(replica.follows, PATIENCE_S)
+        await asyncio.to_thread(replica.kill)
+        await publish(environment, 100, lost)
+        for client in clients:
+            await has(client, *range(100, 100 + lost))
+        await asyncio.to_thread(primary.kill)
+        replica.port = primary.port
+        await asyncio.to_thread(replica.start)
+        replica.ask("SELECT pg_promote()")
+        await publish(environment, 200, 20)
+        for client in clients:
+            await has(client, *range(200, 220))
+        await publish(environment, 300, 1)
+        for client in clients:
+            await has(client, 300)
+            assert len(resets(client)) == 1
+            await client.__aexit__()
+        for process in processes:
+            log = process.log.read_text()
+            assert log.count("the log has another history") == 1
+            assert "reason=history" in log
+
+
+async def prepared(primary):
+    """Return the environment of the site's processes on a new database, and two streams' paths."""
+    with psycopg.connect(primary.dsn, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE shop")
+    environment = {
+        **os.environ,
+        "ERIC_SSE_TEST_DB": f"postgres:{primary.port}:shop",
+        "DJANGO_SETTINGS_MODULE": "tests.settings",
+        "PYTHONPATH": str(ROOT),
+    }
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", PREPARE],
+        cwd=ROOT,
+        env=environment,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return environment, done.stdout.split()
 
 
 def tables(alias):

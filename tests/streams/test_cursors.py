@@ -96,6 +96,15 @@ async def test_positions_collect_until_they_are_written():
     assert collected.unwritten(1) == 0
 
 
+async def test_a_position_after_a_replay_replaces_a_higher_one_from_before():
+    cursors = Cursors()
+    cursors.reached(1, 9, replays=0)
+    cursors.reached(1, 4, replays=1)
+    cursors.reached(1, 10, replays=0)  # of a stream that has not read of the replay yet
+    assert cursors.pending() == [Reached(1, 4, 1)]
+    assert (cursors.unwritten(1, replays=0), cursors.unwritten(1, replays=1)) == (0, 4)
+
+
 async def test_positions_that_could_not_be_written_are_kept(monkeypatch):
     monkeypatch.setattr(records, "WRITE_BATCH", 1)
     collected = Cursors()
