@@ -27,6 +27,7 @@ def arguments() -> argparse.Namespace:
         "--seed", default=secrets.token_hex(4), help="of an earlier run, to repeat it"
     )
     parser.add_argument("--database", choices=DATABASES, default="sqlite")
+    parser.add_argument("--nats", action="store_true", help="wakes go through NATS, with messages")
     parser.add_argument("--clients", type=int, default=50, help="clients that listen (50)")
     parser.add_argument(
         "--pause", type=float, default=0.1, help="mean seconds between transactions"
@@ -42,7 +43,8 @@ def main() -> int:
         f"seed {options.seed} (--seed {options.seed} repeats the kills at the same moments)",
         flush=True,
     )
-    with running_servers(options.database) as servers, Progress() as progress:
+    starting = running_servers(options.database, nats=options.nats)
+    with starting as servers, Progress() as progress:
         from tests.faults.kills import Play
 
         play = Play(servers, options.seed, options.kills, options.clients, options.pause, progress)

@@ -1,4 +1,4 @@
-"""The servers of a command: a database and Redis, with Django set up for them."""
+"""The servers of a command: a database, Redis and NATS, with Django set up for them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from tests.faults.ending import ending_with_parent
 from tests.live.asgi_servers import ASGIServer
 from tests.server import Server
-from tests.servers import MariaDB, Postgres, Redis
+from tests.servers import MariaDB, Nats, Postgres, Redis
 
 DATABASES = ("sqlite", "postgres", "mariadb")
 # Clients reconnect soon: the default of three seconds is too long for a run.
@@ -38,13 +38,17 @@ class Servers:
 
 @contextmanager
 def running_servers(
-    database: str, settings: Mapping[str, Any] | None = None, directory: Path | None = None
+    database: str,
+    settings: Mapping[str, Any] | None = None,
+    directory: Path | None = None,
+    nats: bool = False,
 ) -> Iterator[Servers]:
     """
     Start the database (with a database server also Redis), migrate it, and set Django up for it.
 
-    SQLite's file is in `directory`, or in a temporary one. Call it once in a process, because
-    Django's settings are read here. Raises RuntimeError if the server is not installed.
+    `nats` carries the wakes instead, and the messages in them. SQLite's file is in `directory`, or
+    in a temporary one. Call it once in a process, because Django's settings are read here. Raises
+    RuntimeError if the server is not installed.
     """
     with ExitStack() as stack:
         servers: dict[str, Server] = {}
@@ -55,16 +59,27 @@ def running_servers(
         if directory is None:
             made = tempfile.TemporaryDirectory(prefix="eric_sse_run_")
             directory = Path(stack.enter_context(made))
+        settings = {**SETTINGS, **(settings or {})}
+        if nats:
+            servers["nats"] = _started(stack, Nats)
+            settings |= nats_settings(servers["nats"].port, WAKES_CARRY="messages")
         own = {
             "DJANGO_SETTINGS_MODULE": "tests.settings",
             "ERIC_SSE_TEST_DB": _address(database, servers, directory),
-            "ERIC_SSE_TEST_SETTINGS": json.dumps({**SETTINGS, **(settings or {})}),
+            "ERIC_SSE_TEST_SETTINGS": json.dumps(settings),
         }
         if "redis" in servers:
             own["ERIC_SSE_TEST_REDIS"] = str(servers["redis"].port)
         os.environ |= own
         _migrate()
         yield Servers(database, {**os.environ}, servers)
+
+
+def nats_settings(*ports: int, **others: Any) -> dict[str, Any]:
+    """Return ERIC_SSE of a site whose wakes go through NATS at ports of loopback."""
+    location = [f"nats://127.0.0.1:{port}" for port in ports]
+    backend = "eric_sse_django.wakes.nats.NatsFabric"
+    return {"FABRIC": {"BACKEND": backend, "LOCATION": location}, **others}
 
 
 def _started(stack: ExitStack, kind: type[Server]) -> Server:

@@ -9,12 +9,14 @@ import pymysql
 import pytest
 from django.db import connections
 
+from tests import servers
 from tests.conftest import missing
 from tests.databases import on, postgres_only, sqlite_only
 from tests.faults import command, namespace
 from tests.faults.disk import FULL
 from tests.faults.load import load
 from tests.faults.scale import sized
+from tests.faults.servers import nats_settings
 
 AWAY_S = sized(2, 5)
 # What a publisher gets for what was not accepted, from Django or from a queue of this app.
@@ -67,6 +69,24 @@ async def test_a_restart_of_redis_loses_nothing(database, serve, redis_server):
         assert verdict.good, verdict
         assert under_load.stayed_open()
         assert under_load.errors() == []
+
+
+@postgres_only
+async def test_a_restart_of_nats_loses_nothing(database, serve):
+    with servers.Nats() as nats:
+        settings = nats_settings(nats.port, POLL_INTERVAL_S=0.5, WAKES_CARRY="messages")
+        process = serve("uvicorn", database=database, settings=settings)
+        async with load(process) as under_load:
+            await under_load.until_accepted()
+            await asyncio.to_thread(nats.kill)
+            await asyncio.sleep(AWAY_S)
+            await under_load.until_accepted()
+            await asyncio.to_thread(nats.start)
+            await under_load.until_accepted()
+            verdict = await under_load.finish()
+            assert verdict.good, verdict
+            assert under_load.stayed_open()
+            assert under_load.errors() == []
 
 
 @postgres_only
