@@ -63,6 +63,18 @@ class TestReadingThroughAReplica(LogContract):
         assert world.read(world.reader(world.phone, world.ana), limit=3) == [0, 1, 2]
         assert world.log.pages == 1
 
+    def test_a_trim_between_two_of_its_queries_is_not_seen(self, world, monkeypatch):
+        def trimmed_first(*of, rows_of=replica.rows_of):
+            assert world.trim() == 1
+            return rows_of(*of)
+
+        world.append(1, kept_s=-3_600.0)
+        world.append(2)
+        monkeypatch.setattr(replica, "rows_of", trimmed_first)
+        assert world.read(world.reader()) == [1, 2]
+        monkeypatch.undo()
+        assert world.read(world.reader()) == ["eric-reset", 2]
+
     @on("postgres", "mariadb")
     def test_it_never_writes(self, world):
         alias = world.log.copy

@@ -1,6 +1,7 @@
 """Where a stream that is behind reads from: the replica what that has, else the log."""
 
 import asyncio
+import random
 import threading
 
 import pytest
@@ -9,6 +10,7 @@ from django.db import OperationalError
 
 from eric_sse_django import log
 from eric_sse_django.hub import backlogs
+from eric_sse_django.models import QueuedMessage
 from tests import copies
 from tests.databases import on
 
@@ -198,4 +200,91 @@ async def test_a_stale_copy_of_the_database_is_read(database, settings, tmp_path
         reader = await site.read(listener, listener.start)
         assert await reader.count(3) == ["1", "2", "3"]
         assert site.hub.counters.replica == {"read": 1}
+        await site.close()
+
+
+# A replica that is as late as it likes ---------------------------------------------------------
+
+
+class Changes:
+    """Random changes of a log and its stale copy, and what a listener may get."""
+
+    def __init__(self, seed, database, file, listener):
+        self.random = random.Random(seed)
+        self._database, self._file, self._listener = database, file, listener
+        self.sent = {}  # by position: whether it is to the listener
+        self.removed = set()
+
+    def change(self):
+        """Change something."""
+        weighted = {self.publish: 8, self.replicate: 3, self.trim: 2, self.begin_history: 0.3}
+        self.random.choices(list(weighted), list(weighted.values()))[0]()
+
+    def publish(self):
+        """Publish some to all or to one listener; a third of them can be removed at once."""
+        for _ in range(self.random.randint(1, 4)):
+            to = self.random.choice([None, self._listener.pk, self._listener.pk + 1])
+            kept_s = self.random.choice([-3_600.0, 3_600.0, 3_600.0])
+            channel = self._listener.channel_id
+            log.append([log.Draft(channel, kept_s, False, "n", "1", listener=to)])
+            log.sequence()
+            self.sent[log.head().position] = to in (None, self._listener.pk)
+
+    def replicate(self):
+        """Let the copy have all."""
+        copies.copy_sqlite(self._database, self._file)
+
+    def trim(self):
+        """Remove what can be removed."""
+        log.trim()
+        left = QueuedMessage.objects.values_list("position", flat=True)
+        self.removed = set(self.sent) - set(left)
+
+    def begin_history(self):
+        """Begin a history, as after a restore."""
+        log.begin_history()
+
+    def check(self, after, head, entries):
+        """Check all that a listener read in (after, head]."""
+        positions = [entry.position for entry in entries]
+        assert positions == sorted(set(positions))
+        got = {entry.position for entry in entries if entry.type == "n"}
+        resets = [entry.position for entry in entries if entry.type != "n"]
+        mine = {each for each, to_me in self.sent.items() if to_me and after < each <= head}
+        assert got <= mine
+        for lost in mine - got:
+            assert lost in self.removed
+            assert any(lost <= reset for reset in resets)
+        if log.number_of(after) == log.number_of(head) and not mine & self.removed:
+            assert resets == []
+
+
+@on("sqlite")
+@pytest.mark.parametrize("seed", range(8))
+async def test_whatever_the_replica_lacks_nothing_is_lost_unnoticed(
+    database, settings, tmp_path, site, seed
+):
+    settings.ERIC_SSE = {"MAX_WAITING_MESSAGES": None, "TRIM_INTERVAL_S": 0}
+    listener, _ = await site.listener(), await site.listener()
+    changes = Changes(seed, database, tmp_path / "copy", listener)
+    await site.close()
+    await sync_to_async(changes.replicate)()
+    with copies.copy_of(database, NAME=str(tmp_path / "copy")) as copy:
+        settings.ERIC_SSE = {**settings.ERIC_SSE, "REPLICA": copy}
+        hub = site.hub
+        for _ in range(25):
+            for _ in range(changes.random.randint(1, 4)):
+                await sync_to_async(changes.change)()
+            head = await site.at_head()
+            after = start = changes.random.choice([listener.start, *changes.sent])
+            entries = []
+            while after < head:
+                to = log.Recipient(listener.channel_id, listener.pk, None, after)
+                page = await hub.backlogs.read([to], head, changes.random.randint(1, 6))
+                assert page.reached > after
+                entries += page
+                after = page.reached
+            changes.check(start, head, entries)
+        assert hub.counters.replica["read"] > 3
+        assert hub.counters.replica["failed"] == 0
         await site.close()
