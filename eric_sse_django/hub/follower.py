@@ -231,21 +231,26 @@ class Follower:
 
     def _take_next(self) -> str:
         """Deliver the first segments that wait, as many as fit together; return the outcome."""
+        count = 1
         try:
-            outcomes = self._take_first()
+            if isinstance(self._segments[0], ChannelSegment):
+                return self._take_channels()
+            segments = take_joined(self._segments, self.known, LIVE_ROWS, LIVE_BYTES)
+            count = len(segments)
+            outcome = self._take(segments[0] if count == 1 else joined(segments))
         except Exception:
             logger.exception("a segment could not be delivered, the log is read")
             self._repair()
-            outcomes = ["looked"]
+            outcome = "looked"
+        self._counters.segments[outcome] += count
+        return outcome
+
+    def _take_channels(self) -> str:
+        """As _take_next(), for those of channels; each has an outcome."""
+        parts = take_of_channels(self._segments, LIVE_ROWS, LIVE_BYTES)
+        outcomes = self._take_parts(parts)
         self._counters.segments.update(outcomes)
         return max(outcomes, key=OUTCOMES.index)
-
-    def _take_first(self) -> list[str]:
-        if isinstance(self._segments[0], ChannelSegment):
-            parts = take_of_channels(self._segments, LIVE_ROWS, LIVE_BYTES)
-            return self._take_parts(parts)
-        segments = take_joined(self._segments, self.known, LIVE_ROWS, LIVE_BYTES)
-        return [self._take(joined(segments))] * len(segments)
 
     def _rest(self, took_s: float) -> None:
         """
@@ -275,7 +280,7 @@ class Follower:
             outcomes = self._take_parts(segment.by_channel())
             return max(outcomes, default="looked", key=OUTCOMES.index)
         entries, reached = segment.entries or [], segment.known
-        if not self._chains.agrees(entries, reached):
+        if self.feeds.ahead and not self._chains.agrees(entries, reached):
             return "looked"
         self.feeds.new.clear()  # a segment is of all channels
         self._hand_out(entries, reached._replace(trimmed=self.known.trimmed))
@@ -309,21 +314,21 @@ class Follower:
         self.known = reached
         if entries:
             shares = self.feeds.share(entries)
-            self._sample(entries, shares.values())
+            # The first has waited longest; one sample a read costs nothing.
+            first = self._first(shares.values()) if self.feeds.ahead else entries[0]
+            if first is not None:
+                self._counters.delivers(first.age_s(time.time()))
             for feed, its_entries in shares.items():
                 feed.take_safely(its_entries, reached.position)
         for feed in self.feeds.new:
             feed.skip_to(reached.position)  # it came while the others' entries were read
-        self.feeds.follow(reached.position)
+        if self.feeds.ahead:
+            self.feeds.follow(reached.position)
         self._delivered = reached.position
 
-    def _sample(self, entries: list[Entry], shares: Iterable[list[Entry]]) -> None:
-        """Note how long the first entry has waited, longest of all; one a read costs nothing."""
-        if self.feeds.ahead:  # some have been delivered before
-            entries = [its_entries[0] for its_entries in shares]
-        if entries:
-            first = min(entries, key=_position) if self.feeds.ahead else entries[0]
-            self._counters.delivers(first.age_s(time.time()))
+    def _first(self, shares: Iterable[list[Entry]]) -> Entry | None:
+        """Return the first entry that was not delivered before."""
+        return min((entries[0] for entries in shares), key=_position, default=None)
 
     async def _skip(self, look: Look) -> None:
         """Continue at the head, if the log has another history, or lost what was not read."""

@@ -31,8 +31,6 @@ def take_joined(waiting: Waiting, known: Known, max_entries: int, max_bytes: int
 
 def joined(segments: list[Segment]) -> Segment:
     """Return one segment of several that continue each other."""
-    if len(segments) == 1:
-        return segments[0]
     channels = frozenset(channel for segment in segments for channel in segment.channels)
     entries = [entry for segment in segments for entry in segment.entries or ()]
     return Segment(segments[0].before, segments[-1].known, channels, entries)

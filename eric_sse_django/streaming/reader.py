@@ -123,7 +123,7 @@ class Reader:
         # A watcher that asks for nothing begins now.
         is_new = self._asked is None and any(each.listener is None for each in self.subscriptions)
         is_late = is_new and self._hub.interest.is_asked
-        if highest > follower.known.position or is_late:
+        if highest > self._reached() or is_late:
             # The client was served by a process that is ahead of this one, or published there.
             try:
                 await within(LOOK_TIMEOUT_S, follower.look())
@@ -131,7 +131,7 @@ class Reader:
                 has_looked = False
             else:
                 lowered = await self._lower_cursors()
-        self.applied = follower.known.position
+        self.applied = self._reached()
         losers = []
         for each in self.subscriptions:
             gets_all = each.begin(self._asked, self.applied)
@@ -146,6 +146,12 @@ class Reader:
                 Entry.reset(each.channel, each.listener, self.cursor - back, self.cursor - back)
                 for each, back in zip(losers, reversed(range(len(losers))), strict=True)
             ]
+
+    def _reached(self) -> int:
+        """Return what head() will be: it has no feed yet."""
+        follower = self._hub.follower
+        feed = follower.feeds.found(each.channel for each in self.subscriptions)
+        return follower.position if feed is None else max(follower.position, feed.reached)
 
     async def _lower_cursors(self) -> set[Subscription]:
         """Begin again with listeners whose cursor cannot have been reached; return those."""

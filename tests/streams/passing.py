@@ -58,8 +58,9 @@ def sequenced(memory, *drafts):
     return handed_on[0]
 
 
-def client(hub, *channels, last_event_id=None):
-    subscriptions = [Subscription(Channel(pk=channel), None) for channel in channels or (1,)]
+def client(hub, *channels, listener=None, last_event_id=None):
+    rows = [Channel(pk=channel) for channel in channels or (1,)]
+    subscriptions = [Subscription(row, listener) for row in rows]
     stream = Stream(hub, subscriptions, last_event_id, as_of=hub.follower.position)
     return Reader(stream, DatabaseChannel(Channel(pk=1)))
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from eric_sse_django.database.queue import DatabaseQueue
-from eric_sse_django.entry import NO_CHANNEL, RESET, REVOKE
+from eric_sse_django.entry import NO_CHANNEL, RESET, REVOKE, STOP
 from eric_sse_django.hub import chains
 from eric_sse_django.hub.chains import Chains
 from eric_sse_django.hub.feed import Feed, Feeds
@@ -16,8 +16,10 @@ from eric_sse_django.hub.follower import MAX_CHANNEL_SEGMENTS, MAX_SEGMENTS
 from eric_sse_django.log import number_of
 from eric_sse_django.models import Channel, Listener
 from eric_sse_django.notifier.window import Window
+from eric_sse_django.streaming import stream as stream_module
 from eric_sse_django.streaming.reader import Reader
 from tests.streams.channel_chaos import ChannelChaos
+from tests.streams.memory import MemoryRecords
 from tests.streams.passing import (
     TIMEOUT_S,
     CountingLog,
@@ -242,7 +244,25 @@ async def test_a_stream_that_begins_gets_what_its_feed_has(memory, hub, parts):
             await received(three, 3)
             pass_on(hub, parts(draft(4)))
             await received(three, 3, 4)
-    assert hub.counters.from_log == 0
+        async with client(hub) as four:
+            pass_on(hub, parts(draft(5)))
+            await received(four, 5)
+    assert hub.counters.from_log == memory.looks == 0
+
+
+async def test_a_stop_ends_no_stream_that_begins_after_it(memory, hub, parts, monkeypatch):
+    monkeypatch.setattr(stream_module, "_all_run", lambda listeners: True)
+    start = hub.follower.position
+    row = Listener(pk=3, channel=Channel(pk=1), name="l", running=True, start=start, cursor=start)
+    hub.records = MemoryRecords(hub, {3: row})
+    async with client(hub, listener=row) as one:
+        await live(hub, one)
+        pass_on(hub, parts(draft(1), draft(None, type=STOP, listener=3)))
+        assert await one.ended() == "stopped"
+        async with client(hub, listener=row) as two:
+            pass_on(hub, parts(draft(2)))
+            await two.until(lambda: two.data[-1:] == ["2"])
+    assert memory.looks == 0
 
 
 async def test_a_watcher_that_asks_for_nothing_begins_now(memory, hub, elsewhere):
