@@ -11,7 +11,9 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0
 LOG_TAIL_LINES = 30
+
+_given: deque[int] = deque(maxlen=100)
+_giving = threading.Lock()
 
 
 class ServerError(Exception):
@@ -54,12 +59,15 @@ def free_port() -> int:
     Return a TCP port of loopback that nobody listens on.
 
     It lies below the range from which Linux takes the ports of outgoing connections, so
-    only another server can take it before the caller does.
+    only another server can take it before the caller does. It is none of those given lately,
+    whose servers may be starting at the same time.
     """
     for _ in range(200):
         port = random.choice(parallel.ports(12_000, 32_000))
-        if is_free(port):
-            return port
+        with _giving:
+            if port not in _given and is_free(port):
+                _given.append(port)
+                return port
     raise OSError("No free port of 127.0.0.1 found in 200 tries between 12000 and 32000.")
 
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests import parallel
+from tests import parallel, server
 
 PATIENCE_S = 10
 
@@ -16,6 +16,14 @@ def test_workers_have_different_ports(monkeypatch):
         monkeypatch.setenv("PYTEST_XDIST_WORKER", f"gw{worker}")
         ports += parallel.ports(12_000, 12_100)
     assert sorted(ports) == list(range(12_000, 12_100))
+
+
+def test_a_port_that_was_given_lately_is_not_given_again(monkeypatch):
+    first, other = server.free_port(), server.free_port()
+    drawn = iter([first, other, first, 12_001])
+    monkeypatch.setattr(server.random, "choice", lambda ports: next(drawn))
+    monkeypatch.setattr(server, "is_free", lambda port: True)
+    assert server.free_port() == 12_001
 
 
 def test_live_files_come_first_and_the_longest_before_them():

@@ -27,9 +27,10 @@ STATIC = Path(eric_sse_django.__file__).parent / "static"
 IMPORT = re.compile(r"""^\s*(import\b|export\b.*\bfrom\b)|\bimport\(""", re.MULTILINE)
 
 
-@pytest.fixture
-def environment(tmp_path):
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
     """Return the environment of a server, with its static files collected."""
+    tmp_path = tmp_path_factory.mktemp("static")
     environment = {
         "DJANGO_SETTINGS_MODULE": "tests.live.hashed_settings",
         "ERIC_SSE_TEST_STATIC": str(tmp_path),
