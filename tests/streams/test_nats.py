@@ -27,7 +27,7 @@ from eric_sse_django.wakes.nats import (
     protocol,
     publisher,
     receiver,
-    wire,
+    subscriber,
 )
 from eric_sse_django.wakes.nats import fabric as fabric_module
 from eric_sse_django.wakes.nats.fabric import problem_of
@@ -173,7 +173,7 @@ def server():
 def everywhere(monkeypatch, **values):
     """Replace constants in each module that has them."""
     for name, value in values.items():
-        for module in (client, protocol, publisher, receiver, wire):
+        for module in (client, protocol, publisher, receiver, subscriber):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, value)
 

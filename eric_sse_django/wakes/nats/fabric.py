@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from eric_sse_django.wakes.fabric import Carrier, Receiver
 from eric_sse_django.wakes.layer import make_runner
-from eric_sse_django.wakes.nats import client, wire
+from eric_sse_django.wakes.nats import client, subscriber
 from eric_sse_django.wakes.nats.protocol import KNOWN, Site, is_plain
 from eric_sse_django.wakes.nats.publisher import NatsPublisher
 from eric_sse_django.wakes.nats.receiver import NatsReceiver
@@ -49,7 +49,7 @@ class NatsFabric:
 
     def receiver(self) -> Receiver | None:
         is_plain = self._site.is_plain()
-        return NatsReceiver(self._site, wire.connect if is_plain else client.connect)
+        return NatsReceiver(self._site, subscriber.connect if is_plain else client.connect)
 
     def probe(self) -> bool:
         if self._site.is_plain():

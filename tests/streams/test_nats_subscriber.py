@@ -10,7 +10,7 @@ from nats.aio.client import Client, Srv
 from eric_sse_django.wakes.fabric import MALFORMED
 from eric_sse_django.wakes.nats import protocol
 from eric_sse_django.wakes.nats.protocol import MAX_BYTES, Address, decoded
-from eric_sse_django.wakes.nats.wire import MAX_LINE_BYTES, Wire
+from eric_sse_django.wakes.nats.subscriber import MAX_LINE_BYTES, Subscriber
 
 INFO = b'INFO {"server_id": "a", "max_payload": 1048576}\r\n'
 
@@ -28,20 +28,20 @@ class FakeTransport:
 
 
 class Heard:
-    """A wire, and what it has called back with."""
+    """A connection, and what it has called back with."""
 
     def __init__(self):
         self.data, self.ended = [], 0
-        self.wire = Wire(self.data.append, self.end)
+        self.subscriber = Subscriber(self.data.append, self.end)
         self.transport = FakeTransport()
-        self.wire.connection_made(self.transport)
+        self.subscriber.connection_made(self.transport)
 
     def end(self):
         self.ended += 1
 
     def feed(self, stream, size):
         for first in range(0, len(stream), size):
-            self.wire.data_received(stream[first : first + size])
+            self.subscriber.data_received(stream[first : first + size])
 
 
 def message(data, subject=b"eric_sse.7", reply=b""):
@@ -57,8 +57,8 @@ def test_messages_in_any_pieces_are_received(size):
     heard.feed(stream, size)
     assert heard.data == [*some, b"answer me"]
     assert heard.transport.written == b"PONG\r\n" * 2
-    assert heard.wire.error is None
-    assert heard.wire.greeting["max_payload"] == 1_048_576
+    assert heard.subscriber.error is None
+    assert heard.subscriber.greeting["max_payload"] == 1_048_576
 
 
 @pytest.mark.parametrize("size", [5, 50_000, 10_000_000])
@@ -66,7 +66,7 @@ def test_a_message_that_is_too_large_is_not_kept(size, monkeypatch):
     heard = Heard()
     heard.feed(INFO + message(b"x" * MAX_BYTES) + message(b"y" * (MAX_BYTES + 1)), size)
     assert heard.data == [b"x" * MAX_BYTES, b""]
-    assert len(heard.wire._received) == 0
+    assert len(heard.subscriber._received) == 0
     heard.feed(message(b"next"), size)
     assert heard.data[2:] == [b"next"]
 
@@ -92,7 +92,7 @@ def test_what_is_not_of_the_protocol_ends_the_connection(stream, error):
     heard.feed(stream, 10_000_000)
     heard.feed(message(b"late"), 10_000_000)
     with pytest.raises(ConnectionError, match=error):
-        heard.wire.check()
+        heard.subscriber.check()
     assert (heard.data, heard.ended) == ([], 1)
 
 
@@ -111,16 +111,16 @@ def test_no_bytes_raise_an_error_there(seed):
     heard = Heard()
     for _ in range(300):
         piece = chance.choice([*parts, chance.randbytes(5)])
-        heard.wire.data_received(piece[: chance.randrange(len(piece) + 1)])
-    assert len(heard.wire._received) < 1_000_000
+        heard.subscriber.data_received(piece[: chance.randrange(len(piece) + 1)])
+    assert len(heard.subscriber._received) < 1_000_000
 
 
 def test_a_connection_that_is_lost_has_ended_once():
     heard = Heard()
-    heard.wire.connection_lost(ConnectionResetError("reset"))
-    heard.wire.connection_lost(None)
+    heard.subscriber.connection_lost(ConnectionResetError("reset"))
+    heard.subscriber.connection_lost(None)
     with pytest.raises(ConnectionResetError):
-        heard.wire.check()
+        heard.subscriber.check()
     assert heard.ended == 1
 
 

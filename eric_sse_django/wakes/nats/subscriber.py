@@ -30,7 +30,7 @@ MAX_LINE_BYTES = 65_536
 _MESSAGE = re.compile(rb"MSG .* (\d+)")
 
 
-class Wire(asyncio.Protocol):
+class Subscriber(asyncio.Protocol):
     """One connection of a loop; calls on_data with each message, and on_end once it has ended."""
 
     def __init__(self, on_data: OnData, on_end: Callable[[], None]) -> None:
@@ -170,22 +170,22 @@ class Wire(asyncio.Protocol):
             raise ConnectionError("NATS sends what is not of its protocol")
 
 
-async def connect(site: Site, on_data: OnData, on_end: Callable[[], None]) -> Wire:
+async def connect(site: Site, on_data: OnData, on_end: Callable[[], None]) -> Subscriber:
     """Return a connection to any of the servers; raise what the last one of them raises."""
     return await within(JOIN_S, _connect(site, on_data, on_end))
 
 
-async def _connect(site: Site, on_data: OnData, on_end: Callable[[], None]) -> Wire:
+async def _connect(site: Site, on_data: OnData, on_end: Callable[[], None]) -> Subscriber:
     error: Exception = ConnectionError("no NATS server is configured")
     for server in site.shuffled():
-        wire = Wire(on_data, on_end)
+        subscriber = Subscriber(on_data, on_end)
         try:
-            await within(CONNECT_S, wire.open(server, dict(site.options)))
-            return wire
+            await within(CONNECT_S, subscriber.open(server, dict(site.options)))
+            return subscriber
         except Exception as its:  # noqa: BLE001 - raised below, if it is the last server's
-            wire.abort()
-            error = wire.error or its
+            subscriber.abort()
+            error = subscriber.error or its
         except asyncio.CancelledError:
-            wire.abort()
+            subscriber.abort()
             raise
     raise error
