@@ -330,7 +330,7 @@ def check_replica(**_: Any) -> list[CheckMessage]:
         problem = "which is not in DATABASES"
     elif alias == database():
         problem = "which is the log's own database"
-    elif connections[alias].vendor != log_dialect().connection.vendor:
+    elif type(dialect_of(connections[alias])) is not type(log_dialect()):
         problem = "which has another engine than the log's database"
     else:
         return []

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from django.core.signing import BadSignature, TimestampSigner
+from django.db import connections
 
 from eric_sse_django import conf
 from eric_sse_django.entry import Entry
@@ -18,7 +20,8 @@ from eric_sse_django.log import (
     ChannelSegment,
     Known,
     Segment,
-    log_dialect,
+    database,
+    dialect_of,
     pack_entries,
     pack_stamp,
     unpack_entries,
@@ -87,7 +90,15 @@ def _signer() -> TimestampSigner:
 
     Where the database is belongs to it, because `Known.log` may be the same in a copy.
     """
-    return TimestampSigner(salt=f"eric_sse_django.segments {json.dumps(log_dialect().place())}")
+    using = database()
+    settings = connections.settings[using]
+    return TimestampSigner(salt=_salt(using, settings["HOST"], settings["PORT"], settings["NAME"]))
+
+
+@lru_cache
+def _salt(using: str, *_: Any) -> str:
+    # Kept: on a loop each callback would make a connection object for it, in 100 µs.
+    return f"eric_sse_django.segments {json.dumps(dialect_of(connections[using]).place())}"
 
 
 def _parts(segment: Segment) -> list[tuple[int | None, Segment | ChannelSegment]]:

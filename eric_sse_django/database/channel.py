@@ -372,11 +372,13 @@ def publish_to(
     and InvalidListenerException for what does not exist.
     """
     notifier.prepare()
-    if not log.append_to(channel, draft, listener_id):
+    appended = log.append_to(channel, draft, listener_id)
+    if appended is None:
         channel = _refreshed(channel.name)
         if listener_id is not None:
             listener_row(channel, listener_id)
         log.readdress(draft, channel, expires_in_s)
-        if not log.append_to(channel, draft, listener_id):
+        appended = log.append_to(channel, draft, listener_id)
+        if appended is None:
             raise unknown_channel(channel.name)  # it was removed meanwhile
-    notifier.ring_on_commit()
+    notifier.published(appended.segment)

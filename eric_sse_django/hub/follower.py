@@ -111,17 +111,30 @@ class Follower:
 
         The log is also read where the segment is not what comes next here.
         """
-        if self._woken_at is None:
-            self._woken_at = time.monotonic()
-        go_on = self.poll.wake
-        most = MAX_CHANNEL_SEGMENTS if isinstance(segment, ChannelSegment) else MAX_SEGMENTS
-        if segment is not None and len(self._segments) < most:
-            self._segments.append(segment)
-            if self._is_planned:
-                return
-            self._is_planned, go_on = True, self._take_waiting
+        go_on = self._keep(segment)
+        if go_on is None:
+            return
         with contextlib.suppress(RuntimeError):  # the loop has closed
             self._loop.call_soon_threadsafe(go_on)
+
+    def take(self, segment: Segment | ChannelSegment | None = None) -> None:
+        """As wake(), at once, on the loop."""
+        go_on = self._keep(segment)
+        if go_on is not None:
+            go_on()
+
+    def _keep(self, segment: Segment | ChannelSegment | None) -> Callable[[], None] | None:
+        """Keep a segment for later; return what to call on the loop, None if that is planned."""
+        if self._woken_at is None:
+            self._woken_at = time.monotonic()
+        most = MAX_CHANNEL_SEGMENTS if isinstance(segment, ChannelSegment) else MAX_SEGMENTS
+        if segment is None or len(self._segments) >= most:
+            return self.poll.wake
+        self._segments.append(segment)
+        if self._is_planned:
+            return None
+        self._is_planned = True
+        return self._take_waiting
 
     async def look(self) -> None:
         """Wait until the log has been read to its end, beginning from now."""

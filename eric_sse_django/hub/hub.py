@@ -279,7 +279,7 @@ class Hub:
                 logger.warning("%s, the log is read: is its SECRET_KEY the same?", refused)
             found = []
         for segment in found or (None,):
-            self.wake(segment)
+            self.follower.take(segment)
 
     def _ring(self) -> None:
         self._find_notifier().ring()

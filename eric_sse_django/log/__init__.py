@@ -22,6 +22,7 @@ from eric_sse_django.log.limits import forget_counts, too_old
 from eric_sse_django.log.memory import MemoryLog
 from eric_sse_django.log.packing import pack_entries, pack_stamp, unpack_entries, unpack_stamp
 from eric_sse_django.log.partitions import trim
+from eric_sse_django.log.passing import SEGMENT_MESSAGES
 from eric_sse_django.log.protocol import (
     AnotherLog,
     Between,
@@ -40,6 +41,7 @@ from eric_sse_django.log.protocol import (
 )
 from eric_sse_django.log.publishing import (
     append,
+    append_one,
     append_to,
     control,
     draft,
@@ -59,7 +61,7 @@ from eric_sse_django.log.reader import (
 )
 from eric_sse_django.log.replica import configured_replica
 from eric_sse_django.log.retention import forget, forget_lapsed, lock_free
-from eric_sse_django.log.sequencer import SEGMENT_MESSAGES, SEQUENCE_BATCH, head, pending, sequence
+from eric_sse_django.log.sequencer import SEQUENCE_BATCH, head, pending, sequence
 from eric_sse_django.models import database
 
 
@@ -114,6 +116,7 @@ __all__ = [
     "Replica",
     "Segment",
     "append",
+    "append_one",
     "append_to",
     "base_of",
     "begin_history",

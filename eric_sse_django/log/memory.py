@@ -19,6 +19,7 @@ from eric_sse_django.log.address import Address, Recipient
 from eric_sse_django.log.dialect import moment_of
 from eric_sse_django.log.history import is_same, next_base, number_of
 from eric_sse_django.log.lifetime import UNREAD_S
+from eric_sse_django.log.passing import SEGMENT_BYTES, SEGMENT_MESSAGES
 from eric_sse_django.log.protocol import (
     Between,
     Draft,
@@ -33,7 +34,7 @@ from eric_sse_django.log.protocol import (
 from eric_sse_django.log.reader import MAX_CONTROLS
 from eric_sse_django.log.reset import add_resets
 from eric_sse_django.log.retention import TRIM_BATCH
-from eric_sse_django.log.sequencer import SEGMENT_BYTES, SEGMENT_MESSAGES, SEQUENCE_BATCH
+from eric_sse_django.log.sequencer import SEQUENCE_BATCH
 
 # Positions of a millisecond: more than can be given in one, and those of an hour are within the
 # positions of a history.

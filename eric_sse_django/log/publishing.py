@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
@@ -23,7 +23,8 @@ from eric_sse_django.entry import NO_CHANNEL, RESERVED_PREFIX
 from eric_sse_django.exception import InvalidMessageFormat
 from eric_sse_django.log.dialect import Dialect, dialect_of, log_dialect
 from eric_sse_django.log.lifetime import lifetime_of
-from eric_sse_django.log.protocol import Draft
+from eric_sse_django.log.placing import Insert, may_place, note_published, place
+from eric_sse_django.log.protocol import Draft, Segment
 from eric_sse_django.message import MessageContract, SignedMessage, UniqueMessage
 from eric_sse_django.models import (
     TYPE_MAX_LENGTH,
@@ -47,6 +48,7 @@ _COLUMNS = (
     *("channel", "listener", "owner", "type", "payload", "sender", "uid"),
     *("perishable", "created_at", "expires_at"),
 )
+_CREATED_AT = _COLUMNS.index("created_at")
 
 # A message before its row exists ----------------------------------------------------
 
@@ -174,17 +176,36 @@ def append(drafts: Sequence[Draft]) -> None:
             cursor.execute(_from_arrays(using), [list(column) for column in columns])
 
 
-def append_to(channel: Channel, draft: Draft, listener: str | None = None) -> bool:
+def append_one(draft: Draft) -> Segment | None:
+    """As append(); return the message's segment where it has got its position: see placing."""
+    dialect, segment = log_dialect(), None
+    if may_place(dialect):
+        [values] = _rows(dialect, [draft])
+        segment = _segment(place(dialect, _insert(dialect.connection.alias, values)))
+    else:
+        append([draft])
+    note_published()
+    return segment
+
+
+class Appended(NamedTuple):
+    """A message was inserted; `segment` has it where it has a position already."""
+
+    segment: Segment | None = None
+
+
+def append_to(channel: Channel, draft: Draft, listener: str | None = None) -> Appended | None:
     """
     Insert a message if its channel is still as `channel` was read, in the caller's transaction.
 
-    One statement, which finds the channel by its key: False, and nothing inserted, if the
+    One statement, which finds the channel by its key: None, and nothing inserted, if the
     channel was removed or renamed, or its retention changed. With the id of a `listener` the
-    message is that listener's, and False may also mean that there is none. Takes no lock: on
-    MariaDB above READ COMMITTED, Django's default, it takes two statements to avoid one.
+    message is that listener's, and None may also mean that there is none. Takes no lock in a
+    transaction of the caller: on MariaDB above READ COMMITTED, Django's default, it takes two
+    statements to avoid one. On SQLite another one moves the head.
     """
     if listener is not None and not could_be_id(listener):  # a NUL would be a database error
-        return False
+        return None
     dialect = log_dialect()
     using = dialect.connection.alias
     [values] = _rows(dialect, [draft])
@@ -197,17 +218,44 @@ def append_to(channel: Channel, draft: Draft, listener: str | None = None) -> bo
         known.append(kept_s)
     if lives_s is not None:
         known.append(lives_s)
+    if may_place(dialect):
+        placed = place(dialect, _insert(using, values, listener is not None, where, known))
+        return _appended(placed)
     with transaction.mark_for_rollback_on_error(using), dialect.writer() as cursor:
         if dialect.insert_select_locks:
             cursor.execute(f"SELECT {'NULL' if listener is None else 'l.id'} {where}", known)
-            if (found := cursor.fetchone()) is None:
-                return False
-            cursor.execute(_single(using), [values[0], *found, *values[2:]])
-            return True
+            if (row := cursor.fetchone()) is None:
+                return None
+            cursor.execute(_single(using), [values[0], *row, *values[2:]])
+            return _appended(True)
         if listener is not None:
             values = values[:1] + values[2:]
         cursor.execute(f"{_selected(using, listener is not None)} {where}", [*values, *known])
-        return bool(cursor.rowcount)
+        return _appended(bool(cursor.rowcount))
+
+
+def _appended(placed: Segment | bool) -> Appended | None:
+    if not placed:
+        return None
+    note_published()
+    return Appended(_segment(placed))
+
+
+def _segment(placed: Segment | bool) -> Segment | None:
+    return placed if isinstance(placed, Segment) else None
+
+
+def _insert(
+    using: str,
+    values: Sequence[Any],
+    to_listener: bool = False,
+    source: str = "",
+    known: Sequence[Any] = (),
+) -> Insert:
+    created_at = values[_CREATED_AT]
+    if to_listener:
+        values = [*values[:1], *values[2:]]
+    return Insert(*_parts(using, to_listener), source, values, known, created_at)
 
 
 def _rows(dialect: Dialect, drafts: Sequence[Draft]) -> list[tuple[Any, ...]]:
@@ -246,10 +294,17 @@ def _single(using: str) -> str:
 
 @lru_cache
 def _selected(using: str, to_listener: bool) -> str:
+    return f"{_into(using)} SELECT {_parts(using, to_listener)[2]}"
+
+
+@lru_cache
+def _parts(using: str, to_listener: bool) -> tuple[str, str, str]:
+    """Return the table, its columns, and what is selected for these."""
+    dialect = dialect_of(connections[using])
     places = ["%s"] * len(_COLUMNS)
     if to_listener:
         places[1] = "l.id"
-    return f"{_into(using)} SELECT {', '.join(places)}"
+    return dialect.log, ", ".join(map(dialect.column, _COLUMNS)), ", ".join(places)
 
 
 @lru_cache
@@ -274,6 +329,5 @@ def _from_arrays(using: str) -> str:
 
 
 def _into(using: str) -> str:
-    dialect = dialect_of(connections[using])
-    columns = ", ".join(map(dialect.column, _COLUMNS))
-    return f"INSERT INTO {dialect.log} ({columns})"
+    table, columns, _ = _parts(using, False)
+    return f"INSERT INTO {table} ({columns})"

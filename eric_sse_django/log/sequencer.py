@@ -16,28 +16,27 @@ from django.db import connections, transaction
 from django.db.models import QuerySet
 
 from eric_sse_django.log.dialect import (
-    CHANNEL,
-    CREATED_AT,
     ENTRY_FIELDS,
-    PAYLOAD,
     Dialect,
     dialect_of,
     is_partitioned,
     log_dialect,
 )
 from eric_sse_django.log.history import connected, make_head
-from eric_sse_django.log.protocol import Head, Known, PassOn, Segment
+from eric_sse_django.log.passing import (
+    OLD_MARK,
+    SEGMENT_BYTES,
+    SEGMENT_MESSAGES,
+    SEGMENT_PAYLOAD_BYTES,
+    mark,
+    segment_of,
+)
+from eric_sse_django.log.protocol import Head, PassOn, Segment
 from eric_sse_django.models import LogHead, QueuedMessage, database
 
 # Rows that get their position in one transaction: enough that each costs little (49,000 rows/s
 # were measured), few enough that nobody waits long for its lock.
 SEQUENCE_BATCH = 1_000
-# Messages of a segment at most, bytes of their payloads together, and of one payload where these
-# cannot be added up. PostgreSQL sends the rows before it commits: with 14 MB, a client
-# that did not read them kept the head locked. These fit into any connection's buffers.
-SEGMENT_MESSAGES = 128
-SEGMENT_BYTES = 32_768
-SEGMENT_PAYLOAD_BYTES = 4_096
 
 
 def pending() -> QuerySet[QueuedMessage]:
@@ -94,9 +93,6 @@ def _give(connection: Any, pass_on: PassOn | None) -> int:
     return count
 
 
-# The columns of _mark(), in a statement in which the head's have changed.
-_OLD = "before, old_marked, old_mark, old_trimmed, old_identity"
-
 # How many got a position, and what to pass on; None if there is no head.
 Given: TypeAlias = "tuple[int, Segment | None] | None"
 
@@ -121,7 +117,7 @@ def _at_once(using: str, cursor: Any, returning: bool) -> Given:
         return count, None
     rows.sort(key=itemgetter(0))
     head = rows[0][len(ENTRY_FIELDS) :]
-    return count, _segment(using, head, [row[: len(ENTRY_FIELDS)] for row in rows])
+    return count, segment_of(using, head, [row[: len(ENTRY_FIELDS)] for row in rows])
 
 
 def _step_by_step(using: str, cursor: Any, returning: bool) -> Given:
@@ -150,7 +146,7 @@ def _step_by_step(using: str, cursor: Any, returning: bool) -> Given:
             cursor.execute(sql.move, [last, last if given == len(ids) else 0, ids[-1]])
     if not returning or given != len(ids):
         return given, None
-    return given, _segment(using, head, [(row[0] + offset, *row[1:]) for row in rows])
+    return given, segment_of(using, head, [(row[0] + offset, *row[1:]) for row in rows])
 
 
 def _pending(cursor: Any, sql: Statements, returning: bool) -> tuple[list[Any], bool]:
@@ -163,16 +159,6 @@ def _pending(cursor: Any, sql: Statements, returning: bool) -> tuple[list[Any], 
     # The ids of all are in the index: to read 1,000 whole rows for nothing took MariaDB 30 ms.
     cursor.execute(sql.pending)
     return cursor.fetchall(), False
-
-
-def _segment(using: str, head: Any, rows: list[Any]) -> Segment:
-    """Return the segment of rows with columns(), in order, that follow a head."""
-    position, marked, mark, trimmed, log = head
-    before = Known(position, mark if marked == position else None, trimmed, log)
-    known = Known(rows[-1][0], rows[-1][CREATED_AT], trimmed, log)
-    sizes = [SEGMENT_BYTES + 1 if row[PAYLOAD] is None else len(row[PAYLOAD]) for row in rows]
-    entries = dialect_of(connections[using]).entries(rows) if sum(sizes) <= SEGMENT_BYTES else None
-    return Segment(before, known, frozenset(row[CHANNEL] for row in rows), entries)
 
 
 def _waits(using: str, cursor: Any) -> bool:
@@ -264,7 +250,7 @@ def _all_in_one(dialect: Dialect, most: int, returning: bool = False) -> str:
                 marked_at = (SELECT created_at FROM {log} WHERE id = last {still})
             FROM
                 (SELECT MIN(id) AS first, MAX(id) AS last, COUNT(*) AS total FROM pending) AS ends,
-                (SELECT {_mark(dialect)} FROM {heads} WHERE {one}) AS old ({_OLD})
+                (SELECT {mark(dialect)} FROM {heads} WHERE {one}) AS old ({OLD_MARK})
             WHERE head.{one} AND first IS NOT NULL
             RETURNING head.position - last AS by, total, old.*
         )
@@ -278,21 +264,16 @@ def _returning(dialect: Dialect) -> str:
     # Of more than SEGMENT_MESSAGES only nulls are sent: they take 40 bytes a row.
     payload = f"CASE WHEN {dialect.size} * total <= {SEGMENT_BYTES} THEN payload END"
     wanted = dialect.columns(payload, when=f"total <= {SEGMENT_MESSAGES}")
-    return f"RETURNING {wanted}, {_OLD}"
-
-
-def _mark(dialect: Dialect) -> str:
-    """Return what identifies the history of a head: see Known."""
-    return f"position, marked, {dialect.stamp('marked_at')}, trimmed, identity"
+    return f"RETURNING {wanted}, {OLD_MARK}"
 
 
 def _lock(dialect: Dialect, one: str) -> tuple[str, ...]:
-    read = f"SELECT {_mark(dialect)} FROM {dialect.heads} {one}"
+    read = f"SELECT {mark(dialect)} FROM {dialect.heads} {one}"
     if not dialect.for_update:
         # SQLite: to write first takes the write lock, also in a deferred transaction.
         lock = f"UPDATE {dialect.heads} SET position = position {one}"
         # From 3.35 on each statement that writes can return rows.
         if dialect.connection.features.can_return_columns_from_insert:
-            return (f"{lock} RETURNING {_mark(dialect)}",)
+            return (f"{lock} RETURNING {mark(dialect)}",)
         return lock, read
     return (f"{read} {dialect.for_update}",)

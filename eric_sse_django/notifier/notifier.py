@@ -92,6 +92,32 @@ class Notifier:
         if not self._is_started:
             self.start()
 
+    def pass_on(self, segment: Segment) -> None:
+        """Wake the streams of a message that has its position already. Returns at once."""
+        with self._changed:
+            self.sequenced += 1
+        if self.routes:  # it may take a query to find what others have sequenced
+            try:
+                self._workers.submit(NEXT, self._pass_on_placed, segment)
+            except (Hung, RuntimeError):
+                self.wake()
+        else:
+            self._wake_all(segment)
+        if not self._is_started:
+            self.start()
+
+    def _pass_on_placed(self, segment: Segment) -> None:
+        try:
+            self._wake_all(self._window.place(segment))
+        except Exception:
+            disconnect()
+            self.wake()
+            logger.warning("what was published cannot be passed on, it is read", exc_info=True)
+
+    def _wake_all(self, segment: Segment) -> None:
+        self._wake_hubs(segment)
+        self._sender.wake(segment)
+
     def start(self) -> None:
         """Remove old messages from time to time, and get ready to send wakes. Returns at once."""
         if not self._closing:
@@ -320,8 +346,19 @@ def ring() -> None:
 def publish(drafts: Sequence[log.Draft]) -> None:
     """Append messages in the caller's transaction, and wake their streams when it commits."""
     prepare()
-    log.append(drafts)
-    ring_on_commit()
+    if len(drafts) == 1:
+        published(log.append_one(drafts[0]))
+    else:
+        log.append(drafts)
+        ring_on_commit()
+
+
+def published(segment: Segment | None) -> None:
+    """Wake the streams of what was appended: at once for a segment, else when it is committed."""
+    if segment is None:
+        ring_on_commit()
+    else:
+        current().pass_on(segment)
 
 
 def prepare() -> None:
@@ -334,7 +371,8 @@ def prepare() -> None:
     if _current is not None:
         return
     dialect = log.log_dialect()
-    if not dialect.is_file and dialect.connection.get_autocommit():
+    # A message that gets its position with its INSERT needs no notifier.
+    if dialect.connection.get_autocommit() and not (dialect.is_file or dialect.places):
         current().prepare()
 
 

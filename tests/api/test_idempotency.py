@@ -103,15 +103,15 @@ def test_an_error_frees_the_key_for_a_waiting_request(database, monkeypatch, pub
     """The first fails after its receipt was inserted: the second publishes."""
     from eric_sse_django.api import publishing
 
-    append, failed = publishing.log.append, []
+    append_one, failed = publishing.log.append_one, []
 
-    def fail_once(rows):
+    def fail_once(draft):
         if not failed:
             failed.append(True)
             raise RuntimeError("the first fails")
-        append(rows)
+        return append_one(draft)
 
-    monkeypatch.setattr(publishing.log, "append", fail_once)
+    monkeypatch.setattr(publishing.log, "append_one", fail_once)
     publisher.client.raise_request_exception = False
     problem(publisher.post(BROADCAST, PAID, Idempotency_Key="k"), 500)
     assert publisher.post(BROADCAST, PAID, Idempotency_Key="k").status_code == 202

@@ -194,7 +194,7 @@ def test_an_unexpected_error_is_logged_and_not_shown(monkeypatch, publisher, ord
     def fail(rows):
         raise RuntimeError("secret")
 
-    monkeypatch.setattr(publishing.log, "append", fail)
+    monkeypatch.setattr(publishing.log, "append_one", fail)
     publisher.client.raise_request_exception = False
     answer = publisher.post(BROADCAST, {"type": "a"})
     assert "secret" not in json.dumps(problem(answer, 500))
@@ -209,7 +209,7 @@ def test_a_busy_database_is_a_503_with_retry_after(monkeypatch, publisher, order
     def fail(rows):
         raise OperationalError("deadlock")
 
-    monkeypatch.setattr(publishing.log, "append", fail)
+    monkeypatch.setattr(publishing.log, "append_one", fail)
     answer = publisher.post(BROADCAST, {"type": "a"})
     problem(answer, 503)
     assert answer["Retry-After"] == "1"

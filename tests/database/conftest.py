@@ -9,6 +9,7 @@ from asgiref.sync import sync_to_async
 from eric_sse_django import notifier
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.hub import Hub
+from eric_sse_django.log import placing
 
 
 @pytest.fixture
@@ -50,3 +51,9 @@ def no_notifier(monkeypatch):
     """Leave the sequencing to the test."""
     monkeypatch.setattr(notifier.Notifier, "start", lambda self: None)
     monkeypatch.setattr(notifier.Notifier, "_plan", lambda self: None)
+
+
+@pytest.fixture(autouse=True)
+def sequenced_later(monkeypatch):
+    """Leave all messages to the sequencer: tests of placing set this themselves."""
+    monkeypatch.setattr(placing, "APART_S", float("inf"))

@@ -14,12 +14,8 @@ from django.test.utils import CaptureQueriesContext
 
 from eric_sse_django import log, notifier
 from eric_sse_django.database import DatabaseChannel
-from eric_sse_django.log.sequencer import (
-    SEGMENT_BYTES,
-    SEGMENT_MESSAGES,
-    SEQUENCE_BATCH,
-    statements,
-)
+from eric_sse_django.log.passing import SEGMENT_BYTES, SEGMENT_MESSAGES
+from eric_sse_django.log.sequencer import SEQUENCE_BATCH, statements
 from eric_sse_django.message import Message
 from eric_sse_django.models import LogHead, QueuedMessage
 from tests import databases

@@ -1,6 +1,7 @@
 """After the commit: positions and wakes, whatever fails."""
 
 import json
+import queue
 import sys
 import threading
 import time
@@ -8,7 +9,9 @@ import time
 import pytest
 from django.db import OperationalError, connections
 
-from eric_sse_django import log, notifier, workers
+from eric_sse_django import log, notifier, wakes, workers
+from eric_sse_django.entry import NO_CHANNEL
+from eric_sse_django.log import Draft, MemoryLog
 from eric_sse_django.notifier import Notifier
 from eric_sse_django.notifier.notifier import EXIT_FLUSH_S, MAX_PASS_REST_S
 from eric_sse_django.outage import Backoff
@@ -341,6 +344,60 @@ def kill_other_sessions(alias):
 
 
 @pytest.mark.live
+class TestPassOn:
+    @pytest.fixture
+    def segment(self):
+        memory, given = MemoryLog(), []
+        memory.append([Draft(1, 60.0, False, "n", "1")])
+        memory.sequence(given.append)
+        return given[0]
+
+    @pytest.fixture
+    def woken(self, monkeypatch):
+        """Return what other processes are woken with."""
+        woken = queue.Queue()
+        monkeypatch.setattr(wakes.WakeSender, "wake", lambda self, item=None: woken.put(item))
+        return woken
+
+    def test_hubs_and_other_processes_get_a_message_that_has_its_position(
+        self, lone, fake_log, segment, woken
+    ):
+        taken = queue.Queue()
+        lone.subscribe(taken.put)
+        lone.pass_on(segment)
+        assert taken.get(timeout=PATIENCE_S) is segment
+        assert woken.get(timeout=PATIENCE_S) is segment
+        assert fake_log.passes == 0
+        assert lone.sequenced == 1
+
+    def test_where_the_fabric_routes_they_get_after_what_it_comes(self, segment, woken):
+        routing = Notifier(MemoryLog(), routes=True)
+        routing.pass_on(segment)
+        assert woken.get(timeout=PATIENCE_S).afters == {
+            1: segment.before.position,
+            NO_CHANNEL: segment.before.position,
+        }
+        routing.close()
+
+    def test_what_cannot_be_passed_on_is_read(self, segment, woken, monkeypatch, caplog):
+        routing = Notifier(MemoryLog(), routes=True)
+
+        def fail(*_):
+            raise OperationalError("the database is unavailable")
+
+        monkeypatch.setattr(routing._window, "place", fail)
+        routing.pass_on(segment)
+        assert woken.get(timeout=PATIENCE_S) is None
+        routing.close()
+        assert "cannot be passed on" in caplog.text
+
+    def test_a_notifier_that_is_closed_wakes_plainly(self, segment, woken):
+        routing = Notifier(MemoryLog(), routes=True)
+        routing.close()
+        routing.pass_on(segment)
+        assert woken.get(timeout=PATIENCE_S) is None
+
+
 class TestFabrics:
     @pytest.mark.parametrize(
         ("fabric", "routes"),

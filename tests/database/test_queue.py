@@ -220,7 +220,7 @@ class TestMessages:
             raise OperationalError("unavailable")
 
         monkeypatch.setattr(log, "read", fail)
-        monkeypatch.setattr(log, "append", fail)
+        monkeypatch.setattr(log, "append_one", fail)
         with pytest.raises(RepositoryError, match="unavailable"):
             queue_of(listener).pop()
         with pytest.raises(RepositoryError, match="unavailable"):

@@ -137,8 +137,10 @@ def test_one_of_another_database_is_refused(monkeypatch):
     place = "postgresql", "staging", "5432", "site"
     monkeypatch.setattr("eric_sse_django.log.dialect.Dialect.place", lambda self: place)
     monkeypatch.setattr("eric_sse_django.log.dialect.SQLite.place", lambda self: place)
+    packing._salt.cache_clear()
     with pytest.raises(Refused):
         unpack(message)
+    packing._salt.cache_clear()
 
 
 def test_an_old_one_is_refused(monkeypatch):
