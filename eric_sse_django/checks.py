@@ -20,7 +20,7 @@ from eric_sse_django import conf, stream_urls, wakes
 from eric_sse_django.authorization import Authorizer
 from eric_sse_django.database import DatabaseChannel, configured
 from eric_sse_django.hub.hooks import THREADS as HOOK_THREADS
-from eric_sse_django.log import database, dialect_of, log_dialect
+from eric_sse_django.log import database, dialect_of, kind_of, log_dialect
 from eric_sse_django.log.publishing import encoder
 from eric_sse_django.models import QueuedMessage
 
@@ -330,7 +330,7 @@ def check_replica(**_: Any) -> list[CheckMessage]:
         problem = "which is not in DATABASES"
     elif alias == database():
         problem = "which is the log's own database"
-    elif type(dialect_of(connections[alias])) is not type(log_dialect()):
+    elif kind_of(connections[alias]) is not kind_of(connections[database()]):
         problem = "which has another engine than the log's database"
     else:
         return []

@@ -7,7 +7,7 @@ commit, and a row that is committed late cannot be skipped.
 """
 
 from eric_sse_django.log.address import END, Address, Recipient
-from eric_sse_django.log.dialect import dialect_of, log_dialect, moment_of
+from eric_sse_django.log.dialect import dialect_of, kind_of, log_dialect, moment_of
 from eric_sse_django.log.history import (
     base_of,
     begin_history,
@@ -136,6 +136,7 @@ __all__ = [
     "is_as_known",
     "is_known",
     "is_next",
+    "kind_of",
     "lock_free",
     "log_dialect",
     "look",

@@ -499,11 +499,16 @@ DIALECTS: dict[str, type[Dialect]] = {
 }
 
 
+def kind_of(connection: Any) -> type[Dialect]:
+    """Return the class of a connection's dialect."""
+    return DIALECTS.get(connection.vendor, Dialect)
+
+
 def dialect_of(connection: Any) -> Dialect:
     """Return the dialect of a connection: one object for each."""
     known: Dialect | None = connection.__dict__.get("_eric_sse_dialect")
     if known is None:
-        known = DIALECTS.get(connection.vendor, Dialect)(connection)
+        known = kind_of(connection)(connection)
         connection._eric_sse_dialect = known
     return known
 
