@@ -58,6 +58,7 @@ class Counters:
         self.resets = 0
         self.lagging = 0  # times that a stream's buffer overflowed, and it read the log again
         self.histories = 0  # times that the log had another history
+        self.looks = 0  # reads of the log's end, one or two statements each
         # Messages that were passed on: "taken" by streams, "passed" where no stream is of their
         # channels, "known" from the log, or "looked": the log was read for them.
         self.segments: Counter[str] = Counter()
@@ -97,6 +98,7 @@ class Counters:
         self.resets += other.resets
         self.lagging += other.lagging
         self.histories += other.histories
+        self.looks += other.looks
         self.segments.update(dict(other.segments))
         self.replica.update(dict(other.replica))
         self.opened += other.opened

@@ -193,6 +193,7 @@ class Follower:
                 self.feeds.new.clear()
                 channels, rows = self.feeds.by_channel, self._limit.rows
                 among = {NO_CHANNEL, *channels} if len(channels) <= CHANNELS_IN_QUERY else None
+                self._counters.looks += 1
                 look: Look = await self._run(self._log.look, self.known, among, rows)
                 if look.waits:
                     self._ring()

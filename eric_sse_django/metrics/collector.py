@@ -67,7 +67,8 @@ class EricSseCollector(Collector):
         yield self._counter("messages_sequenced", text, sequenced)
         text = "Segments handed to the hubs of this process, by what was done with them."
         yield self._counter("segments", text, sums.segments, "outcome")
-
+        text = "Reads of the log's end by the hubs of this process, polls included."
+        yield self._counter("looks", text, {"": sums.looks})
         text = "Backlogs that the replica was asked for, by outcome."
         yield self._counter("replica_reads", text, sums.replica, "outcome")
 

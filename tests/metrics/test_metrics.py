@@ -75,7 +75,7 @@ async def test_the_metrics_count_what_streams_do(site):
     delays = ("delivery", "wake", "sequencing")
     growth = Growth(*names, *(f"{name}_delay_seconds_count" for name in delays))
     before = sample("streams_ended_total", reason="age")
-    segments = handed_on()
+    segments, looks = handed_on(), sample("looks_total")
     reader = await site.read(await site.listener())
     await site.at_head()  # a look that began before the stream would not deliver to it
     await site.publish(1, 2, 3)
@@ -88,6 +88,7 @@ async def test_the_metrics_count_what_streams_do(site):
     assert growth.of("streams_opened_total") == 1
     assert growth.of("messages_delivered_total") == 3
     assert handed_on() > segments
+    assert sample("looks_total") > looks
     for name in delays:
         assert growth.of(f"{name}_delay_seconds_count") >= 1
     assert sample("works", part="hub") == sample("works", part="notifier") == 1
