@@ -315,6 +315,23 @@ class LogContract:
         assert payloads(world.look(channels=[world.other, world.channel]).entries) == [1, 2]
         assert payloads(world.look(channels=[]).entries) == []
 
+    def test_a_look_can_begin_later_for_a_channel(self, world):
+        world.append(1, 2)
+        world.append(3, channel=world.other)
+        world.append(4, channel=NO_CHANNEL)
+        world.append(5)
+        entries = world.look().entries
+        second, last = entries[1].position, entries[4].position
+        look = world.look(channels={world.channel: second, world.other: 0, NO_CHANNEL: 0})
+        assert payloads(look.entries) == [2, 3, 4, 5]
+        assert look.head == world.look().head
+        known = Known(second, entries[1].stamp)
+        look = world.look(known, channels={world.channel: last, world.other: second})
+        assert payloads(look.entries) == [3, 5]
+        assert look.is_same
+        assert payloads(world.look(channels={world.channel: last + 1}).entries) == []
+        assert payloads(world.look(channels={world.other: last}, limit=1).entries) == []
+
     def test_a_follower_begins_at_the_head(self, world):
         world.append(1)
         known = world.log.follow()

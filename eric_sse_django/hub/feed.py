@@ -435,6 +435,13 @@ class Feeds:
                 shares[feed] = left
         return shares
 
+    def reached(self) -> dict[int, int]:
+        """Return the position of each channel up to which all its feeds have its entries."""
+        return {
+            channel: min(feed.reached for feed in feeds)
+            for channel, feeds in self.by_channel.items()
+        }
+
     def reach(self, feed: Feed, known: Known) -> None:
         """Note that a feed has its entries up to a position after the hub's."""
         feed.reached = known.position

@@ -22,7 +22,7 @@ from eric_sse_django.hub.poll import Poll
 from eric_sse_django.hub.revocations import Revocations
 from eric_sse_django.hub.waiting import joined, take_joined, take_of_channels
 from eric_sse_django.hub.wakers import Wakers
-from eric_sse_django.log import ChannelSegment, Known, Log, Look, Segment, is_next
+from eric_sse_django.log import Channels, ChannelSegment, Known, Log, Look, Segment, is_next
 from eric_sse_django.outage import Outage
 
 logger = logging.getLogger(__name__)
@@ -191,8 +191,7 @@ class Follower:
                 if target is not None:  # it is more than is read at once
                     await asyncio.sleep(0)  # the streams write before the next read
                 self.feeds.new.clear()
-                channels, rows = self.feeds.by_channel, self._limit.rows
-                among = {NO_CHANNEL, *channels} if len(channels) <= CHANNELS_IN_QUERY else None
+                among, rows = self._among(), self._limit.rows
                 self._counters.looks += 1
                 look: Look = await self._run(self._log.look, self.known, among, rows)
                 if look.waits:
@@ -212,6 +211,15 @@ class Follower:
             if not looked.done():
                 looked.set_result(None)
         self._wake()
+
+    def _among(self) -> Channels | None:
+        """Return what to read, for look(): of a feed that is ahead only from its last entry on."""
+        feeds = self.feeds
+        if len(feeds.by_channel) > CHANNELS_IN_QUERY:
+            return None
+        if not feeds.ahead:
+            return {NO_CHANNEL, *feeds.by_channel}
+        return {NO_CHANNEL: 0, **feeds.reached()}
 
     def _agrees(self, look: Look, rows: int) -> bool:
         """Return whether a look has what feeds got before it; else the database went back."""

@@ -26,6 +26,7 @@ from eric_sse_django.log.passing import SEGMENT_MESSAGES
 from eric_sse_django.log.protocol import (
     AnotherLog,
     Between,
+    Channels,
     ChannelSegment,
     Draft,
     Found,
@@ -102,6 +103,7 @@ __all__ = [
     "AnotherLog",
     "Between",
     "ChannelSegment",
+    "Channels",
     "DatabaseLog",
     "Draft",
     "Found",

@@ -7,7 +7,7 @@ import threading
 import time
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -15,13 +15,14 @@ from uuid import uuid4
 
 from eric_sse_django import conf
 from eric_sse_django.entry import CONTROLS, RESERVED_PREFIX, Entry
-from eric_sse_django.log.address import Address, Recipient
+from eric_sse_django.log.address import END, Address, Recipient
 from eric_sse_django.log.dialect import moment_of
 from eric_sse_django.log.history import is_same, next_base, number_of
 from eric_sse_django.log.lifetime import UNREAD_S
 from eric_sse_django.log.passing import SEGMENT_BYTES, SEGMENT_MESSAGES
 from eric_sse_django.log.protocol import (
     Between,
+    Channels,
     Draft,
     Head,
     Known,
@@ -122,8 +123,10 @@ class MemoryLog:
                 self._known = self._known._replace(position=self._began, stamp=None)
             return self._known
 
-    def look(self, known: Known, channels: Iterable[int] | None, limit: int, /) -> Look:
-        among = None if channels is None else frozenset(channels)
+    def look(self, known: Known, channels: Channels | None, limit: int, /) -> Look:
+        among: Mapping[int, int] | None = None
+        if channels is not None:
+            among = channels if isinstance(channels, Mapping) else dict.fromkeys(channels, 0)
         with self._lock:
             head, waits = self._known, bool(self._pending)
             first = bisect_left(self._entries, known.position, key=position_of)
@@ -136,7 +139,7 @@ class MemoryLog:
             found = (
                 entry
                 for entry in islice(self._entries, first, None)
-                if among is None or entry.channel in among
+                if among is None or among.get(entry.channel, END) <= entry.position
             )
             return Look(head, waits, list(islice(found, limit)))
 

@@ -120,6 +120,8 @@ class Between(NamedTuple):
     trimmed: int
 
 
+# Channels, or the position for each from which on its entries are wanted.
+Channels: TypeAlias = "Iterable[int] | Mapping[int, int]"
 PassOn: TypeAlias = Callable[[Segment], object]
 
 
@@ -239,11 +241,12 @@ class Log(Protocol):
         """
         ...
 
-    def look(self, known: Known, channels: Iterable[int] | None, limit: int, /) -> Look:
+    def look(self, known: Known, channels: Channels | None, limit: int, /) -> Look:
         """
         Return the first entries of some channels (None: all) after a reader's position.
 
-        `limit` at most; also expired ones, until they are removed.
+        `limit` at most; also expired ones, until they are removed. Of channels with positions
+        those at these or after them.
         """
         ...
 

@@ -6,7 +6,7 @@ History and live messages are read alike. SQL text is built once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from operator import itemgetter
@@ -34,7 +34,7 @@ from eric_sse_django.log.history import (
 )
 from eric_sse_django.log.lifetime import ALIVE
 from eric_sse_django.log.limits import too_old
-from eric_sse_django.log.protocol import Between, Known, Look, Page
+from eric_sse_django.log.protocol import Between, Channels, Known, Look, Page
 from eric_sse_django.log.reset import add_resets, floor_of
 from eric_sse_django.log.sequencer import head
 from eric_sse_django.models import Listener, LogHead, QueuedMessage
@@ -72,7 +72,7 @@ def follow(seen: int | None = None) -> Known:
     return found.head if is_this else begin_history(found.head.position)
 
 
-def look(known: Known, channels: Iterable[int] | None, limit: int) -> Look:
+def look(known: Known, channels: Channels | None, limit: int) -> Look:
     """
     Return what follows a reader's position: see Log.look().
 
@@ -82,9 +82,7 @@ def look(known: Known, channels: Iterable[int] | None, limit: int) -> Look:
     connection, using = dialect.connection, dialect.connection.alias
     is_compared = connection.connection is not None and connection.connection is dialect.compared
     is_this = is_compared or is_this_database(dialect)
-    among = "TRUE"
-    if channels is not None:
-        among = f"channel_id IN ({','.join(map(str, map(int, channels))) or 'NULL'})"
+    among = "TRUE" if channels is None else _among(channels, known.position)
     ask = _look_at_once if dialect.joins_head else _look
     with connection.cursor() as cursor:
         seen, rows = ask(cursor, using, known.position, among, limit + 1)
@@ -98,6 +96,20 @@ def look(known: Known, channels: Iterable[int] | None, limit: int) -> Look:
         return Look(seen.head, seen.waits, [], False)
     found = rows[1:] if has_past else rows[:limit]
     return Look(seen.head, seen.waits, dialect_of(connections[using]).entries(found))
+
+
+def _among(channels: Channels, known: int) -> str:
+    """Return a condition for what some channels have after a known position."""
+    later = {}
+    if isinstance(channels, Mapping):
+        later = {channel: at for channel, at in channels.items() if at > known}
+    plain = ",".join(str(int(channel)) for channel in channels if channel not in later)
+    # A sum, so that no planner uses it: all is in one range of eric_log_tail.
+    others = [
+        f"OR channel_id = {int(channel)} AND position + 0 >= {int(at)}"
+        for channel, at in later.items()
+    ]
+    return " ".join([f"channel_id IN ({plain or 'NULL'})", *others])
 
 
 def _look(

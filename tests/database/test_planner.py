@@ -141,12 +141,15 @@ def test_each_query_of_the_log_uses_its_index_and_sorts_nothing(filled):
     head = ROWS - PENDING
     # Limits of 20 ask for fewer than there are: see PENDING.
     to_listener, to_owner = first + 1, first + 2  # see fill(): listener 2, owner 3
+    later = {first: 0, first + 1: head - 10, first + 2: head - 20}
     cases = {
         "eric_log_tail": [
             ("what is new, of all channels", log.look, log.Known(head - 50), None, 1_000),
             ("of one channel", log.look, log.Known(head - 50), [first], 1_000),
             ("of some", log.look, log.Known(head - 50), range(first, first + 5), 1_000),
             ("long behind", log.look, log.Known(head // 2), [first, first + 5], 1_000),
+            ("later of some", log.look, log.Known(head - 50), later, 1_000),
+            ("between", log.channels_between, log.Known(head - 50, 1.0), head, 1_000),
             ("what is pending", lambda: list(log.pending().values_list("id")[:20])),
             ("the head, and whether something is", log.head),
             ("whether it is as known", log.is_as_known, log.Known(head - 50, 1.0)),

@@ -22,11 +22,13 @@ class CountingLog(MemoryLog):
     def __init__(self):
         super().__init__()
         self.looks = 0
+        self.found = []  # the positions that looks have found
         self.before_answer = lambda: None
 
     def look(self, known, channels, limit, /):
         found = super().look(known, channels, limit)
         self.looks += 1
+        self.found += [entry.position for entry in found.entries]
         self.before_answer()
         return found
 

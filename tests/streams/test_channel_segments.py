@@ -179,6 +179,25 @@ async def test_a_look_does_not_deliver_again_what_a_feed_has(memory, hub, parts)
     assert len(hub.counters._latest_s) == delays + 1
 
 
+async def test_a_look_does_not_read_again_what_a_feed_has(memory, hub, parts):
+    """But its last entry, which is compared."""
+    async with client(hub) as one, client(hub, 2):
+        await live(hub, one)
+        pass_on(hub, parts(draft(1), draft(2)))
+        pass_on(hub, parts(draft(3)))
+        await received(one, 1, 2, 3)
+        parts(draft("two", channel=2))
+        memory.found.clear()
+        await hub.follower.look()
+        assert memory.found == [one.ids[2], one.ids[2] + 1]
+        async with client(hub, 1, 2):  # it has none of them
+            memory.found.clear()
+            pass_on(hub, parts(draft(4)))
+            await received(one, 1, 2, 3, 4)
+            await hub.follower.look()
+            assert memory.found == [one.ids[3]]
+
+
 async def test_what_was_delivered_before_is_no_delay_of_the_look_that_finds_it(memory, hub, parts):
     async with client(hub) as one:
         await live(hub, one)
