@@ -30,10 +30,12 @@ class Window:
 
     def place(self, segment: Segment) -> Segment:
         """Return a segment with its `afters`, and with a `trimmed` that is not before these."""
-        known = segment.known
+        channels, known = {*segment.channels, NO_CHANNEL}, segment.known
+        if self._end is not None and _is_later(self._end, segment.before):
+            # Threads that publish may overtake each other. What is before it was read already.
+            return segment._replace(afters=dict.fromkeys(channels, segment.before.position))
         if self._end is None or not is_next(segment, self._end):
             known = known._replace(trimmed=max(known.trimmed, self._catch_up(segment.before)))
-        channels = {*segment.channels, NO_CHANNEL}
         afters = {channel: self._lasts.get(channel, self._begin) for channel in channels}
         if segment.entries is None:
             self._note(dict.fromkeys(segment.channels, known.position))
@@ -62,7 +64,7 @@ class Window:
             self._begin = max(self._begin, self._lasts.pop(oldest))
 
 
-def _is_later(before: Known, end: Known) -> bool:
+def _is_later(known: Known, other: Known) -> bool:
     """Return whether a position is after another one of the same log and history."""
-    is_same = before.log == end.log and number_of(before.position) == number_of(end.position)
-    return is_same and before.position > end.position
+    is_same = known.log == other.log and number_of(known.position) == number_of(other.position)
+    return is_same and known.position > other.position

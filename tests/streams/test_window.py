@@ -81,6 +81,19 @@ def test_what_another_process_sequences_in_between_is_read(memory, window):
     assert memory.reads == 1
 
 
+def test_one_that_was_overtaken_is_after_all_before_it_and_changes_nothing(memory, window):
+    begin = window.place(sequenced(memory, 1, 2)).before.position
+    late, segment = sequenced(memory, 1), sequenced(memory, 2)
+    assert window.place(segment).afters == {2: begin + 2, NO_CHANNEL: begin}
+    assert window.place(late).afters == {1: begin + 2, NO_CHANNEL: begin + 2}
+    assert window.place(sequenced(memory, 1, 3)).afters == {
+        1: begin + 3,
+        3: begin,
+        NO_CHANNEL: begin,
+    }
+    assert memory.reads == 1
+
+
 def test_after_more_than_is_read_it_begins_again(memory, window, monkeypatch):
     monkeypatch.setattr(window_module, "MAX_BETWEEN", 2)
     window.place(sequenced(memory, 1))
