@@ -104,6 +104,11 @@ class Promises(Narrowing, RuleBasedStateMachine):
     def publish(self, acts, end):
         self.world.publish([self.message(*act) for act in acts], end)
 
+    @rule(act=acts)
+    def publish_alone(self, act):
+        """Outside a transaction; what is passed on is kept, as that of the sequencer."""
+        self.world.publish_alone(self.message(*act))
+
     @rule(acts=st.lists(acts, min_size=1, max_size=4))
     def publish_and_deliver(self, acts):
         self.publish(acts, "commit")
