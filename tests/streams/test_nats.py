@@ -448,14 +448,14 @@ async def test_a_message_that_is_too_long_for_the_server_is_an_error():
 
 
 async def test_pings_of_the_server_are_answered_between_messages():
-    with Nats(config='ping_interval: "50ms"\nping_max: 2') as server:
+    with Nats(config='ping_interval: "200ms"\nping_max: 4') as server:  # so 1 s may pass
         fabric = NatsFabric(server.url, {})
         carrier = fabric.carrier()
-        links = set()
-        for count in range(50):
-            await asyncio.to_thread(carrier.send, [number(count)])
+        links, until = set(), time.monotonic() + 1.5
+        while time.monotonic() < until:
+            await asyncio.to_thread(carrier.send, [number(0)])
             links.add(carrier._link)
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
         assert len(links) == 1
         carrier.close()
 
