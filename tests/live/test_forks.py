@@ -11,18 +11,24 @@ from prometheus_client.parser import text_string_to_metric_families
 from eric_sse_django.database import DatabaseChannel
 from tests.databases import on
 from tests.event_source import EventSourceClient
+from tests.faults.servers import nats_settings
 from tests.live import site
 from tests.live.asgi_servers import ROOT
 
 pytestmark = pytest.mark.versions
 
-# Nobody looks by himself while the test runs: what comes was waked for, through the layer.
+# Nobody looks by himself while the test runs: what comes was waked for, through Redis or NATS.
 ONLY_WAKES = {"POLL_INTERVAL_S": 60, "SQLITE_LOOK_INTERVAL_S": 60}
 
 
 @pytest.fixture
-def redis_port(redis_server):
-    return redis_server.port
+def common(database, request):
+    """Return the options of all servers: their database, and NATS beside SQLite, else Redis."""
+    if database == "default":
+        nats = request.getfixturevalue("nats_server")
+        return {"database": database, "settings": nats_settings(nats.port, **ONLY_WAKES)}
+    redis = request.getfixturevalue("redis_server")
+    return {"database": database, "redis_port": redis.port, "settings": ONLY_WAKES}
 
 
 async def sequenced(process):
@@ -36,10 +42,9 @@ async def sequenced(process):
 
 
 @on("sqlite", "postgres")
-async def test_workers_of_a_preloaded_gunicorn_publish(database, serve, redis_port):
+async def test_workers_of_a_preloaded_gunicorn_publish(database, serve, common):
     channel = await DatabaseChannel.acreate("orders")
     path = await site.new_listener(channel)
-    common = {"database": database, "redis_port": redis_port, "settings": ONLY_WAKES}
     streaming = serve("daphne", **common)
     async with EventSourceClient(streaming.url + path) as client:
         await site.until(lambda: client.statuses)
@@ -69,12 +74,9 @@ async def test_workers_of_a_preloaded_gunicorn_publish(database, serve, redis_po
 
 
 @on("sqlite", "postgres", "mariadb")
-async def test_workers_forked_beside_a_hub_and_a_notifier_have_their_own(
-    database, serve, redis_port
-):
+async def test_workers_forked_beside_a_hub_and_a_notifier_have_their_own(database, serve, common):
     channel = await DatabaseChannel.acreate("orders")
     path = await site.new_listener(channel)
-    common = {"database": database, "redis_port": redis_port, "settings": ONLY_WAKES}
     streaming = serve("uvicorn", **common)
     async with EventSourceClient(streaming.url + path) as client:
         await site.until(lambda: client.statuses)
@@ -104,14 +106,12 @@ async def test_workers_forked_beside_a_hub_and_a_notifier_have_their_own(
 
 
 @on("sqlite", "postgres")
-async def test_streams_on_workers_that_were_forked_get_all(database, serve, redis_port):
+async def test_streams_on_workers_that_were_forked_get_all(database, serve, common):
     channel = await DatabaseChannel.acreate("orders")
     paths = [await site.new_listener(channel) for _ in range(8)]
     process = serve(
         "gunicorn",
-        database=database,
-        redis_port=redis_port,
-        settings=ONLY_WAKES,
+        **common,
         options=["--preload", "--workers", "2", "--worker-class", "asgi", "--no-control-socket"],
         application="tests.asgi:application",
     )
