@@ -14,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 
 from eric_sse_django import log, notifier
 from eric_sse_django.database import DatabaseChannel
+from eric_sse_django.log.history import make_head
 from eric_sse_django.log.passing import SEGMENT_BYTES, SEGMENT_MESSAGES
 from eric_sse_django.log.sequencer import SEQUENCE_BATCH, statements
 from eric_sse_django.message import Message
@@ -28,6 +29,7 @@ from tests.database.tools import (
     payloads,
     threads,
 )
+from tests.server import until
 
 # Seconds that one publisher may be delayed by another's open transaction.
 DELAY_S = 0.2
@@ -134,6 +136,23 @@ class TestSegments:
         log.sequence(segments.append)
         assert segments[0].before.position == known.position
         assert not log.is_next(segments[0], known)
+
+    @databases.on("postgres")
+    def test_a_client_that_reads_nothing_does_not_keep_the_head_locked(self, database, channel):
+        """PostgreSQL sends the rows before it commits: with 14 MB it waited for the client."""
+        psycopg = pytest.importorskip("psycopg")
+        make_head(database)
+        log.append([log.draft(channel.row, "n", "x" * 140_000) for _ in range(100)])
+        given = statements(database, SEQUENCE_BATCH).at_once_returning
+        options = connections[database].get_connection_params()
+        names = "host", "port", "user", "password", "dbname"
+        with psycopg.connect(**{name: options.get(name) for name in names}) as stalled:
+            stalled.pgconn.send_query(given.encode())
+            while stalled.pgconn.flush():
+                pass
+            assert until(lambda: not log.pending().exists(), PATIENCE_S)
+            with atomic():
+                assert LogHead.objects.select_for_update(nowait=True).get().position
 
 
 class TestSequence:
