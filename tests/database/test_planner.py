@@ -133,7 +133,9 @@ def plans(alias: str, function: Callable[..., Any], *args: Any) -> list[Plan]:
     with CaptureQueriesContext(connections[alias]) as captured:
         function(*args)
     queries = [query["sql"] for query in captured.captured_queries]
-    return [explain(alias, sql) for sql in queries if "queuedmessage" in sql]
+    # The first of a process asks once whether the table is in partitions.
+    of_log = [sql for sql in queries if "queuedmessage" in sql and "pg_class" not in sql]
+    return [explain(alias, sql) for sql in of_log]
 
 
 def test_each_query_of_the_log_uses_its_index_and_sorts_nothing(filled):
