@@ -4,6 +4,7 @@ import json
 import random
 import threading
 import time
+from contextlib import closing
 from datetime import timedelta
 from threading import Barrier, Event
 
@@ -146,7 +147,7 @@ class TestSegments:
         given = statements(database, SEQUENCE_BATCH).at_once_returning
         options = connections[database].get_connection_params()
         names = "host", "port", "user", "password", "dbname"
-        with psycopg.connect(**{name: options.get(name) for name in names}) as stalled:
+        with closing(psycopg.connect(**{name: options.get(name) for name in names})) as stalled:
             stalled.pgconn.send_query(given.encode())
             while stalled.pgconn.flush():
                 pass
