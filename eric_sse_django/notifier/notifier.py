@@ -39,6 +39,8 @@ STUCK_S = 10.0
 WATCH_S = 5.0
 # Seconds a process that ends waits for what it has just published to be sequenced.
 EXIT_FLUSH_S = 2.0
+# Segments of what was published alone that wait for the thread; when exceeded, the log is read.
+MAX_TO_PASS_ON = 64
 # Seconds a transaction waits for the notifier. 2 ms were measured; this is for a busy one.
 SETTLE_S = 0.1
 
@@ -62,6 +64,8 @@ class Notifier:
         self._changed = threading.Condition()
         self._asked = 0
         self._answered = 0  # of the calls of ring(): their messages are sequenced
+        self._to_pass_on = 0  # segments, of what was published alone
+        self._passed_on = 0  # of these
         self._is_planned = False  # a pass that has not begun does what was asked so far
         self._call: Future[None] | None = None  # that is planned, or runs
         self._closing = False
@@ -96,15 +100,35 @@ class Notifier:
         """Wake the streams of a message that has its position already. Returns at once."""
         with self._changed:
             self.sequenced += 1
-        if self.routes:  # it may take a query to find what others have sequenced
-            try:
-                self._workers.submit(NEXT, self._pass_on_placed, segment)
-            except (Hung, RuntimeError):
-                self.wake()
-        else:
+        if not self.routes:
             self._wake_all(segment)
+        elif not self._pass_on_later(segment):
+            self.wake()
         if not self._is_started:
             self.start()
+
+    def _pass_on_later(self, segment: Segment) -> bool:
+        """
+        Pass on by the thread: it may take a query to find what others have sequenced.
+
+        Returns False where too many wait for it, or it cannot be started.
+        """
+        with self._changed:
+            if self._to_pass_on - self._passed_on >= MAX_TO_PASS_ON:
+                return False
+            self._to_pass_on += 1
+        try:
+            call = self._workers.submit(NEXT, self._pass_on_placed, segment)
+        except (Hung, RuntimeError):
+            self._note_passed_on()
+            return False
+        call.add_done_callback(self._note_passed_on)
+        return True
+
+    def _note_passed_on(self, _: object = None) -> None:
+        with self._changed:
+            self._passed_on += 1
+            self._changed.notify_all()
 
     def _pass_on_placed(self, segment: Segment) -> None:
         try:
@@ -146,11 +170,19 @@ class Notifier:
         return unsubscribe
 
     def flush(self, timeout_s: float = EXIT_FLUSH_S) -> bool:
-        """Wait until what this process has committed is sequenced; False when it took longer."""
+        """
+        Wait until what this process has committed is sequenced, and passed on.
+
+        Returns False when it took longer.
+        """
         with self._changed:
-            asked = self._asked
-            self._changed.wait_for(lambda: self._closing or self._answered >= asked, timeout_s)
-            return self._answered >= asked
+            asked, to_pass_on = self._asked, self._to_pass_on
+
+            def is_done() -> bool:
+                return self._answered >= asked and self._passed_on >= to_pass_on
+
+            self._changed.wait_for(lambda: self._closing or is_done(), timeout_s)
+            return is_done()
 
     def close(self) -> None:
         """Stop the threads and close the connections; waits two seconds for each at most."""

@@ -13,7 +13,7 @@ from eric_sse_django import log, notifier, wakes, workers
 from eric_sse_django.entry import NO_CHANNEL
 from eric_sse_django.log import Draft, MemoryLog
 from eric_sse_django.notifier import Notifier
-from eric_sse_django.notifier.notifier import EXIT_FLUSH_S, MAX_PASS_REST_S
+from eric_sse_django.notifier.notifier import EXIT_FLUSH_S, MAX_PASS_REST_S, MAX_TO_PASS_ON
 from eric_sse_django.outage import Backoff
 from eric_sse_django.workers import Hung
 from tests import databases
@@ -390,6 +390,44 @@ class TestPassOn:
         assert woken.get(timeout=PATIENCE_S) is None
         routing.close()
         assert "cannot be passed on" in caplog.text
+
+    def test_a_flush_waits_until_it_is_passed_on(self, segment, woken, routing_slowly):
+        routing, go_on = routing_slowly
+        routing.pass_on(segment)
+        assert not routing.flush(0.01)
+        go_on.set()
+        assert routing.flush(PATIENCE_S)
+        assert woken.get_nowait() is not None
+
+    def test_of_what_cannot_be_passed_on_soon_only_some_is_kept(
+        self, segment, woken, routing_slowly
+    ):
+        routing, go_on = routing_slowly
+        for _ in range(MAX_TO_PASS_ON):
+            routing.pass_on(segment)
+        assert woken.empty()
+        routing.pass_on(segment)
+        assert woken.get_nowait() is None
+        go_on.set()
+        assert routing.flush(PATIENCE_S)
+        routing.pass_on(segment)
+        assert routing.flush(PATIENCE_S)
+        assert woken.qsize() == MAX_TO_PASS_ON + 1
+
+    @pytest.fixture
+    def routing_slowly(self, monkeypatch):
+        """Return a notifier, and the event for which its thread waits."""
+        routing, go_on = Notifier(MemoryLog(), routes=True), threading.Event()
+        place = routing._window.place
+
+        def place_later(segment):
+            go_on.wait(PATIENCE_S)
+            return place(segment)
+
+        monkeypatch.setattr(routing._window, "place", place_later)
+        yield routing, go_on
+        go_on.set()
+        routing.close()
 
     def test_a_notifier_that_is_closed_wakes_plainly(self, segment, woken):
         routing = Notifier(MemoryLog(), routes=True)
