@@ -64,7 +64,10 @@ class _Nginx(Server):
         return None
 
     def prepare(self) -> None:
-        servers = "\n        ".join(f"server 127.0.0.1:{port};" for port in self._ports)
+        # Never taken for down: one that was killed is there again within a second.
+        servers = "\n        ".join(
+            f"server 127.0.0.1:{port} max_fails=0;" for port in self._ports
+        )
         text = CONFIGURATION.format(directory=self.directory, servers=servers, port=self.port)
         (self.directory / "nginx.conf").write_text(text)
 

@@ -3,6 +3,7 @@ Kill processes at random moments and count what was lost: python -m tests.faults
 
     python -m tests.faults --kills 500 --database sqlite
     python -m tests.faults --kills 500 --database postgres --seed 1234 --json report.json
+    python -m tests.faults --kills 500 --database postgres --nats --nginx
 
 Two servers, three publishers and two workers are killed (SIGKILL) and started again while
 clients listen and reconnect. Exits with 1 if a message was lost, out of order or doubled.
@@ -28,6 +29,9 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--database", choices=DATABASES, default="sqlite")
     parser.add_argument("--nats", action="store_true", help="wakes go through NATS, with messages")
+    parser.add_argument(
+        "--nginx", action="store_true", help="four servers behind nginx instead of two"
+    )
     parser.add_argument("--clients", type=int, default=50, help="clients that listen (50)")
     parser.add_argument(
         "--pause", type=float, default=0.1, help="mean seconds between transactions"
@@ -47,7 +51,10 @@ def main() -> int:
     with starting as servers, Progress() as progress:
         from tests.faults.kills import Play
 
-        play = Play(servers, options.seed, options.kills, options.clients, options.pause, progress)
+        play = Play(
+            *(servers, options.seed, options.kills, options.clients, options.pause, progress),
+            nginx=options.nginx,
+        )
         report = asyncio.run(play.run())
     write(report, options.json)
     return 0 if report["verdict"]["good"] else 1

@@ -10,6 +10,10 @@ from contextlib import AsyncExitStack
 from tests.event_source import EventSourceClient
 from tests.faults.tally import Tally
 
+# Of a proxy while no server answers: an EventSource would not reconnect, a client that is written
+# for it does.
+NO_SERVER = (502, 504)
+
 
 class WanderingClient(EventSourceClient):
     """An EventSource behind a load balancer: each connection goes to the next server."""
@@ -35,6 +39,8 @@ class WanderingClient(EventSourceClient):
     async def _connect(self) -> None:
         self.url = next(iter(self._urls))
         await super()._connect()
+        if self.closed and self.statuses[-1] in NO_SERVER:
+            self.closed = False
 
 
 async def listening(

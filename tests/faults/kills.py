@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+from benchmarks.processes.nginx import Nginx
 from tests.faults.clients import WanderingClient, listening
 from tests.faults.ledger import Ledger
 from tests.faults.servers import Servers
@@ -18,6 +19,7 @@ from tests.faults.verdict import Row, Verdict, due, judge
 from tests.faults.victims import Kills, ServerVictim, Victim, WriterVictim
 
 SERVERS = {"sqlite": ("daphne", "uvicorn"), "postgres": ("uvicorn", "daphne")}
+BEHIND_NGINX = ("uvicorn", "daphne") * 2
 # Seconds after the last kill within which all published messages have to arrive.
 SETTLE_S = 60.0
 
@@ -32,6 +34,7 @@ class Play:
     clients_wanted: int
     pause_s: float
     show: Callable[[str], None]
+    nginx: bool = False
     ledger: Ledger = field(default_factory=Ledger)
     meaning: dict[int, str] = field(default_factory=dict)
 
@@ -39,15 +42,20 @@ class Play:
         """Run to the end; return the report, whose `verdict` lists what was lost."""
         began = time.monotonic()
         kills = Kills(self.wanted)
+        kinds = SERVERS.get(self.servers.database, ("uvicorn",) * 2)
         servers = [
             ServerVictim(f"server-{number}", self.servers, self.seed, kind)
-            for number, kind in enumerate(SERVERS.get(self.servers.database, ("uvicorn",) * 2))
+            for number, kind in enumerate(BEHIND_NGINX if self.nginx else kinds)
         ]
         async with AsyncExitStack() as stack:
             for server in servers:
                 stack.callback(server.process.kill)
             await asyncio.gather(*(server.start() for server in servers))
-            clients = await self._clients(servers)
+            urls = [server.process.url for server in servers]
+            if self.nginx:
+                ports = [server.process.port for server in servers]
+                urls = [f"http://127.0.0.1:{stack.enter_context(Nginx(ports)).port}"]
+            clients = await self._clients(urls)
             await listening(stack, clients)
             writers = [self._publisher(n) for n in range(2)]
             writers += [self._worker(n) for n in range(2)]
@@ -58,8 +66,7 @@ class Play:
         verdict = judge(self.ledger, rows, tallies)
         return self._report(kills, clients, len(rows), verdict, time.monotonic() - began)
 
-    async def _clients(self, servers: list[ServerVictim]) -> list[WanderingClient]:
-        urls = [server.process.url for server in servers]
+    async def _clients(self, urls: list[str]) -> list[WanderingClient]:
         paths = await build(self.clients_wanted)
         return [
             WanderingClient(
