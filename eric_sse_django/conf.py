@@ -86,8 +86,8 @@ def _fabric(value: Any) -> str | None:
         if _dotted(value.get("BACKEND")) is None and isinstance(options, dict):
             return None
     return (
-        "must be a dict with BACKEND, the dotted path of a fabric's class, and if that has them "
-        "LOCATION and OPTIONS (a dict), or None"
+        "must be None, or a dict with BACKEND (the dotted path of a fabric's class) and no other "
+        "keys than LOCATION and OPTIONS (a dict), which the class gets"
     )
 
 

@@ -88,8 +88,10 @@ def watch(find: Callable[[], Stopping | None]) -> None:
 def _check_server(loop: asyncio.AbstractEventLoop, stopping: Stopping) -> None:
     hubs = [hub for hub in all_hubs() if hub.loop is loop]
     if stopping():
-        logger.info("the server stops without a signal, its streams end")
-        for hub in hubs:
+        left = [hub for hub in hubs if not hub.draining]  # a signal has drained the others
+        if left:
+            logger.info("the server stops without a signal, its streams end")
+        for hub in left:
             hub.drain()
     elif hubs:
         loop.call_later(STOP_CHECK_S, _check_server, loop, stopping)

@@ -107,6 +107,21 @@ async def test_a_server_that_stops_without_a_signal_ends_its_streams(site, monke
     assert asyncio.get_running_loop() not in drain._watched
 
 
+async def test_a_stop_after_a_signal_is_not_logged_as_one_without(
+    site, received, monkeypatch, caplog
+):
+    caplog.set_level("INFO", logger="eric_sse_django.drain")
+    monkeypatch.setattr(drain, "STOP_CHECK_S", 0.01)
+    reader = await site.read(await site.listener())
+    drain.install()
+    drain.watch(lambda: lambda: bool(received))
+    signal.raise_signal(signal.SIGTERM)
+    assert await reader.ended() == "draining"
+    await settled(lambda: asyncio.get_running_loop() not in drain._watched)
+    assert received == [signal.SIGTERM]
+    assert caplog.messages == []
+
+
 async def test_no_server_is_watched_where_the_project_calls_drain(site, settings):
     settings.ERIC_SSE = {"HANDLE_SIGNALS": False}
     drain.watch(lambda: pytest.fail("the server was searched for"))

@@ -40,4 +40,4 @@ class Command(BaseCommand):
         with transaction.atomic(using=alias), dialect.connection.cursor() as cursor:
             for statement in statements:
                 cursor.execute(statement)
-        self.stdout.write(self.style.SUCCESS("The log is in partitions."))
+        self.stdout.write(self.style.SUCCESS("The log is in partitions: restart the servers."))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
@@ -17,6 +18,7 @@ from eric_sse_django.wakes.nats.protocol import KNOWN, Site, is_plain
 from eric_sse_django.wakes.nats.publisher import NatsPublisher
 from eric_sse_django.wakes.nats.receiver import NatsReceiver
 
+SERVERS = 'must be an address such as "nats://10.0.0.1:4222" or "tls://…", or a list of these'
 DEFAULT_NAMESPACE = "eric_sse"
 _NAMESPACE = re.compile(r"[\w-]+(\.[\w-]+)*", re.ASCII)
 # What FABRIC["OPTIONS"] may have beside "namespace": the arguments of nats.connect() by which a
@@ -67,13 +69,20 @@ class NatsFabric:
 
 def problem_of(location: Any, options: Any) -> str | None:
     """Return what makes FABRIC's LOCATION or OPTIONS unusable for NATS; never a password."""
-    servers = [location] if isinstance(location, str) else location
-    if not isinstance(servers, (list, tuple)) or not servers or not all(map(_is_server, servers)):
-        return 'LOCATION must be addresses such as "nats://10.0.0.1:4222" or "tls://…"'
+    servers: Any = [location] if isinstance(location, str) else location
+    if not isinstance(servers, (list, tuple)) or not servers:
+        return f"LOCATION {SERVERS}"
+    wrong = [index for index, server in enumerate(servers) if not _is_server(server)]
+    if wrong:
+        where = "LOCATION" if isinstance(location, str) else f"LOCATION[{wrong[0]}]"
+        return f"{where} {SERVERS}"
     if not isinstance(options, Mapping):
         return "OPTIONS must be a dict"
-    if unknown := sorted(map(str, options.keys() - OPTIONS - {"namespace"})):
-        return f"OPTIONS may not have {', '.join(unknown)}"
+    names = sorted(OPTIONS | {"namespace"})
+    if unknown := sorted(map(str, options.keys() - names)):
+        return f"OPTIONS may not have {', '.join(unknown)}, but only {', '.join(names)}"
+    if not isinstance(options.get("tls"), ssl.SSLContext | None):
+        return "OPTIONS['tls'] must be an ssl.SSLContext, such as ssl.create_default_context()"
     namespace = options.get("namespace", DEFAULT_NAMESPACE)
     if not isinstance(namespace, str) or not _NAMESPACE.fullmatch(namespace):
         return "OPTIONS['namespace'] must be letters, digits, '_', '-' and dots between them"
