@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from django.core.signing import BadSignature, TimestampSigner
+from django.core.signing import BadSignature, SignatureExpired, TimestampSigner
 from django.db import connections
 
 from eric_sse_django import conf
@@ -78,8 +78,11 @@ def unpack(message: Mapping[str, Any]) -> list[Segment | ChannelSegment]:
     try:
         text = _signer().unsign(message["segments"], max_age=MAX_AGE_S)
         return [_KINDS[kind](*values) for kind, *values in json.loads(text)]
-    except BadSignature as error:
+    except SignatureExpired as error:
         raise Refused(f"a wake was refused ({error})") from error
+    except BadSignature:
+        # Not its text, which has a part of the message: of any length, with any characters.
+        raise Refused("a wake was refused (its signature is another one)") from None
     except Exception as error:  # JSON that is too deep, a key that is none
         raise Refused(f"a wake has another form: {type(error).__name__}") from error
 

@@ -24,6 +24,8 @@ ANSWER_S = 5.0
 PING_S = 15.0
 # Bytes of a message at most. Wakes have 50 KB.
 MAX_BYTES = 1_048_576
+# Bytes that are read at once of a message that is too large.
+SKIPPED_AT_ONCE = 65_536
 
 
 class RedisSubscriber:
@@ -97,7 +99,11 @@ class RedisSubscriber:
 
 
 async def _value(reader: asyncio.StreamReader) -> Any:
-    """Return the next value of Redis' protocol, version 2; raise ConnectionError for an error."""
+    """
+    Return the next value of Redis' protocol, version 2; raise ConnectionError for an error.
+
+    b"" stands for a string that is too large.
+    """
     try:
         line = await reader.readuntil(b"\r\n")
         kind, rest = line[:1], line[1:-2]
@@ -106,10 +112,16 @@ async def _value(reader: asyncio.StreamReader) -> Any:
         if kind == b"$":
             size = int(rest)
             if size > MAX_BYTES:
-                raise ConnectionError(f"Redis sends {size} bytes at once")
+                await _skip(reader, size + 2)
+                return b""
             return (await reader.readexactly(size + 2))[:-2] if size >= 0 else None
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError) as error:
         raise ConnectionError("Redis has closed the connection") from error
     if kind == b"-":
         raise ConnectionError(rest.decode(errors="replace"))
     return rest
+
+
+async def _skip(reader: asyncio.StreamReader, size: int) -> None:
+    while size:
+        size -= len(await reader.readexactly(min(size, SKIPPED_AT_ONCE)))

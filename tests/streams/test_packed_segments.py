@@ -2,6 +2,7 @@
 
 import json
 import random
+import traceback
 
 import pytest
 from django.core.signing import TimestampSigner
@@ -116,6 +117,13 @@ def test_any_changed_character_is_refused():
 def test_what_is_not_signed_is_refused(text):
     with pytest.raises(Refused):
         unpack({"v": 1, "segments": text})
+
+
+def test_nothing_of_what_is_refused_is_in_the_reason():
+    for text in ("[]:a:stranger\n" * 100, "stranger", "[:stranger"):
+        with pytest.raises(Refused) as refused:
+            unpack({"v": 1, "segments": text})
+        assert "stranger" not in "".join(traceback.format_exception(refused.value))
 
 
 def test_one_of_a_site_with_another_key_is_refused(settings):
