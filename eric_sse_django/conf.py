@@ -331,8 +331,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "CURSOR_WRITE_MESSAGES",
         None,
-        "Messages to one listener after which its cursor is written before CURSOR_WRITE_S is "
-        "over: within a second; None for no such number.",
+        "Messages to one listener after which its cursor is written within a second, before "
+        "CURSOR_WRITE_S is over; None for any number.",
         _whole_or_none(1, 1_000_000_000),
     ),
     Setting(

@@ -1,7 +1,7 @@
 """
-Segments in wakes: packed and signed, so that a process takes only its own site's.
+Packing segments for wakes, signed: a process takes only those that its own site has sent.
 
-What they carry is a copy: what is refused, lost or late is read from the log.
+They are copies: what is refused, lost or late is read from the log.
 """
 
 from __future__ import annotations
@@ -41,14 +41,15 @@ CHANNELS, MESSAGES, NOTHING = conf.CARRIED
 
 
 class Refused(Exception):
-    """What a wake carries is not from this site's processes, or not of the last MAX_AGE_S."""
+    """No process of this site has sent what a wake carries, or it is older than MAX_AGE_S."""
 
 
 def pack(segments: Sequence[Segment]) -> list[Parcel]:
     """
-    Return the parcels of segments: what WAKES_CARRY has of each, signed.
+    Return the parcels of segments, signed: of each what WAKES_CARRY allows.
 
-    Those with `afters` are packed for each channel; one that cannot be is a plain wake.
+    A segment with `afters` is packed for each of its channels. If one cannot be packed, a plain
+    wake replaces all of them.
     """
     carry = conf.get("WAKES_CARRY")
     shares: dict[int | None, list[str]] = {}
@@ -67,9 +68,9 @@ def pack(segments: Sequence[Segment]) -> list[Parcel]:
 
 def unpack(message: Mapping[str, Any]) -> list[Segment | ChannelSegment]:
     """
-    Return the segments of a wake, in order: none where it is plain, or of another version.
+    Return the segments of a wake, in order: none if it is plain, or of another version.
 
-    Raises Refused for what this site's processes have not sent in the last MAX_AGE_S.
+    Raises Refused unless a process of this site has sent it in the last MAX_AGE_S.
     """
     if message is MALFORMED:
         raise Refused("a wake has another form")
@@ -89,9 +90,9 @@ def unpack(message: Mapping[str, Any]) -> list[Segment | ChannelSegment]:
 
 def _signer() -> TimestampSigner:
     """
-    Return what signs for the log of this database: another one's segments are refused.
+    Return the signer of this log's segments: those of another database are refused.
 
-    Where the database is belongs to it, because `Known.log` may be the same in a copy.
+    The salt contains the database's address, because a copy may have the same `Known.log`.
     """
     using = database()
     settings = connections.settings[using]

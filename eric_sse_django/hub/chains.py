@@ -18,9 +18,10 @@ def continues(segment: ChannelSegment, feed: Feed, have: int, known: Known) -> b
     """
     Return whether a segment is what comes next for a feed of its channel.
 
-    The feed has its entries up to `have`, and the hub has read notices up to `known`: what one
-    revokes must have ended before an entry after it is delivered. What was removed may be of the
-    channel. Streams of several channels get these in one order, so they need what is between.
+    The feed has its entries up to `have`, and the hub has read notices up to `known`: streams that
+    a notice revokes must have ended before an entry after it is delivered. What retention removed
+    after `have` may be of this channel. A feed of several channels needs the log's order, so it
+    needs what is between.
     """
     return (
         segment.after <= have
@@ -43,7 +44,8 @@ class Chains:
         """
         Deliver what comes next, together; return each segment's outcome.
 
-        `known` is up to where the hub has read the log. For one that is "looked" it must be read.
+        `known` is up to where the hub has read the log. Where the outcome is "looked", the caller
+        must read it.
         """
         shares: dict[Feed, tuple[list[Entry], Known]] = {}
         outcomes = [self._share(segment, known, shares) for segment in segments]

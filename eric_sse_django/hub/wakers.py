@@ -1,4 +1,4 @@
-"""What is called when the log has been read further: for watched queues."""
+"""Functions for watched queues: they are called when the log has been read further."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """
-A log in partitions, on PostgreSQL: one whose messages have all expired is dropped as a whole.
+A log in partitions, on PostgreSQL: when all messages of one have expired, it is dropped.
 
-They are ranges of positions: a look, a read or a sequencing concerns one or two of them. (By
-time each would concern all: with 30 of them a sequencing took 5.0 ms, not 0.7.) A message
+Partitions are ranges of positions: a look, a read or a sequencing concerns one or two of them. (As
+ranges of time, each would concern all: with 30 a sequencing took 5.0 ms, not 0.7.) A message
 without a position is in the default partition; its position moves it.
 """
 

@@ -1,4 +1,4 @@
-"""After which position the messages of each channel in a segment come."""
+"""Finding the position after which the messages of each channel in a segment come."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Window:
     """
     The last position of each channel, of all that got positions after its beginning.
 
-    It is of what this process sequences, and takes no query, unless another process has sequenced
-    in between. Only for one thread.
+    It learns from what this process sequences. It takes a query only if another process has
+    sequenced in between. Only for one thread.
     """
 
     def __init__(self, log: Log) -> None:

@@ -41,7 +41,7 @@ class ChannelsFabric:
     routes = False
 
     def __init__(self, location: Any = None, options: Mapping[str, Any] | None = None) -> None:
-        """Both are ignored: CHANNEL_LAYERS has the layer's."""
+        """Ignores both: CHANNEL_LAYERS configures the layer."""
 
     def carrier(self) -> Carrier | None:
         if not are_greenlets() and (group := group_of(GROUP)) is not None:

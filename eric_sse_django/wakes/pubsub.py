@@ -1,9 +1,9 @@
 """
 Sending through channels_redis' pub/sub layer without importing it: one PUBLISH on a socket.
 
-To import it takes 45 ms of CPU, which the first message of each process waited for, and its
-group_send() takes 0.3 ms, during which a publisher's thread waits for the interpreter. The
-bytes are the layer's: tests/streams/test_pubsub.py compares them.
+Importing the layer takes 45 ms of CPU, for which the first message of each process waited. Its
+group_send() takes 0.3 ms, during which a publisher's thread waits for the interpreter. The bytes
+are those of the layer: tests/streams/test_pubsub.py compares them.
 """
 
 from __future__ import annotations

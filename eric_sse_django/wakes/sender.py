@@ -31,8 +31,8 @@ class WakeSender(Generic[Item]):
     """
     Sends wakes on a separate thread, so that a slow fabric delays no publisher.
 
-    A wake is plain, or has an item. While one send is under way, those that come share the next
-    one: `pack` returns the parcels of their items, in a plain one's place nothing.
+    A wake is plain, or has an item. Wakes that arrive during a send share the next one: `pack`
+    returns the parcels of their items; with a plain one among them, one plain wake is sent.
     """
 
     def __init__(self, pack: Callable[[Sequence[Item]], Sequence[Parcel]] | None = None) -> None:
@@ -154,7 +154,7 @@ class WakeSender(Generic[Item]):
             carrier.close()
 
     def _parcels(self) -> list[Parcel]:
-        """Return what waits, in parcels: none if the last send had it."""
+        """Return the parcels of the waiting wakes: none if the last send had them."""
         with self._lock:
             items, self._items = self._items, []
             is_plain, self._is_plain = self._is_plain, False

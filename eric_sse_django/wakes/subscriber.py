@@ -1,5 +1,5 @@
 """
-Receiving from channels_redis' pub/sub layer without it: one SUBSCRIBE on a connection.
+Receiving from channels_redis' pub/sub layer without importing it: one SUBSCRIBE.
 
 The layer takes 0.3 ms of CPU for each message, and looks for one ten times a second. What is read
 here are the bytes that it publishes; see pubsub.

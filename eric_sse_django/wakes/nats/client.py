@@ -1,5 +1,5 @@
 """
-Connections of nats-py, for what only that can: keys, credentials and callbacks.
+Connections by nats-py, for what only nats-py supports: keys, credentials and callbacks.
 
 It is imported with the first connection, which takes 70 ms.
 """

@@ -1,4 +1,4 @@
-"""The fabric of projects with NATS. Of NATS it needs no more than its core."""
+"""The fabric of projects with NATS. It uses core NATS only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a project configures for NATS, and what that is on a connection."""
+"""What a project configures for NATS, and what this app writes and reads on a connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Receiving from NATS: what is for all, and for the channels that are wanted."""
+"""Receiving from NATS what is for all processes, and for the channels that are wanted."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """
 A connection that receives from NATS without nats-py.
 
-That has a subscription's queue for each channel: 3.7 KiB, and 11 µs to begin one. Here it is a
-number.
+nats-py has a queue for each subscription, so for each channel: it takes 3.7 KiB, and 11 µs to
+begin. Here a subscription is a number.
 """
 
 from __future__ import annotations
