@@ -7,7 +7,7 @@ and the cost of a stream.
 Starts 1, 2 and 4 server processes (uvicorn) behind nginx, on PostgreSQL and Redis. All of them
 publish at the same time, and every client reads through nginx. `--fabrics` selects what carries
 the wakes where the cost of a message is measured: Redis or NATS, with or without the messages.
-Prints tables; with --out it also writes them as JSON and Markdown. Takes three minutes. Exits with
+Prints tables; with --out it also writes them as JSON and Markdown. Takes five minutes. Exits with
 1 if a message was lost, repeated, or in another order than for another client.
 """
 
@@ -19,7 +19,7 @@ import signal
 import sys
 from pathlib import Path
 
-from benchmarks.processes import elsewhere, opening, report, same
+from benchmarks.processes import elsewhere, growing, opening, report, same
 from benchmarks.processes.fleet import SITE
 from benchmarks.processes.nginx import Nginx
 from benchmarks.servers import Servers
@@ -45,11 +45,16 @@ def main() -> None:
         for fabric in options.fabrics:
             _print(f"the cost of a message for each process: {fabric}")
             costs += elsewhere.run(servers, fabric, options.messages // 4)
+        together = []
+        for fabric in [name for name in options.fabrics if "channels" in name]:
+            for count in growing.PROCESSES:
+                _print(f"the cost of a message for all of {count} processes: {fabric}")
+                together.append(growing.run(servers, fabric, count, options.messages // 4))
         _print("the cost of a stream")
         taken = opening.run(servers, 5 * options.clients // 2, options.messages / 100)
-    print(report.markdown(found, costs, taken))
+    print(report.markdown(found, costs, together, taken))
     if options.out:
-        report.write(options.out, found, costs, taken)
+        report.write(options.out, found, costs, together, taken)
     if not all(each.is_right for each in found):
         sys.exit("Messages were lost, repeated or out of order: see the table.")
 

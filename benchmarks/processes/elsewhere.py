@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmarks.client import Crowd
-from benchmarks.processes.fleet import Facts, Fleet, cpu_s, publishing
+from benchmarks.processes.fleet import Fleet, publishing
+from benchmarks.processes.span import Span, during
 from benchmarks.servers import Servers
 
 # One publishes and serves a listener; one serves a listener; one has a stream of another channel.
@@ -49,16 +48,6 @@ class Elsewhere:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class _Span:
-    """What all processes did during a time."""
-
-    seconds: float
-    facts: list[Facts]
-    database_s: float
-    carrier_s: float
-
-
 def settings_of(servers: Servers, fabric: str) -> dict[str, Any]:
     """Return ERIC_SSE for a fabric; starts NATS."""
     if carrier_of(fabric) != "NATS":
@@ -96,9 +85,9 @@ def run(servers: Servers, fabric: str, messages: int, per_s: float = PACE) -> li
                 crowd.read_for(SETTLE_S)
 
             publish(0, 1, 0)
-            idle = _during(fleet, carrier, lambda: crowd.read_for(messages / per_s))
-            paced = _during(fleet, carrier, lambda: publish(1, messages, per_s))
-            flat = _during(fleet, carrier, lambda: publish(1 + messages, messages, 0))
+            idle = during(fleet, carrier, lambda: crowd.read_for(messages / per_s))
+            paced = during(fleet, carrier, lambda: publish(1, messages, per_s))
+            flat = during(fleet, carrier, lambda: publish(1 + messages, messages, 0))
             if wrong := crowd.wrong() or concerned.wrong():
                 raise SystemExit(f"A listener's stream was not right: {wrong}.")
     return [
@@ -107,17 +96,7 @@ def run(servers: Servers, fabric: str, messages: int, per_s: float = PACE) -> li
     ]
 
 
-def _during(fleet: Fleet, carrier: str, work: Callable[[], None]) -> _Span:
-    before, began = fleet.facts(), time.monotonic()
-    database_s, carrier_s = cpu_s("postgres"), cpu_s(carrier)
-    work()
-    seconds = time.monotonic() - began
-    database_s, carrier_s = cpu_s("postgres") - database_s, cpu_s(carrier) - carrier_s
-    facts = [now.since(then) for now, then in zip(fleet.facts(), before, strict=True)]
-    return _Span(seconds, facts, database_s, carrier_s)
-
-
-def _costs(fabric: str, idle: _Span, busy: _Span, messages: int, pace: str) -> list[Elsewhere]:
+def _costs(fabric: str, idle: Span, busy: Span, messages: int, pace: str) -> list[Elsewhere]:
     """Return the cost of a message for each process and the database, without idling."""
     share = busy.seconds / idle.seconds
     found = [

@@ -7,11 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.processes.elsewhere import Elsewhere
+from benchmarks.processes.growing import Growing
 from benchmarks.processes.opening import Opening
 from benchmarks.processes.same import Same
 
 
-def markdown(same: Sequence[Same], elsewhere: Sequence[Elsewhere], opening: Opening) -> str:
+def markdown(
+    same: Sequence[Same],
+    elsewhere: Sequence[Elsewhere],
+    growing: Sequence[Growing],
+    opening: Opening,
+) -> str:
     """Return the tables."""
     lines = [
         "| processes | streams of each | lost | repeated | out of order | deliveries/s | "
@@ -35,6 +41,12 @@ def markdown(same: Sequence[Same], elsewhere: Sequence[Elsewhere], opening: Open
         lines.append(
             f"| {cost.process} | {cost.fabric} | {cost.pace} | {cost.cpu_us:,.0f} | {statements} |"
         )
+    lines += ["", "| cost of a message for all processes | fabric | µs CPU | statements |"]
+    lines.append("|---:|---|---:|---:|")
+    for each in growing:
+        lines.append(
+            f"| {each.processes} | {each.fabric} | {each.cpu_us:,.0f} | {each.statements:.2f} |"
+        )
     lines += ["", f"| cost of each of {opening.streams:,} streams | |", "|---|---:|"]
     for what, figure in (
         ("opening: µs CPU of the server", opening.open_cpu_us),
@@ -53,14 +65,19 @@ def markdown(same: Sequence[Same], elsewhere: Sequence[Elsewhere], opening: Open
 
 
 def write(
-    folder: Path, same: Sequence[Same], elsewhere: Sequence[Elsewhere], opening: Opening
+    folder: Path,
+    same: Sequence[Same],
+    elsewhere: Sequence[Elsewhere],
+    growing: Sequence[Growing],
+    opening: Opening,
 ) -> None:
     """Write processes.json and processes.md to a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     found = {
         "same": [each.as_dict() for each in same],
         "elsewhere": [each.as_dict() for each in elsewhere],
+        "growing": [each.as_dict() for each in growing],
         "opening": opening.as_dict(),
     }
     (folder / "processes.json").write_text(json.dumps(found, indent=1) + "\n")
-    (folder / "processes.md").write_text(markdown(same, elsewhere, opening) + "\n")
+    (folder / "processes.md").write_text(markdown(same, elsewhere, growing, opening) + "\n")
