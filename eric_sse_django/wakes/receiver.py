@@ -56,10 +56,13 @@ class WakeReceiver:
                         return
                     self._receiver.want(self._wanted)
                     await self._receiver.receive(self._got, self._doubt)
+                    raise ConnectionError("the fabric's receiver has ended")
                 except Exception:  # noqa: BLE001 - the loop that owns this task
-                    await asyncio.sleep(self._outage.failed())
+                    pause_s = self._outage.failed()
                 finally:
                     await self._end()
+                # After the end: else it would count as healthy, and keep its connection.
+                await asyncio.sleep(pause_s)
         finally:
             known_outages.discard(self._outage)
 

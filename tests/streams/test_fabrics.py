@@ -232,3 +232,64 @@ def test_the_default_is_the_channel_layer():
 def test_without_a_fabric_nothing_is_made():
     with override_settings(ERIC_SSE={"FABRIC": None}):
         assert configured() is None
+
+
+class Brief:
+    """A fabric whose receivers connect, and end after `lives_s`, by an error or without one."""
+
+    def __init__(self, lives_s, error=None):
+        self.lives_s, self.error = lives_s, error
+        self.made = self.open = 0
+
+    def receiver(self):
+        self.made += 1
+        self.open += 1
+        return self
+
+    def want(self, channels):
+        pass
+
+    async def receive(self, on_message, on_doubt):
+        on_doubt()
+        await asyncio.sleep(self.lives_s)
+        if self.error is not None:
+            raise self.error
+
+    async def close(self):
+        self.open -= 1
+
+
+@contextlib.asynccontextmanager
+async def received_by(brief, monkeypatch):
+    """Receive through a fabric, with rests that are longer than HEALTHY_S."""
+    monkeypatch.setattr(receiving, "configured", lambda: brief)
+    monkeypatch.setattr(receiving, "HEALTHY_S", 0.05)
+    monkeypatch.setattr("eric_sse_django.outage.Backoff.next_delay_s", lambda self: 0.3)
+    listening = asyncio.create_task(wakes.WakeReceiver(print, lambda: None).run())
+    yield listening
+    listening.cancel()
+    await asyncio.gather(listening, return_exceptions=True)
+
+
+async def test_a_receiver_that_fails_is_not_healthy_while_it_rests(monkeypatch, caplog):
+    brief = Brief(0.01, ConnectionError("gone"))
+    async with received_by(brief, monkeypatch):
+        await until(lambda: brief.made == 2)
+        [outage] = wakes.outages()
+        assert outage.failures == 1
+    assert "works again" not in caplog.text
+
+
+async def test_a_receiver_that_failed_is_closed_before_the_rest(monkeypatch):
+    brief = Brief(0.01, ConnectionError("gone"))
+    async with received_by(brief, monkeypatch):
+        await until(lambda: wakes.outages() and wakes.outages()[0].failures)
+        await asyncio.sleep(0)
+        assert (brief.made, brief.open) == (1, 0)
+
+
+async def test_a_receiver_that_ends_without_an_error_is_an_outage(monkeypatch):
+    brief = Brief(0)
+    async with received_by(brief, monkeypatch):
+        await until(lambda: wakes.outages() and wakes.outages()[0].trouble)
+        assert brief.made == 1
