@@ -220,7 +220,8 @@ class ClientCarrier:
             await self._close()
         if self._connection is None:
             self._connection = await connect(self._site, _ignore, _ignore)
-            self._verified_at = now
+            # Not verified: only after its first message the server refuses a subject.
+            self._verified_at = float("-inf")
         return self._connection
 
     async def _close(self) -> None:

@@ -43,7 +43,8 @@ class NatsPublisher:
         if self._link is not None and now - self._used_at > IDLE_S:
             self.close()
         if self._link is None:
-            self._link, self._verified_at = self._connect(), now
+            # Not verified: only after its first message the server refuses a subject.
+            self._link, self._verified_at = self._connect(), float("-inf")
         self._used_at = now
         try:
             self._link.publish(messages)
