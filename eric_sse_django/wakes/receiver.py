@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
@@ -57,7 +58,9 @@ class WakeReceiver:
                     self._receiver.want(self._wanted)
                     await self._receiver.receive(self._got, self._doubt)
                     raise ConnectionError("the fabric's receiver has ended")
-                except Exception:  # noqa: BLE001 - the loop that owns this task
+                except (Exception, asyncio.CancelledError):  # the loop that owns this task
+                    if _is_cancelled():
+                        raise
                     pause_s = self._outage.failed()
                 finally:
                     await self._end()
@@ -82,3 +85,15 @@ class WakeReceiver:
         if self._healthy is None:
             self._healthy = asyncio.get_running_loop().call_later(HEALTHY_S, self._outage.over)
         self._on_doubt()
+
+
+def _is_cancelled() -> bool:
+    """
+    Return whether the running task is cancelled, not only what it waits for.
+
+    Before Python 3.11 that is not known: an error is then an outage, a cancel is the task's.
+    """
+    task: Any = asyncio.current_task()
+    if hasattr(task, "cancelling"):
+        return bool(task.cancelling())
+    return isinstance(sys.exc_info()[1], asyncio.CancelledError)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 import time
 
 import pytest
@@ -293,3 +294,14 @@ async def test_a_receiver_that_ends_without_an_error_is_an_outage(monkeypatch):
     async with received_by(brief, monkeypatch):
         await until(lambda: wakes.outages() and wakes.outages()[0].trouble)
         assert brief.made == 1
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="a task does not know that it is cancelled")
+async def test_a_receiver_that_is_cancelled_by_its_library_is_an_outage(monkeypatch):
+    brief = Brief(0, asyncio.CancelledError())
+    async with received_by(brief, monkeypatch) as listening:
+        await until(lambda: brief.made == 2)
+        [outage] = wakes.outages()
+        assert outage.trouble
+        assert not listening.done()
+    assert listening.cancelled()
