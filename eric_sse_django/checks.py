@@ -51,7 +51,7 @@ def check_settings(**_: Any) -> list[CheckMessage]:
             message, hint = f"ERIC_SSE has no setting {name!r}.", _names_like(name)
             found.append(Error(message, hint=hint, id="eric_sse_django.E002"))
         elif problem := setting.problem(value):
-            shown = "set" if setting.is_secret else repr(value)
+            shown = "not valid" if setting.is_secret else repr(value)
             message = f"ERIC_SSE[{name!r}] is {shown}: it {problem}."
             hint = f"{setting.meaning} Default: {setting.default!r}."
             found.append(Error(message, hint=hint, id="eric_sse_django.E003"))

@@ -131,7 +131,18 @@ def test_several_processes_with_another_fabric_need_no_layer(settings, monkeypat
     assert ids(checks.check_layer()) == ["W001"]
 
 
-@pytest.mark.parametrize("fabric", [{"BACKEND": "no.such.Fabric"}, {"BACKEND": "os.getpid"}])
+CHANNELS = conf.DEFAULTS["FABRIC"]
+
+
+@pytest.mark.parametrize(
+    "fabric",
+    [
+        {"BACKEND": "no.such.Fabric"},
+        {"BACKEND": "os.getpid"},
+        CHANNELS | {"LOCATION": "redis://10.0.0.1"},
+        CHANNELS | {"OPTIONS": {"hosts": []}},
+    ],
+)
 def test_a_fabric_that_cannot_be_made_is_an_error(settings, fabric):
     settings.ERIC_SSE = {"FABRIC": fabric}
     assert ids(checks.check_fabric()) == ["E022"]

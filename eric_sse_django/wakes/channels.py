@@ -8,6 +8,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from channels.layers import BaseChannelLayer
+from django.core.exceptions import ImproperlyConfigured
 
 from eric_sse_django.cancelling import cancel, within
 from eric_sse_django.wakes.fabric import Carrier, OnMessage, Parcel, Receiver
@@ -41,7 +42,12 @@ class ChannelsFabric:
     routes = False
 
     def __init__(self, location: Any = None, options: Mapping[str, Any] | None = None) -> None:
-        """Ignores both: CHANNEL_LAYERS configures the layer."""
+        """Raise ImproperlyConfigured for either: they would have no effect."""
+        if location is not None or options:
+            problem = (
+                "ChannelsFabric has no LOCATION and no OPTIONS: CHANNEL_LAYERS has the layer's"
+            )
+            raise ImproperlyConfigured(problem)
 
     def carrier(self) -> Carrier | None:
         if not are_greenlets() and (group := group_of(GROUP)) is not None:

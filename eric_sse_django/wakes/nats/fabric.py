@@ -18,7 +18,7 @@ from eric_sse_django.wakes.nats.protocol import KNOWN, Site, is_plain
 from eric_sse_django.wakes.nats.publisher import NatsPublisher
 from eric_sse_django.wakes.nats.receiver import NatsReceiver
 
-SERVERS = 'must be an address such as "nats://10.0.0.1:4222" or "tls://…", or a list of these'
+SERVER = 'must be an address such as "nats://10.0.0.1:4222" or "tls://…"'
 DEFAULT_NAMESPACE = "eric_sse"
 _NAMESPACE = re.compile(r"[\w-]+(\.[\w-]+)*", re.ASCII)
 # What FABRIC["OPTIONS"] may have beside "namespace": the arguments of nats.connect() by which a
@@ -69,13 +69,12 @@ class NatsFabric:
 
 def problem_of(location: Any, options: Any) -> str | None:
     """Return what makes FABRIC's LOCATION or OPTIONS unusable for NATS; never a password."""
-    servers: Any = [location] if isinstance(location, str) else location
-    if not isinstance(servers, (list, tuple)) or not servers:
-        return f"LOCATION {SERVERS}"
-    wrong = [index for index, server in enumerate(servers) if not _is_server(server)]
-    if wrong:
-        where = "LOCATION" if isinstance(location, str) else f"LOCATION[{wrong[0]}]"
-        return f"{where} {SERVERS}"
+    servers = location if isinstance(location, (list, tuple)) and location else None
+    if servers is None and not _is_server(location):
+        return f"LOCATION {SERVER}, or a list of these"
+    for index, server in enumerate(servers or ()):
+        if not _is_server(server):
+            return f"LOCATION[{index}] {SERVER}"
     if not isinstance(options, Mapping):
         return "OPTIONS must be a dict"
     names = sorted(OPTIONS | {"namespace"})
