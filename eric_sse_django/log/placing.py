@@ -26,8 +26,13 @@ from eric_sse_django.models import LogHead
 # Seconds between two messages of a process, below which they are left to the sequencer: on
 # SQLite a publisher at full speed had three quarters of its rate otherwise.
 APART_S = 0.005
+# Seconds that it may take on SQLite; when exceeded, messages are left to the sequencer for PAUSE_S.
+# It keeps the lock for writing between its statements: where threads wait for each other or for
+# that, four processes published a fifth of their messages, and some raised "database is locked".
+SLOW_S = 0.02
+PAUSE_S = 5.0
 
-_published_at = float("-inf")
+_published_at = _paused_until = float("-inf")
 _ONE = f"id = {LogHead.THE_ONE}"
 
 
@@ -53,7 +58,8 @@ class Insert(NamedTuple):
 
 def may_place(dialect: Dialect) -> bool:
     """Return whether a row that is inserted now may get its position at once."""
-    is_apart = time.monotonic() - _published_at > APART_S
+    now = time.monotonic()
+    is_apart = now - _published_at > APART_S and now >= _paused_until
     return is_apart and dialect.places and dialect.connection.get_autocommit()
 
 
@@ -67,17 +73,29 @@ def place(dialect: Dialect, insert: Insert) -> Segment | bool:
     """
     Insert a row; return its segment if it has a position, else whether it is inserted.
 
-    Only where may_place(). Waits for no lock of another publisher or of a sequencer.
+    Only where may_place(). Waits for no lock of another publisher or of a sequencer, except on
+    SQLite.
     """
+    began = time.monotonic()
     try:
         return _place(dialect, insert)
     except OperationalError as error:
         # At an isolation level above READ COMMITTED, the server's own default.
         if not dialect.is_serialization_failure(error):
             raise
+    finally:
+        if not dialect.writes_in_with:
+            _note_duration(began)
     with dialect.writer() as cursor:
         cursor.execute(insert.plain(), [*insert.values, *insert.known])
         return bool(cursor.rowcount)
+
+
+def _note_duration(began: float) -> None:
+    global _paused_until
+    now = time.monotonic()
+    if now - began > SLOW_S:
+        _paused_until = now + PAUSE_S
 
 
 def _place(dialect: Dialect, insert: Insert) -> Segment | bool:

@@ -28,6 +28,8 @@ def placed_always(monkeypatch, sequenced_later, database, channel, no_notifier):
     monkeypatch.setattr(channel_module, "_known", {})
     channel_module.known_channel("orders")  # its row is read before statements are counted
     monkeypatch.setattr(placing, "APART_S", -1.0)
+    monkeypatch.setattr(placing, "SLOW_S", float("inf"))
+    monkeypatch.setattr(placing, "_paused_until", float("-inf"))
 
 
 @pytest.fixture
@@ -188,6 +190,47 @@ def test_a_conflict_of_a_stricter_isolation_level_fails_no_publisher(
     publish("orders", "n", 1)
     assert log.sequence() == 1
     assert payloads() == [1]
+
+
+@on("sqlite")
+def test_after_one_that_was_slow_others_wait_for_a_while(channel, passed_on, monkeypatch):
+    """It has kept the lock for writing for as long, which other processes wait for."""
+    monkeypatch.setattr(placing, "SLOW_S", 0.0)
+    publish("orders", "n", 1)
+    publish("orders", "n", 2)
+    assert len(passed_on) == 1
+    monkeypatch.setattr(placing, "_paused_until", time.monotonic())
+    log.sequence()
+    publish("orders", "n", 3)
+    assert len(passed_on) == 2
+    assert payloads() == [1, 2, 3]
+
+
+@on("sqlite")
+def test_after_one_that_failed_for_a_lock_others_wait_for_a_while(
+    database, channel, passed_on, monkeypatch
+):
+    monkeypatch.setattr(placing, "SLOW_S", 0.0)
+
+    def fail(*_):
+        raise OperationalError("database is locked")
+
+    monkeypatch.setattr(placing, "_place", fail)
+    with pytest.raises(OperationalError):
+        publish("orders", "n", 1)
+    publish("orders", "n", 2)
+    assert passed_on == []
+    assert log.pending().count() == 1
+
+
+@on("postgres")
+def test_one_that_was_slow_changes_nothing_where_it_keeps_no_lock_from_others(
+    channel, passed_on, monkeypatch
+):
+    monkeypatch.setattr(placing, "SLOW_S", 0.0)
+    publish("orders", "n", 1)
+    publish("orders", "n", 2)
+    assert len(passed_on) == 2
 
 
 @on("mariadb")
