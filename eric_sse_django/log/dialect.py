@@ -122,6 +122,14 @@ class Dialect:
             return ""
         return "FOR NO KEY UPDATE" if features.has_select_for_no_key_update else "FOR UPDATE"
 
+    def is_in_transaction(self) -> bool:
+        """
+        Return whether the connection is in a transaction, also in one that Django does not know.
+
+        Of a connection that is open: by a BEGIN of the project, or a function of the driver.
+        """
+        return not self.connection.get_autocommit()
+
     def writer(self) -> AbstractContextManager[Any]:
         """Return a cursor for a statement whose rows nobody reads later."""
         cursor: AbstractContextManager[Any] = self.connection.cursor()
@@ -293,6 +301,9 @@ class SQLite(Dialect):
     greatest = "MAX"
     size = "LENGTH(payload)"  # characters: before 3.43 it has no OCTET_LENGTH()
 
+    def is_in_transaction(self) -> bool:
+        return super().is_in_transaction() or bool(self.connection.connection.in_transaction)
+
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         # Not atomic(): with transaction_mode=IMMEDIATE it takes the lock for writing.
@@ -360,6 +371,12 @@ class PostgreSQL(Dialect):
         super().__init__(connection)
         # The driver's connection, and a cursor of it.
         self._writer: tuple[Any, Any] = None, None
+
+    def is_in_transaction(self) -> bool:
+        if super().is_in_transaction():
+            return True
+        # Of both drivers: 0 is idle.
+        return bool(self.connection.connection.info.transaction_status)
 
     def writer(self) -> AbstractContextManager[Any]:
         """

@@ -26,9 +26,10 @@ from eric_sse_django.models import LogHead
 # Seconds between two messages of a process, below which they are left to the sequencer: on
 # SQLite a publisher at full speed had three quarters of its rate otherwise.
 APART_S = 0.005
-# Seconds that it may take on SQLite; when exceeded, messages are left to the sequencer for PAUSE_S.
-# It keeps the lock for writing between its statements: where threads wait for each other or for
-# that, four processes published a fifth of their messages, and some raised "database is locked".
+# Seconds that it may take on SQLite; when exceeded, messages wait for the sequencer for
+# PAUSE_S. It keeps the lock for writing between its statements: where threads wait for each
+# other or for that, four processes published a fifth of their messages, and some raised
+# "database is locked".
 SLOW_S = 0.02
 PAUSE_S = 5.0
 
@@ -60,7 +61,7 @@ def may_place(dialect: Dialect) -> bool:
     """Return whether a row that is inserted now may get its position at once."""
     now = time.monotonic()
     is_apart = now - _published_at > APART_S and now >= _paused_until
-    return is_apart and dialect.places and dialect.connection.get_autocommit()
+    return is_apart and dialect.places and not dialect.is_in_transaction()
 
 
 def note_published() -> None:

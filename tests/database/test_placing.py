@@ -137,6 +137,21 @@ def test_in_a_transaction_of_the_caller_it_gets_none(channel, passed_on):
 
 
 @both
+@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
+def test_in_a_transaction_that_django_does_not_know_it_gets_none(
+    database, channel, passed_on, end
+):
+    with connections[database].cursor() as cursor:
+        cursor.execute("BEGIN")
+        publish("orders", "n", 1)
+        channel.broadcast(count(2))
+        cursor.execute(end)
+    assert head().position == 0
+    assert passed_on == []
+    assert log.pending().count() == (2 if end == "COMMIT" else 0)
+
+
+@both
 def test_after_one_that_waits_it_waits_too(channel, passed_on, monkeypatch):
     monkeypatch.setattr(placing, "APART_S", float("inf"))
     publish("orders", "n", 1)
