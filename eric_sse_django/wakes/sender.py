@@ -56,8 +56,8 @@ class WakeSender(Generic[Item]):
                 self._drop_items()
             else:
                 self._items.append(item)
-        self._idle.clear()
-        self._wanted.set()
+            self._idle.clear()
+            self._wanted.set()
         if self._thread is None:
             self.start()
 
@@ -166,8 +166,9 @@ class WakeSender(Generic[Item]):
 
     def _is_wanted(self) -> bool:
         """Wait for wake(); return False when closed. The loop does not run meanwhile."""
-        if not self._wanted.is_set():
-            self._idle.set()
+        with self._lock:  # a wake() in between would not be waited for by flush()
+            if not self._wanted.is_set():
+                self._idle.set()
         self._wanted.wait()
         self._wanted.clear()  # before the send: a wake that comes later is kept
         return not self._closing.is_set()

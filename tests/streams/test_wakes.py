@@ -100,6 +100,26 @@ def test_wakes_during_a_send_cause_one_more_send(layer, sender):
     assert layer.calls == ["group_send"] * 2
 
 
+def test_flush_waits_for_a_wake_that_comes_when_the_thread_becomes_idle():
+    class Wanted(threading.Event):
+        """An event that is set right after it was found not to be."""
+
+        def is_set(self):
+            found = super().is_set()
+            if waking.ident is None:
+                waking.start()
+                waking.join(0.1)
+            return found
+
+    sender = wakes.WakeSender()
+    sender._thread = threading.current_thread()
+    sender._wanted = Wanted()
+    waking = threading.Thread(target=sender.wake)
+    assert sender._is_wanted()
+    waking.join(2)
+    assert not sender.flush(0.01)
+
+
 def test_a_wake_that_could_not_be_sent_is_sent_when_the_layer_works_again(layer, sender, caplog):
     layer.failures = [ConnectionError("gone"), ConnectionError("still")]
     sender.wake()
