@@ -13,7 +13,7 @@ import re
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from django.db import OperationalError
+from django.db import IntegrityError, OperationalError, ProgrammingError
 from django.utils import timezone
 
 from eric_sse_django import conf
@@ -76,6 +76,16 @@ def trim() -> int:
     found = partitions_of(dialect) if is_partitioned(dialect.connection.alias) else []
     if not found:
         return retention.trim()
+    try:
+        removed = _trim(dialect, found)
+    except ProgrammingError:
+        if partitions_of(dialect) == found:
+            raise
+        removed = 0  # another process has added or dropped one meanwhile
+    return removed or retention.trim(ALONE_S)
+
+
+def _trim(dialect: Dialect, found: list[Partition]) -> int:
     position, _ = head()
     _extend(dialect, found, position)
     for each in found:
@@ -83,7 +93,7 @@ def trim() -> int:
             removed = _drop(dialect, each)
             if removed:
                 return removed
-    return retention.trim(ALONE_S)
+    return 0
 
 
 def _extend(dialect: Dialect, found: list[Partition], position: int) -> None:
@@ -131,11 +141,15 @@ def _drop(dialect: Dialect, found: Partition) -> int:
 
 
 def _change(dialect: Dialect, statement: str) -> bool:
-    """Change the partitions; return False if others use the table: the next trim tries again."""
+    """
+    Change the partitions; return False if others use the table: the next trim tries again.
+
+    Also where the default one has messages of a range, whose positions were given meanwhile.
+    """
     try:
         with dialect.impatient(TABLE_LOCK_S), dialect.connection.cursor() as cursor:
             cursor.execute(statement)
-    except OperationalError as error:
+    except (OperationalError, IntegrityError) as error:
         logger.info("the log's partitions could not be changed, others use the table: %s", error)
         return False
     return True

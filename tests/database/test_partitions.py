@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
-from django.db import connections, transaction
+from django.db import ProgrammingError, connections, transaction
 from django.utils import timezone
 
 from eric_sse_django import log
@@ -241,6 +241,28 @@ class TestDropping:
         assert found()[-1] == (last[1], last[1] + SIZE)
         assert world.read(world.reader()) == [1]
 
+    def test_positions_that_are_given_meanwhile_delay_the_next_one_and_fail_no_trim(
+        self, world, monkeypatch
+    ):
+        _, end = found()[-1]
+        go_on_at(end - 1)
+        before = log.head()
+        world.append(1, 2, 3)  # some of them in the default partition
+        with monkeypatch.context() as patch:
+            patch.setattr(partitions, "head", lambda: before)
+            assert world.trim() == 0
+        world.trim()
+        assert found()[-1][0] > end
+        assert world.read(world.reader()) == [1, 2, 3]
+
+    def test_an_error_that_no_other_process_has_caused_is_raised(self, world, monkeypatch):
+        def fail(*_):
+            raise ProgrammingError("permission denied")
+
+        monkeypatch.setattr(partitions, "_extend", fail)
+        with pytest.raises(ProgrammingError):
+            world.log.trim()
+
     def test_a_new_history_gets_partitions(self, world):
         world.append(1)
         base = log.begin_history().position
@@ -276,9 +298,11 @@ def test_publishing_continues_while_partitions_come_and_go(world):
         finally:
             connections.close_all()
 
-    with ThreadPoolExecutor(4) as threads:
-        calls = [threads.submit(call, each) for each in (publish, publish, publish, trim)]
-        removed = [each.result(60) for each in calls][-1]
+    with ThreadPoolExecutor(6) as threads:
+        calls = [threads.submit(call, each) for each in (publish, trim) * 3]
+        removed = sum(each.result(60) for each in calls[1::2])
+        for each in calls:
+            each.result(60)
     world.sequence()
     removed += world.trim()
     left = list(QueuedMessage.objects.values_list("position", flat=True))
