@@ -28,6 +28,7 @@ class Before:
     messages: dict[int, tuple[Published, list[Any]]]
     listeners: list[tuple[Listening, list[Any]]]
     head: int
+    ids: frozenset[int]  # of the rows of the log
 
 
 def back_up(world: World) -> Before:
@@ -39,7 +40,12 @@ def back_up(world: World) -> Before:
         {n: (m, [getattr(m, name) for name in OF_A_MESSAGE]) for n, m in model.messages.items()},
         [(each, [getattr(each, name) for name in OF_A_LISTENER]) for each in world.listeners],
         log.head()[0],
+        frozenset(_rows(world).values_list("pk", flat=True)),
     )
+
+
+def _rows(world: World) -> Any:
+    return QueuedMessage.objects.using(world.alias)
 
 
 def go_back(world: World, before: Before) -> bool:
@@ -52,6 +58,9 @@ def go_back(world: World, before: Before) -> bool:
     at = 0 if world.hub is None else world.hub.follower.newest.position
     # Where the backup has no head, the next may be the hub's own place: see lose_the_log().
     is_shown = at > before.head and not (_is_base(at) and not before.head)
+    # What waited for its position in the backup gets the same one again: then nothing differs.
+    if _rows(world).filter(position=at, pk__in=before.ids).exists():
+        is_shown = False
     before.backup.restore()
     forget_counts()
     model = world.model
