@@ -3,7 +3,8 @@ The log: append, sequence, read, trim. The only package that queries the message
 
 A row is inserted without a position, in the publisher's transaction. `sequence()` gives
 positions to committed rows, in its own short transaction: so the order is the order of
-commit, and a row that is committed late cannot be skipped.
+commit, and a row that is committed late cannot be skipped. A row that is inserted alone may get
+its position with its INSERT, under the same lock: see placing.
 """
 
 from eric_sse_django.log.address import END, Address, Recipient

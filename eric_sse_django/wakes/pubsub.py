@@ -122,7 +122,10 @@ def group_of(name: str) -> Group | None:
 def _version() -> str:
     with importing:  # only here: each management command would wait 6 ms for this import
         metadata = import_module("importlib.metadata")
-    found: str = metadata.version("channels_redis")
+    try:
+        found: str = metadata.version("channels_redis")
+    except metadata.PackageNotFoundError:  # an application that was frozen without it
+        return ""
     return found
 
 

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from importlib.metadata import PackageNotFoundError
 
 import pytest
 from channels.layers import channel_layers
@@ -158,4 +159,14 @@ def test_of_another_major_version_the_layer_itself_sends(layers, monkeypatch):
     layers()
     assert pubsub.group_of("g") is not None
     monkeypatch.setattr(pubsub, "_version", lambda: "5.0.0")
+    assert pubsub.group_of("g") is None
+
+
+def test_of_an_unknown_version_the_layer_itself_is_used(layers, monkeypatch):
+    layers()
+
+    def version(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.version", version)
     assert pubsub.group_of("g") is None
