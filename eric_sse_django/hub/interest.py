@@ -27,6 +27,7 @@ class Interest:
         self._feeds = feeds
         self._wakers = wakers
         self._want: Want | None = None
+        self._wanted: frozenset[int] | None = None  # of the last call
         self._timer: asyncio.TimerHandle | None = None
         self._is_late = False
 
@@ -35,8 +36,8 @@ class Interest:
         self._want = want
         is_wanted = want is not None
         self._feeds.on_change = self._wakers.on_change = self._changed if is_wanted else None
-        if want is not None:
-            want(self.channels())
+        self._wanted = None
+        self._call_if_changed()
 
     @property
     def is_asked(self) -> bool:
@@ -57,8 +58,12 @@ class Interest:
     def _call(self) -> None:
         self._is_late = False
         self._timer = self._loop.call_later(REST_S, self._end_rest)
-        if self._want is not None:
-            self._want(self.channels())
+        self._call_if_changed()
+
+    def _call_if_changed(self) -> None:
+        if self._want is not None and (channels := self.channels()) != self._wanted:
+            self._wanted = channels
+            self._want(channels)
 
     def _end_rest(self) -> None:
         self._timer = None
