@@ -52,9 +52,11 @@ class Insert(NamedTuple):
     known: Sequence[Any]
     created_at: Any
 
-    def plain(self) -> str:
-        """Return the statement of a row without a position."""
-        return f"INSERT INTO {self.into} ({self.columns}) SELECT {self.select} {self.source}"
+
+class Appended(NamedTuple):
+    """A message was inserted; `segment` has it where it has a position already."""
+
+    segment: Segment | None = None
 
 
 def may_place(dialect: Dialect) -> bool:
@@ -70,9 +72,18 @@ def note_published() -> None:
     _published_at = time.monotonic()
 
 
-def place(dialect: Dialect, insert: Insert) -> Segment | bool:
+def insert_row(dialect: Dialect, insert: Insert) -> Appended | None:
+    """Insert a row without a position, in the caller's transaction; None if it has no source."""
+    sql = f"INSERT INTO {insert.into} ({insert.columns}) SELECT {insert.select} {insert.source}"
+    using = dialect.connection.alias
+    with transaction.mark_for_rollback_on_error(using), dialect.writer() as cursor:
+        cursor.execute(sql, [*insert.values, *insert.known])
+        return Appended() if cursor.rowcount else None
+
+
+def place(dialect: Dialect, insert: Insert) -> Appended | None:
     """
-    Insert a row; return its segment if it has a position, else whether it is inserted.
+    As insert_row(), with a position if nothing waits for one and the head is free.
 
     Only where may_place(). Waits for no lock of another publisher or of a sequencer, except on
     SQLite.
@@ -87,9 +98,7 @@ def place(dialect: Dialect, insert: Insert) -> Segment | bool:
     finally:
         if not dialect.writes_in_with:
             _note_duration(began)
-    with dialect.writer() as cursor:
-        cursor.execute(insert.plain(), [*insert.values, *insert.known])
-        return bool(cursor.rowcount)
+    return insert_row(dialect, insert)
 
 
 def _note_duration(began: float) -> None:
@@ -99,7 +108,7 @@ def _note_duration(began: float) -> None:
         _paused_until = now + PAUSE_S
 
 
-def _place(dialect: Dialect, insert: Insert) -> Segment | bool:
+def _place(dialect: Dialect, insert: Insert) -> Appended | None:
     using = dialect.connection.alias
     whole: AbstractContextManager[Any] = nullcontext()
     if not dialect.writes_in_with:
@@ -115,9 +124,11 @@ def _place(dialect: Dialect, insert: Insert) -> Segment | bool:
             row = next(iter(cursor.fetchall()), None)
             if row is not None and row[0] is not None:
                 cursor.execute(_moved(using), [row[0], row[0], insert.created_at])
-    if row is None or row[0] is None:
-        return row is not None
-    return segment_of(using, row[len(ENTRY_FIELDS) :], [row[: len(ENTRY_FIELDS)]])
+    if row is None:
+        return None
+    if row[0] is None:
+        return Appended()
+    return Appended(segment_of(using, row[len(ENTRY_FIELDS) :], [row[: len(ENTRY_FIELDS)]]))
 
 
 # Statements -------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
@@ -23,7 +23,14 @@ from eric_sse_django.entry import NO_CHANNEL, RESERVED_PREFIX
 from eric_sse_django.exception import InvalidMessageFormat
 from eric_sse_django.log.dialect import Dialect, dialect_of, log_dialect
 from eric_sse_django.log.lifetime import lifetime_of
-from eric_sse_django.log.placing import Insert, may_place, note_published, place
+from eric_sse_django.log.placing import (
+    Appended,
+    Insert,
+    insert_row,
+    may_place,
+    note_published,
+    place,
+)
 from eric_sse_django.log.protocol import Draft, Segment
 from eric_sse_django.message import MessageContract, SignedMessage, UniqueMessage
 from eric_sse_django.models import (
@@ -178,20 +185,14 @@ def append(drafts: Sequence[Draft]) -> None:
 
 def append_one(draft: Draft) -> Segment | None:
     """As append(); return the message's segment where it has got its position: see placing."""
-    dialect, segment = log_dialect(), None
+    dialect, appended = log_dialect(), None
     if may_place(dialect):
         [values] = _rows(dialect, [draft])
-        segment = _segment(place(dialect, _insert(dialect.connection.alias, values)))
+        appended = place(dialect, _insert(dialect.connection.alias, values))
     else:
         append([draft])
     note_published()
-    return segment
-
-
-class Appended(NamedTuple):
-    """A message was inserted; `segment` has it where it has a position already."""
-
-    segment: Segment | None = None
+    return None if appended is None else appended.segment
 
 
 def append_to(channel: Channel, draft: Draft, listener: str | None = None) -> Appended | None:
@@ -218,31 +219,29 @@ def append_to(channel: Channel, draft: Draft, listener: str | None = None) -> Ap
         known.append(kept_s)
     if lives_s is not None:
         known.append(lives_s)
+    insert = _insert(using, values, listener is not None, where, known)
     if may_place(dialect):
-        placed = place(dialect, _insert(using, values, listener is not None, where, known))
-        return _appended(placed)
+        appended = place(dialect, insert)
+    elif dialect.insert_select_locks:
+        appended = _insert_found(dialect, values, insert, listener is not None)
+    else:
+        appended = insert_row(dialect, insert)
+    if appended is not None:
+        note_published()
+    return appended
+
+
+def _insert_found(
+    dialect: Dialect, values: Sequence[Any], insert: Insert, to_listener: bool
+) -> Appended | None:
+    """As insert_row(), by two statements that lock nothing that they read."""
+    using = dialect.connection.alias
     with transaction.mark_for_rollback_on_error(using), dialect.writer() as cursor:
-        if dialect.insert_select_locks:
-            cursor.execute(f"SELECT {'NULL' if listener is None else 'l.id'} {where}", known)
-            if (row := cursor.fetchone()) is None:
-                return None
-            cursor.execute(_single(using), [values[0], *row, *values[2:]])
-            return _appended(True)
-        if listener is not None:
-            values = values[:1] + values[2:]
-        cursor.execute(f"{_selected(using, listener is not None)} {where}", [*values, *known])
-        return _appended(bool(cursor.rowcount))
-
-
-def _appended(placed: Segment | bool) -> Appended | None:
-    if not placed:
-        return None
-    note_published()
-    return Appended(_segment(placed))
-
-
-def _segment(placed: Segment | bool) -> Segment | None:
-    return placed if isinstance(placed, Segment) else None
+        cursor.execute(f"SELECT {'l.id' if to_listener else 'NULL'} {insert.source}", insert.known)
+        if (row := cursor.fetchone()) is None:
+            return None
+        cursor.execute(_single(using), [values[0], *row, *values[2:]])
+        return Appended()
 
 
 def _insert(
@@ -290,11 +289,6 @@ def _rows(dialect: Dialect, drafts: Sequence[Draft]) -> list[tuple[Any, ...]]:
 def _single(using: str) -> str:
     places = ", ".join(["%s"] * len(_COLUMNS))
     return f"{_into(using)} VALUES ({places})"
-
-
-@lru_cache
-def _selected(using: str, to_listener: bool) -> str:
-    return f"{_into(using)} SELECT {_parts(using, to_listener)[2]}"
 
 
 @lru_cache
