@@ -37,6 +37,21 @@ async def cancel(
     return others
 
 
+async def until_one_ends(*coroutines: Coroutine[Any, Any, Any]) -> None:
+    """
+    Run coroutines side by side until the first one ends; raise what it raises.
+
+    The others are cancelled, as by cancel(), also where the caller is.
+    """
+    tasks = {asyncio.ensure_future(each) for each in coroutines}
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        await cancel(tasks)
+
+
 async def within(timeout_s: float, coroutine: Coroutine[Any, Any, T]) -> T:
     """
     Return what the coroutine returns; raise asyncio.TimeoutError after `timeout_s`.

@@ -10,7 +10,7 @@ from typing import Any
 from channels.layers import BaseChannelLayer
 from django.core.exceptions import ImproperlyConfigured
 
-from eric_sse_django.cancelling import cancel, within
+from eric_sse_django.cancelling import until_one_ends, within
 from eric_sse_django.wakes.fabric import Carrier, OnMessage, Parcel, Receiver
 from eric_sse_django.wakes.layer import (
     LAYER_TIMEOUT_S,
@@ -94,17 +94,10 @@ class LayerReceiver:
         on_doubt()  # for what was published before this
         heard = asyncio.Event()
         # Never with a timeout: a cancelled receive loses the channel on PubSub.
-        tasks = {
-            asyncio.ensure_future(self._pass_on(channel, on_message, heard)),
-            asyncio.ensure_future(self._rejoin(channel, heard)),
-        }
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        finally:
-            # Bounded: on Python 3.11 channels_redis swallows a cancel now and then.
-            await cancel(tasks)
+        # Its end is bounded: on Python 3.11 channels_redis swallows a cancel now and then.
+        await until_one_ends(
+            self._pass_on(channel, on_message, heard), self._rejoin(channel, heard)
+        )
 
     def want(self, channels: AbstractSet[int]) -> None:
         """Do nothing: all processes receive all."""

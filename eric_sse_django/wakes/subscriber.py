@@ -13,7 +13,7 @@ from collections.abc import Set as AbstractSet
 from importlib import import_module
 from typing import Any
 
-from eric_sse_django.cancelling import cancel, within
+from eric_sse_django.cancelling import until_one_ends, within
 from eric_sse_django.wakes.fabric import MALFORMED, OnMessage
 from eric_sse_django.wakes.layer import importing
 from eric_sse_django.wakes.pubsub import Group, resp
@@ -41,16 +41,7 @@ class RedisSubscriber:
     async def receive(self, on_message: OnMessage, on_doubt: Callable[[], None]) -> None:
         reader = await within(ANSWER_S, self._subscribe())
         on_doubt()  # for what was published before this
-        tasks = {
-            asyncio.ensure_future(self._read(reader, on_message)),
-            asyncio.ensure_future(self._ping()),
-        }
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        finally:
-            await cancel(tasks)
+        await until_one_ends(self._read(reader, on_message), self._ping())
 
     def want(self, channels: AbstractSet[int]) -> None:
         """Do nothing: all processes receive all."""

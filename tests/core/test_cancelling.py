@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from eric_sse_django.cancelling import cancel, within
+from eric_sse_django.cancelling import cancel, until_one_ends, within
 
 
 async def stubborn(released: asyncio.Event) -> str:
@@ -101,3 +101,40 @@ async def test_a_cancelled_within_ends_at_once_and_cancels_what_it_waits_for():
     assert await cancel([outer]) == set()
     await asyncio.sleep(0.001)
     assert inner.cancelled()
+
+
+class Running:
+    """Coroutines that run until they are cancelled; `ended` counts these."""
+
+    def __init__(self) -> None:
+        self.ended = 0
+
+    async def run(self) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.ended += 1
+
+
+async def test_the_first_of_several_that_ends_ends_the_others():
+    others = Running()
+    await until_one_ends(others.run(), asyncio.sleep(0), others.run())
+    assert others.ended == 2
+
+
+async def test_what_the_first_one_raises_is_raised():
+    async def fail() -> None:
+        raise ConnectionError("gone")
+
+    others = Running()
+    with pytest.raises(ConnectionError, match="gone"):
+        await until_one_ends(others.run(), fail())
+    assert others.ended == 1
+
+
+async def test_all_end_with_a_caller_that_is_cancelled():
+    others = Running()
+    caller = asyncio.ensure_future(until_one_ends(others.run(), others.run()))
+    await asyncio.sleep(0.01)
+    assert await cancel([caller]) == set()
+    assert others.ended == 2
