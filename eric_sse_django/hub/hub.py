@@ -144,16 +144,7 @@ class Hub:
         self.revocations = Revocations()
         self.counters = totals.of_new_hub()
         self.draining = False
-        replaced = self.counters.replaced
-        self._reader = Workers("eric-sse-hub", lambda: READ_DEADLINE_S, replaced)
-        self._thread = Workers(
-            "eric-sse-records", lambda: CALL_DEADLINE_S, replaced, before=log.connect
-        )
-        self.run = self._thread.run
-        self._connect_soon()
-        self.hooks = Hooks("eric-sse-hooks", replaced)
-        self.adapters = Adapters("eric-sse-adapt", replaced)
-        self._announcer = Announcer(replaced, self._spawn)
+        self._make_workers()
         self.follower = Follower(
             *(loop, log, self._reader.run, self.counters, self.revocations),
             *(self._on_history, self._ring),
@@ -174,10 +165,19 @@ class Hub:
         self._started = self._spawn(self._start())
         self._tick = loop.call_later(TICK_S, self._on_tick)
 
-    def _connect_soon(self) -> None:
-        """Connect the second thread while the first one does: the first stream needs both."""
+    def _make_workers(self) -> None:
+        replaced, connect = self.counters.replaced, self.log.connect
+        self._reader = Workers("eric-sse-hub", lambda: READ_DEADLINE_S, replaced)
+        self._thread = Workers(
+            "eric-sse-records", lambda: CALL_DEADLINE_S, replaced, before=connect
+        )
+        self.run = self._thread.run
+        # While the other thread does: the first stream needs both.
         with contextlib.suppress(Hung):  # no thread can be started now: later calls try again
-            self._thread.submit(NEXT, self.log.connect)
+            self._thread.submit(NEXT, connect)
+        self.hooks = Hooks("eric-sse-hooks", replaced)
+        self.adapters = Adapters("eric-sse-adapt", replaced)
+        self._announcer = Announcer(replaced, self._spawn)
 
     @staticmethod
     def for_running_loop() -> Hub:

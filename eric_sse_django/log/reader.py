@@ -133,9 +133,12 @@ def _look(
 
 @lru_cache
 def _after(using: str) -> str:
-    heads = dialect_of(connections[using]).heads
-    trimmed = f"(SELECT trimmed FROM {heads} WHERE id = {LogHead.THE_ONE})"
+    trimmed = _trimmed(dialect_of(connections[using]))
     return f"{_from_past(using, trimmed)} AND position <= %s {ORDER}"
+
+
+def _trimmed(dialect: Dialect) -> str:
+    return f"(SELECT trimmed FROM {dialect.heads} WHERE id = {LogHead.THE_ONE})"
 
 
 def _look_at_once(
@@ -191,9 +194,8 @@ def channels_between(known: Known, upto: int, limit: int) -> Between | None:
 @lru_cache
 def _channels(using: str) -> str:
     dialect = dialect_of(connections[using])
-    trimmed = f"(SELECT trimmed FROM {dialect.heads} WHERE id = {LogHead.THE_ONE})"
     return (
-        f"SELECT position, channel_id, {dialect.stamp('created_at')}, {trimmed} "
+        f"SELECT position, channel_id, {dialect.stamp('created_at')}, {_trimmed(dialect)} "
         f"FROM {dialect.log} WHERE position >= %s AND position <= %s {ORDER}"
     )
 
