@@ -98,20 +98,12 @@ def run(servers: Servers, fabric: str, messages: int, per_s: float = PACE) -> li
 
 def _costs(fabric: str, idle: Span, busy: Span, messages: int, pace: str) -> list[Elsewhere]:
     """Return the cost of a message for each process and the database, without idling."""
-    share = busy.seconds / idle.seconds
+    cost = busy.without(idle)
     found = [
-        Elsewhere(
-            fabric,
-            name,
-            pace,
-            (did.cpu_s - idled.cpu_s * share) / messages * 1e6,
-            (did.statements - idled.statements * share) / messages,
-        )
-        for name, did, idled in zip(NAMES, busy.facts, idle.facts, strict=True)
+        Elsewhere(fabric, name, pace, did.cpu_s / messages * 1e6, did.statements / messages)
+        for name, did in zip(NAMES, cost.facts, strict=True)
     ]
-    database_s = busy.database_s - idle.database_s * share
-    carrier_s = busy.carrier_s - idle.carrier_s * share
-    totals = {"PostgreSQL": database_s, carrier_of(fabric): carrier_s}
+    totals = {"PostgreSQL": cost.database_s, carrier_of(fabric): cost.carrier_s}
     return found + [
         Elsewhere(fabric, f"{name}, total", pace, seconds / messages * 1e6)
         for name, seconds in totals.items()

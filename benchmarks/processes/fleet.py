@@ -32,7 +32,7 @@ class Facts:
     """What one process has done since it started."""
 
     cpu_s: float
-    statements: int
+    statements: float
     streams: int
 
     def since(self, before: Facts) -> Facts:

@@ -56,9 +56,7 @@ def run(servers: Servers, fabric: str, processes: int, messages: int) -> Growing
         busy = during(fleet, carrier, lambda: publish(1, messages, PACE))
         if wrong := loud.wrong():
             raise SystemExit(f"A listener's stream was not right: {wrong}.")
-    share = busy.seconds / idle.seconds
-    cpu_s = sum(facts.cpu_s for facts in busy.facts) - share * sum(f.cpu_s for f in idle.facts)
-    statements = sum(f.statements for f in busy.facts) - share * sum(
-        f.statements for f in idle.facts
-    )
+    facts = busy.without(idle).facts
+    cpu_s = sum(did.cpu_s for did in facts)
+    statements = sum(did.statements for did in facts)
     return Growing(fabric, processes, cpu_s / messages * 1e6, statements / messages)

@@ -18,6 +18,16 @@ class Span:
     database_s: float
     carrier_s: float
 
+    def without(self, idle: Span) -> Span:
+        """Return it without what as long a time of idling costs."""
+        share = self.seconds / idle.seconds
+        facts = [
+            Facts(did.cpu_s - idled.cpu_s * share, did.statements - idled.statements * share, 0)
+            for did, idled in zip(self.facts, idle.facts, strict=True)
+        ]
+        database_s = self.database_s - idle.database_s * share
+        return Span(self.seconds, facts, database_s, self.carrier_s - idle.carrier_s * share)
+
 
 def during(fleet: Fleet, carrier: str, work: Callable[[], None]) -> Span:
     before, began = fleet.facts(), time.monotonic()
