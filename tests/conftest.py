@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from asgiref.sync import SyncToAsync
@@ -19,6 +20,7 @@ from django.test import TransactionTestCase
 from tests import databases, emptying, parallel, servers
 from tests.faults.scale import FULL, sized
 from tests.router import SelectedDatabaseRouter
+from tests.server import Server
 
 REQUIRE_ALL = "ERIC_SSE_TEST_REQUIRE_ALL"
 # Seconds that a live test may take, with its fixtures; others have those of setup.cfg, and the
@@ -184,24 +186,25 @@ def database(request: pytest.FixtureRequest) -> Iterator[str]:
     SelectedDatabaseRouter.alias = "default"
 
 
+def running(kind: type[Server]) -> Iterator[Any]:
+    """Yield a running server of a kind."""
+    reason = kind.absence()
+    if reason is not None:
+        missing(reason)
+    with kind() as server:
+        yield server
+
+
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[servers.Redis]:
     """Return a running Redis for the session; `.port` is what a test needs. 20 ms."""
-    reason = servers.Redis.absence()
-    if reason is not None:
-        missing(reason)
-    with servers.Redis() as server:
-        yield server
+    yield from running(servers.Redis)
 
 
 @pytest.fixture(scope="session")
 def nats_server() -> Iterator[servers.Nats]:
     """Return a running NATS for the session; `.url` is what a test needs. 30 ms."""
-    reason = servers.Nats.absence()
-    if reason is not None:
-        missing(reason)
-    with servers.Nats() as server:
-        yield server
+    yield from running(servers.Nats)
 
 
 @pytest.fixture

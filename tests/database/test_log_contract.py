@@ -1,11 +1,10 @@
 """The log's contract, by the log in memory and by that in each database."""
 
 import pytest
-from django.contrib.auth.models import User
 from django.db import connections
 
 from eric_sse_django import log
-from eric_sse_django.database import DatabaseChannel
+from tests.database.tools import keys_of_a_world
 from tests.log_contract import LogContract, World
 
 
@@ -28,11 +27,7 @@ class TestDatabaseLog(LogContract):
     @pytest.fixture
     def world(self, database, settings):
         settings.ERIC_SSE = {}
-        channel, other = (DatabaseChannel.create(name) for name in ("orders", "bills"))
-        ana, bob = (User.objects.create(username=name) for name in ("ana", "bob"))
-        phone, laptop, till = (channel.add_listener(owner).row.pk for owner in (ana, ana, None))
-        keys = channel.row.pk, other.row.pk, phone, laptop, till, ana.pk, bob.pk
-        return World(log.DATABASE, *keys)
+        return World(log.DATABASE, *keys_of_a_world())
 
     def on_a_thread(self, function, *args):
         try:

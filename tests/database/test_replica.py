@@ -1,7 +1,6 @@
 """Pages that are read from a replica: what the log has, as far as the replica has it."""
 
 import pytest
-from django.contrib.auth.models import User
 from django.db import connections
 
 from eric_sse_django import log
@@ -10,6 +9,7 @@ from eric_sse_django.log import history, replica
 from eric_sse_django.log.replica import DatabaseReplica
 from eric_sse_django.models import Listener, LogHead
 from tests import copies
+from tests.database.tools import keys_of_a_world
 from tests.databases import on
 from tests.log_contract import LogContract, World, payloads
 
@@ -45,10 +45,7 @@ class TestReadingThroughAReplica(LogContract):
     @pytest.fixture
     def world(self, database, settings):
         settings.ERIC_SSE = {}
-        channel, other = (DatabaseChannel.create(name) for name in ("orders", "bills"))
-        ana, bob = (User.objects.create(username=name) for name in ("ana", "bob"))
-        phone, laptop, till = (channel.add_listener(owner).row.pk for owner in (ana, ana, None))
-        keys = channel.row.pk, other.row.pk, phone, laptop, till, ana.pk, bob.pk
+        keys = keys_of_a_world()
         with copies.copy_of(database) as copy:
             yield World(ThroughReplica(copy), *keys)
 

@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.db import connections, transaction
 from django.db.transaction import Atomic
 from django.utils import timezone
@@ -102,3 +103,12 @@ def threads() -> Iterator[Threads]:
         started = Threads(executor)
         yield started
         started.join()
+
+
+def keys_of_a_world() -> tuple[Any, ...]:
+    """Create what tests.log_contract.World has beside its log; return the keys in its order."""
+    channel, other = (DatabaseChannel.create(name) for name in ("orders", "bills"))
+    users = get_user_model().objects
+    ana, bob = (users.create(username=name) for name in ("ana", "bob"))
+    phone, laptop, till = (channel.add_listener(owner).row.pk for owner in (ana, ana, None))
+    return channel.row.pk, other.row.pk, phone, laptop, till, ana.pk, bob.pk

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import json
 
+import pytest
+
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.hub import Hub
 from eric_sse_django.log import Draft, MemoryLog
@@ -46,6 +48,18 @@ async def hub_of(memory):
     yield hub
     await hub.close()
     its_notifier.close()
+
+
+@pytest.fixture
+def memory():
+    return CountingLog()
+
+
+@pytest.fixture
+async def hub(memory, settings):
+    settings.ERIC_SSE = {**getattr(settings, "ERIC_SSE", {}), "POLL_INTERVAL_S": 60}
+    async with hub_of(memory) as hub:
+        yield hub
 
 
 def draft(payload, channel=1, type="n", **to):

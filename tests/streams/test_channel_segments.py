@@ -18,11 +18,11 @@ from eric_sse_django.models import Channel, Listener
 from eric_sse_django.notifier.window import Window
 from eric_sse_django.streaming import stream as stream_module
 from eric_sse_django.streaming.reader import Reader
+from tests.streams import passing
 from tests.streams.channel_chaos import ChannelChaos
 from tests.streams.memory import MemoryRecords
 from tests.streams.passing import (
     TIMEOUT_S,
-    CountingLog,
     client,
     draft,
     hub_of,
@@ -32,17 +32,7 @@ from tests.streams.passing import (
     until,
 )
 
-
-@pytest.fixture
-def memory():
-    return CountingLog()
-
-
-@pytest.fixture
-async def hub(memory, settings):
-    settings.ERIC_SSE = {**getattr(settings, "ERIC_SSE", {}), "POLL_INTERVAL_S": 60}
-    async with hub_of(memory) as hub:
-        yield hub
+hub, memory = passing.hub, passing.memory
 
 
 @pytest.fixture

@@ -15,12 +15,11 @@ from eric_sse_django.log.dialect import ENTRY_FIELDS
 from eric_sse_django.outage import Quiet
 from eric_sse_django.segments import Refused, pack, unpack
 from eric_sse_django.wakes import sender as sending
-from tests.streams import test_segments
+from tests.streams import passing
 from tests.streams.passing import client, draft, live, received, sequenced, until
 from tests.streams.test_segments import Chaos
 
-hub = test_segments.hub
-memory = test_segments.memory
+hub, memory = passing.hub, passing.memory
 
 
 @pytest.fixture(autouse=True)
@@ -271,7 +270,7 @@ class Wires(Chaos):
 
 @pytest.mark.parametrize("seed", range(10))
 async def test_whatever_happens_to_wakes_streams_get_each_message_once(memory, hub, seed):
-    assert await Wires(memory, hub, seed, test_segments.TIMEOUT_S).run() == []
+    assert await Wires(memory, hub, seed, passing.TIMEOUT_S).run() == []
     assert {"taken", "looked", "refused"} <= set(hub.counters.segments)
 
 

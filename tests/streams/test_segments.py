@@ -11,29 +11,18 @@ import pytest
 from eric_sse_django.entry import NO_CHANNEL, RESET, REVOKE
 from eric_sse_django.hub import follower as follower_module
 from eric_sse_django.hub.follower import Follower
+from tests.streams import passing
 from tests.streams.passing import (
     TIMEOUT_S,
-    CountingLog,
     client,
     draft,
-    hub_of,
     live,
     received,
     sequenced,
     until,
 )
 
-
-@pytest.fixture
-def memory():
-    return CountingLog()
-
-
-@pytest.fixture
-async def hub(memory, settings):
-    settings.ERIC_SSE = {**getattr(settings, "ERIC_SSE", {}), "POLL_INTERVAL_S": 60}
-    async with hub_of(memory) as hub:
-        yield hub
+hub, memory = passing.hub, passing.memory
 
 
 async def test_what_comes_next_is_delivered_without_a_read(memory, hub):
