@@ -212,9 +212,8 @@ class DatabaseChannel(AbstractChannel):
         self, msgs: Iterable[MessageContract], *, expires_in_s: float | None = None
     ) -> None:
         """Publish several messages to all listeners, in their order: all of them or none."""
-        rows = [log.row(self.row, msg, expires_in_s=expires_in_s) for msg in msgs]
-        if rows:
-            notifier.publish(rows)
+        if drafts := log.rows(self.row, msgs, expires_in_s):
+            notifier.publish(drafts)
 
     # Streams --------------------------------------------------------------------
 

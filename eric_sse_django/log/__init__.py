@@ -51,6 +51,7 @@ from eric_sse_django.log.publishing import (
     payload_text,
     readdress,
     row,
+    rows,
 )
 from eric_sse_django.log.reader import (
     channels_between,
@@ -155,6 +156,7 @@ __all__ = [
     "read",
     "readdress",
     "row",
+    "rows",
     "sequence",
     "too_old",
     "trim",

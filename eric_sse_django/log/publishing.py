@@ -8,10 +8,10 @@ database takes 30.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
@@ -71,18 +71,10 @@ def draft(
     """
     Return the draft of a message to a channel, or to one listener's or owner's key.
 
-    `expires_in_s` is its lifetime, None for that of the channel's messages. All messages pass
-    here: raises InvalidMessageFormat for what cannot be sent.
+    `expires_in_s` is its lifetime, None for that of the channel's messages. Raises
+    InvalidMessageFormat for what cannot be sent.
     """
-    wire.check_text("type", type, TYPE_MAX_LENGTH)
-    if type.startswith(RESERVED_PREFIX):
-        raise InvalidMessageFormat(
-            f"its type {type!r} begins with {RESERVED_PREFIX!r}, which is reserved for this app; "
-            "use another name"
-        )
-    text = payload_text(payload)
-    kept_s, perishable = lifetime_of(channel, expires_in_s)
-    return Draft(channel.pk, kept_s, perishable, type, text, listener, owner)
+    return _draft(_terms(channel, expires_in_s), type, payload, listener, owner)
 
 
 def row(
@@ -93,6 +85,49 @@ def row(
     expires_in_s: float | None = None,
 ) -> Draft:
     """Return a message's draft(), with its sender and id if it has them."""
+    return _row(_terms(channel, expires_in_s), message, listener, owner)
+
+
+def rows(
+    channel: Channel, messages: Iterable[MessageContract], expires_in_s: float | None = None
+) -> list[Draft]:
+    """Return the row() of each message. Reads the settings once: of 1,000 that saves a fifth."""
+    terms = _terms(channel, expires_in_s)
+    return [_row(terms, message) for message in messages]
+
+
+class _Terms(NamedTuple):
+    """What the messages of one call to one channel have in common."""
+
+    channel: Any
+    kept_s: float
+    perishable: bool
+    max_bytes: int
+    encoder: json.JSONEncoder
+
+
+def _terms(channel: Channel, expires_in_s: float | None) -> _Terms:
+    return _Terms(channel.pk, *lifetime_of(channel, expires_in_s), *_encoding())
+
+
+def _draft(
+    terms: _Terms, type: str, payload: Any, listener: Any = None, owner: Any = None
+) -> Draft:
+    """All messages pass here."""
+    wire.check_text("type", type, TYPE_MAX_LENGTH)
+    if type.startswith(RESERVED_PREFIX):
+        raise InvalidMessageFormat(
+            f"its type {type!r} begins with {RESERVED_PREFIX!r}, which is reserved for this app; "
+            "use another name"
+        )
+    pk, kept_s, perishable, max_bytes, encoder = terms
+    text = wire.json_text(payload, max_bytes, encoder)
+    return Draft(pk, kept_s, perishable, type, text, listener, owner)
+
+
+def _row(
+    terms: _Terms, message: MessageContract, listener: Any = None, owner: Any = None
+) -> Draft:
     try:
         type = message.type
     except AttributeError as error:
@@ -100,7 +135,7 @@ def row(
         raise InvalidMessageFormat(
             f"it is of type {kind}, not a message; give Message(type, payload)"
         ) from error
-    made = draft(channel, type, message.payload, listener, owner, expires_in_s)
+    made = _draft(terms, type, message.payload, listener, owner)
     if isinstance(message, (SignedMessage, UniqueMessage)) and message.sender_id is not None:
         made.sender = wire.check_text("sender_id", message.sender_id, ID_MAX_LENGTH)
     if isinstance(message, UniqueMessage):
@@ -120,8 +155,12 @@ def payload_text(payload: Any) -> str:
 
     Raises InvalidMessageFormat, as wire.json_text() does.
     """
+    return wire.json_text(payload, *_encoding())
+
+
+def _encoding() -> tuple[int, json.JSONEncoder]:
     max_bytes, path = conf.several("MAX_MESSAGE_BYTES", "JSON_ENCODER")
-    return wire.json_text(payload, max_bytes, encoder(path))
+    return max_bytes, encoder(path)
 
 
 @lru_cache
