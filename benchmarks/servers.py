@@ -73,11 +73,11 @@ class Servers:
             found["ERIC_SSE_BENCH_REDIS"] = str(self._running_redis().port)
         return found
 
-    def nats_url(self) -> str:
-        """Return the address of a running NATS."""
+    def nats(self) -> dict[str, str]:
+        """Return the FABRIC of a running NATS."""
         if self._nats is None:
             self._nats = self._stack.enter_context(Nats())
-        return self._nats.url
+        return {"BACKEND": "eric_sse_django.wakes.nats.NatsFabric", "LOCATION": self._nats.url}
 
     def _template(self, subject: Subject, python: str) -> str:
         """Create an empty database with the subject's tables; return its address."""

@@ -7,15 +7,29 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.client import Crowd
 from benchmarks.scale import Scale
-from benchmarks.server import CLIENT_CORE, Server
+from benchmarks.server import CLIENT_CORE, SERVER_CORE, Server
 from benchmarks.servers import Servers
 from benchmarks.subject import Subject
 
 CHANNEL = "ticks"
+
+
+@dataclass(frozen=True)
+class Apart:
+    """
+    Another process than the server publishes; `fabric` carries the wakes.
+
+    `has_core`: it has the core of the server, which does nothing meanwhile. Else it shares the
+    other one with the databases and the client.
+    """
+
+    fabric: str = "Redis"
+    has_core: bool = False
 
 
 class Stage:
@@ -27,17 +41,18 @@ class Stage:
         subject: Subject,
         python: str,
         scale: Scale,
-        apart: bool = False,
+        apart: Apart | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         """
-        With `apart` another process publishes, and Redis carries the wakes.
-
         `settings` are added to this app's ERIC_SSE.
         """
         self.subject, self.scale = subject, scale
-        self._environment = servers.environment(subject, python, redis=apart)
-        self._environment["ERIC_SSE_BENCH_SETTINGS"] = json.dumps(dict(settings or {}))
+        fabric, given = None if apart is None else apart.fabric, dict(settings or {})
+        self._environment = servers.environment(subject, python, redis=fabric == "Redis")
+        if fabric == "NATS":
+            given["FABRIC"] = servers.nats()
+        self._environment["ERIC_SSE_BENCH_SETTINGS"] = json.dumps(given)
         self._python, self._apart = python, apart
         self._stack = ExitStack()
 
@@ -45,8 +60,9 @@ class Stage:
         with ExitStack() as stack:
             of = (self.subject, self._python, self._environment)
             self.server = self.publisher = stack.enter_context(Server(*of))
-            if self._apart:
-                self.publisher = stack.enter_context(Server(*of, core=CLIENT_CORE))
+            if self._apart is not None:
+                core = SERVER_CORE if self._apart.has_core else CLIENT_CORE
+                self.publisher = stack.enter_context(Server(*of, core=core))
             self._stack = stack.pop_all()
         gc.collect()
         gc.disable()  # else the client's own pauses are part of the figures

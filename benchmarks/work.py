@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.stage import Stage
+from benchmarks.stage import Apart, Stage
 from benchmarks.subject import BARE, Subject
 from benchmarks.tally import Wrong
 
@@ -59,7 +59,8 @@ class Work:
     """
     One kind of load: `run` applies it once to a stage, and `measures` describe the figures.
 
-    The first measure is drawn in the picture. `apart`: another process publishes.
+    The first measure is drawn in the picture. `apart` is the process that publishes, if that is
+    not the server.
     """
 
     name: str
@@ -68,7 +69,7 @@ class Work:
     names: frozenset[str]
     run: Callable[[Stage], Found]
     databases: frozenset[str | None] = frozenset({None, "SQLite", "PostgreSQL"})
-    apart: bool = False
+    apart: Apart | None = None
     # Added to this app's ERIC_SSE.
     settings: Mapping[str, Any] = field(default_factory=dict)
 

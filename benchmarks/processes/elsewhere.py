@@ -52,8 +52,7 @@ def settings_of(servers: Servers, fabric: str) -> dict[str, Any]:
     """Return ERIC_SSE for a fabric; starts NATS."""
     if carrier_of(fabric) != "NATS":
         return FABRICS[fabric]
-    backend = "eric_sse_django.wakes.nats.NatsFabric"
-    return FABRICS[fabric] | {"FABRIC": {"BACKEND": backend, "LOCATION": servers.nats_url()}}
+    return FABRICS[fabric] | {"FABRIC": servers.nats()}
 
 
 def carrier_of(fabric: str) -> str:

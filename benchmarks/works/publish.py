@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks.stage import Stage
+from dataclasses import replace
+
+from benchmarks.stage import Apart, Stage
 from benchmarks.subject import EVENTSTREAM, OURS
 from benchmarks.work import Found, Measure, Target, Work
 
@@ -44,5 +46,11 @@ APART = Work(
     frozenset({OURS}),
     run,
     databases=frozenset({"PostgreSQL"}),
-    apart=True,
+    apart=Apart(has_core=True),
+)
+BESIDE = replace(
+    APART,
+    name="publish-beside",
+    title=f"{APART.title}, on the core of PostgreSQL and Redis",
+    apart=Apart(),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.stage import Stage
+from benchmarks.stage import Apart, Stage
 from benchmarks.subject import BARE, ERIC, EVENTSTREAM, OURS, STARLETTE
 from benchmarks.work import Found, Measure, Target, Work
 from benchmarks.works import delays
@@ -24,15 +24,27 @@ WORK = Work(
     frozenset({BARE, OURS, EVENTSTREAM, ERIC, STARLETTE}),
     run,
 )
-APART = Work(
-    "single-apart",
-    f"1 listener, {PER_S} messages a second, another process publishes (wakes through Redis)",
-    (
-        Measure("p50 ms", Target(4, times=False, at_least=False), digits=2),
-        Measure("p99 ms", digits=2),
-    ),
-    frozenset({OURS}),
-    run,
-    databases=frozenset({"PostgreSQL"}),
-    apart=True,
+
+
+def _apart(name: str, fabric: str, carried: str) -> Work:
+    how = f"another process publishes ({carried} in wakes through {fabric})"
+    return Work(
+        name,
+        f"1 listener, {PER_S} messages a second, {how}",
+        (
+            Measure("p50 ms", Target(4, times=False, at_least=False), digits=2),
+            Measure("p99 ms", digits=2),
+        ),
+        frozenset({OURS}),
+        run,
+        databases=frozenset({"PostgreSQL"}),
+        apart=Apart(fabric),
+        settings={"WAKES_CARRY": carried},
+    )
+
+
+APART = tuple(
+    _apart(f"single-apart{suffix}{end}", fabric, carried)
+    for fabric, suffix in (("Redis", ""), ("NATS", "-nats"))
+    for carried, end in (("channels", ""), ("messages", "-messages"))
 )
