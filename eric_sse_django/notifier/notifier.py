@@ -100,8 +100,9 @@ class Notifier:
         """Wake the streams of a message that has its position already. Returns at once."""
         with self._changed:
             self.sequenced += 1
-        if not self.routes:
-            self._wake_all(segment)
+        placed = self._window.place_at_once(segment) if self.routes else segment
+        if placed is not None:
+            self._wake_all(placed)
         elif not self._pass_on_later(segment):
             self.wake()
         if not self._is_started:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 
 from eric_sse_django.entry import NO_CHANNEL
@@ -19,7 +20,7 @@ class Window:
     The last position of each channel, of all that got positions after its beginning.
 
     It learns from what this process sequences. It takes a query only if another process has
-    sequenced in between. Only for one thread.
+    sequenced in between. Its methods may be called on any thread.
     """
 
     def __init__(self, log: Log) -> None:
@@ -27,9 +28,24 @@ class Window:
         self._begin = 0
         self._end: Known | None = None
         self._lasts: dict[int, int] = {}  # by channel, about oldest first
+        self._lock = threading.Lock()
 
     def place(self, segment: Segment) -> Segment:
         """Return a segment with its `afters`, and with a `trimmed` that is not before these."""
+        with self._lock:
+            return self._place(segment)
+
+    def place_at_once(self, segment: Segment) -> Segment | None:
+        """As place(), without waiting: None if that would take a query, or another thread's."""
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
+            is_known = self._end is not None and is_next(segment, self._end)
+            return self._place(segment) if is_known else None
+        finally:
+            self._lock.release()
+
+    def _place(self, segment: Segment) -> Segment:
         channels, known = {*segment.channels, NO_CHANNEL}, segment.known
         if self._end is not None and _is_later(self._end, segment.before):
             # Threads that publish may overtake each other. What is before it was read already.

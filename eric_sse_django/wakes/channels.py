@@ -77,6 +77,9 @@ class LayerCarrier:
             sending = self._layer.group_send(GROUP, dict(parcel.message))
             self._runner.run(within(LAYER_TIMEOUT_S, sending))
 
+    def send_at_once(self, parcels: Sequence[Parcel]) -> bool:
+        return False  # it waits for its loop
+
     def close(self) -> None:
         self._runner.run(close_with_tasks(self._layer))
         self._runner.close()

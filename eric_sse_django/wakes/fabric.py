@@ -34,10 +34,21 @@ class Parcel(NamedTuple):
 
 
 class Carrier(Protocol):
-    """Sends, on the thread of its first use."""
+    """Sends, on the thread of its first send()."""
 
     def send(self, parcels: Sequence[Parcel]) -> None:
-        """Send to the other processes, within a few seconds. Raises any error."""
+        """
+        Send to the other processes, within a few seconds. Raises any error.
+
+        Without parcels: make sure that those of send_at_once() have arrived, as far as it can.
+        """
+
+    def send_at_once(self, parcels: Sequence[Parcel]) -> bool:
+        """
+        Send without waiting, on any thread during no other call; return whether it did.
+
+        Parcels that it did not send may have arrived nevertheless.
+        """
 
     def close(self) -> None:
         """Close its connections."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import selectors
+import socket
 import sys
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from importlib import import_module
 from typing import Any, TypeVar
 
@@ -54,6 +56,16 @@ def make_layer() -> BaseChannelLayer | None:
     if hasattr(type(layer), "brpop_timeout"):
         layer.brpop_timeout = BLOCK_S
     return None if isinstance(layer, InMemoryChannelLayer) else layer
+
+
+@contextlib.contextmanager
+def without_waiting(connection: socket.socket) -> Iterator[None]:
+    """Let calls of a carrier's socket raise BlockingIOError where they would wait."""
+    connection.settimeout(0)
+    try:
+        yield
+    finally:
+        connection.settimeout(LAYER_TIMEOUT_S)
 
 
 async def close(layer: BaseChannelLayer) -> None:

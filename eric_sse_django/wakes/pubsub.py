@@ -8,6 +8,7 @@ are those of the layer: tests/streams/test_pubsub.py compares them.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Sequence
 from importlib import import_module
@@ -18,7 +19,7 @@ from channels.layers import channel_layers
 
 from eric_sse_django import conf
 from eric_sse_django.wakes.fabric import Parcel
-from eric_sse_django.wakes.layer import LAYER_TIMEOUT_S, importing
+from eric_sse_django.wakes.layer import LAYER_TIMEOUT_S, importing, without_waiting
 
 BACKEND = "channels_redis.pubsub.RedisPubSubChannelLayer"
 # What a configuration may have beside; with anything else (encryption, TLS, Sentinel, several
@@ -50,16 +51,47 @@ class RedisPublisher:
     def __init__(self, group: Group) -> None:
         self._server, self._name = group
         self._socket: socket.socket | None = None
+        self._owed = 0  # answers
+        self._received = b""  # the beginning of one
         with importing:
             self._pack = import_module("msgpack").packb
 
     def send(self, parcels: Sequence[Parcel]) -> None:
         """Send to the group; each waits 3 * LAYER_TIMEOUT_S at most. Raises OSError."""
+        if not parcels:
+            self._take_owed()
         for parcel in parcels:
-            self._send(dict(parcel.message))
+            self._send(self._command(parcel))
 
-    def _send(self, message: dict[str, Any]) -> None:
-        command = resp(b"PUBLISH", self._name, self._pack(message))
+    def send_at_once(self, parcels: Sequence[Parcel]) -> bool:
+        """Send if the connection takes all of it at once; else close it, and return False."""
+        if self._socket is None:
+            return False
+        data = b"".join(map(self._command, parcels))
+        try:
+            self._read_what_came()
+            with without_waiting(self._socket):
+                is_sent = self._socket.send(data) == len(data)
+        except OSError:
+            is_sent = False
+        if is_sent:
+            self._owed += len(parcels)
+        else:
+            self.close()
+        return is_sent
+
+    def _take_owed(self) -> None:
+        try:
+            if self._socket is not None:
+                self._exchange(b"")
+        except OSError:
+            self.close()
+            raise
+
+    def _command(self, parcel: Parcel) -> bytes:
+        return resp(b"PUBLISH", self._name, self._pack(dict(parcel.message)))
+
+    def _send(self, command: bytes) -> None:
         is_kept = self._socket is not None
         try:
             self._ask(command)
@@ -74,7 +106,7 @@ class RedisPublisher:
 
     def close(self) -> None:
         """Close the connection. The next send() opens another."""
-        closing, self._socket = self._socket, None
+        closing, self._socket, self._owed, self._received = self._socket, None, 0, b""
         if closing is not None:
             closing.close()
 
@@ -88,16 +120,35 @@ class RedisPublisher:
         self._exchange(command)
 
     def _exchange(self, command: bytes) -> None:
-        """Send a command whose answer is one line; raise ConnectionError for an error."""
+        """
+        Send a command whose answer is one line, and take the answers that are owed.
+
+        Raises ConnectionError for an error.
+        """
         assert self._socket is not None
-        self._socket.sendall(command)
-        answer = b""
-        while not answer.endswith(b"\r\n"):
-            if not (part := self._socket.recv(4_096)):
-                raise ConnectionError("Redis closed the connection")
-            answer += part
-        if answer.startswith(b"-"):
-            raise ConnectionError(answer[1:].decode(errors="replace").strip())
+        if command:
+            self._socket.sendall(command)
+            self._owed += 1
+        while self._owed:
+            self._receive()
+
+    def _read_what_came(self) -> None:
+        """Take answers without waiting for one; raise if Redis has gone, or refuses."""
+        assert self._socket is not None
+        with without_waiting(self._socket), contextlib.suppress(BlockingIOError):
+            while True:
+                self._receive()
+
+    def _receive(self) -> None:
+        assert self._socket is not None
+        if not (part := self._socket.recv(4_096)):
+            raise ConnectionError("Redis closed the connection")
+        self._received += part
+        *answers, self._received = self._received.split(b"\r\n")
+        self._owed -= len(answers)
+        for answer in answers:
+            if answer.startswith(b"-"):
+                raise ConnectionError(answer[1:].decode(errors="replace").strip())
 
 
 def resp(*parts: bytes) -> bytes:

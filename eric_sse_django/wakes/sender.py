@@ -1,4 +1,4 @@
-"""Sending wakes to other processes, on a thread."""
+"""Sending wakes to other processes: at once where nothing has to wait, else on a thread."""
 
 from __future__ import annotations
 
@@ -25,14 +25,19 @@ MAX_ITEMS = 64
 HUNG_S = 10.0
 # Threads that are replaced at most.
 MAX_REPLACED = 3
+# Seconds for which wakes are sent at once before the thread makes sure that they arrive.
+TRUST_S = 1.0
 
 
 class WakeSender(Generic[Item]):
     """
-    Sends wakes on a separate thread, so that a slow fabric delays no publisher.
+    Sends wakes so that a slow fabric delays no publisher.
 
-    A wake is plain, or has an item. Wakes that arrive during a send share the next one: `pack`
-    returns the parcels of their items; with a plain one among them, one plain wake is sent.
+    A wake is plain, or has an item. One with an item is sent on the caller's thread where the
+    carrier can do that without waiting: a change of thread takes longer than the send. Else the
+    separate thread sends it, as all plain ones. Wakes that arrive during a send share the next
+    one: `pack` returns the parcels of their items; with a plain one among them, one plain wake is
+    sent.
     """
 
     def __init__(self, pack: Callable[[Sequence[Item]], Sequence[Parcel]] | None = None) -> None:
@@ -44,6 +49,9 @@ class WakeSender(Generic[Item]):
         self._idle = threading.Event()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
+        self._carrier: Carrier | None = None  # of the thread; others use it while it is idle
+        self._is_unverified = False  # something was sent at once
+        self._verified_at = float("-inf")
         self._sends_since: float | None = None
         self._replaced = 0
         self._outage = Outage(logger, "sending wakes to other processes")
@@ -52,6 +60,8 @@ class WakeSender(Generic[Item]):
     def wake(self, item: Item | None = None) -> None:
         """Send an item soon, or a plain wake. Returns at once."""
         with self._lock:
+            if item is not None and self._send_at_once(item):
+                return
             if item is None or self._is_plain or len(self._items) >= MAX_ITEMS:
                 self._drop_items()
             else:
@@ -60,6 +70,24 @@ class WakeSender(Generic[Item]):
             self._wanted.set()
         if self._thread is None:
             self.start()
+
+    def _send_at_once(self, item: Item) -> bool:
+        """Send an item if that waits for nothing; return whether it was sent."""
+        if self._carrier is None or self._pack is None or not self._idle.is_set():
+            return False
+        try:
+            is_sent = self._carrier.send_at_once(_addressed(self._pack([item])))
+        except Exception:  # noqa: BLE001 - the thread meets the same error, and reports it
+            return False
+        if is_sent:
+            self._is_unverified = True
+            if time.monotonic() - self._verified_at > TRUST_S:
+                self._verify_soon()
+        return is_sent
+
+    def _verify_soon(self) -> None:
+        self._idle.clear()
+        self._wanted.set()
 
     def _drop_items(self) -> None:
         """Send a plain wake instead of what waits."""
@@ -83,6 +111,9 @@ class WakeSender(Generic[Item]):
     def flush(self, timeout_s: float = LAYER_TIMEOUT_S) -> bool:
         """Wait until the wakes are sent; False when it took longer."""
         thread = self._thread
+        with self._lock:
+            if self._is_unverified:
+                self._verify_soon()
         return thread is None or not thread.is_alive() or self._idle.wait(timeout_s)
 
     def check(self, now: float) -> None:
@@ -94,7 +125,8 @@ class WakeSender(Generic[Item]):
             raise TimeoutError(f"the fabric has blocked its thread for {now - since:.0f} s")
         except TimeoutError:
             self._outage.failed()
-        self._sends_since, self._thread = None, None
+        with self._lock:
+            self._sends_since = self._thread = self._carrier = None
         self._replaced += 1
         self._must_repeat()
         self.start()
@@ -144,25 +176,42 @@ class WakeSender(Generic[Item]):
         try:
             while self._is_wanted():
                 self._sends_since = time.monotonic()
-                if parcels := self._parcels():
+                parcels, must_verify = self._parcels()
+                if parcels or must_verify:
                     carrier.send(parcels)
-                if self._thread is not threading.current_thread():
+                    self._verified_at = time.monotonic()
+                if not self._keep(carrier):
                     return  # it took so long that another thread has replaced it
                 self._sends_since = None
                 self._outage.over()
         finally:
+            with self._lock:
+                if self._carrier is carrier:
+                    self._carrier = None
             carrier.close()
 
-    def _parcels(self) -> list[Parcel]:
-        """Return the parcels of the waiting wakes: none if the last send had them."""
+    def _keep(self, carrier: Carrier) -> bool:
+        """Let others use the carrier while this thread is idle, unless that was replaced."""
+        with self._lock:
+            is_current = self._thread is threading.current_thread()
+            if is_current:
+                self._carrier = carrier
+        return is_current
+
+    def _parcels(self) -> tuple[list[Parcel], bool]:
+        """
+        Return the parcels of the waiting wakes, and whether something was sent at once.
+
+        There are none if the last send had them.
+        """
         with self._lock:
             items, self._items = self._items, []
             is_plain, self._is_plain = self._is_plain, False
+            must_verify, self._is_unverified = self._is_unverified, False
         packed: Sequence[Parcel] = [Parcel(None, {})] if is_plain else ()
         if items and self._pack is not None:
             packed = self._pack(items)
-        head = {"type": WAKE, "sender": _sender_id}
-        return [Parcel(channel, {**head, **message}) for channel, message in packed]
+        return _addressed(packed), must_verify
 
     def _is_wanted(self) -> bool:
         """Wait for wake(); return False when closed. The loop does not run meanwhile."""
@@ -172,6 +221,12 @@ class WakeSender(Generic[Item]):
         self._wanted.wait()
         self._wanted.clear()  # before the send: a wake that comes later is kept
         return not self._closing.is_set()
+
+
+def _addressed(packed: Sequence[Parcel]) -> list[Parcel]:
+    """Return the parcels as wakes of this process."""
+    head = {"type": WAKE, "sender": _sender_id}
+    return [Parcel(channel, {**head, **message}) for channel, message in packed]
 
 
 _senders: weakref.WeakSet[WakeSender[Any]] = weakref.WeakSet()

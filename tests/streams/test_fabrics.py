@@ -19,6 +19,8 @@ from eric_sse_django.wakes.nats.protocol import Site
 from tests import servers
 from tests.conftest import missing
 
+# Those whose carriers write to a socket of their own.
+AT_ONCE = ["pubsub.RedisPubSubChannelLayer", "nats"]
 # "nats-py": with what only that can.
 KINDS = ["core.RedisChannelLayer", "pubsub.RedisPubSubChannelLayer", "nats", "nats-py"]
 
@@ -145,6 +147,64 @@ async def test_a_parcel_may_have_60_kb(fabric):
     async with carrier_of(fabric) as send, Ear(fabric) as ear:
         await send(big, number(1))
         await ear.hears(dict(big.message), *messages(1))
+
+
+async def test_a_carrier_that_is_connected_sends_at_once_from_any_thread(fabric, kind):
+    carrier = fabric.carrier()
+    try:
+        async with Ear(fabric) as ear:
+            assert not carrier.send_at_once([number(0)])
+            await asyncio.to_thread(carrier.send, [number(1)])
+            if kind not in AT_ONCE:
+                assert not carrier.send_at_once([number(2)])
+                return
+            for count in (2, 3):
+                assert carrier.send_at_once([number(count)])
+            await ear.hears(*messages(1, 2, 3))
+            await asyncio.to_thread(carrier.send, [])
+            await asyncio.to_thread(carrier.send, [number(4)])
+            assert carrier.send_at_once([number(5)])
+            await ear.hears(*messages(1, 2, 3, 4, 5))
+    finally:
+        await asyncio.to_thread(carrier.close)
+
+
+@pytest.mark.parametrize("kind", AT_ONCE, indirect=True)
+async def test_what_was_sent_at_once_to_a_server_that_hangs_is_an_error_later(server, monkeypatch):
+    for module in ("pubsub", "layer", "nats.publisher"):
+        monkeypatch.setattr(f"eric_sse_django.wakes.{module}.LAYER_TIMEOUT_S", 0.05)
+    carrier = configured().carrier()
+    await asyncio.to_thread(carrier.send, [number(0)])
+    os.kill(server.process.pid, signal.SIGSTOP)
+    assert carrier.send_at_once([number(1)])
+    with pytest.raises(OSError, match="timed out"):
+        await asyncio.to_thread(carrier.send, [])
+    assert not carrier.send_at_once([number(2)])
+    carrier.close()
+
+
+@pytest.mark.parametrize("kind", AT_ONCE, indirect=True)
+async def test_what_does_not_fit_into_the_connection_is_not_sent_at_once(server):
+    carrier = configured().carrier()
+    await asyncio.to_thread(carrier.send, [number(0)])
+    os.kill(server.process.pid, signal.SIGSTOP)
+    big = Parcel(None, {"type": "eric.wake", "segments": "x" * 500_000})
+    began = time.monotonic()
+    assert not all(carrier.send_at_once([big]) for _ in range(100))
+    assert time.monotonic() - began < 10
+    carrier.close()
+
+
+@pytest.mark.parametrize("kind", AT_ONCE, indirect=True)
+async def test_a_server_that_has_gone_is_noticed_before_the_next_send_at_once(server):
+    carrier = configured().carrier()
+    await asyncio.to_thread(carrier.send, [number(0)])
+    await asyncio.to_thread(server.restart)
+    assert not carrier.send_at_once([number(1)])
+    async with Ear(configured()) as ear:
+        await asyncio.to_thread(carrier.send, [number(2)])
+        await ear.hears(*messages(2))
+    await asyncio.to_thread(carrier.close)
 
 
 async def test_a_receiver_that_is_cancelled_leaves_nothing_behind(fabric):

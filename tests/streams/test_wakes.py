@@ -13,7 +13,9 @@ from eric_sse_django import cancelling, wakes
 from eric_sse_django.wakes import channels, receiver
 from eric_sse_django.wakes import layer as layer_module
 from eric_sse_django.wakes import sender as sending
+from eric_sse_django.wakes.fabric import Parcel
 from tests.live.layers import SwallowingLayer
+from tests.server import until as waits_until
 from tests.wakes import listen
 
 
@@ -98,6 +100,122 @@ def test_wakes_during_a_send_cause_one_more_send(layer, sender):
     layer.may_send.set()
     assert sender.flush(2)
     assert layer.calls == ["group_send"] * 2
+
+
+class AtOnce:
+    """A carrier that sends at once, while `takes`; without parcels it verifies."""
+
+    def __init__(self):
+        self.sends, self.at_once, self.verified = [], [], 0
+        self.takes = True
+        self.error = None
+
+    def carrier(self):
+        return self
+
+    def send(self, parcels):
+        if self.error is not None:
+            raise self.error
+        self.sends += parcels
+        self.verified += not parcels
+
+    def send_at_once(self, parcels):
+        if self.error is not None or not self.takes:
+            return False
+        self.at_once.append((threading.current_thread(), parcels))
+        return True
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    carrier = AtOnce()
+    monkeypatch.setattr(sending, "configured", lambda: carrier)
+    monkeypatch.setattr("eric_sse_django.outage.FIRST_DELAY_S", 0.005)
+    return carrier
+
+
+@pytest.fixture
+def packing():
+    sender = wakes.WakeSender(lambda items: [Parcel(None, {"item": item}) for item in items])
+    yield sender
+    sender.close()
+
+
+def items_of(parcels):
+    return [parcel.message.get("item") for parcel in parcels]
+
+
+def test_while_the_thread_is_idle_an_item_is_sent_by_the_caller(at_once, packing):
+    packing.wake(1)
+    assert packing.flush(2)
+    packing.wake(2)
+    ((thread, parcels),) = at_once.at_once
+    assert (thread, items_of(parcels)) == (threading.current_thread(), [2])
+    assert parcels[0].message.keys() == {"type", "sender", "item"}
+    assert items_of(at_once.sends) == [1]
+
+
+def test_a_plain_wake_is_sent_by_the_thread(at_once, packing):
+    packing.wake(1)
+    assert packing.flush(2)
+    packing.wake()
+    assert packing.flush(2)
+    assert (items_of(at_once.sends), at_once.at_once) == ([1, None], [])
+
+
+@pytest.mark.parametrize("failure", ["refuses", "raises"])
+def test_what_is_not_sent_at_once_is_sent_by_the_thread(at_once, packing, failure):
+    packing.wake(1)
+    assert packing.flush(2)
+    if failure == "refuses":
+        at_once.takes = False
+    else:
+        at_once.send_at_once = None  # a call raises TypeError
+    packing.wake(2)
+    assert packing.flush(2)
+    assert items_of(at_once.sends) == [1, 2]
+
+
+def test_flush_makes_sure_that_what_was_sent_at_once_arrives(at_once, packing):
+    packing.wake(1)
+    assert packing.flush(2)
+    packing.wake(2)
+    assert at_once.verified == 0
+    assert packing.flush(2)
+    assert at_once.verified == 1
+    assert packing.flush(2)
+    assert at_once.verified == 1
+
+
+def test_after_a_while_the_thread_makes_sure_that_wakes_arrive(at_once, packing, monkeypatch):
+    packing.wake(1)
+    assert packing.flush(2)
+    monkeypatch.setattr(sending, "TRUST_S", 0.0)
+    packing.wake(2)
+    assert packing._idle.wait(2)
+    assert (at_once.verified, len(at_once.at_once)) == (1, 1)
+
+
+def test_where_that_fails_others_are_asked_to_read_the_log(at_once, packing):
+    packing.wake(1)
+    assert packing.flush(2)
+    packing.wake(2)
+    at_once.error = ConnectionError("gone")
+    assert packing.flush(2)
+    at_once.error = None
+    waits_until(lambda: items_of(at_once.sends) == [1, None], 5)
+
+
+def test_a_thread_that_was_replaced_gives_its_carrier_to_nobody(at_once, packing):
+    packing.wake(1)
+    assert packing.flush(2)
+    other = AtOnce()
+    assert not packing._keep(other)  # this thread is not the sender's
+    packing.wake(2)
+    assert (len(at_once.at_once), other.at_once) == (1, [])
 
 
 def test_flush_waits_for_a_wake_that_comes_when_the_thread_becomes_idle():

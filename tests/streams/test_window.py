@@ -57,6 +57,29 @@ def test_a_message_comes_after_the_last_one_of_its_channel(memory, window):
     assert memory.reads == 0
 
 
+def test_what_needs_no_query_is_placed_without_waiting(memory, window):
+    segment = sequenced(memory, 1)
+    assert window.place_at_once(segment) is None  # nothing is known yet
+    begin = window.place(segment).known.position
+    placed = window.place_at_once(sequenced(memory, 1, 2))
+    assert placed.afters == {1: begin, 2: begin - 1, NO_CHANNEL: begin - 1}
+
+
+def test_what_another_process_came_before_is_not_placed_without_waiting(memory, window):
+    window.place(sequenced(memory, 1))
+    sequenced(memory, 1)  # by another process
+    assert window.place_at_once(sequenced(memory, 1)) is None
+    assert memory.reads == 0
+
+
+def test_while_another_thread_places_nothing_waits_for_it(memory, window):
+    window.place(sequenced(memory, 1))
+    next_one = sequenced(memory, 1)
+    with window._lock:
+        assert window.place_at_once(next_one) is None
+    assert window.place_at_once(next_one) is not None
+
+
 def test_the_last_notice_is_that_of_no_channel(memory, window):
     begin = window.place(sequenced(memory, 1)).before.position
     notice = window.place(sequenced(memory, 1, NO_CHANNEL, type=REVOKE))

@@ -197,6 +197,9 @@ class ClientCarrier:
     def send(self, parcels: Sequence[Parcel]) -> None:
         self._runner.run(self._send(parcels))
 
+    def send_at_once(self, parcels: Sequence[Parcel]) -> bool:
+        return False  # it waits for its loop
+
     def close(self) -> None:
         self._runner.run(self._close())
         self._runner.close()

@@ -7,6 +7,7 @@ Importing nats-py takes 70 ms of CPU, for which the first message of each proces
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import time
@@ -14,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eric_sse_django.wakes.fabric import Parcel
-from eric_sse_django.wakes.layer import LAYER_TIMEOUT_S
+from eric_sse_django.wakes.layer import LAYER_TIMEOUT_S, without_waiting
 from eric_sse_django.wakes.nats.protocol import (
     IDLE_S,
     JOIN_S,
@@ -37,8 +38,7 @@ class NatsPublisher:
 
     def send(self, parcels: Sequence[Parcel]) -> None:
         """Send, within JOIN_S and 3 * LAYER_TIMEOUT_S. Raises OSError."""
-        subject_of = self._site.subject_of
-        messages = [(subject_of(parcel.channel), encoded(parcel)) for parcel in parcels]
+        messages = self._messages(parcels)
         now = time.monotonic()
         if self._link is not None and now - self._used_at > IDLE_S:
             self.close()
@@ -48,12 +48,30 @@ class NatsPublisher:
         self._used_at = now
         try:
             self._link.publish(messages)
-            if now - self._verified_at > TRUST_S:
+            if not parcels or now - self._verified_at > TRUST_S:
                 self._link.verify()
                 self._verified_at = now
         except OSError:
             self.close()
             raise
+
+    def send_at_once(self, parcels: Sequence[Parcel]) -> bool:
+        """Send if the connection takes all of it at once; else close it, and return False."""
+        now = time.monotonic()
+        if self._link is None or now - self._used_at > IDLE_S:
+            return False
+        self._used_at = now
+        try:
+            is_sent = self._link.publish_at_once(self._messages(parcels))
+        except OSError:
+            is_sent = False
+        if not is_sent:
+            self.close()
+        return is_sent
+
+    def _messages(self, parcels: Sequence[Parcel]) -> list[tuple[str, bytes]]:
+        subject_of = self._site.subject_of
+        return [(subject_of(parcel.channel), encoded(parcel)) for parcel in parcels]
 
     def probe(self) -> None:
         """Publish what nobody receives, and wait for the server's answer. Raises OSError."""
@@ -106,12 +124,22 @@ class Link:
     def publish(self, messages: Sequence[tuple[str, bytes]]) -> None:
         """Send messages, and wait for no answer; raise what the server has sent meanwhile."""
         self._read_what_came()
+        self.socket.sendall(self._commands(messages))
+
+    def publish_at_once(self, messages: Sequence[tuple[str, bytes]]) -> bool:
+        """As publish(), without waiting; return whether all was sent. Raises OSError."""
+        self._read_what_came()
+        data = self._commands(messages)
+        with without_waiting(self.socket):
+            return self.socket.send(data) == len(data)
+
+    def _commands(self, messages: Sequence[tuple[str, bytes]]) -> bytes:
         parts = []
         for subject, data in messages:
             if len(data) > self._max_payload:
                 raise OSError(f"a message of {len(data)} bytes is too long for the server")
             parts.append(b"PUB %s %d\r\n%s\r\n" % (subject.encode(), len(data), data))
-        self.socket.sendall(b"".join(parts))
+        return b"".join(parts)
 
     def verify(self) -> None:
         """Wait until the server has read all that was sent; raise what it reports."""
@@ -124,14 +152,12 @@ class Link:
 
     def _read_what_came(self) -> None:
         """Handle complete lines without waiting for one; raise if the server has gone."""
-        self.socket.settimeout(0)
-        try:
+        with (
+            without_waiting(self.socket),
+            contextlib.suppress(BlockingIOError, ssl.SSLWantReadError),
+        ):
             while True:
                 self._receive()
-        except (BlockingIOError, ssl.SSLWantReadError):
-            pass
-        finally:
-            self.socket.settimeout(LAYER_TIMEOUT_S)
         while b"\r\n" in self._received:
             self._handle(self._line())
 
