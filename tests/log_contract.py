@@ -22,7 +22,7 @@ from eric_sse_django.log import (
     number_of,
 )
 from eric_sse_django.log.dialect import ENTRY_FIELDS
-from eric_sse_django.log.passing import SEGMENT_BYTES, SEGMENT_MESSAGES
+from eric_sse_django.log.protocol import SEGMENT_BYTES, SEGMENT_MESSAGES
 from eric_sse_django.segments import pack, unpack
 
 DAY_S = 86_400.0

@@ -26,6 +26,8 @@ WARM_UP = 5
 # Seconds after which the hub has read what was published and written its records: its own work,
 # once a second, is not part of a reconnect.
 SETTLE_S = 2.3
+# Seconds after which a message is one published alone: the app has 5 ms.
+APART_S = 0.1
 
 # Thread, file and function.
 Call = tuple[str, str, str]
@@ -108,6 +110,7 @@ async def walk_both(walk: Walk) -> dict[str, list[Call]]:
     for number in range(WARM_UP):
         await send(f"warm {number}")
         await client.until(f"warm {number}".encode())
+    await asyncio.sleep(APART_S)
 
     async def one() -> None:
         await send("counted")

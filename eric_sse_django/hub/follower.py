@@ -253,13 +253,17 @@ class Follower:
 
     def _take_next(self) -> str:
         """Deliver the first segments that wait, as many as fit together; return the outcome."""
-        count = 1
+        count, first = 1, self._segments[0]
         try:
-            if isinstance(self._segments[0], ChannelSegment):
+            if isinstance(first, ChannelSegment):
                 return self._take_channels()
-            segments = take_joined(self._segments, self.known, LIVE_ROWS, LIVE_BYTES)
-            count = len(segments)
-            outcome = self._take(segments[0] if count == 1 else joined(segments))
+            if len(self._segments) == 1:
+                self._segments.clear()
+                outcome = self._take(first)
+            else:
+                segments = take_joined(self._segments, self.known, LIVE_ROWS, LIVE_BYTES)
+                count = len(segments)
+                outcome = self._take(segments[0] if count == 1 else joined(segments))
         except Exception:
             logger.exception("a segment could not be delivered, the log is read")
             self._repair()
@@ -318,7 +322,8 @@ class Follower:
     def _wake(self) -> None:
         if self._woken_for != self.known.position:
             self._woken_for = self.known.position
-            self.wakers.wake()
+            if self.wakers.by_channel:
+                self.wakers.wake()
 
     def _deliver(self, look: Look, rows: int) -> None:
         """Hand the entries that fit, of `rows` that were read, to the feeds of their channels."""

@@ -19,41 +19,41 @@ class Wakers:
 
     def __init__(self) -> None:
         self.on_change: Callable[[], None] | None = None
-        self._by_channel: dict[int | None, dict[object, Wake]] = {}
+        self.by_channel: dict[int | None, dict[object, Wake]] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._by_channel)
+        return bool(self.by_channel)
 
     @property
     def channels(self) -> frozenset[int]:
         """The channels that there are functions for."""
-        return frozenset(channel for channel in self._by_channel if channel is not None)
+        return frozenset(channel for channel in self.by_channel if channel is not None)
 
     def add(self, wake: Wake, channel: int | None = None) -> Undo:
         """Add a function; return what removes it, which may be called twice."""
         key = object()
-        is_change = channel not in self._by_channel
-        self._by_channel.setdefault(channel, {})[key] = wake
+        is_change = channel not in self.by_channel
+        self.by_channel.setdefault(channel, {})[key] = wake
         if is_change:
             self._changed()
 
         def undo() -> None:
-            wakes = self._by_channel.get(channel, {})
+            wakes = self.by_channel.get(channel, {})
             if wakes.pop(key, None) is not None and not wakes:
-                del self._by_channel[channel]
+                del self.by_channel[channel]
                 self._changed()
 
         return undo
 
     def wake(self) -> None:
         """Call all."""
-        for wakes in tuple(self._by_channel.values()):
+        for wakes in tuple(self.by_channel.values()):
             _call(wakes.values())
 
     def wake_of(self, channel: int) -> None:
         """Call those of a channel."""
-        if channel in self._by_channel:
-            _call(self._by_channel[channel].values())
+        if channel in self.by_channel:
+            _call(self.by_channel[channel].values())
 
     def _changed(self) -> None:
         if self.on_change is not None:

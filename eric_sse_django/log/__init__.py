@@ -12,6 +12,7 @@ from eric_sse_django.log.dialect import dialect_of, kind_of, log_dialect, moment
 from eric_sse_django.log.history import (
     base_of,
     begin_history,
+    connect,
     connected,
     go_on_above_all,
     is_as_known,
@@ -23,8 +24,8 @@ from eric_sse_django.log.limits import forget_counts, too_old
 from eric_sse_django.log.memory import MemoryLog
 from eric_sse_django.log.packing import pack_entries, pack_stamp, unpack_entries, unpack_stamp
 from eric_sse_django.log.partitions import trim
-from eric_sse_django.log.passing import SEGMENT_MESSAGES
 from eric_sse_django.log.protocol import (
+    SEGMENT_MESSAGES,
     AnotherLog,
     Between,
     Channels,
@@ -71,6 +72,7 @@ from eric_sse_django.models import database
 class DatabaseLog:
     """The log in the project's database: functions of this package, as a Log."""
 
+    connect = staticmethod(connect)
     append = staticmethod(append)
     sequence = staticmethod(sequence)
     head = staticmethod(head)
@@ -80,10 +82,6 @@ class DatabaseLog:
     read = staticmethod(read)
     position_at = staticmethod(position_at)
     replica = staticmethod(configured_replica)
-
-    @staticmethod
-    def connect() -> None:
-        connected().connection.ensure_connection()
 
     @staticmethod
     def trim() -> int:

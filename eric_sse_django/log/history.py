@@ -294,6 +294,11 @@ def is_this_database(dialect: Dialect) -> bool:
     return top <= heads.values_list("position", flat=True).get()
 
 
+def connect() -> None:
+    """Open this thread's connection, as connected()."""
+    connected().connection.ensure_connection()
+
+
 def connected(dialect: Dialect | None = None) -> Dialect:
     """
     Return log_dialect(), or the one given, with a new connection if its SQLite file was replaced.

@@ -19,8 +19,9 @@ from eric_sse_django.log.address import END, Address, Recipient
 from eric_sse_django.log.dialect import moment_of
 from eric_sse_django.log.history import is_same, next_base, number_of
 from eric_sse_django.log.lifetime import UNREAD_S
-from eric_sse_django.log.passing import SEGMENT_BYTES, SEGMENT_MESSAGES
 from eric_sse_django.log.protocol import (
+    SEGMENT_BYTES,
+    SEGMENT_MESSAGES,
     Between,
     Channels,
     Draft,

@@ -19,8 +19,7 @@ from typing import Any, NamedTuple
 from django.db import OperationalError, connections, transaction
 
 from eric_sse_django.log.dialect import ENTRY_FIELDS, Dialect, dialect_of
-from eric_sse_django.log.passing import OLD_MARK, SEGMENT_BYTES, mark, segment_of
-from eric_sse_django.log.protocol import Segment
+from eric_sse_django.log.protocol import SEGMENT_BYTES, Segment, segment_of
 from eric_sse_django.models import LogHead
 
 # Seconds between two messages of a process, below which they are left to the sequencer: on
@@ -35,6 +34,8 @@ PAUSE_S = 5.0
 
 _published_at = _paused_until = float("-inf")
 _ONE = f"id = {LogHead.THE_ONE}"
+# The columns of mark(), in a statement in which the head's have changed.
+OLD_MARK = "before, old_marked, old_mark, old_trimmed, old_identity"
 
 
 class Insert(NamedTuple):
@@ -128,10 +129,16 @@ def _place(dialect: Dialect, insert: Insert) -> Appended | None:
         return None
     if row[0] is None:
         return Appended()
-    return Appended(segment_of(using, row[len(ENTRY_FIELDS) :], [row[: len(ENTRY_FIELDS)]]))
+    head, values = row[len(ENTRY_FIELDS) :], row[: len(ENTRY_FIELDS)]
+    return Appended(segment_of(head, [values], dialect.entries))
 
 
 # Statements -------------------------------------------------------------------------
+
+
+def mark(dialect: Dialect) -> str:
+    """Return the columns that identify the history of a head: see Known."""
+    return f"position, marked, {dialect.stamp('marked_at')}, trimmed, identity"
 
 
 @lru_cache

@@ -10,8 +10,16 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from eric_sse_django.entry import NO_CHANNEL, RESET, Entry
 from eric_sse_django.log.address import Recipient
+from eric_sse_django.log.dialect import CHANNEL, CREATED_AT, PAYLOAD
 
 position_of = attrgetter("position")
+
+# Messages of a segment at most, bytes of their payloads together, and of one payload where these
+# cannot be added up. PostgreSQL sends the rows before it commits: with 14 MB, a client
+# that did not read them kept the head locked. These fit into any connection's buffers.
+SEGMENT_MESSAGES = 128
+SEGMENT_BYTES = 32_768
+SEGMENT_PAYLOAD_BYTES = 4_096
 
 
 @dataclass(slots=True)
@@ -103,6 +111,22 @@ class Segment(NamedTuple):
             return self.known, None
         at = self.known._replace(position=entries[-1].position, stamp=entries[-1].stamp)
         return at, entries
+
+
+def segment_of(
+    head: Sequence[Any], rows: Sequence[Sequence[Any]], entries_of: Callable[[Any], list[Entry]]
+) -> Segment:
+    """
+    Return the segment of rows that follow a head's mark(), within the bounds.
+
+    The rows are in order, with dialect.columns(); `entries_of` is the dialect's.
+    """
+    position, marked, stamp, trimmed, log = head
+    before = Known(position, stamp if marked == position else None, trimmed, log)
+    known = Known(rows[-1][0], rows[-1][CREATED_AT], trimmed, log)
+    sizes = [SEGMENT_BYTES + 1 if row[PAYLOAD] is None else len(row[PAYLOAD]) for row in rows]
+    entries = entries_of(rows) if sum(sizes) <= SEGMENT_BYTES else None
+    return Segment(before, known, frozenset(row[CHANNEL] for row in rows), entries)
 
 
 def is_next(segment: Segment, known: Known) -> bool:

@@ -22,7 +22,6 @@ from eric_sse_django import conf, wire
 from eric_sse_django.entry import NO_CHANNEL, RESERVED_PREFIX
 from eric_sse_django.exception import InvalidMessageFormat
 from eric_sse_django.log.dialect import Dialect, dialect_of, log_dialect
-from eric_sse_django.log.lifetime import lifetime_of
 from eric_sse_django.log.placing import (
     Appended,
     Insert,
@@ -141,6 +140,26 @@ def _row(
     if isinstance(message, UniqueMessage):
         made.uid = wire.check_text("id", message.id, ID_MAX_LENGTH)
     return made
+
+
+def lifetime_of(channel: Channel, expires_in_s: float | None) -> tuple[float, bool]:
+    """
+    Return for how many seconds a message of a channel is kept, and whether it expires then.
+
+    `expires_in_s` is its own lifetime, None for the channel's. Raises InvalidMessageFormat.
+    """
+    kept_s: float = channel.retention_s or conf.get("RETENTION_S")
+    lives_s: Any = channel.expires_in_s
+    if expires_in_s is not None:
+        lives_s = expires_in_s
+        number = isinstance(lives_s, (int, float)) and not isinstance(lives_s, bool)
+        if not (number and lives_s > 0):
+            raise InvalidMessageFormat(
+                f"its expires_in_s is {lives_s!r}; give a number of seconds over 0, or None"
+            )
+    if lives_s is None or lives_s > kept_s:
+        return kept_s, False
+    return lives_s, True
 
 
 def readdress(draft: Draft, channel: Channel, expires_in_s: float | None) -> None:

@@ -23,15 +23,16 @@ from eric_sse_django.log.dialect import (
     log_dialect,
 )
 from eric_sse_django.log.history import connected, make_head
-from eric_sse_django.log.passing import (
-    OLD_MARK,
+from eric_sse_django.log.placing import OLD_MARK, mark
+from eric_sse_django.log.protocol import (
     SEGMENT_BYTES,
     SEGMENT_MESSAGES,
     SEGMENT_PAYLOAD_BYTES,
-    mark,
+    Head,
+    PassOn,
+    Segment,
     segment_of,
 )
-from eric_sse_django.log.protocol import Head, PassOn, Segment
 from eric_sse_django.models import LogHead, QueuedMessage, database
 
 # Rows that get their position in one transaction: enough that each costs little (49,000 rows/s
@@ -106,7 +107,8 @@ def _at_once(using: str, cursor: Any, returning: bool) -> Given:
     """
     sql = statements(using, SEQUENCE_BATCH)
     cursor.execute(sql.at_once_returning if returning else sql.at_once)
-    dialect_of(connections[using]).skip_first_result(cursor)
+    dialect = dialect_of(connections[using])
+    dialect.skip_first_result(cursor)
     count: int = cursor.rowcount
     if count <= 0:
         return None if _waits(using, cursor) else (0, None)
@@ -117,7 +119,8 @@ def _at_once(using: str, cursor: Any, returning: bool) -> Given:
         return count, None
     rows.sort(key=itemgetter(0))
     head = rows[0][len(ENTRY_FIELDS) :]
-    return count, segment_of(using, head, [row[: len(ENTRY_FIELDS)] for row in rows])
+    rows = [row[: len(ENTRY_FIELDS)] for row in rows]
+    return count, segment_of(head, rows, dialect.entries)
 
 
 def _step_by_step(using: str, cursor: Any, returning: bool) -> Given:
@@ -146,7 +149,8 @@ def _step_by_step(using: str, cursor: Any, returning: bool) -> Given:
             cursor.execute(sql.move, [last, last if given == len(ids) else 0, ids[-1]])
     if not returning or given != len(ids):
         return given, None
-    return given, segment_of(using, head, [(row[0] + offset, *row[1:]) for row in rows])
+    placed = [(row[0] + offset, *row[1:]) for row in rows]
+    return given, segment_of(head, placed, dialect_of(connections[using]).entries)
 
 
 def _pending(cursor: Any, sql: Statements, returning: bool) -> tuple[list[Any], bool]:

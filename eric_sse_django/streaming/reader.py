@@ -151,7 +151,8 @@ class Reader:
         """Return what head() will be: it has no feed yet."""
         follower = self._hub.follower
         feed = follower.feeds.found(each.channel for each in self.subscriptions)
-        return follower.position if feed is None else max(follower.position, feed.reached)
+        position: int = follower.known.position
+        return position if feed is None else max(position, feed.reached)
 
     async def _lower_cursors(self) -> set[Subscription]:
         """Begin again with listeners whose cursor cannot have been reached; return those."""

@@ -51,7 +51,7 @@ class RedisPublisher:
     def __init__(self, group: Group) -> None:
         self._server, self._name = group
         self._socket: socket.socket | None = None
-        self._owed = 0  # answers
+        self._unread = 0  # answers
         self._received = b""  # the beginning of one
         with importing:
             self._pack = import_module("msgpack").packb
@@ -59,7 +59,7 @@ class RedisPublisher:
     def send(self, parcels: Sequence[Parcel]) -> None:
         """Send to the group; each waits 3 * LAYER_TIMEOUT_S at most. Raises OSError."""
         if not parcels:
-            self._take_owed()
+            self._take_answers()
         for parcel in parcels:
             self._send(self._command(parcel))
 
@@ -75,12 +75,12 @@ class RedisPublisher:
         except OSError:
             is_sent = False
         if is_sent:
-            self._owed += len(parcels)
+            self._unread += len(parcels)
         else:
             self.close()
         return is_sent
 
-    def _take_owed(self) -> None:
+    def _take_answers(self) -> None:
         try:
             if self._socket is not None:
                 self._exchange(b"")
@@ -106,7 +106,7 @@ class RedisPublisher:
 
     def close(self) -> None:
         """Close the connection. The next send() opens another."""
-        closing, self._socket, self._owed, self._received = self._socket, None, 0, b""
+        closing, self._socket, self._unread, self._received = self._socket, None, 0, b""
         if closing is not None:
             closing.close()
 
@@ -121,15 +121,15 @@ class RedisPublisher:
 
     def _exchange(self, command: bytes) -> None:
         """
-        Send a command whose answer is one line, and take the answers that are owed.
+        Send a command whose answer is one line, and take the answers that came before its own.
 
         Raises ConnectionError for an error.
         """
         assert self._socket is not None
         if command:
             self._socket.sendall(command)
-            self._owed += 1
-        while self._owed:
+            self._unread += 1
+        while self._unread:
             self._receive()
 
     def _read_what_came(self) -> None:
@@ -145,7 +145,7 @@ class RedisPublisher:
             raise ConnectionError("Redis closed the connection")
         self._received += part
         *answers, self._received = self._received.split(b"\r\n")
-        self._owed -= len(answers)
+        self._unread -= len(answers)
         for answer in answers:
             if answer.startswith(b"-"):
                 raise ConnectionError(answer[1:].decode(errors="replace").strip())

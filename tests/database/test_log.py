@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from eric_sse_django import log, notifier
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.log.history import make_head
-from eric_sse_django.log.passing import SEGMENT_BYTES, SEGMENT_MESSAGES
+from eric_sse_django.log.protocol import SEGMENT_BYTES, SEGMENT_MESSAGES
 from eric_sse_django.log.sequencer import SEQUENCE_BATCH, statements
 from eric_sse_django.message import Message
 from eric_sse_django.models import LogHead, QueuedMessage

@@ -12,7 +12,7 @@ from eric_sse_django.database import channel as channel_module
 from eric_sse_django.exception import InvalidChannelException, InvalidListenerException
 from eric_sse_django.log import dialect, placing
 from eric_sse_django.log.history import make_head
-from eric_sse_django.log.passing import SEGMENT_BYTES
+from eric_sse_django.log.protocol import SEGMENT_BYTES
 from eric_sse_django.models import Channel, LogHead, QueuedMessage
 from eric_sse_django.shortcuts import publish
 from tests.contract import count

@@ -19,7 +19,7 @@ from eric_sse_django.wakes.nats.protocol import Site
 from tests import servers
 from tests.conftest import missing
 
-# Those whose carriers write to a socket of their own.
+# Those whose carriers write to a socket themselves.
 AT_ONCE = ["pubsub.RedisPubSubChannelLayer", "nats"]
 # "nats-py": with what only that can.
 KINDS = ["core.RedisChannelLayer", "pubsub.RedisPubSubChannelLayer", "nats", "nats-py"]
