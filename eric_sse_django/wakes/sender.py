@@ -236,9 +236,10 @@ _sender_id = uuid4().hex
 
 
 def _forget_after_fork() -> None:
-    global _sender_id
+    global _sender_id, _senders
     _sender_id = uuid4().hex
     known_outages.clear()
+    _senders = weakref.WeakSet()  # another thread of the parent may have held the lock of one
 
 
 os.register_at_fork(after_in_child=_forget_after_fork)

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import logging
+import os
+import signal
 import threading
 import time
 
@@ -216,6 +218,19 @@ def test_a_thread_that_was_replaced_gives_its_carrier_to_nobody(at_once, packing
     assert not packing._keep(other)  # this thread is not the sender's
     packing.wake(2)
     assert (len(at_once.at_once), other.at_once) == (1, [])
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # it forks beside threads
+def test_a_child_waits_for_no_sender_of_its_parent(at_once, packing):
+    packing.wake(1)
+    assert packing.flush(2)
+    child = os.fork()
+    if not child:
+        packing._lock.acquire()  # as another thread of the parent may have, which is not here
+        signal.alarm(2)
+        wakes.flush()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_flush_waits_for_a_wake_that_comes_when_the_thread_becomes_idle():
