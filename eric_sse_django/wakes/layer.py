@@ -60,12 +60,13 @@ def make_layer() -> BaseChannelLayer | None:
 
 @contextlib.contextmanager
 def without_waiting(connection: socket.socket) -> Iterator[None]:
-    """Let calls of a carrier's socket raise BlockingIOError where they would wait."""
+    """Let calls of a socket raise BlockingIOError where they would wait."""
+    timeout_s = connection.gettimeout()
     connection.settimeout(0)
     try:
         yield
     finally:
-        connection.settimeout(LAYER_TIMEOUT_S)
+        connection.settimeout(timeout_s)
 
 
 async def close(layer: BaseChannelLayer) -> None:

@@ -28,6 +28,8 @@ _KNOWN = frozenset({"hosts", "prefix"})
 # Of channels_redis, whose bytes are known: of any other version the layer itself is used.
 _MAJOR_VERSION = "4."
 _PORT = 6379
+# Bytes of one answer at most: it is a number, or an error.
+MAX_ANSWER_BYTES = 65_536
 
 
 class Server(NamedTuple):
@@ -47,6 +49,8 @@ class Group(NamedTuple):
 
 class RedisPublisher:
     """Sends messages to a group of the layer, on the caller's thread; connects when it sends."""
+
+    sends_at_once = True
 
     def __init__(self, group: Group) -> None:
         self._server, self._name = group
@@ -68,16 +72,17 @@ class RedisPublisher:
         if self._socket is None:
             return False
         data = b"".join(map(self._command, parcels))
+        is_sent = False
         try:
             self._read_what_came()
             with without_waiting(self._socket):
+                self._unread += len(parcels)
                 is_sent = self._socket.send(data) == len(data)
         except OSError:
-            is_sent = False
-        if is_sent:
-            self._unread += len(parcels)
-        else:
-            self.close()
+            pass
+        finally:
+            if not is_sent:  # also where a signal ended it: a part may have been sent
+                self.close()
         return is_sent
 
     def _take_answers(self) -> None:
@@ -149,6 +154,9 @@ class RedisPublisher:
         for answer in answers:
             if answer.startswith(b"-"):
                 raise ConnectionError(answer[1:].decode(errors="replace").strip())
+        # What comes faster than it is read would never end.
+        if self._unread < 0 or len(self._received) > MAX_ANSWER_BYTES:
+            raise ConnectionError("Redis sends what is no answer to a publisher")
 
 
 def resp(*parts: bytes) -> bytes:

@@ -1,6 +1,7 @@
 """NATS as the fabric: its servers, subscriptions, limits, permissions and options."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -10,6 +11,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -458,6 +460,53 @@ async def test_pings_of_the_server_are_answered_between_messages():
             await asyncio.sleep(0.05)
         assert len(links) == 1
         carrier.close()
+
+
+class Rude:
+    """A server that greets, reads the first message, and then only writes: `part`, forever."""
+
+    def __init__(self, part):
+        self._part, self.may_write = part, threading.Event()
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"nats://127.0.0.1:{self._listening.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self):
+        client, _ = self._listening.accept()
+        with client, contextlib.suppress(OSError):
+            client.sendall(b'INFO {"max_payload": 1048576}\r\n')
+            for _ in range(2):  # after CONNECT, and after the first message
+                read = b""
+                while not read.endswith(b"PING\r\n"):
+                    read += client.recv(4_096)
+                client.sendall(b"PONG\r\n")
+            self.may_write.wait()
+            while True:
+                client.sendall(self._part)
+
+    def close(self):
+        self._listening.close()
+        self._thread.join(5)
+
+
+@pytest.mark.parametrize("part", [b"PING\r\n", b"x" * 65_536, b"+OK\r\n" * 10_000])
+async def test_a_publisher_does_not_wait_for_a_server_that_only_writes(part):
+    server = Rude(part)
+    carrier = NatsFabric(server.url, {}).carrier()
+    carrier.send([number(0)])
+    server.may_write.set()
+    big = Parcel(None, {"x": "y" * 30_000})
+    until = time.monotonic() + 10
+    longest = 0.0
+    is_sent = True
+    while is_sent:
+        began = time.monotonic()
+        assert began < until
+        is_sent = carrier.send_at_once([big])
+        longest = max(longest, time.monotonic() - began)
+    assert longest < 0.9  # LAYER_TIMEOUT_S is a second
+    server.close()
 
 
 # Settings -------------------------------------------------------------------------------

@@ -155,6 +155,36 @@ def test_a_redis_that_does_not_answer_is_not_asked_twice(monkeypatch):
         assert publisher._socket is None
 
 
+@pytest.mark.parametrize("more", [b":1\r\n" * 3, b":" * 70_000])
+def test_what_is_no_answer_ends_the_connection(more):
+    redis = FakeRedis(b":1\r\n", b":1\r\n" + more)
+    publisher = publisher_to(redis)
+    publisher.send([Parcel(None, WAKE)])
+    assert publisher.send_at_once([Parcel(None, WAKE)])
+    redis.close()
+    assert not publisher.send_at_once([Parcel(None, WAKE)])
+    with pytest.raises(OSError, match="refused"):
+        publisher.send([Parcel(None, WAKE)])
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_a_send_that_is_interrupted_leaves_no_half_message(error):
+    redis = FakeRedis(b":1\r\n", b"")
+    publisher = publisher_to(redis)
+    publisher.send([Parcel(None, WAKE)])
+
+    class Interrupted(socket.socket):
+        def send(self, data):
+            super().send(data[:5])
+            raise error
+
+    publisher._socket = Interrupted(fileno=publisher._socket.detach())
+    with pytest.raises(error):
+        publisher.send_at_once([Parcel(None, WAKE)])
+    assert publisher._socket is None
+    redis.close()
+
+
 def test_of_another_major_version_the_layer_itself_sends(layers, monkeypatch):
     layers()
     assert pubsub.group_of("g") is not None

@@ -22,7 +22,8 @@ TRUST_S = 1.0
 # Seconds without a send after which a carrier connects again: a server closes what answers no
 # pings.
 IDLE_S = 30.0
-# Bytes of a message that are parsed at most: this app sends a quarter of it at most.
+# Bytes of a message that are parsed at most: this app sends a quarter of it at most. And of
+# what a server sends to a publisher between two messages.
 MAX_BYTES = 262_144
 # What FABRIC["OPTIONS"] may have beside "namespace"; with anything else (keys, credentials,
 # callbacks) nats-py connects.

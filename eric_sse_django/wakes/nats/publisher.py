@@ -19,6 +19,7 @@ from eric_sse_django.wakes.layer import LAYER_TIMEOUT_S, without_waiting
 from eric_sse_django.wakes.nats.protocol import (
     IDLE_S,
     JOIN_S,
+    MAX_BYTES,
     TRUST_S,
     Address,
     Site,
@@ -27,9 +28,14 @@ from eric_sse_django.wakes.nats.protocol import (
     greeting_of,
 )
 
+# Lines that a server sends together at most. Its pings end when few of them are not answered.
+MAX_LINES = 100
+
 
 class NatsPublisher:
     """Publishes on the caller's thread; connects when it sends."""
+
+    sends_at_once = True
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -61,12 +67,14 @@ class NatsPublisher:
         if self._link is None or now - self._used_at > IDLE_S:
             return False
         self._used_at = now
+        is_sent = False
         try:
             is_sent = self._link.publish_at_once(self._messages(parcels))
         except OSError:
-            is_sent = False
-        if not is_sent:
-            self.close()
+            pass
+        finally:
+            if not is_sent:  # also where a signal ended it: a part may have been sent
+                self.close()
         return is_sent
 
     def _messages(self, parcels: Sequence[Parcel]) -> list[tuple[str, bytes]]:
@@ -128,9 +136,9 @@ class Link:
 
     def publish_at_once(self, messages: Sequence[tuple[str, bytes]]) -> bool:
         """As publish(), without waiting; return whether all was sent. Raises OSError."""
-        self._read_what_came()
         data = self._commands(messages)
         with without_waiting(self.socket):
+            self._read_what_came()  # and answer it
             return self.socket.send(data) == len(data)
 
     def _commands(self, messages: Sequence[tuple[str, bytes]]) -> bytes:
@@ -179,6 +187,9 @@ class Link:
         if not (part := self.socket.recv(16_384)):
             raise ConnectionError("NATS closed the connection")
         self._received += part
+        # What comes faster than it is read would never end.
+        if len(self._received) > MAX_BYTES or self._received.count(b"\r\n") > MAX_LINES:
+            raise ConnectionError("NATS sends too much to a publisher")
 
 
 def connect(server: str, options: Mapping[str, Any]) -> Link:
