@@ -69,6 +69,8 @@ class ChannelsFabric:
 class LayerCarrier:
     """Sends through the layer, on a separate loop."""
 
+    sends_at_once = False
+
     def __init__(self, layer: BaseChannelLayer, runner: Runner) -> None:
         self._layer, self._runner = layer, runner
 

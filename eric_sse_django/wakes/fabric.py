@@ -34,7 +34,13 @@ class Parcel(NamedTuple):
 
 
 class Carrier(Protocol):
-    """Sends, on the thread of its first send()."""
+    """
+    Sends, on the thread of its first send().
+
+    `sends_at_once` is false if send_at_once() never does: then it is not called.
+    """
+
+    sends_at_once: bool
 
     def send(self, parcels: Sequence[Parcel]) -> None:
         """

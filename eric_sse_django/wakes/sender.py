@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -11,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 from uuid import uuid4
 
-from eric_sse_django.outage import Outage
+from eric_sse_django.outage import Outage, Quiet
 from eric_sse_django.wakes.fabric import WAKE, Carrier, Parcel, configured
 from eric_sse_django.wakes.layer import LAYER_TIMEOUT_S
 
@@ -19,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
+PLAIN = Parcel(None, {})
 # Items that wait to be sent; when exceeded, a plain wake is sent instead of all of them.
 MAX_ITEMS = 64
 # Seconds after which a fabric that blocks the sending thread hangs.
@@ -49,19 +51,21 @@ class WakeSender(Generic[Item]):
         self._idle = threading.Event()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
-        self._carrier: Carrier | None = None  # of the thread; others use it while it is idle
+        self._carrier: Carrier | None = None  # for publishers, while the thread does not use it
+        self._turn = threading.Lock()  # held while one of them uses it
         self._is_unverified = False  # something was sent at once
         self._verified_at = float("-inf")
         self._sends_since: float | None = None
         self._replaced = 0
         self._outage = Outage(logger, "sending wakes to other processes")
+        self._quiet = Quiet()
         self._lock = threading.Lock()
 
     def wake(self, item: Item | None = None) -> None:
         """Send an item soon, or a plain wake. Returns at once."""
+        if item is not None and self._send_at_once(item):
+            return
         with self._lock:
-            if item is not None and self._send_at_once(item):
-                return
             if item is None or self._is_plain or len(self._items) >= MAX_ITEMS:
                 self._drop_items()
             else:
@@ -73,21 +77,33 @@ class WakeSender(Generic[Item]):
 
     def _send_at_once(self, item: Item) -> bool:
         """Send an item if that waits for nothing; return whether it was sent."""
-        if self._carrier is None or self._pack is None or not self._idle.is_set():
+        # 32 threads that waited for each other's turns did so for 40 ms.
+        if not self._idle.is_set() or not self._turn.acquire(blocking=False):
             return False
         try:
-            is_sent = self._carrier.send_at_once(_addressed(self._pack([item])))
-        except Exception:  # noqa: BLE001 - the thread meets the same error, and reports it
-            return False
+            return self._carrier is not None and self._send_in_turn(self._carrier, item)
+        finally:
+            self._turn.release()
+
+    def _send_in_turn(self, carrier: Carrier, item: Item) -> bool:
+        is_sent = False
+        with contextlib.suppress(Exception):  # the thread meets the same error, and reports it
+            is_sent = carrier.send_at_once(self._packed([item]))
         if is_sent:
             self._is_unverified = True
             if time.monotonic() - self._verified_at > TRUST_S:
                 self._verify_soon()
+        elif self._is_unverified:
+            with self._lock:
+                self._drop_items()  # what was sent before may be lost with the connection
         return is_sent
 
     def _verify_soon(self) -> None:
-        self._idle.clear()
-        self._wanted.set()
+        """Let the thread make sure that what was sent at once has arrived."""
+        with self._lock:
+            if self._is_unverified:
+                self._idle.clear()
+                self._wanted.set()
 
     def _drop_items(self) -> None:
         """Send a plain wake instead of what waits."""
@@ -111,21 +127,22 @@ class WakeSender(Generic[Item]):
     def flush(self, timeout_s: float = LAYER_TIMEOUT_S) -> bool:
         """Wait until the wakes are sent; False when it took longer."""
         thread = self._thread
-        with self._lock:
-            if self._is_unverified:
-                self._verify_soon()
+        self._verify_soon()
         return thread is None or not thread.is_alive() or self._idle.wait(timeout_s)
 
     def check(self, now: float) -> None:
-        """Replace the thread if the fabric blocks it, at time.monotonic() `now`."""
+        """Replace the thread if the fabric blocks it, at time.monotonic() `now`; else verify."""
         since = self._sends_since
-        if since is None or now - since < HUNG_S or self._replaced >= MAX_REPLACED:
+        if since is None:
+            self._verify_soon()
+            return
+        if now - since < HUNG_S or self._replaced >= MAX_REPLACED:
             return
         try:
             raise TimeoutError(f"the fabric has blocked its thread for {now - since:.0f} s")
         except TimeoutError:
             self._outage.failed()
-        with self._lock:
+        with self._turn:
             self._sends_since = self._thread = self._carrier = None
         self._replaced += 1
         self._must_repeat()
@@ -176,23 +193,22 @@ class WakeSender(Generic[Item]):
         try:
             while self._is_wanted():
                 self._sends_since = time.monotonic()
+                self._share(None)
                 parcels, must_verify = self._parcels()
                 if parcels or must_verify:
                     carrier.send(parcels)
                     self._verified_at = time.monotonic()
-                if not self._keep(carrier):
+                if not self._share(carrier if carrier.sends_at_once else None):
                     return  # it took so long that another thread has replaced it
                 self._sends_since = None
                 self._outage.over()
         finally:
-            with self._lock:
-                if self._carrier is carrier:
-                    self._carrier = None
+            self._share(None)
             carrier.close()
 
-    def _keep(self, carrier: Carrier) -> bool:
-        """Let others use the carrier while this thread is idle, unless that was replaced."""
-        with self._lock:
+    def _share(self, carrier: Carrier | None) -> bool:
+        """Let publishers use a carrier, or none; return False if this thread was replaced."""
+        with self._turn:
             is_current = self._thread is threading.current_thread()
             if is_current:
                 self._carrier = carrier
@@ -208,10 +224,20 @@ class WakeSender(Generic[Item]):
             items, self._items = self._items, []
             is_plain, self._is_plain = self._is_plain, False
             must_verify, self._is_unverified = self._is_unverified, False
-        packed: Sequence[Parcel] = [Parcel(None, {})] if is_plain else ()
-        if items and self._pack is not None:
-            packed = self._pack(items)
-        return _addressed(packed), must_verify
+        if is_plain:
+            return _addressed([PLAIN]), must_verify
+        return self._packed(items) if items else [], must_verify
+
+    def _packed(self, items: Sequence[Item]) -> list[Parcel]:
+        """Return the parcels of items: that of a plain wake where these cannot be packed."""
+        packed: Sequence[Parcel] = [PLAIN]
+        try:
+            if self._pack is not None:
+                packed = self._pack(items)
+        except Exception:
+            if self._quiet.begins("pack"):
+                logger.exception("wakes are sent without what they carry: it cannot be packed")
+        return _addressed(packed)
 
     def _is_wanted(self) -> bool:
         """Wait for wake(); return False when closed. The loop does not run meanwhile."""

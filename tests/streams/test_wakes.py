@@ -107,6 +107,8 @@ def test_wakes_during_a_send_cause_one_more_send(layer, sender):
 class AtOnce:
     """A carrier that sends at once, while `takes`; without parcels it verifies."""
 
+    sends_at_once = True
+
     def __init__(self):
         self.sends, self.at_once, self.verified = [], [], 0
         self.takes = True
@@ -181,6 +183,74 @@ def test_what_is_not_sent_at_once_is_sent_by_the_thread(at_once, packing, failur
     assert items_of(at_once.sends) == [1, 2]
 
 
+def test_a_publisher_does_not_wait_for_another_one_that_sends(at_once, packing):
+    packing.wake(1)
+    assert packing.flush(2)
+    is_sending, may_continue = threading.Event(), threading.Event()
+
+    def send_slowly(parcels):
+        is_sending.set()
+        return may_continue.wait(10)
+
+    at_once.send_at_once = send_slowly
+    other = threading.Thread(target=packing.wake, args=[2])
+    other.start()
+    assert is_sending.wait(2)
+    began = time.monotonic()
+    packing.wake(3)
+    assert time.monotonic() - began < 1
+    assert items_of(at_once.sends) == [1]  # the thread does not use the carrier meanwhile
+    may_continue.set()
+    other.join()
+    assert packing.flush(2)
+    assert items_of(at_once.sends) == [1, 3]
+
+
+def test_for_a_carrier_that_never_sends_at_once_nothing_is_packed_twice(at_once, packing):
+    at_once.sends_at_once = False
+    packed = []
+    packing._pack = lambda items: packed.extend(items) or [Parcel(None, {"item": items[0]})]
+    for item in (1, 2):
+        packing.wake(item)
+        assert packing.flush(2)
+    assert (packed, items_of(at_once.sends), at_once.at_once) == ([1, 2], [1, 2], [])
+
+
+def test_what_cannot_be_packed_is_a_plain_wake_and_logged_once(at_once, packing, caplog):
+    def fail(items):
+        raise ValueError("no key")
+
+    packing._pack = fail
+    for item in range(3):
+        packing.wake(item)
+        assert packing.flush(2)
+    sent = at_once.sends + [parcel for _, parcels in at_once.at_once for parcel in parcels]
+    assert items_of(sent) == [None] * 3
+    assert [record.message for record in caplog.records] == [
+        "wakes are sent without what they carry: it cannot be packed"
+    ]
+
+
+def test_what_was_sent_at_once_before_a_connection_ended_may_be_lost(at_once, packing):
+    packing.wake(1)
+    assert packing.flush(2)
+    packing.wake(2)
+    at_once.takes = False
+    packing.wake(3)
+    assert packing.flush(2)
+    assert items_of(at_once.sends) == [1, None]
+
+
+def test_what_was_sent_last_is_verified_by_the_watch(at_once, packing):
+    packing.wake(1)
+    assert packing.flush(2)
+    packing.wake(2)
+    for _ in range(2):
+        packing.check(time.monotonic())
+        assert packing._idle.wait(2)
+        assert at_once.verified == 1
+
+
 def test_flush_makes_sure_that_what_was_sent_at_once_arrives(at_once, packing):
     packing.wake(1)
     assert packing.flush(2)
@@ -215,7 +285,7 @@ def test_a_thread_that_was_replaced_gives_its_carrier_to_nobody(at_once, packing
     packing.wake(1)
     assert packing.flush(2)
     other = AtOnce()
-    assert not packing._keep(other)  # this thread is not the sender's
+    assert not packing._share(other)  # this thread is not the sender's
     packing.wake(2)
     assert (len(at_once.at_once), other.at_once) == (1, [])
 
@@ -227,6 +297,7 @@ def test_a_child_waits_for_no_sender_of_its_parent(at_once, packing):
     child = os.fork()
     if not child:
         packing._lock.acquire()  # as another thread of the parent may have, which is not here
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(2)
         wakes.flush()
         os._exit(0)

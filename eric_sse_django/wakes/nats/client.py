@@ -189,6 +189,8 @@ async def probe(site: Site) -> None:
 class ClientCarrier:
     """Publishes on a loop that runs only meanwhile."""
 
+    sends_at_once = False
+
     def __init__(self, site: Site, runner: Runner) -> None:
         self._site, self._runner = site, runner
         self._connection: ClientConnection | None = None
