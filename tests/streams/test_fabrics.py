@@ -64,6 +64,12 @@ def server(kind):
             os.kill(server.process.pid, signal.SIGCONT)
 
 
+def hang(server):
+    """Stop a server; return when it no longer runs."""
+    os.kill(server.process.pid, signal.SIGSTOP)
+    os.waitpid(server.process.pid, os.WUNTRACED)
+
+
 class Ear:
     """Receives in a task, as one process."""
 
@@ -175,7 +181,7 @@ async def test_what_was_sent_at_once_to_a_server_that_hangs_is_an_error_later(se
         monkeypatch.setattr(f"eric_sse_django.wakes.{module}.LAYER_TIMEOUT_S", 0.05)
     carrier = configured().carrier()
     await asyncio.to_thread(carrier.send, [number(0)])
-    os.kill(server.process.pid, signal.SIGSTOP)
+    hang(server)
     assert carrier.send_at_once([number(1)])
     with pytest.raises(OSError, match="timed out"):
         await asyncio.to_thread(carrier.send, [])
@@ -187,7 +193,7 @@ async def test_what_was_sent_at_once_to_a_server_that_hangs_is_an_error_later(se
 async def test_what_does_not_fit_into_the_connection_is_not_sent_at_once(server):
     carrier = configured().carrier()
     await asyncio.to_thread(carrier.send, [number(0)])
-    os.kill(server.process.pid, signal.SIGSTOP)
+    hang(server)
     big = Parcel(None, {"type": "eric.wake", "segments": "x" * 500_000})
     began = time.monotonic()
     assert not all(carrier.send_at_once([big]) for _ in range(100))
@@ -280,7 +286,7 @@ async def test_closing_is_bounded_while_the_server_hangs(server):
     async with Ear(fabric, *range(100)) as ear:
         await asyncio.to_thread(carrier.send, [number(0)])
         await ear.hears(*messages(0))
-        os.kill(server.process.pid, signal.SIGSTOP)
+        hang(server)
         began = time.monotonic()
         await asyncio.to_thread(carrier.close)
     assert time.monotonic() - began < 6
