@@ -280,6 +280,8 @@ async def test_whatever_happens_to_wakes_streams_get_each_message_once(memory, h
 class Fabric:
     """Keeps what is sent while `is_open` is set; `failures` are raised."""
 
+    sends_at_once = False
+
     def __init__(self):
         self.sent, self.failures = [], []
         self.is_open = sending.threading.Event()
