@@ -69,6 +69,23 @@ def without_waiting(connection: socket.socket) -> Iterator[None]:
         connection.settimeout(timeout_s)
 
 
+def whole_or_closed(send: Callable[[], bool], close: Callable[[], None]) -> bool:
+    """
+    Return whether send() has sent all; close the connection if not.
+
+    Also where a signal ended it: a part may have been sent.
+    """
+    is_sent = False
+    try:
+        is_sent = send()
+    except OSError:
+        pass
+    finally:
+        if not is_sent:
+            close()
+    return is_sent
+
+
 async def close(layer: BaseChannelLayer) -> None:
     """Close its connections, LAYER_TIMEOUT_S at most; raises nothing."""
     # channels_redis has close_pools(), its pub/sub layer closes in flush(); others have neither.

@@ -19,7 +19,12 @@ from channels.layers import channel_layers
 
 from eric_sse_django import conf
 from eric_sse_django.wakes.fabric import Parcel
-from eric_sse_django.wakes.layer import LAYER_TIMEOUT_S, importing, without_waiting
+from eric_sse_django.wakes.layer import (
+    LAYER_TIMEOUT_S,
+    importing,
+    whole_or_closed,
+    without_waiting,
+)
 
 BACKEND = "channels_redis.pubsub.RedisPubSubChannelLayer"
 # What a configuration may have beside; with anything else (encryption, TLS, Sentinel, several
@@ -71,19 +76,17 @@ class RedisPublisher:
         """Send if the connection takes all of it at once; else close it, and return False."""
         if self._socket is None:
             return False
-        data = b"".join(map(self._command, parcels))
-        is_sent = False
-        try:
+        commands = list(map(self._command, parcels))
+        return whole_or_closed(lambda: self._publish_at_once(commands), self.close)
+
+    def _publish_at_once(self, commands: Sequence[bytes]) -> bool:
+        """Send without waiting; return whether all was sent. Raises OSError."""
+        assert self._socket is not None
+        data = b"".join(commands)
+        with without_waiting(self._socket):
             self._read_what_came()
-            with without_waiting(self._socket):
-                self._unread += len(parcels)
-                is_sent = self._socket.send(data) == len(data)
-        except OSError:
-            pass
-        finally:
-            if not is_sent:  # also where a signal ended it: a part may have been sent
-                self.close()
-        return is_sent
+            self._unread += len(commands)
+            return self._socket.send(data) == len(data)
 
     def _take_answers(self) -> None:
         try:
@@ -138,9 +141,8 @@ class RedisPublisher:
             self._receive()
 
     def _read_what_came(self) -> None:
-        """Take answers without waiting for one; raise if Redis has gone, or refuses."""
-        assert self._socket is not None
-        with without_waiting(self._socket), contextlib.suppress(BlockingIOError):
+        """Take the answers that are there; raise if Redis has gone, or refuses."""
+        with contextlib.suppress(BlockingIOError):
             while True:
                 self._receive()
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eric_sse_django.wakes.fabric import Parcel
-from eric_sse_django.wakes.layer import LAYER_TIMEOUT_S, without_waiting
+from eric_sse_django.wakes.layer import LAYER_TIMEOUT_S, whole_or_closed, without_waiting
 from eric_sse_django.wakes.nats.protocol import (
     IDLE_S,
     JOIN_S,
@@ -63,19 +63,11 @@ class NatsPublisher:
 
     def send_at_once(self, parcels: Sequence[Parcel]) -> bool:
         """Send if the connection takes all of it at once; else close it, and return False."""
-        now = time.monotonic()
-        if self._link is None or now - self._used_at > IDLE_S:
+        link, now = self._link, time.monotonic()
+        if link is None or now - self._used_at > IDLE_S:
             return False
         self._used_at = now
-        is_sent = False
-        try:
-            is_sent = self._link.publish_at_once(self._messages(parcels))
-        except OSError:
-            pass
-        finally:
-            if not is_sent:  # also where a signal ended it: a part may have been sent
-                self.close()
-        return is_sent
+        return whole_or_closed(lambda: link.publish_at_once(self._messages(parcels)), self.close)
 
     def _messages(self, parcels: Sequence[Parcel]) -> list[tuple[str, bytes]]:
         subject_of = self._site.subject_of
