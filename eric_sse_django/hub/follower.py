@@ -259,11 +259,11 @@ class Follower:
                 return self._take_channels()
             if len(self._segments) == 1:
                 self._segments.clear()
-                outcome = self._take(first)
+                segments = [first]
             else:
                 segments = take_joined(self._segments, self.known, LIVE_ROWS, LIVE_BYTES)
-                count = len(segments)
-                outcome = self._take(segments[0] if count == 1 else joined(segments))
+            count = len(segments)
+            outcome = self._take(segments[0] if count == 1 else joined(segments))
         except Exception:
             logger.exception("a segment could not be delivered, the log is read")
             self._repair()
