@@ -44,9 +44,7 @@ class Stage:
         apart: Apart | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
-        """
-        `settings` are added to this app's ERIC_SSE.
-        """
+        """`settings` are added to this app's ERIC_SSE."""
         self.subject, self.scale = subject, scale
         fabric, given = None if apart is None else apart.fabric, dict(settings or {})
         self._environment = servers.environment(subject, python, redis=fabric == "Redis")

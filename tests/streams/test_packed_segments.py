@@ -18,6 +18,7 @@ from eric_sse_django.wakes import sender as sending
 from tests.streams import passing
 from tests.streams.passing import client, draft, live, received, sequenced, until
 from tests.streams.test_segments import Chaos
+from tests.wakes import send_through
 
 hub, memory = passing.hub, passing.memory
 
@@ -302,10 +303,7 @@ class Fabric:
 
 @pytest.fixture
 def fabric(monkeypatch):
-    fabric = Fabric()
-    monkeypatch.setattr(sending, "configured", lambda: fabric)
-    monkeypatch.setattr("eric_sse_django.outage.FIRST_DELAY_S", 0.005)
-    return fabric
+    return send_through(Fabric(), monkeypatch)
 
 
 @pytest.fixture

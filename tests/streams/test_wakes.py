@@ -18,7 +18,7 @@ from eric_sse_django.wakes import sender as sending
 from eric_sse_django.wakes.fabric import Parcel
 from tests.live.layers import SwallowingLayer
 from tests.server import until as waits_until
-from tests.wakes import listen
+from tests.wakes import listen, send_through
 
 
 class FakeLayer(BaseChannelLayer):
@@ -135,10 +135,7 @@ class AtOnce:
 
 @pytest.fixture
 def at_once(monkeypatch):
-    carrier = AtOnce()
-    monkeypatch.setattr(sending, "configured", lambda: carrier)
-    monkeypatch.setattr("eric_sse_django.outage.FIRST_DELAY_S", 0.005)
-    return carrier
+    return send_through(AtOnce(), monkeypatch)
 
 
 @pytest.fixture
