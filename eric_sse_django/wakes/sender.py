@@ -195,8 +195,11 @@ class WakeSender(Generic[Item]):
                 self._sends_since = time.monotonic()
                 self._share(None)
                 parcels, must_verify = self._parcels()
-                if parcels or must_verify:
+                if must_verify:  # first: for these parcels it may connect again, and not fail
+                    carrier.send([])
+                if parcels:
                     carrier.send(parcels)
+                if parcels or must_verify:
                     self._verified_at = time.monotonic()
                 if not self._share(carrier if carrier.sends_at_once else None):
                     return  # it took so long that another thread has replaced it

@@ -238,6 +238,15 @@ def test_what_was_sent_at_once_before_a_connection_ended_may_be_lost(at_once, pa
     assert items_of(at_once.sends) == [1, None]
 
 
+def test_what_was_sent_at_once_is_verified_before_the_thread_sends_more(at_once, packing):
+    packing.wake(1)
+    assert packing.flush(2)
+    packing.wake(2)
+    packing.wake()
+    assert packing.flush(2)
+    assert (items_of(at_once.sends), at_once.verified) == ([1, None], 1)
+
+
 def test_what_was_sent_last_is_verified_by_the_watch(at_once, packing):
     packing.wake(1)
     assert packing.flush(2)
