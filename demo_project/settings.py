@@ -31,6 +31,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "eric_sse_django",  # eric_sse_django: the models, the admin, the commands
+    "eric_sse_django.runs",  # eric_sse_django: output that outlives its request
     "demo_project",
 ]
 

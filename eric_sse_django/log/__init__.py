@@ -8,7 +8,7 @@ its position with its INSERT, under the same lock: see placing.
 """
 
 from eric_sse_django.log.address import END, Address, Recipient
-from eric_sse_django.log.dialect import dialect_of, kind_of, log_dialect, moment_of
+from eric_sse_django.log.dialect import Dialect, dialect_of, kind_of, log_dialect, moment_of
 from eric_sse_django.log.history import (
     base_of,
     begin_history,
@@ -20,6 +20,7 @@ from eric_sse_django.log.history import (
     lower_what_is_beyond,
     number_of,
 )
+from eric_sse_django.log.lifetime import lifetime_of
 from eric_sse_django.log.limits import forget_counts, too_old
 from eric_sse_django.log.memory import MemoryLog
 from eric_sse_django.log.packing import pack_entries, pack_stamp, unpack_entries, unpack_stamp
@@ -105,6 +106,7 @@ __all__ = [
     "ChannelSegment",
     "Channels",
     "DatabaseLog",
+    "Dialect",
     "Draft",
     "Found",
     "Head",
@@ -139,6 +141,7 @@ __all__ = [
     "is_known",
     "is_next",
     "kind_of",
+    "lifetime_of",
     "lock_free",
     "log_dialect",
     "look",

@@ -89,6 +89,8 @@ class Dialect:
     # The end of a query for one of the messages without a position.
     any_pending = "LIMIT 1"
     greatest = "GREATEST"
+    # The database's clock: milliseconds since 1970.
+    clock_ms = ""
     # Before a column that is compared with its exact case.
     exact = ""
     # The bytes of a payload. PostgreSQL knows those of a large text without reading it.
@@ -299,6 +301,7 @@ class SQLite(Dialect):
 
     is_file = True
     greatest = "MAX"
+    clock_ms = "CAST((JULIANDAY('now') - 2440587.5) * 86400000 AS INTEGER)"
     size = "LENGTH(payload)"  # characters: before 3.43 it has no OCTET_LENGTH()
 
     def is_in_transaction(self) -> bool:
@@ -362,6 +365,7 @@ class PostgreSQL(Dialect):
     partitions = True
     places = True
     writes_in_with = True
+    clock_ms = "CAST(EXTRACT(EPOCH FROM CLOCK_TIMESTAMP()) * 1000 AS BIGINT)"
     # In the index's order, which EXISTS() ignores where no OFFSET is: if its statistics are of a
     # time when 3 % waited, it read all of 1,000,000 rows for each look, in 150 ms.
     any_pending = "ORDER BY position, id LIMIT 1 OFFSET 0"
@@ -459,6 +463,7 @@ class MySQL(Dialect):
     # PostgreSQL sorts when ORDER BY does not name it.
     address_order = ("position",)
     pending_order = ("id",)
+    clock_ms = "UNIX_TIMESTAMP() * 1000"  # of no time zone: NOW() is ambiguous for an hour a year
     exact = "BINARY "  # its usual collations find "orders" by "ORDERS"
     timeouts = ("connect_timeout", "read_timeout", "write_timeout")
 

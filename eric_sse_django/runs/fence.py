@@ -1,0 +1,171 @@
+"""
+Writing the output of runs: one transaction for all runs of a flush.
+
+A run's row is the fence: only the producer of its epoch writes, and only what follows the index
+that the row has. So a worker that was replaced writes nothing, and a flush whose commit was not
+acknowledged can be repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from django.db import connections, transaction
+
+from eric_sse_django import conf, notifier
+from eric_sse_django.log import Dialect, Draft, dialect_of, log_dialect
+from eric_sse_django.runs.models import Run
+
+RUNNING = Run.Status.RUNNING.value
+
+
+@dataclass(slots=True)
+class Flush:
+    """What a producer writes to its run at once: chunks from `first` on, up to `next`."""
+
+    run: int
+    epoch: int
+    first: int
+    next: int
+    drafts: list[Draft] = field(default_factory=list)
+    # Columns beside these: the progress, and those of the end.
+    values: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def status(self) -> str:
+        """The run's status afterwards."""
+        return str(self.values.get("status", RUNNING))
+
+
+class Verdict(Enum):
+    """What became of a flush."""
+
+    NOW = "written now"
+    BEFORE = "written before, and its commit not acknowledged"
+    LATER = "not written: another transaction has locked the run"
+    TAKEN = "not written: another producer has the run"
+    ENDED = "not written: the run has ended"
+    REMOVED = "not written: the run was removed"
+
+    @property
+    def is_written(self) -> bool:
+        return self in (Verdict.NOW, Verdict.BEFORE)
+
+
+class Answer(NamedTuple):
+    """What became of a flush; the run's status, and whether it is asked to stop."""
+
+    verdict: Verdict
+    status: str = RUNNING
+    stops: bool = False
+
+
+class State(NamedTuple):
+    """The columns of a run that decide about a flush."""
+
+    run: int
+    epoch: int
+    status: str
+    next_index: int
+    stops: bool
+
+
+def write(flushes: Sequence[Flush]) -> dict[int, Answer]:
+    """
+    Write the flushes of several runs in one transaction; return what became of each, by run.
+
+    Waits for no lock on a run: the transaction of a slow request may have asked it to stop.
+    """
+    dialect = log_dialect()
+    with transaction.atomic(using=dialect.connection.alias):
+        states = locked(dialect, [each.run for each in flushes])
+        answers = {each.run: judge(each, states.get(each.run)) for each in flushes}
+        accepted = [each for each in flushes if answers[each.run].verdict is Verdict.NOW]
+        if accepted:
+            _move(dialect, accepted)
+            drafts = [draft for each in accepted for draft in each.drafts]
+            if drafts:
+                notifier.publish(drafts)
+    missing = [run for run in answers if run not in states]
+    if missing:
+        there = set(Run.objects.filter(pk__in=missing).values_list("pk", flat=True))
+        answers |= {run: Answer(Verdict.REMOVED) for run in missing if run not in there}
+    return answers
+
+
+def judge(flush: Flush, state: State | None) -> Answer:
+    """Return whether a flush may be written to a run in this state; None: it is not locked."""
+    if state is None:
+        return Answer(Verdict.LATER)
+    status, stops = state.status, bool(state.stops)
+    if state.epoch != flush.epoch:
+        return Answer(Verdict.TAKEN, status)
+    if status != RUNNING:
+        was_written = (status, state.next_index) == (flush.status, flush.next)
+        return Answer(Verdict.BEFORE if was_written else Verdict.ENDED, status, stops)
+    if state.next_index == flush.first:
+        return Answer(Verdict.NOW, status, stops)
+    # Only this producer has this epoch.
+    was_written = state.next_index == flush.next
+    return Answer(Verdict.BEFORE if was_written else Verdict.TAKEN, status, stops)
+
+
+def look(runs: Sequence[int]) -> dict[int, State]:
+    """Return the states of runs, without a lock. One query."""
+    return _states(log_dialect(), runs, "")
+
+
+def locked(dialect: Dialect, runs: Sequence[int]) -> dict[int, State]:
+    """Lock the runs that nobody else has locked, and return their states."""
+    lock = dialect.for_update
+    if lock and dialect.skips_locked:
+        lock += " SKIP LOCKED"
+    return _states(dialect, runs, lock)
+
+
+def _states(dialect: Dialect, runs: Sequence[int], lock: str) -> dict[int, State]:
+    keys = ",".join(map(str, map(int, runs)))
+    with dialect.connection.cursor() as cursor:
+        cursor.execute(_select(dialect.connection.alias).format(keys=keys, lock=lock))
+        return {row[0]: State(*row) for row in cursor.fetchall()}
+
+
+def _move(dialect: Dialect, flushes: Sequence[Flush]) -> None:
+    lease_ms = int(conf.get("RUNS_LEASE_S") * 1_000)
+    with dialect.connection.cursor() as cursor:
+        cursor.executemany(
+            _update(dialect.connection.alias),
+            [(each.next, lease_ms, each.run) for each in flushes],
+        )
+    for each in flushes:
+        if each.values:
+            Run.objects.filter(pk=each.run).update(**each.values)
+
+
+# Statements -------------------------------------------------------------------------
+
+
+def table_of(dialect: Dialect) -> str:
+    """Return the table of runs, quoted."""
+    return str(dialect.connection.ops.quote_name(Run._meta.db_table))
+
+
+@lru_cache
+def _select(using: str) -> str:
+    return (
+        "SELECT listener_id, epoch, status, next_index, stop_requested "
+        f"FROM {table_of(dialect_of(connections[using]))} WHERE listener_id IN ({{keys}}) {{lock}}"
+    )
+
+
+@lru_cache
+def _update(using: str) -> str:
+    dialect = dialect_of(connections[using])
+    return (
+        f"UPDATE {table_of(dialect)} SET next_index = %s, lease_until = {dialect.clock_ms} + %s "
+        "WHERE listener_id = %s"
+    )
