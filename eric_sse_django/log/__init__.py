@@ -8,6 +8,8 @@ its position with its INSERT, under the same lock: see placing.
 """
 
 from eric_sse_django.log.address import END, Address, Recipient
+from eric_sse_django.log.chores import Chore, add_chore
+from eric_sse_django.log.chores import chores as all_chores
 from eric_sse_django.log.dialect import Dialect, dialect_of, kind_of, log_dialect, moment_of
 from eric_sse_django.log.history import (
     base_of,
@@ -64,6 +66,7 @@ from eric_sse_django.log.reader import (
     read,
     waiting,
 )
+from eric_sse_django.log.replacing import replace_own
 from eric_sse_django.log.replica import configured_replica
 from eric_sse_django.log.retention import forget, forget_lapsed, lock_free
 from eric_sse_django.log.sequencer import SEQUENCE_BATCH, head, pending, sequence
@@ -105,6 +108,7 @@ __all__ = [
     "Between",
     "ChannelSegment",
     "Channels",
+    "Chore",
     "DatabaseLog",
     "Dialect",
     "Draft",
@@ -119,6 +123,8 @@ __all__ = [
     "Recipient",
     "Replica",
     "Segment",
+    "add_chore",
+    "all_chores",
     "append",
     "append_one",
     "append_to",
@@ -156,6 +162,7 @@ __all__ = [
     "position_at",
     "read",
     "readdress",
+    "replace_own",
     "row",
     "rows",
     "sequence",

@@ -14,18 +14,22 @@ if TYPE_CHECKING:
     from eric_sse_django.runs.chunks import Chunk, chunks_of
     from eric_sse_django.runs.ending import afail, afinish, astop, fail, finish, stop
     from eric_sse_django.runs.exceptions import RunEnded, RunFailed, RunStopped, RunTaken
+    from eric_sse_django.runs.following import afollow, follow
     from eric_sse_django.runs.models import Run
     from eric_sse_django.runs.producer import AsyncOut, Out, aproduce, produce
     from eric_sse_django.runs.reading import aread, read
+    from eric_sse_django.runs.reaping import atake_over, reap, take_over
     from eric_sse_django.runs.starting import aget, astart, get, start
 
 _MODULES = {
     "chunks": ("Chunk", "chunks_of"),
     "ending": ("afail", "afinish", "astop", "fail", "finish", "stop"),
     "exceptions": ("RunEnded", "RunFailed", "RunStopped", "RunTaken"),
+    "following": ("afollow", "follow"),
     "models": ("Run",),
     "producer": ("AsyncOut", "Out", "aproduce", "produce"),
     "reading": ("aread", "read"),
+    "reaping": ("atake_over", "reap", "take_over"),
     "starting": ("aget", "astart", "get", "start"),
 }
 _PLACES = {name: module for module, names in _MODULES.items() for name in names}
@@ -52,17 +56,22 @@ __all__ = [
     "RunTaken",
     "afail",
     "afinish",
+    "afollow",
     "aget",
     "aproduce",
     "aread",
     "astart",
     "astop",
+    "atake_over",
     "chunks_of",
     "fail",
     "finish",
+    "follow",
     "get",
     "produce",
     "read",
+    "reap",
     "start",
     "stop",
+    "take_over",
 ]

@@ -9,3 +9,11 @@ class EricSseRunsConfig(AppConfig):
     label = "eric_sse_runs"
     verbose_name = _("Runs")
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        # Here: models are ready only now.
+        from eric_sse_django import log  # noqa: PLC0415
+        from eric_sse_django.runs import compaction, reaping  # noqa: PLC0415
+
+        log.add_chore(reaping.reap, reaping.interval_s)
+        log.add_chore(compaction.compact_due, compaction.interval_s)

@@ -65,7 +65,7 @@ def text_payload(first: int, texts: Sequence[str]) -> str:
     """
     Return the payload of text chunks: `i` is the first one's index, `n` how many they are.
 
-    `l` has their lengths in characters, if there are several: a client may begin amid them.
+    `l` has their lengths in characters, if there are several: a client may begin between them.
     """
     text = json.dumps("".join(texts))
     if len(texts) == 1:

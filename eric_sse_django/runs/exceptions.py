@@ -1,4 +1,4 @@
-"""What a producer is told: its run was taken, stopped or has ended."""
+"""What a producer raises when its run was taken or stopped, or has ended."""
 
 from __future__ import annotations
 

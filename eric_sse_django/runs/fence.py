@@ -21,6 +21,7 @@ from eric_sse_django.log import Dialect, Draft, dialect_of, log_dialect
 from eric_sse_django.runs.models import Run
 
 RUNNING = Run.Status.RUNNING.value
+LOST = Run.Status.LOST.value
 
 
 @dataclass(slots=True)
@@ -74,26 +75,34 @@ class State(NamedTuple):
     stops: bool
 
 
-def write(flushes: Sequence[Flush]) -> dict[int, Answer]:
+def write(flushes: Sequence[Flush]) -> list[Answer]:
     """
-    Write the flushes of several runs in one transaction; return what became of each, by run.
+    Write the flushes of several runs in one transaction; return what became of each.
 
     Waits for no lock on a run: the transaction of a slow request may have asked it to stop.
     """
     dialect = log_dialect()
     with transaction.atomic(using=dialect.connection.alias):
         states = locked(dialect, [each.run for each in flushes])
-        answers = {each.run: judge(each, states.get(each.run)) for each in flushes}
-        accepted = [each for each in flushes if answers[each.run].verdict is Verdict.NOW]
+        answers = [judge(each, states.get(each.run)) for each in flushes]
+        accepted = []
+        for each, answer in zip(flushes, answers, strict=True):
+            if answer.verdict is Verdict.NOW:
+                accepted.append(each)
+                if answer.status == LOST:
+                    each.values = {"status": RUNNING, "ended_at": None, "error": ""} | each.values
         if accepted:
             _move(dialect, accepted)
             drafts = [draft for each in accepted for draft in each.drafts]
             if drafts:
                 notifier.publish(drafts)
-    missing = [run for run in answers if run not in states]
+    missing = {each.run for each in flushes} - states.keys()
     if missing:
-        there = set(Run.objects.filter(pk__in=missing).values_list("pk", flat=True))
-        answers |= {run: Answer(Verdict.REMOVED) for run in missing if run not in there}
+        missing -= set(Run.objects.filter(pk__in=missing).values_list("pk", flat=True))
+        answers = [
+            Answer(Verdict.REMOVED) if each.run in missing else answer
+            for each, answer in zip(flushes, answers, strict=True)
+        ]
     return answers
 
 
@@ -104,6 +113,8 @@ def judge(flush: Flush, state: State | None) -> Answer:
     status, stops = state.status, bool(state.stops)
     if state.epoch != flush.epoch:
         return Answer(Verdict.TAKEN, status)
+    if status == LOST and state.next_index == flush.first:
+        return Answer(Verdict.NOW, status, stops)  # nobody has taken it meanwhile
     if status != RUNNING:
         was_written = (status, state.next_index) == (flush.status, flush.next)
         return Answer(Verdict.BEFORE if was_written else Verdict.ENDED, status, stops)

@@ -1,4 +1,4 @@
-"""Who may produce a run: taking its lease, and with it the next epoch."""
+"""Taking the lease of a run, and with it the next epoch: one producer at a time has it."""
 
 from __future__ import annotations
 

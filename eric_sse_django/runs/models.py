@@ -102,7 +102,7 @@ class Run(LogColumnsModel):
     end_position = models.BigIntegerField(
         null=True,
         editable=False,
-        help_text="Of its end message before its output was compacted: who has it has all.",
+        help_text="Of its end message, when its output was made compact: a client at it has all.",
     )
 
     objects = RunManager()

@@ -12,7 +12,7 @@ from eric_sse_django.exception import EricError
 from eric_sse_django.log import Draft
 from eric_sse_django.runs.chunks import CHUNK, PROGRESS, TEXT_CHARACTERS, Group
 from eric_sse_django.runs.exceptions import RunEnded, RunStopped, RunTaken
-from eric_sse_django.runs.fence import RUNNING, Answer, Flush, State, Verdict
+from eric_sse_django.runs.fence import LOST, RUNNING, Answer, Flush, State, Verdict
 from eric_sse_django.runs.models import Run
 
 # Seconds between two progress messages: more would be rows that nobody sees.
@@ -94,6 +94,11 @@ class Output:
         self._end = type, payload, values
 
     @property
+    def has_end(self) -> bool:
+        """Whether its end is written, or waits to be."""
+        return self.is_over or self._end is not None
+
+    @property
     def waits(self) -> bool:
         """Whether it has something that can be written now."""
         if self.is_over:
@@ -105,7 +110,7 @@ class Output:
         return self._progress is not None and (is_due or self._end is not None)
 
     def take(self) -> Flush:
-        """Return what is to be written: the same again until that has an answer."""
+        """Return what must be written: the same again until that has an answer."""
         if self._sending is None:
             self._sending, self._sent = self._flush(), self.size
         return self._sending
@@ -129,7 +134,7 @@ class Output:
         return made
 
     def answered(self, answer: Answer) -> bool:
-        """Note what became of what was taken; return whether more is to be written now."""
+        """Note what became of what was taken; return whether more must be written now."""
         self.seen_at = time.monotonic()
         if answer.verdict is Verdict.LATER:
             return True
@@ -155,7 +160,7 @@ class Output:
             self._close(RunEnded(held.run_id, "removed"))
         elif state.epoch != held.epoch:
             self._close(RunTaken(held.run_id))
-        elif state.status != RUNNING:
+        elif state.status not in (RUNNING, LOST):  # the next flush ends the loss
             self._close(self._error_of(Verdict.ENDED, state.status))
         elif state.stops:
             self._stop()

@@ -15,8 +15,7 @@ from django.db import DatabaseError, connections
 from eric_sse_django import conf
 from eric_sse_django.cancelling import within
 from eric_sse_django.log import database, log_dialect, payload_text
-from eric_sse_django.runs import ending as endings
-from eric_sse_django.runs import writer
+from eric_sse_django.runs import ends, writer
 from eric_sse_django.runs.chunks import pieces
 from eric_sse_django.runs.exceptions import RunEnded, RunStopped, RunTaken
 from eric_sse_django.runs.leasing import take
@@ -43,6 +42,7 @@ class Out:
         self._saw_stop = False
         self._pid = os.getpid()
         self._writer = its_writer
+        writer.handle_sigterm()
         self._writer.open(self._output)
 
     # What it writes -----------------------------------------------------------------
@@ -68,20 +68,26 @@ class Out:
 
     @property
     def index(self) -> int:
-        """The index of the next chunk: where the work of another producer is to be continued."""
+        """The index of the next chunk: where another producer continues."""
         return self._output.index
 
-    # What it hears ------------------------------------------------------------------
+    # What it is notified of ------------------------------------------------------------------
 
     @property
     def stopping(self) -> bool:
         """
         Whether the run is asked to stop, or another producer has it.
 
-        A producer that ends after it was told so ends a stopped run.
+        A producer that ends after it has read that ends a stopped run.
         """
         self._saw_stop = self._saw_stop or self._output.stopping
         return self._output.stopping
+
+    def wait_for_stop(self, timeout_s: float | None = None) -> bool:
+        """Wait until `stopping` is true, or for `timeout_s`; return it."""
+        with self._writer.changed:
+            self._writer.changed.wait_for(lambda: self._output.stopping, timeout_s)
+        return self.stopping
 
     def flush(self, timeout_s: float | None = None) -> None:
         """
@@ -127,14 +133,14 @@ class Out:
             raise TimeoutError(f"The output of the run {self.run.id!r} cannot be written.")
         self._check()
 
-    def _end(self, ending: endings.Ending) -> None:
+    def _end(self, ending: ends.Ending) -> None:
         """End the run; waits until that is committed, or RUNS_LEASE_S."""
         self._begin_end(ending)
         with self._writer.changed:
             self._writer.changed.wait_for(lambda: self._output.is_over, conf.get("RUNS_LEASE_S"))
         self._check_end()
 
-    def _begin_end(self, ending: endings.Ending) -> None:
+    def _begin_end(self, ending: ends.Ending) -> None:
         with self._writer.changed:
             if not self._output.is_over:
                 self._output.set_end(*ending)
@@ -144,14 +150,14 @@ class Out:
         if not self._output.is_over:
             raise DatabaseError(f"The end of the run {self.run.id!r} was not written.")
 
-    def _ending(self, error: BaseException | None) -> endings.Ending | None:
+    def _ending(self, error: BaseException | None) -> ends.Ending | None:
         """Return how the run ends after the producer's block; None where another has it."""
         known = self._output.error
         if isinstance(known, (RunTaken, RunEnded)):
             return None
         if error is not None:
-            return endings.of_error(error, self.run.id)
-        return endings.stopped() if self._saw_stop else endings.finished(self.result)
+            return ends.of_error(error, self.run.id)
+        return ends.stopped() if self._saw_stop else ends.finished(self.result)
 
     def _raise_if_taken(self) -> None:
         """Raise that another producer has the run: what was written last is not kept."""
@@ -161,7 +167,7 @@ class Out:
 
     def _close(self) -> None:
         self._writer.forget(self._output)
-        with contextlib.suppress(DatabaseError):
+        with contextlib.suppress(DatabaseError, Run.DoesNotExist):
             self.run.refresh_from_db()
 
 
@@ -172,7 +178,7 @@ def produce(run: Run) -> Iterator[Out]:
 
     The run is finished at the end, and failed by an exception, which is raised. RunStopped ends
     it quietly. RunTaken is raised and changes nothing. What ends the process (KeyboardInterrupt,
-    SystemExit) makes it lost: another producer can go on.
+    SystemExit) makes it lost: another producer can continue.
 
     Raises RunTaken while another producer's lease lasts, RunStopped and RunEnded.
     """
@@ -184,7 +190,7 @@ def produce(run: Run) -> Iterator[Out]:
             ending = out._ending(error)
             if ending is not None:
                 out._end(ending)
-            if not endings.is_stop(error, run.id):
+            if not ends.is_stop(error, run.id):
                 raise
         else:
             ending = out._ending(None)
@@ -222,7 +228,7 @@ class AsyncOut(Out):
         if self._output.error is not None:
             raise self._output.error
 
-    async def _aend(self, ending: endings.Ending) -> None:
+    async def _aend(self, ending: ends.Ending) -> None:
         self._begin_end(ending)
         await self._until(lambda: self._output.is_over, conf.get("RUNS_LEASE_S"))
         self._check_end()
@@ -264,7 +270,7 @@ class AsyncOut(Out):
 
 @asynccontextmanager
 async def aproduce(run: Run) -> AsyncIterator[AsyncOut]:
-    """As produce(), in a coroutine. A cancelled one makes the run lost: another can go on."""
+    """As produce(), in a coroutine. A cancelled one makes the run lost: another can continue."""
     out = AsyncOut(run, *await sync_to_async(_begin)(run, is_async=True))
     try:
         try:
@@ -273,7 +279,7 @@ async def aproduce(run: Run) -> AsyncIterator[AsyncOut]:
             ending = out._ending(error)
             if ending is not None:
                 await out._aend(ending)
-            if not endings.is_stop(error, run.id):
+            if not ends.is_stop(error, run.id):
                 raise
         else:
             ending = out._ending(None)

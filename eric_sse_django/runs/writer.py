@@ -11,6 +11,7 @@ import atexit
 import contextlib
 import logging
 import os
+import signal
 import threading
 import time
 from collections import Counter
@@ -20,6 +21,7 @@ from typing import Any
 from eric_sse_django import conf
 from eric_sse_django.outage import Outage
 from eric_sse_django.runs import fence
+from eric_sse_django.runs.ends import lost
 from eric_sse_django.runs.fence import Flush
 from eric_sse_django.runs.output import Output
 from eric_sse_django.workers import IDLE_S, NEXT, Hung, Watchdog, Workers, disconnect, is_given_up
@@ -48,8 +50,9 @@ class Writer:
 
     def __init__(self) -> None:
         self.changed = threading.Condition()
-        self._outputs: dict[int, Output] = {}
-        self._dirty: dict[int, Output] = {}
+        # By object: a run that was taken over within the process has two.
+        self._outputs: dict[Output, None] = {}
+        self._dirty: dict[Output, None] = {}
         self._writing: list[Output] = []  # what a flush has taken that has no answer yet
         self._size = 0  # characters that wait
         self._is_planned = False
@@ -65,39 +68,55 @@ class Writer:
     def open(self, output: Output) -> None:
         """Write an output from now on, and renew its lease."""
         with self.changed:
-            self._outputs[output.run] = output
+            self._outputs[output] = None
         self._watch.start()
         self._watch.soon()
 
     def forget(self, output: Output) -> None:
         """Write an output no more."""
         with self.changed:
-            if self._outputs.get(output.run) is output:
-                del self._outputs[output.run]
+            self._outputs.pop(output, None)
 
     def note(self, output: Output, size: int, is_urgent: bool = False) -> None:
         """Write what an output has, soon. Called with the lock `changed`."""
-        self._dirty[output.run] = output
+        self._dirty[output] = None
         self._size += size
-        if not self._is_planned:
-            self._plan()
-        elif (is_urgent or self._size >= conf.get("RUNS_FLUSH_BYTES")) and not self._is_urgent:
+        if not self._is_urgent and (is_urgent or self._size >= conf.get("RUNS_FLUSH_BYTES")):
             self._is_urgent = True
             self.changed.notify_all()
+        if not self._is_planned:
+            self._plan()
 
     def outputs(self) -> list[Output]:
         """Return the outputs that are open."""
         with self.changed:
-            return list(self._outputs.values())
+            return list(self._outputs)
 
     def flush(self, timeout_s: float = EXIT_FLUSH_S) -> bool:
         """Wait until all that was written before is committed; False when it took longer."""
         with self.changed:
-            for output in tuple(self._dirty.values()):
+            for output in tuple(self._dirty):
                 self.note(output, 0, is_urgent=True)
             return self.changed.wait_for(
                 lambda: self._closing or not (self._dirty or self._is_planned), timeout_s
             )
+
+    def look(self, run: int) -> None:
+        """Look soon whether a run is to stop."""
+        with self.changed:
+            for output in self._outputs:
+                if output.run == run:
+                    output.seen_at = float("-inf")
+                    self._watch.soon()
+
+    def release(self) -> None:
+        """Write what waits, and end what has no end as lost: the process ends."""
+        with self.changed:
+            for output in self._outputs:
+                if not output.has_end:
+                    output.set_end(*lost("Its process has ended."))
+                    self.note(output, 0, is_urgent=True)
+        self.flush()
 
     def close(self) -> None:
         """Stop the threads; waits two seconds for each at most."""
@@ -140,7 +159,7 @@ class Writer:
         """Write what waits; on a failure try it again."""
         outputs, flushes = self._take()
         try:
-            answers = fence.write(flushes) if flushes else {}
+            answers = fence.write(flushes) if flushes else []
         except Exception:  # noqa: BLE001 - the loop that owns these calls
             self._failed(outputs)
             return
@@ -150,23 +169,23 @@ class Writer:
         with self.changed:
             self.flushes += 1
             self._flushed_at = time.monotonic()
-            for output in outputs:
-                if output.answered(answers[output.run]):
-                    self._dirty[output.run] = output
+            for output, answer in zip(outputs, answers, strict=True):
+                if output.answered(answer):
+                    self._dirty[output] = None
             self._is_planned, self._writing = False, []
             if self._dirty:
                 self._plan()
             self.changed.notify_all()
 
     def _take(self) -> tuple[list[Output], list[Flush]]:
-        """Wait for RUNS_FLUSH_S after the last flush, or urgency; return what is to be written."""
+        """Wait for RUNS_FLUSH_S after the last flush, or urgency; return what must be written."""
         until = self._flushed_at + conf.get("RUNS_FLUSH_S")
         with self.changed:
             while not (self._is_urgent or self._closing):
                 rest_s = until - time.monotonic()
                 if rest_s <= 0 or not self.changed.wait(rest_s):
                     break
-            outputs = self._writing = list(self._dirty.values())
+            outputs = self._writing = list(self._dirty)
             self._dirty, self._size, self._is_urgent = {}, 0, False
             flushes = [output.take() for output in outputs]
         return outputs, flushes
@@ -180,7 +199,7 @@ class Writer:
             self._plan(self._later, self._outage.failed())
 
     def _again(self, outputs: Iterable[Output]) -> None:
-        self._dirty = {output.run: output for output in outputs} | self._dirty
+        self._dirty = dict.fromkeys(outputs) | self._dirty
         self._writing = []
 
     def _later(self, delay_s: float) -> None:
@@ -193,7 +212,7 @@ class Writer:
         """Renew the leases of runs that write nothing, and find those that are to stop."""
         renew_s, now = conf.get("RUNS_LEASE_S") * RENEWED_AFTER, time.monotonic()
         with self.changed:
-            quiet = [each for each in self._outputs.values() if now - each.seen_at >= CHECK_S]
+            quiet = [each for each in self._outputs if now - each.seen_at >= CHECK_S]
             for each in quiet:
                 if each.waits or now - each.seen_at >= renew_s:
                     self.note(each, 0)
@@ -211,7 +230,7 @@ class Here:
     As a Writer, on the threads of the callers, and for one output.
 
     For a transaction of the caller, of which other threads see nothing, and for SQLite in memory.
-    In a coroutine it writes when it is told to flush.
+    In a coroutine it writes when flush() is called.
     """
 
     def __init__(self, is_async: bool = False) -> None:
@@ -236,7 +255,7 @@ class Here:
         """Write what the output has; raises what the database does."""
         output = self._output
         if output is not None and output.waits:
-            output.answered(fence.write([output.take()])[output.run])
+            output.answered(*fence.write([output.take()]))
             self._flushed_at = time.monotonic()
         return True
 
@@ -262,8 +281,35 @@ def close() -> None:
     with _current_lock:
         closing, _current = _current, None
     if closing is not None:
-        closing.flush()
+        closing.release()
         closing.close()
+
+
+def look(run: int) -> None:
+    """Look soon whether a run of this process is to stop."""
+    if _current is not None:
+        _current.look(run)
+
+
+def _on_sigterm(number: int, frame: object) -> None:
+    """Write what waits, then end as without this handler."""
+    # Another thread: this one may be in the middle of a write.
+    releasing = threading.Thread(target=close, name="eric-sse-release", daemon=True)
+    releasing.start()
+    releasing.join(EXIT_FLUSH_S)
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
+
+
+def handle_sigterm() -> None:
+    """Write what waits at SIGTERM, if that ends the process at once, without atexit."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if (
+        is_main
+        and conf.get("HANDLE_SIGNALS")
+        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    ):
+        signal.signal(signal.SIGTERM, _on_sigterm)
 
 
 def _flush_before_fork() -> None:

@@ -1,20 +1,12 @@
 """What tests of runs need beside those of a database: a user, and the end of their writer."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
 
 from eric_sse_django.hub import Hub
-from eric_sse_django.runs import writer
-
-
-@pytest.fixture(autouse=True)
-def no_writer_left(no_background_left: None) -> Iterator[None]:
-    """End the writer's thread before the notifier's, and before the tables are emptied."""
-    yield
-    writer.close()
 
 
 @pytest.fixture

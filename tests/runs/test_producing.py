@@ -66,7 +66,7 @@ def test_a_stop_before_the_start_ends_the_run(database):
     assert (fresh(run).status, types_of(run)) == ("stopped", ["run-stopped"])
 
 
-def test_a_stop_amid_the_run_ends_it_at_a_later_write(database):
+def test_a_stop_during_the_run_ends_it_at_a_later_write(database):
     run = runs.start()
     with runs.produce(run) as out:
         out.write("a")

@@ -21,3 +21,8 @@ def types_of(run: Run) -> list[str]:
 def fresh(run: Run) -> Any:
     """Return a run's row, read again."""
     return Run.objects.get(pk=run.pk)
+
+
+def late(run: Run) -> None:
+    """End a run's lease, as if its worker had been frozen since."""
+    Run.objects.filter(pk=run.pk).update(lease_until=1)
