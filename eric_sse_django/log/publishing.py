@@ -241,6 +241,20 @@ def append(drafts: Sequence[Draft]) -> None:
             cursor.execute(_from_arrays(using), [list(column) for column in columns])
 
 
+def insert_of(
+    dialect: Dialect, drafts: Sequence[Draft], numbers: Sequence[int], where: str
+) -> tuple[str, list[list[Any]]]:
+    """
+    Return the INSERT of messages, in their order, as part of a larger statement; its parameters.
+
+    For a dialect with arrays, and one message at least. Each message has a number, which the
+    condition `where` calls `m.number`.
+    """
+    columns = zip(*_rows(dialect, drafts), strict=True)
+    statement = _from_numbered(dialect.connection.alias).format(where=where)
+    return statement, [*(list(column) for column in columns), list(numbers)]
+
+
 def append_one(draft: Draft) -> Segment | None:
     """As append(); return the message's segment where it has got its position: see placing."""
     dialect, appended = log_dialect(), None
@@ -378,6 +392,17 @@ def _from_arrays(using: str) -> str:
     dialect = dialect_of(connections[using])
     arrays = ", ".join(f"(%s)::{dialect.type_of(name)}[]" for name in _COLUMNS)
     return f"{_into(using)} SELECT * FROM UNNEST({arrays})"
+
+
+@lru_cache
+def _from_numbered(using: str) -> str:
+    dialect = dialect_of(connections[using])
+    arrays = ", ".join(f"(%s)::{dialect.type_of(name)}[]" for name in _COLUMNS)
+    columns = ", ".join(map(dialect.column, _COLUMNS))
+    return (
+        f"{_into(using)} SELECT {columns} FROM UNNEST({arrays}, (%s)::bigint[]) WITH ORDINALITY "
+        f"AS m ({columns}, number, place) WHERE {{where}} ORDER BY place"
+    )
 
 
 def _into(using: str) -> str:

@@ -17,8 +17,11 @@ from typing import Any, NamedTuple
 from django.db import connections, transaction
 
 from eric_sse_django import conf, notifier
-from eric_sse_django.log import Dialect, Draft, dialect_of, log_dialect
+from eric_sse_django.log import Dialect, Draft, dialect_of, insert_of, log_dialect
 from eric_sse_django.runs.models import Run
+
+# Runs in one UPDATE, which compares each with all of them.
+MOVED_AT_ONCE = 100
 
 RUNNING = Run.Status.RUNNING.value
 LOST = Run.Status.LOST.value
@@ -82,28 +85,77 @@ def write(flushes: Sequence[Flush]) -> list[Answer]:
     Waits for no lock on a run: the transaction of a slow request may have asked it to stop.
     """
     dialect = log_dialect()
+    is_plain = not any(each.values for each in flushes) and any(each.drafts for each in flushes)
+    if dialect.writes_in_with and is_plain and not dialect.is_in_transaction():
+        states = _write_at_once(dialect, flushes)
+        answers = [judge(each, states.get(each.run)) for each in flushes]
+        found = [each for each, answer in zip(flushes, answers, strict=True) if _is_back(answer)]
+        if found:  # their status is another one afterwards
+            again = iter(_write(dialect, found, states))
+            answers = [next(again) if _is_back(answer) else answer for answer in answers]
+    else:
+        states = {}
+        answers = _write(dialect, flushes, states)
+    return _with_removed(flushes, answers, states)
+
+
+def _write(dialect: Dialect, flushes: Sequence[Flush], states: dict[int, State]) -> list[Answer]:
+    """Write flushes by several statements; add the states that the runs had."""
     with transaction.atomic(using=dialect.connection.alias):
-        states = locked(dialect, [each.run for each in flushes])
+        states |= locked(dialect, [each.run for each in flushes])
         answers = [judge(each, states.get(each.run)) for each in flushes]
         accepted = []
         for each, answer in zip(flushes, answers, strict=True):
             if answer.verdict is Verdict.NOW:
                 accepted.append(each)
-                if answer.status == LOST:
-                    each.values = {"status": RUNNING, "ended_at": None, "error": ""} | each.values
+            if _is_back(answer):
+                each.values = {"status": RUNNING, "ended_at": None, "error": ""} | each.values
         if accepted:
             _move(dialect, accepted)
-            drafts = [draft for each in accepted for draft in each.drafts]
-            if drafts:
-                notifier.publish(drafts)
+        drafts = [draft for each in accepted for draft in each.drafts]
+        if drafts:
+            notifier.publish(drafts)
+    return answers
+
+
+def _is_back(answer: Answer) -> bool:
+    """Return whether the flush is of a run that was lost, and that nobody has taken since."""
+    return answer.verdict is Verdict.NOW and answer.status == LOST
+
+
+def _with_removed(
+    flushes: Sequence[Flush], answers: list[Answer], states: dict[int, State]
+) -> list[Answer]:
+    """Return the answers with those runs that do not exist any more. No query, mostly."""
     missing = {each.run for each in flushes} - states.keys()
     if missing:
         missing -= set(Run.objects.filter(pk__in=missing).values_list("pk", flat=True))
-        answers = [
-            Answer(Verdict.REMOVED) if each.run in missing else answer
-            for each, answer in zip(flushes, answers, strict=True)
-        ]
-    return answers
+    if not missing:
+        return answers
+    return [
+        Answer(Verdict.REMOVED) if each.run in missing else answer
+        for each, answer in zip(flushes, answers, strict=True)
+    ]
+
+
+def _write_at_once(dialect: Dialect, flushes: Sequence[Flush]) -> dict[int, State]:
+    """Write flushes by one statement, those of running runs; return the states they had."""
+    notifier.prepare()
+    drafts, numbers = [], []
+    for number, each in enumerate(flushes):
+        drafts += each.drafts
+        numbers += [number] * len(each.drafts)
+    where = "m.number IN (SELECT moved.number FROM moved)"
+    insert, values = insert_of(dialect, drafts, numbers, where)
+    given = zip(*((each.run, each.epoch, each.first, each.next) for each in flushes), strict=True)
+    with dialect.writer() as cursor:
+        cursor.execute(
+            _all_in_one(dialect.connection.alias, insert),
+            [*map(list, given), list(range(len(flushes))), _lease_ms(), *values],
+        )
+        states = {row[0]: State(*row) for row in cursor.fetchall()}
+    notifier.ring_on_commit()
+    return states
 
 
 def judge(flush: Flush, state: State | None) -> Answer:
@@ -146,15 +198,23 @@ def _states(dialect: Dialect, runs: Sequence[int], lock: str) -> dict[int, State
 
 
 def _move(dialect: Dialect, flushes: Sequence[Flush]) -> None:
-    lease_ms = int(conf.get("RUNS_LEASE_S") * 1_000)
+    """Move runs, which are locked, to their next index, and renew their leases."""
+    pairs = [(each.next, each.run) for each in flushes]
+    using, lease_ms = dialect.connection.alias, _lease_ms()
     with dialect.connection.cursor() as cursor:
-        cursor.executemany(
-            _update(dialect.connection.alias),
-            [(each.next, lease_ms, each.run) for each in flushes],
-        )
+        if dialect.is_file:
+            cursor.executemany(_update(using), [(lease_ms, *pair) for pair in pairs])
+        else:
+            for first in range(0, len(pairs), MOVED_AT_ONCE):
+                part = pairs[first : first + MOVED_AT_ONCE]
+                cursor.execute(_update_many(dialect, part), [lease_ms])
     for each in flushes:
         if each.values:
             Run.objects.filter(pk=each.run).update(**each.values)
+
+
+def _lease_ms() -> int:
+    return int(conf.get("RUNS_LEASE_S") * 1_000)
 
 
 # Statements -------------------------------------------------------------------------
@@ -177,6 +237,47 @@ def _select(using: str) -> str:
 def _update(using: str) -> str:
     dialect = dialect_of(connections[using])
     return (
-        f"UPDATE {table_of(dialect)} SET next_index = %s, lease_until = {dialect.clock_ms} + %s "
+        f"UPDATE {table_of(dialect)} SET lease_until = {dialect.clock_ms} + %s, next_index = %s "
         "WHERE listener_id = %s"
     )
+
+
+def _update_many(dialect: Dialect, pairs: Sequence[tuple[int, int]]) -> str:
+    """Return one statement for several runs: a call for each took 100 ms for 200."""
+    index = " ".join(f"WHEN {int(run)} THEN {int(index)}" for index, run in pairs)
+    keys = ", ".join(str(int(run)) for _, run in pairs)
+    return (
+        f"UPDATE {table_of(dialect)} SET lease_until = {dialect.clock_ms} + %s, "
+        f"next_index = CASE listener_id {index} END WHERE listener_id IN ({keys})"
+    )
+
+
+@lru_cache(maxsize=4)
+def _all_in_one(using: str, insert: str) -> str:
+    """
+    Return one statement that locks the runs, moves them, and inserts their messages.
+
+    As placing's: what it updates is what it has locked, skipping what others have locked.
+    """
+    dialect = dialect_of(connections[using])
+    table = table_of(dialect)
+    return f"""
+        WITH given AS (
+            SELECT * FROM UNNEST((%s)::bigint[], (%s)::bigint[], (%s)::bigint[], (%s)::bigint[],
+                (%s)::bigint[]) AS given (run, epoch, first, next, number)
+        ),
+        free AS (
+            SELECT listener_id, epoch, status, next_index, stop_requested FROM {table}
+            WHERE listener_id IN (SELECT run FROM given) {dialect.for_update} SKIP LOCKED
+        ),
+        moved AS (
+            UPDATE {table} AS run
+            SET next_index = given.next, lease_until = {dialect.clock_ms} + %s
+            FROM given JOIN free ON free.listener_id = given.run
+            WHERE run.listener_id = given.run AND free.epoch = given.epoch
+                AND free.status = '{RUNNING}' AND free.next_index = given.first
+            RETURNING given.number
+        ),
+        inserted AS ({insert})
+        SELECT * FROM free
+    """
