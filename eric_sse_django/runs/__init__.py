@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from eric_sse_django.runs.reading import aread, read
     from eric_sse_django.runs.reaping import atake_over, reap, take_over
     from eric_sse_django.runs.starting import aget, astart, get, start
+    from eric_sse_django.runs.tasks import aenqueue, enqueue, task
 
 _MODULES = {
     "chunks": ("Chunk", "chunks_of"),
@@ -31,6 +32,7 @@ _MODULES = {
     "reading": ("aread", "read"),
     "reaping": ("atake_over", "reap", "take_over"),
     "starting": ("aget", "astart", "get", "start"),
+    "tasks": ("aenqueue", "enqueue", "task"),
 }
 _PLACES = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -54,6 +56,7 @@ __all__ = [
     "RunFailed",
     "RunStopped",
     "RunTaken",
+    "aenqueue",
     "afail",
     "afinish",
     "afollow",
@@ -64,6 +67,7 @@ __all__ = [
     "astop",
     "atake_over",
     "chunks_of",
+    "enqueue",
     "fail",
     "finish",
     "follow",
@@ -74,4 +78,5 @@ __all__ = [
     "start",
     "stop",
     "take_over",
+    "task",
 ]

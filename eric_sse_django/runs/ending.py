@@ -65,7 +65,7 @@ def end(run: Run, ending: Ending, where: Q | None = None) -> int:
         # A lost run's producer may continue, if no other one has taken the run.
         fenced = {} if ending.values["status"] == Status.LOST else {"epoch": F("epoch") + 1}
         count = (rows if where is None else rows.filter(where)).update(**ending.values, **fenced)
-        if count:
+        if count and ending.type:
             notifier.publish([message(run, ending.type, ending.payload)])
     if count:
         for name, value in ending.values.items():

@@ -44,6 +44,22 @@ def lost(error: str = "") -> Ending:
     return _ending(chunks.LOST, Status.LOST, {}, error=error)
 
 
+def released(error: str) -> Ending:
+    """Return the end of a producer, not of the run: another attempt follows, without a message."""
+    values = {"status": Status.WAITING.value, "error": error, "lease_until": 0}
+    return Ending("", "", values)
+
+
+def given_up() -> Ending:
+    """Return the end of a lease: the next reaper enqueues the run's task again."""
+    return Ending("", "", {"lease_until": 0})
+
+
+def full_text(error: BaseException) -> str:
+    """Return an error's type and text, for operators."""
+    return f"{type(error).__name__}: {error}"
+
+
 def _ending(type: str, status: Status, payload: dict[str, Any], **values: Any) -> Ending:
     values |= {"status": status.value, "ended_at": timezone.now()}
     return Ending(type, payload_text(payload), values)
@@ -58,7 +74,7 @@ def of_error(error: BaseException, run_id: str) -> Ending:
     """Return the end of a run whose producer raised this."""
     if is_stop(error, run_id):
         return stopped()
-    full = f"{type(error).__name__}: {error}"
+    full = full_text(error)
     if isinstance(error, RunFailed):
         return failed(error.text, error.text)
     return failed(FAILED_TEXT, full) if isinstance(error, Exception) else lost(full)

@@ -96,6 +96,12 @@ class Run(LogColumnsModel):
     )
     error = models.TextField(_("error"), blank=True, default="", editable=False)
     stop_requested = models.BooleanField(_("stop requested"), default=False, editable=False)
+    task = models.JSONField(
+        null=True,
+        editable=False,
+        encoder=DjangoJSONEncoder,
+        help_text="The task that produces it: its name, arguments, and how often it is repeated.",
+    )
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
     started_at = models.DateTimeField(_("started"), null=True, editable=False)
     ended_at = models.DateTimeField(_("ended"), null=True, editable=False)
@@ -139,6 +145,11 @@ class Run(LogColumnsModel):
     def is_active(self) -> bool:
         """Whether it waits for its producer or has one, as it was read."""
         return self.status in ACTIVE
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether its task is enqueued again, if its producer is gone."""
+        return self.task is not None and self.epoch <= self.task["retries"]
 
     @property
     def has_ended(self) -> bool:

@@ -33,6 +33,7 @@ class Held:
     kept_s: float
     perishable: bool
     stops: bool = False
+    is_repeated: bool = False
 
     def draft(self, type: str, payload: str) -> Draft:
         """Return the draft of a message of the run."""
@@ -63,6 +64,7 @@ class Output:
         self._progress_at = float("-inf")
         self._end: tuple[str, str, dict[str, Any]] | None = None
         self._sending: Flush | None = None
+        self._ends = False  # with what is sent
         self._sent = 0  # characters of it
 
     def add(self, part: str, is_text: bool) -> None:
@@ -128,8 +130,10 @@ class Output:
             self._progress, self._progress_at = None, time.monotonic()
         if self._end is not None:
             type, payload, values = self._end
-            made.drafts.append(held.draft(type, payload))
+            if type:
+                made.drafts.append(held.draft(type, payload))
             made.values |= values
+            self._ends = True
         self._first, self._groups = self.index, []
         return made
 
@@ -138,13 +142,13 @@ class Output:
         self.seen_at = time.monotonic()
         if answer.verdict is Verdict.LATER:
             return True
-        sending, self._sending = self._sending, None
+        self._sending = None
         if not answer.verdict.is_written:
             self._close(self._error_of(answer.verdict, answer.status))
             return False
         self.size -= self._sent
         self._sent = 0
-        if sending is not None and sending.status != RUNNING:
+        if self._ends:
             self.is_over = True
         if answer.stops:
             self._stop()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.db import DatabaseError, connections
@@ -21,6 +22,8 @@ from eric_sse_django.runs.exceptions import RunEnded, RunStopped, RunTaken
 from eric_sse_django.runs.leasing import take
 from eric_sse_django.runs.models import Run
 from eric_sse_django.runs.output import Held, Output
+
+T = TypeVar("T")
 
 # Characters of one run that may wait for the database; then write() waits too.
 MAX_WAITING = 1_048_576
@@ -39,6 +42,8 @@ class Out:
         # What the run has as its result when it is finished: a JSON value.
         self.result: Any = None
         self._output = Output(held)
+        # Returns whether another attempt follows an error: the run then waits for it.
+        self.may_retry: Callable[[BaseException], bool] = lambda error: False
         self._saw_stop = False
         self._pid = os.getpid()
         self._writer = its_writer
@@ -70,6 +75,14 @@ class Out:
     def index(self) -> int:
         """The index of the next chunk: where another producer continues."""
         return self._output.index
+
+    def rest_of(self, items: Iterable[T]) -> Iterator[T]:
+        """
+        Return the items that are not written yet, if each is one chunk.
+
+        For a producer that begins again after another one, and would write the same again.
+        """
+        return islice(items, self.index, None)
 
     # What it is notified of ------------------------------------------------------------------
 
@@ -155,9 +168,14 @@ class Out:
         known = self._output.error
         if isinstance(known, (RunTaken, RunEnded)):
             return None
-        if error is not None:
-            return ends.of_error(error, self.run.id)
-        return ends.stopped() if self._saw_stop else ends.finished(self.result)
+        if error is None:
+            return ends.stopped() if self._saw_stop else ends.finished(self.result)
+        is_error = isinstance(error, Exception) and not ends.is_stop(error, self.run.id)
+        if is_error and self.may_retry(error):
+            return ends.released(ends.full_text(error))
+        if not isinstance(error, Exception) and self._output.held.is_repeated:
+            return ends.given_up()
+        return ends.of_error(error, self.run.id)
 
     def _raise_if_taken(self) -> None:
         """Raise that another producer has the run: what was written last is not kept."""

@@ -5,17 +5,20 @@ from __future__ import annotations
 from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.expressions import RawSQL
+from django.utils.module_loading import import_string
 
 from eric_sse_django import conf
 from eric_sse_django.database.twins import has_twin, twin_of_function
 from eric_sse_django.log import database, log_dialect
 from eric_sse_django.runs.ending import end
-from eric_sse_django.runs.ends import lost, stopped
+from eric_sse_django.runs.ends import lost, released, stopped
 from eric_sse_django.runs.exceptions import RunEnded
 from eric_sse_django.runs.leasing import copy, is_late, lease_end, refusal
 from eric_sse_django.runs.models import Run
 
 Status = Run.Status
+# The error of a run whose lease is over.
+GONE = "Its producer is gone."
 # Runs that are read together.
 REAPED_AT_ONCE = 100
 # Leases this much longer than any can be were given before the database's clock was set back.
@@ -61,8 +64,18 @@ def _is_late() -> str:
 
 
 def _reap(run: Run) -> int:
-    ending = stopped() if run.stop_requested else lost("Its producer is gone.")
-    return end(run, ending, Q(status=Status.RUNNING) & is_late())
+    ending = released(GONE) if run.is_repeated else lost(GONE)
+    if run.stop_requested:
+        ending = stopped()
+    count = end(run, ending, Q(status=Status.RUNNING) & is_late())
+    if count and ending.values["status"] == Status.WAITING:
+        transaction.on_commit(lambda: on_lost(run), using=database(), robust=True)
+    return count
+
+
+def on_lost(run: Run) -> None:
+    """Enqueue the task of a run again. Not imported before: tasks are above."""
+    import_string("eric_sse_django.runs.tasks.on_lost")(run)
 
 
 def _shorten_leases() -> None:

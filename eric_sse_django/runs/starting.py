@@ -38,24 +38,9 @@ def start(
     Raises InvalidIdentifier for the key of a run of another owner, TooManyListeners, ValueError
     for an owner that is not saved, and TypeError.
     """
-    user = None if owner is None else owner_key(owner)
-    digest = None if key is None else digest_of(key)
-    if digest is not None and (found := _of_key(digest, key, user)) is not None:
-        return found
-    name = channel_id_of(conf.get("RUNS_CHANNEL") if channel is None else channel)
-    row = DatabaseChannel.get_or_create(name).row
-    check_room(row, "")
-    owned = owned_by(owner, user)
-    fields = {"kind": kind, "title": title, "thread": thread, "meta": meta or {}, "key": digest}
-    try:
-        # A savepoint, so that the caller's transaction survives.
-        with transaction.atomic(using=log.database()):
-            return _insert(row, owned, fields)
-    except IntegrityError:
-        found = None if digest is None else _of_key(digest, key, user)
-        if found is None:
-            raise
-        return found
+    return start_or_get(
+        owner, kind, title=title, thread=thread, meta=meta, key=key, channel=channel
+    )[0]
 
 
 astart = twin_of_function(start)
@@ -81,6 +66,37 @@ def get(run_id: str, owner: Any = None) -> Run:
 
 
 aget = twin_of_function(get)
+
+
+def start_or_get(
+    owner: Any = None,
+    kind: str = "",
+    *,
+    title: str = "",
+    thread: str = "",
+    meta: dict[str, Any] | None = None,
+    key: str | None = None,
+    channel: Any = None,
+) -> tuple[Run, bool]:
+    """As start(); return also whether the run is new."""
+    user = None if owner is None else owner_key(owner)
+    digest = None if key is None else digest_of(key)
+    if digest is not None and (found := _of_key(digest, key, user)) is not None:
+        return found, False
+    name = channel_id_of(conf.get("RUNS_CHANNEL") if channel is None else channel)
+    row = DatabaseChannel.get_or_create(name).row
+    check_room(row, "")
+    owned = owned_by(owner, user)
+    fields = {"kind": kind, "title": title, "thread": thread, "meta": meta or {}, "key": digest}
+    try:
+        # A savepoint, so that the caller's transaction survives.
+        with transaction.atomic(using=log.database()):
+            return _insert(row, owned, fields), True
+    except IntegrityError:
+        found = None if digest is None else _of_key(digest, key, user)
+        if found is None:
+            raise
+        return found, False
 
 
 def _of_key(digest: str, key: str | None, user: Any) -> Run | None:

@@ -21,7 +21,7 @@ from typing import Any
 from eric_sse_django import conf
 from eric_sse_django.outage import Outage
 from eric_sse_django.runs import fence
-from eric_sse_django.runs.ends import lost
+from eric_sse_django.runs.ends import given_up, lost
 from eric_sse_django.runs.fence import Flush
 from eric_sse_django.runs.output import Output
 from eric_sse_django.workers import IDLE_S, NEXT, Hung, Watchdog, Workers, disconnect, is_given_up
@@ -114,7 +114,10 @@ class Writer:
         with self.changed:
             for output in self._outputs:
                 if not output.has_end:
-                    output.set_end(*lost("Its process has ended."))
+                    is_repeated = output.held.is_repeated
+                    output.set_end(
+                        *(given_up() if is_repeated else lost("Its process has ended."))
+                    )
                     self.note(output, 0, is_urgent=True)
         self.flush()
 
