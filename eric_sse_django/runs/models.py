@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from eric_sse_django.log import moment_of
-from eric_sse_django.models import Listener
+from eric_sse_django.models import IDENTIFIER_MAX_LENGTH, Listener
 from eric_sse_django.models.base import LogColumnsModel, LogManager
 
 KIND_MAX_LENGTH = 100
@@ -60,6 +60,8 @@ class Run(LogColumnsModel):
         related_name="run",
         verbose_name=_("listener"),
     )
+    # Also the listener's, whose index begins with the channel.
+    name = models.CharField(_("id"), max_length=IDENTIFIER_MAX_LENGTH, unique=True, editable=False)
     kind = models.CharField(_("kind"), max_length=KIND_MAX_LENGTH, blank=True, default="")
     title = models.CharField(_("title"), max_length=TITLE_MAX_LENGTH, blank=True, default="")
     thread = models.CharField(
@@ -117,6 +119,7 @@ class Run(LogColumnsModel):
         base_manager_name = "objects"
         verbose_name = _("run")
         verbose_name_plural = _("runs")
+        permissions = [("operate_run", _("Can stop runs, and take them over"))]
         indexes = [
             # reap(): the running ones. Without the lease, which each flush changes: PostgreSQL
             # then writes no index.
@@ -128,13 +131,12 @@ class Run(LogColumnsModel):
         ]
 
     def __str__(self) -> str:
-        return self.title or self.id
+        return self.title or self.name
 
     @property
     def id(self) -> str:
-        """Its id in URLs: the listener's."""
-        name: str = self.listener.name
-        return name
+        """Its id in URLs, and its listener's."""
+        return self.name
 
     @property
     def owner_id(self) -> Any:

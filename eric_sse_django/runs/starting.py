@@ -55,7 +55,7 @@ def get(run_id: str, owner: Any = None) -> Run:
     """
     if not could_be_id(run_id):
         raise Run.DoesNotExist(f"{run_id!r} is not the id of a run.")
-    rows = Run.objects.filter(listener__name=run_id)
+    rows = Run.objects.filter(name=run_id)
     if owner is not None:
         rows = rows.filter(listener__owner=owner_key(owner))
     run = rows.first()
@@ -109,9 +109,10 @@ def _of_key(digest: str, key: str | None, user: Any) -> Run | None:
 def _insert(channel: Channel, owned: dict[str, Any], fields: dict[str, Any]) -> Run:
     # No settle(), as for other listeners: what a run has is dispatched to it later.
     position, _ = log.head()
+    name = str(uuid4())
     listener = Listener(
         channel=channel,
-        name=str(uuid4()),
+        name=name,
         running=True,
         acknowledgement=Listener.Acknowledgement.CLIENT,
         start=position,
@@ -119,7 +120,7 @@ def _insert(channel: Channel, owned: dict[str, Any], fields: dict[str, Any]) -> 
         **owned,
     )
     listener.save(force_insert=True)
-    run = Run(listener=listener, **fields)
+    run = Run(listener=listener, name=name, **fields)
     run.clean_fields(exclude=["listener"])
     run.save(force_insert=True)
     return run

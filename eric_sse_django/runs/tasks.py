@@ -207,7 +207,7 @@ class _Attempt:
         A package may repeat a task whose worker was killed just now, or one whose worker is
         alive: which of both, shows when the lease would be over.
         """
-        self.run = Run.objects.filter(listener__name=self.run_id).first()
+        self.run = Run.objects.filter(name=self.run_id).first()
         if self.run is None or self.run.has_ended:
             self._skip("it was removed" if self.run is None else f"it is {self.run.status}")
             return False
