@@ -44,7 +44,8 @@ class EricRun extends HTMLElement {
 
   #take(type, data) {
     if (type === "run") {
-      this.setAttribute("status", data.status);
+      // Of a run that has ended too, the output comes after this, and then the end.
+      this.setAttribute("status", data.status === "waiting" ? "waiting" : "running");
       if (data.progress) this.#progress(data.progress);
     } else if (type === "run-chunk") this.#chunks(data);
     else if (type === "run-progress") this.#progress(data);
