@@ -89,6 +89,8 @@ class Dialect:
     # The end of a query for one of the messages without a position.
     any_pending = "LIMIT 1"
     greatest = "GREATEST"
+    # A JSON text as the value of a column.
+    json_value = "%s"
     # The database's clock: milliseconds since 1970.
     clock_ms = ""
     # Before a column that is compared with its exact case.
@@ -365,6 +367,7 @@ class PostgreSQL(Dialect):
     partitions = True
     places = True
     writes_in_with = True
+    json_value = "(%s)::jsonb"
     clock_ms = "CAST(EXTRACT(EPOCH FROM CLOCK_TIMESTAMP()) * 1000 AS BIGINT)"
     # In the index's order, which EXISTS() ignores where no OFFSET is: if its statistics are of a
     # time when 3 % waited, it read all of 1,000,000 rows for each look, in 150 ms.

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from eric_sse_django.runs.reaping import atake_over, reap, take_over
     from eric_sse_django.runs.starting import aget, astart, get, start
     from eric_sse_django.runs.tasks import aenqueue, enqueue, task
+    from eric_sse_django.runs.upstream import aresume_upstream, resume_upstream
 
 _MODULES = {
     "chunks": ("Chunk", "chunks_of"),
@@ -33,6 +34,7 @@ _MODULES = {
     "reaping": ("atake_over", "reap", "take_over"),
     "starting": ("aget", "astart", "get", "start"),
     "tasks": ("aenqueue", "enqueue", "task"),
+    "upstream": ("aresume_upstream", "resume_upstream"),
 }
 _PLACES = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -63,6 +65,7 @@ __all__ = [
     "aget",
     "aproduce",
     "aread",
+    "aresume_upstream",
     "astart",
     "astop",
     "atake_over",
@@ -75,6 +78,7 @@ __all__ = [
     "produce",
     "read",
     "reap",
+    "resume_upstream",
     "start",
     "stop",
     "take_over",

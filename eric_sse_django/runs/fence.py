@@ -36,7 +36,10 @@ class Flush:
     first: int
     next: int
     drafts: list[Draft] = field(default_factory=list)
-    # Columns beside these: the progress, and those of the end.
+    # JSON texts of columns, None where they do not change.
+    progress: str | None = None
+    upstream: str | None = None
+    # Other columns: those of an end.
     values: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -147,11 +150,14 @@ def _write_at_once(dialect: Dialect, flushes: Sequence[Flush]) -> dict[int, Stat
         numbers += [number] * len(each.drafts)
     where = "m.number IN (SELECT moved.number FROM moved)"
     insert, values = insert_of(dialect, drafts, numbers, where)
-    given = zip(*((each.run, each.epoch, each.first, each.next) for each in flushes), strict=True)
+    rows = (
+        (each.run, each.epoch, each.first, each.next, number, each.progress, each.upstream)
+        for number, each in enumerate(flushes)
+    )
     with dialect.writer() as cursor:
         cursor.execute(
             _all_in_one(dialect.connection.alias, insert),
-            [*map(list, given), list(range(len(flushes))), _lease_ms(), *values],
+            [*map(list, zip(*rows, strict=True)), _lease_ms(), *values],
         )
         states = {row[0]: State(*row) for row in cursor.fetchall()}
     notifier.ring_on_commit()
@@ -199,15 +205,17 @@ def _states(dialect: Dialect, runs: Sequence[int], lock: str) -> dict[int, State
 
 def _move(dialect: Dialect, flushes: Sequence[Flush]) -> None:
     """Move runs, which are locked, to their next index, and renew their leases."""
-    pairs = [(each.next, each.run) for each in flushes]
     using, lease_ms = dialect.connection.alias, _lease_ms()
     with dialect.connection.cursor() as cursor:
         if dialect.is_file:
-            cursor.executemany(_update(using), [(lease_ms, *pair) for pair in pairs])
+            rows = [
+                (lease_ms, each.next, each.progress, each.upstream, each.run) for each in flushes
+            ]
+            cursor.executemany(_update(using), rows)
         else:
-            for first in range(0, len(pairs), MOVED_AT_ONCE):
-                part = pairs[first : first + MOVED_AT_ONCE]
-                cursor.execute(_update_many(dialect, part), [lease_ms])
+            for first in range(0, len(flushes), MOVED_AT_ONCE):
+                sql, values = _update_many(dialect, flushes[first : first + MOVED_AT_ONCE])
+                cursor.execute(sql, [lease_ms, *values])
     for each in flushes:
         if each.values:
             Run.objects.filter(pk=each.run).update(**each.values)
@@ -237,19 +245,27 @@ def _select(using: str) -> str:
 def _update(using: str) -> str:
     dialect = dialect_of(connections[using])
     return (
-        f"UPDATE {table_of(dialect)} SET lease_until = {dialect.clock_ms} + %s, next_index = %s "
+        f"UPDATE {table_of(dialect)} SET lease_until = {dialect.clock_ms} + %s, next_index = %s, "
+        "progress = COALESCE(%s, progress), upstream = COALESCE(%s, upstream) "
         "WHERE listener_id = %s"
     )
 
 
-def _update_many(dialect: Dialect, pairs: Sequence[tuple[int, int]]) -> str:
+def _update_many(dialect: Dialect, flushes: Sequence[Flush]) -> tuple[str, list[str]]:
     """Return one statement for several runs: a call for each took 100 ms for 200."""
-    index = " ".join(f"WHEN {int(run)} THEN {int(index)}" for index, run in pairs)
-    keys = ", ".join(str(int(run)) for _, run in pairs)
+    index = " ".join(f"WHEN {int(each.run)} THEN {int(each.next)}" for each in flushes)
+    changes, values = [f"next_index = CASE listener_id {index} END"], []
+    for column in ("progress", "upstream"):
+        texts = [(each.run, text) for each in flushes if (text := getattr(each, column))]
+        if texts:
+            cases = " ".join(f"WHEN {int(run)} THEN {dialect.json_value}" for run, _ in texts)
+            changes.append(f"{column} = CASE listener_id {cases} ELSE {column} END")
+            values += [text for _, text in texts]
+    keys = ", ".join(str(int(each.run)) for each in flushes)
     return (
         f"UPDATE {table_of(dialect)} SET lease_until = {dialect.clock_ms} + %s, "
-        f"next_index = CASE listener_id {index} END WHERE listener_id IN ({keys})"
-    )
+        f"{', '.join(changes)} WHERE listener_id IN ({keys})"
+    ), values
 
 
 @lru_cache(maxsize=4)
@@ -264,7 +280,8 @@ def _all_in_one(using: str, insert: str) -> str:
     return f"""
         WITH given AS (
             SELECT * FROM UNNEST((%s)::bigint[], (%s)::bigint[], (%s)::bigint[], (%s)::bigint[],
-                (%s)::bigint[]) AS given (run, epoch, first, next, number)
+                (%s)::bigint[], (%s)::jsonb[], (%s)::jsonb[])
+                AS given (run, epoch, first, next, number, progress, upstream)
         ),
         free AS (
             SELECT listener_id, epoch, status, next_index, stop_requested FROM {table}
@@ -272,7 +289,9 @@ def _all_in_one(using: str, insert: str) -> str:
         ),
         moved AS (
             UPDATE {table} AS run
-            SET next_index = given.next, lease_until = {dialect.clock_ms} + %s
+            SET next_index = given.next, lease_until = {dialect.clock_ms} + %s,
+                progress = COALESCE(given.progress, run.progress),
+                upstream = COALESCE(given.upstream, run.upstream)
             FROM given JOIN free ON free.listener_id = given.run
             WHERE run.listener_id = given.run AND free.epoch = given.epoch
                 AND free.status = '{RUNNING}' AND free.next_index = given.first

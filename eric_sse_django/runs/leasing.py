@@ -48,6 +48,7 @@ def take(run: Run) -> Held:
         *(found.pk, found.id, channel.pk, found.epoch, found.next_index, kept_s, perishable),
         stops=found.stop_requested,
         is_repeated=found.is_repeated,
+        upstream=found.upstream,
     )
 
 

@@ -41,6 +41,7 @@ class Run(LogColumnsModel):
     LOG_COLUMNS = frozenset(
         {
             *("status", "epoch", "producer", "lease_until", "next_index", "progress", "result"),
+            "upstream",
             *("error", "stop_requested", "started_at", "ended_at", "end_position"),
         }
     )
@@ -93,6 +94,11 @@ class Run(LogColumnsModel):
         _("chunks"), default=0, editable=False, help_text=_("The index of the next chunk.")
     )
     progress = models.JSONField(_("progress"), null=True, blank=True, editable=False)
+    upstream = models.JSONField(
+        null=True,
+        editable=False,
+        help_text="The provider's id of the work, and the number of its last event.",
+    )
     result = models.JSONField(
         _("result"), null=True, blank=True, editable=False, encoder=DjangoJSONEncoder
     )

@@ -34,6 +34,7 @@ class Held:
     perishable: bool
     stops: bool = False
     is_repeated: bool = False
+    upstream: Any = None
 
     def draft(self, type: str, payload: str) -> Draft:
         """Return the draft of a message of the run."""
@@ -60,6 +61,7 @@ class Output:
         self.size = 0  # characters that are not committed
         self._first = held.next_index  # of what is not taken
         self._groups: list[Group] = []
+        self._upstream: str | None = None
         self._progress: dict[str, Any] | None = None
         self._progress_at = float("-inf")
         self._end: tuple[str, str, dict[str, Any]] | None = None
@@ -87,6 +89,10 @@ class Output:
         """Whether it has no chunk yet: the first is written at once."""
         return self.index == self.held.next_index
 
+    def set_upstream(self, upstream: Any) -> None:
+        """Write with the next flush what the chunks so far are made from."""
+        self._upstream = json.dumps(upstream)
+
     def set_progress(self, progress: dict[str, Any]) -> None:
         """Replace the progress that waits."""
         self._progress = progress
@@ -105,7 +111,8 @@ class Output:
         """Whether it has something that can be written now."""
         if self.is_over:
             return False
-        return bool(self._groups or self._sending or self._end) or self._may_show_progress()
+        is_some = self._groups or self._sending or self._end or self._upstream is not None
+        return bool(is_some) or self._may_show_progress()
 
     def _may_show_progress(self) -> bool:
         is_due = time.monotonic() - self._progress_at >= PROGRESS_S
@@ -122,12 +129,13 @@ class Output:
         made = Flush(held.run, held.epoch, self._first, self.index)
         made.drafts = [held.draft(CHUNK, group.payload()) for group in self._groups]
         if self._may_show_progress():
-            shown = held.draft(PROGRESS, json.dumps(self._progress))
+            made.progress = json.dumps(self._progress)
+            shown = held.draft(PROGRESS, made.progress)
             if shown.kept_s > PROGRESS_LIVES_S:
                 shown.kept_s, shown.perishable = PROGRESS_LIVES_S, True
             made.drafts.append(shown)
-            made.values["progress"] = self._progress
             self._progress, self._progress_at = None, time.monotonic()
+        made.upstream, self._upstream = self._upstream, None
         if self._end is not None:
             type, payload, values = self._end
             if type:
@@ -187,6 +195,7 @@ class Output:
         """Drop what waits: nothing can be written any more."""
         self.error, self.is_over, self.stopping = error, True, True
         self._groups, self._progress, self._end, self.size = [], None, None, 0
+        self._upstream = None
         self._changed()
 
     def _changed(self) -> None:

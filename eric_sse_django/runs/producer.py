@@ -41,6 +41,10 @@ class Out:
         self.run = run
         # What the run has as its result when it is finished: a JSON value.
         self.result: Any = None
+        self._upstream: Any = held.upstream
+        # Within together(), and after one of which it is not known how it ended.
+        self._parts: list[tuple[str, bool]] | None = None
+        self._left: tuple[list[tuple[str, bool]], Any] | None = None
         self._output = Output(held)
         # Returns whether another attempt follows an error: the run then waits for it.
         self.may_retry: Callable[[BaseException], bool] = lambda error: False
@@ -74,7 +78,51 @@ class Out:
     @property
     def index(self) -> int:
         """The index of the next chunk: where another producer continues."""
-        return self._output.index
+        self._keep_left()
+        return self._output.index + len(self._parts or ())
+
+    @property
+    def upstream(self) -> Any:
+        """What the last chunk was made from, None if nothing is known: see together()."""
+        self._keep_left()
+        return self._upstream
+
+    @contextmanager
+    def together(self, upstream: Any) -> Iterator[None]:
+        """
+        Write all chunks of a block in one transaction, and what they are made from.
+
+        An error drops them. `upstream` is a JSON value; the next producer finds the last one in
+        its `upstream`.
+        """
+        self._keep_left()
+        self._parts = []
+        try:
+            yield
+        except GeneratorExit:
+            # A loop was left, by `break` or by an error: what follows shows which.
+            self._left, self._parts = (self._parts, upstream), None
+            raise
+        except BaseException:
+            self._parts = None
+            raise
+        self._left, self._parts = (self._parts, upstream), None
+        self._keep_left()
+
+    def _keep_left(self) -> None:
+        """Write what was written together, in a block that is over."""
+        if self._left is None:
+            return
+        (parts, upstream), self._left = self._left, None
+        with self._writer.changed:
+            self._check()
+            is_first, size = self._output.is_new, 0
+            for part, is_text in parts:
+                self._output.add(part, is_text)
+                size += len(part)
+            self._output.set_upstream(upstream)
+            self._upstream = upstream
+            self._writer.note(self._output, size, is_first)
 
     def rest_of(self, items: Iterable[T]) -> Iterator[T]:
         """
@@ -109,6 +157,7 @@ class Out:
         Raises RunStopped, RunTaken and RunEnded, and TimeoutError after `timeout_s` (None:
         RUNS_LEASE_S).
         """
+        self._keep_left()
         output, until = self._output, conf.get("RUNS_LEASE_S") if timeout_s is None else timeout_s
         with self._writer.changed:
             if output.waits:
@@ -121,10 +170,14 @@ class Out:
     # Within ---------------------------------------------------------------------------
 
     def _add(self, part: str, is_text: bool) -> None:
+        self._keep_left()
         with self._writer.changed:
             self._check()
             if self._output.size > MAX_WAITING:
                 self._wait_for_room()
+            if self._parts is not None:
+                self._parts.append((part, is_text))
+                return
             is_first = self._output.is_new
             self._output.add(part, is_text)
             self._writer.note(self._output, len(part), is_first)
@@ -169,6 +222,7 @@ class Out:
         if isinstance(known, (RunTaken, RunEnded)):
             return None
         if error is None:
+            self._keep_left()
             return ends.stopped() if self._saw_stop else ends.finished(self.result)
         is_error = isinstance(error, Exception) and not ends.is_stop(error, self.run.id)
         if is_error and self.may_retry(error):
@@ -237,6 +291,7 @@ class AsyncOut(Out):
 
     async def flush(self, timeout_s: float | None = None) -> None:  # type: ignore[override]
         """As Out.flush()."""
+        self._keep_left()
         with self._writer.changed:
             if self._output.waits:
                 self._writer.note(self._output, 0, is_urgent=True)
