@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import partial
+
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 
@@ -12,8 +14,10 @@ class EricSseRunsConfig(AppConfig):
 
     def ready(self) -> None:
         # Here: models are ready only now.
-        from eric_sse_django import log  # noqa: PLC0415
-        from eric_sse_django.runs import compaction, reaping  # noqa: PLC0415
+        from eric_sse_django import conf, log, routing  # noqa: PLC0415
+        from eric_sse_django.runs import compaction, doors, reaping  # noqa: PLC0415
 
         log.add_chore(reaping.reap, reaping.interval_s)
         log.add_chore(compaction.compact_due, compaction.interval_s)
+        for name in {doors.PATH, conf.get("RUNS_CHANNEL")}:
+            routing.mount(name, partial(doors.application, name))

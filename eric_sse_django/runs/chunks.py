@@ -94,6 +94,12 @@ def stored(payload: str) -> Iterator[Chunk]:
         yield Chunk(index, text[begin:end], True)
 
 
+def text_of(payload: str) -> tuple[int, int, str] | None:
+    """Return the first index, the number and the text of text chunks; None for values."""
+    found = json.loads(payload)
+    return (found["i"], found["n"], found["text"]) if "text" in found else None
+
+
 def count_of(payload: str) -> int:
     """Return how many chunks a message's payload has."""
     found = json.loads(payload)
