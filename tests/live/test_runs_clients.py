@@ -154,6 +154,16 @@ async def test_the_workflow_transport_reconnects_to_a_server_that_was_killed(sit
 
 
 @sqlite_only
+async def test_the_workflow_transport_gets_what_a_second_worker_continues(site):
+    async with site.client("workflow.mjs", api=f"{site.url}/api/workflow", send=LONG) as c:
+        await c.until("began")
+        site.producer.kill()
+        async with site.worker():
+            done = await c.until("done")
+    assert done["text"] == text(WORDS) == await produced()
+
+
+@sqlite_only
 async def test_the_workflow_transport_begins_with_the_last_chunks(site):
     user = await get_user_model().objects.aget()
     run = await runs.astart(user, "answer", meta={"words": 40, "pause_s": 0})
@@ -207,6 +217,18 @@ async def test_copilotkit_connects_during_a_run_and_afterwards(site, transport):
             ("assistant", text(WORDS)),
         ]
         assert done["errors"] == []
+
+
+@sqlite_only
+async def test_copilotkit_connects_again_after_a_killed_server(site):
+    options = {"url": f"{site.url}/api/copilotkit", "thread": "t"}
+    async with site.client("copilotkit.mjs", **options, send=LONG) as c:
+        await c.until("began")
+        await sync_to_async(site.restart)()
+        assert (await c.until("done"))["errors"]  # it knows that it has not got all
+    async with site.client("copilotkit.mjs", **options) as c:
+        messages = (await c.until("done"))["messages"]
+    assert [each["content"] for each in messages] == [LONG, text(WORDS)]
 
 
 @sqlite_only
@@ -328,25 +350,28 @@ BAR = """path => new Promise((resolve, reject) => {
         pollInterval: 50,
         onProgress: (bar, message, progress) => widths.push(progress),
         onResult: (element, result) => resolve({ result, widths }),
+        onNetworkError: () => {},
         onError: (bar, message, error) => reject(new Error(error)),
     });
 })"""
 
 
 @sqlite_only
-async def test_celery_progress_script_shows_a_run(site, browser, clients):
+async def test_celery_progress_script_shows_a_run_also_of_a_second_worker(site, browser, clients):
     celery_progress = node_clients.celery_progress_script(clients / "bundles")
     page = await opened(browser, site, celery_progress)
     user = await get_user_model().objects.aget()
-    run = await runs.astart(user, "export", meta={"words": 60, "pause_s": 0.02})
-    found = await page.evaluate(
-        f"path => {{ window.CeleryProgressBar ??= CeleryProgressBar; return ({BAR})(path) }}",
-        f"/progress/{run.id}/",
-    )
-    assert found["result"] == {"words": 60}
+    run = await runs.astart(user, "export", meta={"words": WORDS, "pause_s": 0.02})
+    bar = asyncio.ensure_future(page.evaluate(BAR, f"/progress/{run.id}/"))
+    await page.wait_for_function("window.widths?.some((each) => each.current > 10)")
+    site.producer.kill()
+    await sync_to_async(site.restart)()
+    async with site.worker():
+        found = await bar
+    assert found["result"] == {"words": WORDS}
     assert found["widths"][-1]["percent"] == 100
-    during = [each for each in found["widths"] if 0 < each["current"] < 60]
-    assert during
+    during = [each for each in found["widths"] if 0 < each["current"] < WORDS]
+    assert during[-1]["current"] > during[0]["current"]
     assert during[0]["description"] == f"Word {during[0]['current'] - 1}"
 
 
@@ -378,9 +403,11 @@ async def test_an_event_source_continues_where_it_was_and_stops_at_the_end(site,
         await asyncio.sleep(0.3)
         proxy.repair()
         await page.wait_for_function("types.filter((each) => each == 'run').length > 1")
+        site.producer.kill()
         await sync_to_async(site.restart)()
-        # CLOSED: the client got 204, and gave up.
-        await page.wait_for_function("states.at(-1) == 2", timeout=30_000)
+        async with site.worker():
+            # CLOSED: the client got 204, and gave up.
+            await page.wait_for_function("states.at(-1) == 2", timeout=30_000)
         assert await page.evaluate("text") == text(WORDS) == await produced()
         assert (await page.evaluate("types"))[-1] == "run-finished"
 

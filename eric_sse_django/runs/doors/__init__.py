@@ -25,7 +25,7 @@ DOORS = {
     "ag-ui": "ag_ui.AgUi",
 }
 # What a project imports; here, so that this package needs no models.
-MODULES = frozenset({"ag_ui", "ai_sdk", "celery_progress", "ui_message", "workflow"})
+MODULES = frozenset({"ag_ui", "ai_sdk", "celery_progress", "relaying", "ui_message", "workflow"})
 
 
 def application(channel: str, rest: str, handed_over: list[tuple[bytes, bytes]]) -> Any:
