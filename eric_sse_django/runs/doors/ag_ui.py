@@ -27,7 +27,7 @@ from django.views.decorators.http import require_GET, require_POST
 from eric_sse_django import __version__
 from eric_sse_django.consumers.request import StreamRequest
 from eric_sse_django.runs import chunks, ending, starting
-from eric_sse_django.runs.doors.door import end_of, frame
+from eric_sse_django.runs.doors.door import end_of, frame, is_open
 from eric_sse_django.runs.doors.handing_over import (
     Start,
     body_of,
@@ -36,7 +36,7 @@ from eric_sse_django.runs.doors.handing_over import (
     started_by,
 )
 from eric_sse_django.runs.doors.translation import Event, Part, Translation
-from eric_sse_django.runs.models import ACTIVE, Run
+from eric_sse_django.runs.models import Run
 from eric_sse_django.runs.reading import entries
 
 # Where a run's meta has what the client asked for.
@@ -232,8 +232,8 @@ def respond(request: HttpRequest, run: Run) -> HttpResponse:
 def connect(request: HttpRequest, thread: str) -> HttpResponse:
     """Return all events of a thread so far, then those of its active run as they come."""
     runs = runs_of(request, thread)
-    active = next((run for run in reversed(runs) if run.status in ACTIVE), None)
-    before = [run for run in runs if run.status not in ACTIVE]
+    active = next((run for run in reversed(runs) if is_open(run)), None)
+    before = [run for run in runs if run is not active and not run.is_active]
     if active is not None:
         keys = signing.dumps([active.pk, [run.pk for run in before]], salt=SALT, compress=True)
         return hand_over(request, active, "ag-ui", **({"before": keys} if before else {}))
@@ -318,7 +318,7 @@ class _CopilotKit:
         wanted = body.get("runId")
         for run in reversed(runs_of(request, thread)):
             its_id = run.meta.get(META, {}).get("runId") or run.id
-            if run.status in ACTIVE and wanted in (None, its_id) and ending.stop(run):
+            if is_open(run) and wanted in (None, its_id) and ending.stop(run):
                 event = {"type": "RUN_ERROR", "message": "Run stopped by user", "code": "STOPPED"}
                 return JsonResponse({"stopped": True, "interrupt": event})
         return JsonResponse({"stopped": False, "message": "No such run is active."})

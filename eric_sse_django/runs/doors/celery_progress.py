@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
+from eric_sse_django.runs.doors.door import is_open
 from eric_sse_django.runs.doors.handing_over import permitted
 from eric_sse_django.runs.ends import FAILED_TEXT
 from eric_sse_django.runs.models import Run
@@ -21,8 +22,6 @@ Status = Run.Status
 COMPLETE = {"pending": False, "current": 100, "total": 100, "percent": 100}
 # What Celery calls the state of such a task.
 STATES = {
-    Status.WAITING.value: "PENDING",
-    Status.RUNNING.value: "PROGRESS",
     Status.FINISHED.value: "SUCCESS",
     Status.FAILED.value: "FAILURE",
     Status.STOPPED.value: "REVOKED",
@@ -47,9 +46,10 @@ def view(request: HttpRequest, run_id: str) -> HttpResponse:
 
 def progress_of(run: Run) -> dict[str, Any]:
     """Return a run's progress as celery-progress has it."""
-    found = {"state": STATES[run.status]}
-    if run.is_active:
+    if is_open(run):
+        found = {"state": "PENDING" if run.status == Status.WAITING.value else "PROGRESS"}
         return {**found, "complete": False, "success": None, "progress": _bar(run)}
+    found = {"state": STATES[run.status]}
     if run.status == Status.FINISHED.value:
         return {
             **found,

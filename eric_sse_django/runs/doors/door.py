@@ -6,6 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from django.utils import timezone
+
 from eric_sse_django.consumers.request import StreamRequest
 from eric_sse_django.entry import Entry
 from eric_sse_django.runs.chunks import ENDS, FAILED, FINISHED, LOST, STOPPED
@@ -15,6 +17,11 @@ from eric_sse_django.runs.models import Run
 # json.dumps() with options makes an encoder for each call: that takes three times as long.
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
+# What ends a stream. After a lost end a run may be continued.
+FINAL_ENDS = ENDS - {LOST}
+# Seconds for which clients wait for another producer of a lost run, as the retry of a task queue.
+LOST_WAIT_S = 15.0
+
 Headers = Sequence[tuple[bytes, bytes]]
 
 
@@ -23,8 +30,8 @@ class Door:
     One stream of a run: the consumer calls it with each entry, for its bytes.
 
     It returns the same bytes when it is called with the same entry again. `over_at` is the
-    position of the entry that ends the stream, None before. A `lost` end only ends it if nothing
-    follows: another producer may have continued the run. It is sent at the end of the stream.
+    position of the entry that ends the stream, None before. `lost` is the last entry, if that is
+    the end of a run that was lost and the client gets none: another producer may continue it.
     """
 
     # Of the response, besides those of every stream.
@@ -44,7 +51,7 @@ class Door:
         self.lost: Entry | None = None
         # Whether the log no longer has the run's end.
         self.is_gone = False
-        # Up to which position a lost end is old, as the run was not lost when it was read.
+        # Up to which position a lost end is old: the run was not lost any more.
         self.continued_at = 0
 
     def prepare(self) -> None:
@@ -58,20 +65,26 @@ class Door:
         """Return an entry's bytes, none if the client does not get it."""
         raise NotImplementedError
 
+    def last(self) -> bytes:
+        """Return what comes at the end of the stream, when it is over."""
+        return b""
+
     def __call__(self, entry: Entry) -> bytes:
-        if entry.type == LOST:
-            if entry.position > max(self.continued_at, self.over_at or 0):
-                self.lost, self.over_at = entry, entry.position
-            return b""
-        if entry.type in ENDS:
-            self.lost, self.over_at = None, entry.position
-        elif self.lost is not None and entry.position > self.lost.position:
-            self.lost = self.over_at = None
+        if entry.type in FINAL_ENDS:
+            self.over_at = entry.position
         return self.encode(entry)
 
-    def last(self) -> bytes:
-        """Return what comes at the end of the stream: the end of a run that is lost."""
-        return b"" if self.lost is None else self.encode(self.lost)
+
+def is_open(run: Run) -> bool:
+    """Return whether a run has a producer, waits for one, or was lost a short time ago."""
+    return run.is_active or lost_wait_s(run) > 0
+
+
+def lost_wait_s(run: Run) -> float:
+    """Return the seconds for which clients still wait for another producer of a lost run."""
+    if run.status != Run.Status.LOST.value or run.ended_at is None:
+        return 0.0
+    return max(0.0, LOST_WAIT_S - (timezone.now() - run.ended_at).total_seconds())
 
 
 def end_of(run: Run) -> tuple[str, dict[str, Any]]:

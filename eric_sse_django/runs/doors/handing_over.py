@@ -21,6 +21,7 @@ from eric_sse_django import stream_urls
 from eric_sse_django.authorization import ask_now, authorizer, bound_to, make_ticket
 from eric_sse_django.routing import HAND_OVER
 from eric_sse_django.runs.doors import PATH
+from eric_sse_django.runs.doors.door import is_open
 from eric_sse_django.runs.models import ACTIVE, Run
 from eric_sse_django.runs.starting import get
 
@@ -95,9 +96,9 @@ def runs_of(request: HttpRequest, thread: str, **where: Any) -> list[Run]:
 
 
 def active_in(request: HttpRequest, thread: str) -> Run | None:
-    """Return the newest active run of a thread that the request's user may read."""
-    found = runs_of(request, thread, status__in=ACTIVE)
-    return found[-1] if found else None
+    """Return the newest run of a thread that is_open() and the request's user may read."""
+    found = runs_of(request, thread, status__in=[*ACTIVE, Run.Status.LOST.value])
+    return next((run for run in reversed(found) if is_open(run)), None)
 
 
 def may_read(request: HttpRequest, run: Run) -> bool:

@@ -2,8 +2,8 @@
 The plain door: `GET <prefix>runs/<id>/?index=<n>`, for EventSource.
 
 First `run`, its state; then the messages as the log has them: `run-chunk` from the index on,
-`run-progress`, and the end, `run-finished`, `run-failed`, `run-stopped` or `run-lost`. A
-client that reconnects with the id of the end gets 204.
+`run-progress`, and the end, `run-finished`, `run-failed` or `run-stopped`. A client that
+reconnects with the id of the end gets 204. After `run-lost` another producer may continue.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 from eric_sse_django.consumers.request import StreamRequest
 from eric_sse_django.entry import Entry
-from eric_sse_django.runs.chunks import CHUNK, ENDS, PROGRESS, Chunk, chunks_of, text_of
+from eric_sse_django.runs.chunks import CHUNK, ENDS, LOST, PROGRESS, Chunk, chunks_of, text_of
 from eric_sse_django.runs.doors.door import Door, end_of, frame
 from eric_sse_django.runs.models import Run
 
@@ -98,6 +98,18 @@ class Translation(Door):
         return b""
 
     # What is sent ---------------------------------------------------------------------
+
+    def __call__(self, entry: Entry) -> bytes:
+        if entry.type == LOST:
+            if entry.position > self.continued_at:
+                self.lost = entry
+            return b""
+        if self.lost is not None and entry.position > self.lost.position:
+            self.lost = None
+        return super().__call__(entry)
+
+    def last(self) -> bytes:
+        return b"" if self.lost is None else self.encode(self.lost)
 
     def opening(self) -> bytes:
         if not self.is_gone:

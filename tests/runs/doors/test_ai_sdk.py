@@ -1,11 +1,15 @@
 """The doors of the AI SDK: what its transports get for each run."""
 
 import asyncio
+import time
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
 from eric_sse_django import runs
-from eric_sse_django.runs.doors import ui_message
+from eric_sse_django.hub import Hub
+from eric_sse_django.runs.doors import consumer, ui_message
 
 START = {"type": "start"}
 
@@ -129,6 +133,71 @@ async def test_a_stop_is_for_the_run_that_it_names(visitor, ana, call):
     assert [each["type"] for each in response.values][-3:] == ["text-end", "abort", "finish"]
     visitor.cookie = None
     assert (await visitor.post("/api/chat/c/stop", {"run": new.id})).status == 404
+
+
+# Lost runs ----------------------------------------------------------------------------------
+
+
+def produce_and_die(run, *words):
+    with runs.produce(run) as out:
+        for word in words:
+            out.write(word)
+        raise KeyboardInterrupt
+
+
+async def die(call, run, *words):
+    with pytest.raises(KeyboardInterrupt):
+        await call(produce_and_die, run, *words)
+
+
+ERROR = [
+    {"type": "text-end", "id": "text"},
+    {"type": "error", "errorText": "The answer was interrupted."},
+    {"type": "finish"},
+]
+
+
+async def test_a_stream_waits_for_another_producer_of_a_lost_run_and_then_ends(
+    visitor, ana, call, monkeypatch
+):
+    monkeypatch.setattr(consumer, "LOST_WAIT_S", 0.3)
+    run = await call(lambda: runs.start(ana, thread="c"))
+    async with visitor.open("/api/chat/c/stream") as response:
+        await die(call, run, "half")
+        await response.until(3)
+        began = time.monotonic()
+        await response.end()
+        assert time.monotonic() - began > 0.2
+    assert response.values[3:] == ERROR
+    assert b"data: [DONE]" in response.body
+
+
+async def test_a_stream_of_a_run_that_was_lost_long_ago_ends_at_once(visitor, ana, call):
+    run = await call(lambda: runs.start(ana, thread="c"))
+    await die(call, run, "half")
+    await runs.Run.objects.filter(pk=run.pk).aupdate(ended_at=timezone.now() - timedelta(hours=1))
+    response = await visitor.get(f"/api/chat/c/stream?run={run.id}")
+    assert response.values[3:] == ERROR
+    assert (await visitor.get("/api/chat/c/stream")).status == 204
+
+
+async def test_a_lost_run_that_another_producer_has_does_not_end_its_streams(
+    visitor, ana, call, monkeypatch
+):
+    monkeypatch.setattr(consumer, "LOST_WAIT_S", 0.1)
+    run = await call(lambda: runs.start(ana, thread="c"))
+    async with visitor.open("/api/chat/c/stream") as response:
+        await die(call, run, "one ")
+        await response.until(3)
+        async with runs.aproduce(await call(runs.get, run.id)) as out:
+            # Its producer has written nothing yet when the wait is over.
+            doors = [each._sender._encode for each in Hub.for_running_loop().streams]
+            while any(door.lost for door in doors):
+                await asyncio.sleep(0.01)
+            out.write("two")
+        await response.end()
+    types = [each["type"] for each in response.values]
+    assert types == ["start", "text-start", "text-delta", "text-delta", "text-end", "finish"]
 
 
 VALUES = ["one ", "two ", {"type": "data-x", "data": 1}, "three", {"type": "file", "url": "u"}]
