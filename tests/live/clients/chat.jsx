@@ -7,7 +7,15 @@ const chatId = new URLSearchParams(location.search).get("chat");
 const token = document.querySelector("[name=csrfmiddlewaretoken]").value;
 const headers = { "X-CSRFToken": token };
 const api = "/api/chat";
-const transport = new DefaultChatTransport({ api, headers });
+// The run of the answer that the page has the beginning of: it may have ended meanwhile.
+let run;
+const transport = new DefaultChatTransport({
+  api,
+  headers,
+  prepareReconnectToStreamRequest: ({ id }) => ({
+    api: `${api}/${id}/stream${run ? `?run=${run}` : ""}`,
+  }),
+});
 const textOf = (message) =>
   message.parts.filter((part) => part.type === "text").map((part) => part.text).join("");
 
@@ -18,6 +26,7 @@ function Page() {
     resume: true,
   });
   const answers = messages.filter((each) => each.role === "assistant");
+  run = answers.at(-1)?.id;
   const send = () => sendMessage({ text: document.querySelector("#question").value });
   const stop = () =>
     fetch(`${api}/${chatId}/stop`, {
