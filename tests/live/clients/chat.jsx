@@ -26,7 +26,8 @@ function Page() {
     resume: true,
   });
   const answers = messages.filter((each) => each.role === "assistant");
-  run = answers.at(-1)?.id;
+  const last = messages.at(-1);
+  run = last?.role === "assistant" ? last.id : undefined;
   const send = () => sendMessage({ text: document.querySelector("#question").value });
   const stop = () =>
     fetch(`${api}/${chatId}/stop`, {
