@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+from django.contrib.staticfiles.views import serve
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import get_token
+from django.template import engines
 from django.urls import include, path
 
 from eric_sse_django import runs
@@ -43,6 +45,13 @@ def page(request: HttpRequest, script: str) -> HttpResponse:
     return HttpResponse(PAGE.format(token=get_token(request), script=script))
 
 
+def element(request: HttpRequest, run_id: str) -> HttpResponse:
+    """Render a run as far as it is, and what continues it."""
+    text = "<!doctype html><meta charset=utf-8><title>A run</title>{% load eric_runs %}"
+    template = engines["django"].from_string(text + "{% eric_run run %}")
+    return HttpResponse(template.render({"run": runs.get(run_id, request.user)}, request))
+
+
 def script(request: HttpRequest, name: str) -> HttpResponse:
     text = (Path(os.environ["ERIC_SSE_TEST_SCRIPTS"]) / Path(name).name).read_bytes()
     return HttpResponse(text, content_type="text/javascript")
@@ -52,6 +61,8 @@ urlpatterns = [
     *others,
     path("page/<str:script>", page),
     path("script/<str:name>", script),
+    path("run/<str:run_id>", element),
+    path("static/<path:path>", serve, {"insecure": True}),
     path("api/chat", include(ai_sdk.urls(answer))),
     path("api/workflow", include(workflow.urls(answer))),
     path("api/agent", ag_ui.view(agent)),

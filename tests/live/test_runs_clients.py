@@ -375,6 +375,27 @@ async def test_celery_progress_script_shows_a_run_also_of_a_second_worker(site, 
     assert during[0]["description"] == f"Word {during[0]['current'] - 1}"
 
 
+TEXT = "document.querySelector('[data-run=text]').textContent"
+
+
+@sqlite_only
+async def test_the_element_continues_what_its_page_was_rendered_with(site, browser):
+    user = await get_user_model().objects.aget()
+    run = await runs.astart(user, "answer", meta={"words": WORDS, "pause_s": 0.02})
+    while not (await runs.aget(run.id)).next_index:
+        await asyncio.sleep(0.05)
+    page = await browser.new_page()
+    await page.goto(f"{site.url}/run/{run.id}")
+    rendered = await page.evaluate(TEXT)
+    assert rendered
+    await page.wait_for_function(f"count => {TEXT}.length > count", arg=len(rendered))
+    await sync_to_async(site.restart)()
+    await page.wait_for_selector("eric-run[status=finished]", timeout=30_000, state="attached")
+    assert await page.evaluate(TEXT) == text(WORDS) == await produced()
+    await page.reload()
+    assert await page.evaluate(TEXT) == text(WORDS)
+
+
 LISTEN = """path => {
     window.text = "";
     window.types = [];
