@@ -154,3 +154,19 @@ def test_a_redirect_has_what_the_door_needs(database, ana, rf):
     request: HttpRequest = rf.get("/")
     found = hand_over(request, run, "workflow", startIndex=3)
     assert "/workflow/?startIndex=3&ticket=" in found["Location"]
+
+
+async def test_a_router_of_the_projects_own_serves_the_doors(visitor, produced):
+    from channels.routing import URLRouter
+    from django.urls import path
+
+    from eric_sse_django import routing
+
+    application = URLRouter([path("events/", URLRouter(routing.urlpatterns))])
+    routed = Visitor(application, visitor.cookie)
+    run = await produced("a")
+    for door in ("", "ai-sdk/", "ag-ui/", "workflow/"):
+        response = await routed.get(f"/events/runs/{run.id}/{door}")
+        assert response.status == 200
+        assert b'"a"' in response.body
+    assert (await routed.get(f"/events/runs/{run.id}/no-door/")).status == 404
