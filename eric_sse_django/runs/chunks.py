@@ -9,6 +9,7 @@ there are several, and values as a list. No I/O.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -29,6 +30,8 @@ ENDS = frozenset({FINISHED, FAILED, STOPPED, LOST})
 # Characters of one text chunk at most; longer texts are several. Its JSON has up to 12 bytes for
 # one of them.
 TEXT_CHARACTERS = 16_384
+# How text_payload() begins.
+_TEXT = re.compile(r'{"i":(\d+),"n":(\d+),"text":')
 
 
 @dataclass(slots=True)
@@ -94,10 +97,19 @@ def stored(payload: str) -> Iterator[Chunk]:
         yield Chunk(index, text[begin:end], True)
 
 
-def text_of(payload: str) -> tuple[int, int, str] | None:
-    """Return the first index, the number and the text of text chunks; None for values."""
-    found = json.loads(payload)
-    return (found["i"], found["n"], found["text"]) if "text" in found else None
+def text_in(payload: str) -> tuple[int, int, str] | None:
+    """
+    Return the first index, the number and the text of text chunks; None for values.
+
+    The text is JSON, as it is stored: to parse and to write it again took most of the time of a
+    stream that begins with 2,500 messages.
+    """
+    found = _TEXT.match(payload)
+    if found is None:
+        return None
+    count = int(found[2])
+    end = len(payload) - 1 if count == 1 else payload.rindex(',"l":[')
+    return int(found[1]), count, payload[found.end() : end]
 
 
 def count_of(payload: str) -> int:

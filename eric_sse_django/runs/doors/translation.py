@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 from eric_sse_django.consumers.request import StreamRequest
 from eric_sse_django.entry import Entry
-from eric_sse_django.runs.chunks import CHUNK, ENDS, LOST, PROGRESS, Chunk, chunks_of, text_of
+from eric_sse_django.runs.chunks import CHUNK, ENDS, LOST, PROGRESS, Chunk, chunks_of, text_in
 from eric_sse_django.runs.doors.door import Door, end_of, frame
 from eric_sse_django.runs.models import Run
 
@@ -48,6 +48,7 @@ class Translation(Door):
         self._finish: int | None = None  # the index of the protocol's end
         # Where the producer opened and closed parts.
         self._marks: dict[int, tuple[Part, bool]] = {}
+        self._heads: dict[str, str] = {}  # what is before the text, by the part's id
         self._marked = -1  # the last of these indexes
         self._open_now: dict[Part, None] = {}  # the parts that are open after it
 
@@ -119,16 +120,30 @@ class Translation(Door):
 
     def encode(self, entry: Entry) -> bytes:
         if entry.type == CHUNK:
-            texts = text_of(entry.payload) if self.joins else None
+            texts = text_in(entry.payload) if self.joins else None
             if texts is None:
                 return b"".join(map(frame, self.of_chunks(chunks_of(entry))))
-            first, count, text = texts
-            events = self._of_chunk(Chunk(first, text, True), first + count)
-            return b"".join(map(frame, events))
+            return self._of_texts(*texts)
         if entry.type in ENDS:
             return self._end(entry.type, json.loads(entry.payload))
         event = self.progress(json.loads(entry.payload)) if entry.type == PROGRESS else None
         return b"" if event is None else frame(event)
+
+    def _of_texts(self, first: int, count: int, text: str) -> bytes:
+        """Return the frames of several texts, as one: `text` is JSON."""
+        is_new = self._first is None or first <= self._first
+        part = self._text_part_at(first)
+        is_opened = part is not None or (self._text is not None and first > self._text)
+        if is_new or self.skip or not is_opened:
+            chunk = Chunk(first, json.loads(text), True)
+            return b"".join(map(frame, self._of_chunk(chunk, first + count)))
+        self._next = max(self._next, first + count)
+        part_id = (part or self.text_part())[1]
+        head = self._heads.get(part_id)
+        if head is None:
+            # The text is the last value of its event.
+            head = self._heads[part_id] = frame(self.text("", part_id)).decode()[: -len('""}\n\n')]
+        return f"{head}{text}}}\n\n".encode()
 
     def _end(self, type: str, payload: Event) -> bytes:
         return b"".join(map(frame, self.of_end(type, payload))) + self.farewell()
