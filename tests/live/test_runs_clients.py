@@ -6,17 +6,22 @@ byte.
 """
 
 import asyncio
+import json
+import random
 import sys
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
 
 from eric_sse_django import runs
+from eric_sse_django.authorization import make_ticket
 from tests.conftest import missing
 from tests.databases import sqlite_only
+from tests.event_source import EventSourceClient
 from tests.faults.proxy import Proxy
+from tests.faults.scale import LONG_S
 from tests.live import node_clients
 from tests.live.asgi_servers import ROOT, absence
 from tests.live.node_clients import Client
@@ -459,3 +464,40 @@ async def test_every_server_hands_over_and_shows_that_a_stream_is_not_complete(
         async with site.client("ai_sdk.mjs", api=f"{site.url}/api/chat", chat="d", send=LONG) as c:
             await c.until("began")
         await until(lambda: "reason=client left" in site.server.log.read_text())
+
+
+# Again and again --------------------------------------------------------------------------------
+
+
+@sqlite_only
+@pytest.mark.slow
+@pytest.mark.timeout(LONG_S)
+async def test_clients_get_every_byte_while_servers_and_workers_are_killed_again_and_again(site):
+    words = 600
+    user = await get_user_model().objects.aget()
+    run = await runs.astart(user, "answer", thread="c", meta={"words": words, "pause_s": 0.03})
+    ticket = await sync_to_async(make_ticket)(run.listener.channel, run.listener)
+    plain = EventSourceClient(f"{site.url}/events/runs/{run.id}/?ticket={ticket}")
+    chat = {"api": f"{site.url}/api/chat", "chat": "c", "resumes": 500}
+    workflow = {"api": f"{site.url}/api/workflow", "run": run.id}
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(plain)
+        clients = [
+            await stack.enter_async_context(site.client(script, **options))
+            for script, options in (("ai_sdk.mjs", chat), ("workflow.mjs", workflow))
+        ]
+        for client in clients:
+            await client.until("began")
+        workers = [site.producer]
+        while (await runs.aget(run.id)).status != "finished":
+            await asyncio.sleep(random.uniform(0.5, 1.5))
+            await sync_to_async(site.restart)()
+            if random.random() < 0.3:
+                workers[-1].kill()
+                workers.append(await stack.enter_async_context(site.worker()))
+        texts = [(await client.until("done"))["text"] for client in clients]
+        await until(lambda: plain.closed, 20)
+    got = [record.event for record in plain.records if record.event.type == "run-chunk"]
+    texts.append("".join([json.loads(event.data)["text"] for event in got]))
+    assert texts == [text(words)] * 3
+    assert await produced() == text(words)
