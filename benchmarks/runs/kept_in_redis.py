@@ -11,15 +11,21 @@ import json
 import os
 from collections.abc import AsyncIterator
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 
 END = b"DONE"
 # Seconds for which a list is kept, as there.
 KEPT_S = 24 * 60 * 60
 
 
+# Connections of a process to write by; each subscription has its own one besides.
+CONNECTIONS = 20
+
+
 def connection() -> Redis:
-    return Redis(port=int(os.environ["ERIC_SSE_BENCH_REDIS"]))
+    port = int(os.environ["ERIC_SSE_BENCH_REDIS"])
+    pool = BlockingConnectionPool(max_connections=CONNECTIONS, timeout=None, port=port)
+    return Redis(connection_pool=pool)
 
 
 class Stream:

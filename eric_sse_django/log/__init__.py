@@ -10,7 +10,14 @@ its position with its INSERT, under the same lock: see placing.
 from eric_sse_django.log.address import END, Address, Recipient
 from eric_sse_django.log.chores import Chore, add_chore
 from eric_sse_django.log.chores import chores as all_chores
-from eric_sse_django.log.dialect import Dialect, dialect_of, kind_of, log_dialect, moment_of
+from eric_sse_django.log.dialect import (
+    Dialect,
+    array_text,
+    dialect_of,
+    kind_of,
+    log_dialect,
+    moment_of,
+)
 from eric_sse_django.log.history import (
     base_of,
     begin_history,
@@ -129,6 +136,7 @@ __all__ = [
     "append",
     "append_one",
     "append_to",
+    "array_text",
     "base_of",
     "begin_history",
     "channels_between",

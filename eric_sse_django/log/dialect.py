@@ -351,6 +351,24 @@ class SQLite(Dialect):
         return os.path.realpath(str(self.connection.settings_dict["NAME"]))
 
 
+def array_text(values: Iterable[Any]) -> str:
+    """
+    Return values as the text of an array of PostgreSQL's.
+
+    psycopg's own dumper was a third of the CPU of a process that writes 10,000 tokens a second.
+    """
+    return "{" + ",".join([_element(value) for value in values]) + "}"
+
+
+def _element(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, (int, float)):
+        return str(value)
+    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
+
+
 @lru_cache
 def is_psycopg3() -> bool:
     """Return whether Django's driver of PostgreSQL is psycopg, not psycopg2."""

@@ -21,7 +21,7 @@ from django.utils.module_loading import import_string
 from eric_sse_django import conf, wire
 from eric_sse_django.entry import NO_CHANNEL, RESERVED_PREFIX
 from eric_sse_django.exception import InvalidMessageFormat
-from eric_sse_django.log.dialect import Dialect, dialect_of, log_dialect
+from eric_sse_django.log.dialect import Dialect, array_text, dialect_of, log_dialect
 from eric_sse_django.log.placing import (
     Appended,
     Insert,
@@ -238,12 +238,12 @@ def append(drafts: Sequence[Draft]) -> None:
         # One statement for many rows: executemany() sends one for each.
         for first in range(0, len(rows), INSERT_BATCH):
             columns = zip(*rows[first : first + INSERT_BATCH], strict=True)
-            cursor.execute(_from_arrays(using), [list(column) for column in columns])
+            cursor.execute(_from_arrays(using), [array_text(column) for column in columns])
 
 
 def insert_of(
     dialect: Dialect, drafts: Sequence[Draft], numbers: Sequence[int], where: str
-) -> tuple[str, list[list[Any]]]:
+) -> tuple[str, list[str]]:
     """
     Return the INSERT of messages, in their order, as part of a larger statement; its parameters.
 
@@ -252,7 +252,7 @@ def insert_of(
     """
     columns = zip(*_rows(dialect, drafts), strict=True)
     statement = _from_numbered(dialect.connection.alias).format(where=where)
-    return statement, [*(list(column) for column in columns), list(numbers)]
+    return statement, [*(array_text(column) for column in columns), array_text(numbers)]
 
 
 def append_one(draft: Draft) -> Segment | None:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from django.db import connections, transaction
 
 from eric_sse_django import conf, notifier
-from eric_sse_django.log import Dialect, Draft, dialect_of, insert_of, log_dialect
+from eric_sse_django.log import Dialect, Draft, array_text, dialect_of, insert_of, log_dialect
 from eric_sse_django.runs.models import Run
 
 # Runs in one UPDATE, which compares each with all of them.
@@ -157,7 +157,7 @@ def _write_at_once(dialect: Dialect, flushes: Sequence[Flush]) -> dict[int, Stat
     with dialect.writer() as cursor:
         cursor.execute(
             _all_in_one(dialect.connection.alias, insert),
-            [*map(list, zip(*rows, strict=True)), _lease_ms(), *values],
+            [*map(array_text, zip(*rows, strict=True)), _lease_ms(), *values],
         )
         states = {row[0]: State(*row) for row in cursor.fetchall()}
     notifier.ring_on_commit()

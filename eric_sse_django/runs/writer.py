@@ -54,9 +54,9 @@ class Writer:
         self._outputs: dict[Output, None] = {}
         self._dirty: dict[Output, None] = {}
         self._writing: list[Output] = []  # what a flush has taken that has no answer yet
+        self._urgent: dict[Output, None] = {}  # of those that wait
         self._size = 0  # characters that wait
         self._is_planned = False
-        self._is_urgent = False
         self._closing = False
         self._flushed_at = float("-inf")
         self._outage = Outage(logger, "writing the output of runs")
@@ -81,11 +81,16 @@ class Writer:
         """Write what an output has, soon. Called with the lock `changed`."""
         self._dirty[output] = None
         self._size += size
-        if not self._is_urgent and (is_urgent or self._size >= conf.get("RUNS_FLUSH_BYTES")):
-            self._is_urgent = True
+        if is_urgent:
+            self._urgent[output] = None
+        if is_urgent or self._is_full:
             self.changed.notify_all()
         if not self._is_planned:
             self._plan()
+
+    @property
+    def _is_full(self) -> bool:
+        return bool(self._size >= conf.get("RUNS_FLUSH_BYTES"))
 
     def outputs(self) -> list[Output]:
         """Return the outputs that are open."""
@@ -160,7 +165,7 @@ class Writer:
 
     def _pass(self) -> None:
         """Write what waits; on a failure try it again."""
-        outputs, flushes = self._take()
+        outputs, flushes, are_all = self._take()
         try:
             answers = fence.write(flushes) if flushes else []
         except Exception:  # noqa: BLE001 - the loop that owns these calls
@@ -171,7 +176,8 @@ class Writer:
         self._outage.over()
         with self.changed:
             self.flushes += 1
-            self._flushed_at = time.monotonic()
+            if are_all:
+                self._flushed_at = time.monotonic()
             for output, answer in zip(outputs, answers, strict=True):
                 if output.answered(answer):
                     self._dirty[output] = None
@@ -180,18 +186,27 @@ class Writer:
                 self._plan()
             self.changed.notify_all()
 
-    def _take(self) -> tuple[list[Output], list[Flush]]:
-        """Wait for RUNS_FLUSH_S after the last flush, or urgency; return what must be written."""
+    def _take(self) -> tuple[list[Output], list[Flush], bool]:
+        """
+        Wait for RUNS_FLUSH_S after the last flush, or urgency; return what must be written.
+
+        That is all, except that what is urgent is written alone if the others can wait.
+        """
         until = self._flushed_at + conf.get("RUNS_FLUSH_S")
         with self.changed:
-            while not (self._is_urgent or self._closing):
+            while not (self._urgent or self._is_full or self._closing):
                 rest_s = until - time.monotonic()
                 if rest_s <= 0 or not self.changed.wait(rest_s):
                     break
-            outputs = self._writing = list(self._dirty)
-            self._dirty, self._size, self._is_urgent = {}, 0, False
+            are_all = self._is_full or self._closing or time.monotonic() >= until
+            are_all = are_all or not self._urgent
+            outputs = self._writing = list(self._dirty if are_all else self._urgent)
+            for output in outputs:
+                self._dirty.pop(output, None)
+            self._size = 0 if are_all else max(0, self._size - sum(each.size for each in outputs))
+            self._urgent = {}
             flushes = [output.take() for output in outputs]
-        return outputs, flushes
+        return outputs, flushes, are_all
 
     def _failed(self, outputs: Iterable[Output]) -> None:
         disconnect()
