@@ -126,7 +126,7 @@ class Play:
         """Follow a run by its plain door, once it has begun; stop it, if it is one of those."""
         while (run_id := await stage.run_of(chat.thread)) is None:
             await asyncio.sleep(0.1)
-        # A chat whose run has ended is resumed by the run's id, which a page has with its messages.
+        # Of a run that has ended: a page has its id with its messages.
         chat.run_id = run_id
         plain = PlainClient(self.urls, self.cookie, chat.thread, run_id)
         self.clients.append(plain)
