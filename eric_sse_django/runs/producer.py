@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from itertools import islice
@@ -49,7 +48,7 @@ class Out:
         # Returns whether another attempt follows an error: the run then waits for it.
         self.may_retry: Callable[[BaseException], bool] = lambda error: False
         self._saw_stop = False
-        self._pid = os.getpid()
+        self._forks = writer.forks
         self._writer = its_writer
         writer.handle_sigterm()
         self._writer.open(self._output)
@@ -184,7 +183,7 @@ class Out:
 
     def _check(self) -> None:
         output = self._output
-        if os.getpid() != self._pid:
+        if writer.forks != self._forks:
             raise RunTaken(output.held.run_id, "the parent process")
         if output.stopping:
             self._saw_stop = True
