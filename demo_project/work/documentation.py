@@ -20,7 +20,7 @@ _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 COMMON = frozenset(
     re.findall(
         r"\w+",
-        "the and for that this with from are not but can you how what why when which who does do "
+        "the and for that this with from are not but can you how why when which what does do "
         "is it its of to in on or an as at be by if my we me should could would will about use",
     )
 )

@@ -1,5 +1,5 @@
 // Connects the parts of the page of runs. New runs and the worker's state arrive over one stream,
-// which all tabs of this browser share; each run that has not ended has one of its own.
+// which all tabs of this browser share; each run has a separate one until it ends.
 
 import { Answers } from "./answers.js";
 import { element } from "./element.js";
