@@ -13,9 +13,9 @@ class EricSseRunsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        # Here: models are ready only now.
+        # Here: models are ready only now. Importing checks registers them.
         from eric_sse_django import conf, log, routing  # noqa: PLC0415
-        from eric_sse_django.runs import compaction, doors, reaping  # noqa: PLC0415
+        from eric_sse_django.runs import checks, compaction, doors, reaping  # noqa: F401, PLC0415
 
         log.add_chore(reaping.reap, reaping.interval_s)
         log.add_chore(compaction.compact_due, compaction.interval_s)
