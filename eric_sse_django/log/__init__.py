@@ -29,7 +29,6 @@ from eric_sse_django.log.history import (
     lower_what_is_beyond,
     number_of,
 )
-from eric_sse_django.log.lifetime import lifetime_of
 from eric_sse_django.log.limits import forget_counts, too_old
 from eric_sse_django.log.memory import MemoryLog
 from eric_sse_django.log.packing import pack_entries, pack_stamp, unpack_entries, unpack_stamp
@@ -59,6 +58,7 @@ from eric_sse_django.log.publishing import (
     control,
     draft,
     insert_of,
+    lifetime_of,
     notice,
     payload_text,
     readdress,
