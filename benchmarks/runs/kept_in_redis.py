@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import AsyncIterator
+from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
 
@@ -55,9 +56,9 @@ async def read(redis: Redis, id: str) -> AsyncIterator[bytes]:
     async with redis.pubsub(ignore_subscribe_messages=True) as pubsub:
         await pubsub.subscribe(f"channel:{id}")
         yield b": connected\n\n"
-        kept = await redis.lrange(f"list:{id}", 0, -1)
+        kept: list[Any] = await redis.lrange(f"list:{id}", 0, -1)
         if kept:
-            yield b"".join([_event(text) for text in kept])
+            yield b"".join(map(_event, kept))
             if kept[-1] == END:
                 return
         async for message in pubsub.listen():

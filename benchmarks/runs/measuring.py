@@ -69,6 +69,10 @@ class RunCrowd(Crowd):
             self._last[reader] = now
         return found
 
+    def __enter__(self) -> RunCrowd:
+        super().__enter__()
+        return self
+
 
 class Worker:
     """The process that produces; a context manager."""

@@ -71,7 +71,7 @@ def search(question: str) -> list[Passage]:
 
 def _score(passage: Passage, weights: dict[str, float]) -> float:
     heading = {_stem(word) for word in _WORD.findall(passage.heading.lower())}
-    return sum(
+    return math.fsum(
         weight * (min(passage.words[word], 3) ** 0.5 + (word in heading))
         for word, weight in weights.items()
     )

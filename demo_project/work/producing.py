@@ -80,7 +80,7 @@ def _rows(head: int) -> Any:
 
 def file_of(run: Run) -> Path:
     """Return the file of an export, beside the database."""
-    folder = Path(settings.DATABASES["default"]["NAME"]).parent / "demo_exports"
+    folder = Path(str(settings.DATABASES["default"]["NAME"])).parent / "demo_exports"
     folder.mkdir(exist_ok=True)
     return folder / f"{run.id}.csv"
 
