@@ -7,6 +7,7 @@ from eric_sse_django import runs
 from eric_sse_django.runs import fence, writer
 from tests.database.tools import entries
 from tests.runs.tools import fresh, text_of, types_of
+from tests.server import until
 
 
 def counted(monkeypatch):
@@ -44,6 +45,23 @@ def test_runs_of_a_process_share_their_commits(database, monkeypatch, settings):
     assert len(chunks) <= 20 * (len(flushes) + 2)
     assert {text_of(run) for run in all_runs} == {"first " + "x" * 30}
     assert {fresh(run).next_index for run in all_runs} == {31}
+
+
+def test_the_first_chunk_does_not_take_along_what_other_runs_have(database, monkeypatch, settings):
+    settings.ERIC_SSE = {"RUNS_FLUSH_S": 5.0}
+    busy, run = runs.start(), runs.start()
+    with runs.produce(busy) as other, runs.produce(run) as out:
+        other.write("a")
+        writer.current().flush()
+        other.write("b")
+        flushes = counted(monkeypatch)
+        out.write("first ")
+        assert until(lambda: text_of(run) == "first ", 5)
+        assert flushes == [1]
+        assert text_of(busy) == "a"
+        out.write("second")
+    assert text_of(busy) == "ab"
+    assert text_of(run) == "first second"
 
 
 def test_the_first_chunk_is_written_at_once_and_the_others_together(database, settings):
