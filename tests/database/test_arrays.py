@@ -29,6 +29,9 @@ TEXTS = [
     [
         ("text", TEXTS),
         ("text", [None, "a", None]),
+        ("text", ['"', '"', '"']),
+        ("text", [None, None]),
+        ("bigint", [7]),
         ("bigint", [0, -1, 2**62, None]),
         ("double precision", [0.5, 1e300, None]),
         ("boolean", [True, False, None]),

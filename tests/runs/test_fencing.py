@@ -156,7 +156,7 @@ def test_a_transaction_that_has_locked_a_run_stops_no_other_run(database):
 def test_a_child_process_cannot_write_to_its_parents_run(database, monkeypatch):
     run = runs.start()
     with runs.produce(run) as out:
-        monkeypatch.setattr("os.getpid", lambda: -1)
+        monkeypatch.setattr("eric_sse_django.runs.writer.forks", -1)  # as in a child
         with pytest.raises(runs.RunTaken):
             out.write("from the child")
         monkeypatch.undo()
