@@ -8,7 +8,16 @@ its position with its INSERT, under the same lock: see placing.
 """
 
 from eric_sse_django.log.address import END, Address, Recipient
-from eric_sse_django.log.dialect import dialect_of, kind_of, log_dialect, moment_of
+from eric_sse_django.log.chores import Chore, add_chore
+from eric_sse_django.log.chores import chores as all_chores
+from eric_sse_django.log.dialect import (
+    Dialect,
+    array_text,
+    dialect_of,
+    kind_of,
+    log_dialect,
+    moment_of,
+)
 from eric_sse_django.log.history import (
     base_of,
     begin_history,
@@ -48,6 +57,8 @@ from eric_sse_django.log.publishing import (
     append_to,
     control,
     draft,
+    insert_of,
+    lifetime_of,
     notice,
     payload_text,
     readdress,
@@ -63,6 +74,7 @@ from eric_sse_django.log.reader import (
     read,
     waiting,
 )
+from eric_sse_django.log.replacing import replace_own
 from eric_sse_django.log.replica import configured_replica
 from eric_sse_django.log.retention import forget, forget_lapsed, lock_free
 from eric_sse_django.log.sequencer import SEQUENCE_BATCH, head, pending, sequence
@@ -104,7 +116,9 @@ __all__ = [
     "Between",
     "ChannelSegment",
     "Channels",
+    "Chore",
     "DatabaseLog",
+    "Dialect",
     "Draft",
     "Found",
     "Head",
@@ -117,9 +131,12 @@ __all__ = [
     "Recipient",
     "Replica",
     "Segment",
+    "add_chore",
+    "all_chores",
     "append",
     "append_one",
     "append_to",
+    "array_text",
     "base_of",
     "begin_history",
     "channels_between",
@@ -135,10 +152,12 @@ __all__ = [
     "forget_lapsed",
     "go_on_above_all",
     "head",
+    "insert_of",
     "is_as_known",
     "is_known",
     "is_next",
     "kind_of",
+    "lifetime_of",
     "lock_free",
     "log_dialect",
     "look",
@@ -153,6 +172,7 @@ __all__ = [
     "position_at",
     "read",
     "readdress",
+    "replace_own",
     "row",
     "rows",
     "sequence",

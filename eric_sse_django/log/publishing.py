@@ -21,7 +21,7 @@ from django.utils.module_loading import import_string
 from eric_sse_django import conf, wire
 from eric_sse_django.entry import NO_CHANNEL, RESERVED_PREFIX
 from eric_sse_django.exception import InvalidMessageFormat
-from eric_sse_django.log.dialect import Dialect, dialect_of, log_dialect
+from eric_sse_django.log.dialect import Dialect, array_text, dialect_of, log_dialect
 from eric_sse_django.log.placing import (
     Appended,
     Insert,
@@ -238,7 +238,21 @@ def append(drafts: Sequence[Draft]) -> None:
         # One statement for many rows: executemany() sends one for each.
         for first in range(0, len(rows), INSERT_BATCH):
             columns = zip(*rows[first : first + INSERT_BATCH], strict=True)
-            cursor.execute(_from_arrays(using), [list(column) for column in columns])
+            cursor.execute(_from_arrays(using), [array_text(column) for column in columns])
+
+
+def insert_of(
+    dialect: Dialect, drafts: Sequence[Draft], numbers: Sequence[int], where: str
+) -> tuple[str, list[str]]:
+    """
+    Return the INSERT of messages, in their order, as part of a larger statement; its parameters.
+
+    For a dialect with arrays, and one message at least. Each message has a number, which the
+    condition `where` calls `m.number`.
+    """
+    columns = zip(*_rows(dialect, drafts), strict=True)
+    statement = _from_numbered(dialect.connection.alias).format(where=where)
+    return statement, [*(array_text(column) for column in columns), array_text(numbers)]
 
 
 def append_one(draft: Draft) -> Segment | None:
@@ -378,6 +392,17 @@ def _from_arrays(using: str) -> str:
     dialect = dialect_of(connections[using])
     arrays = ", ".join(f"(%s)::{dialect.type_of(name)}[]" for name in _COLUMNS)
     return f"{_into(using)} SELECT * FROM UNNEST({arrays})"
+
+
+@lru_cache
+def _from_numbered(using: str) -> str:
+    dialect = dialect_of(connections[using])
+    arrays = ", ".join(f"(%s)::{dialect.type_of(name)}[]" for name in _COLUMNS)
+    columns = ", ".join(map(dialect.column, _COLUMNS))
+    return (
+        f"{_into(using)} SELECT {columns} FROM UNNEST({arrays}, (%s)::bigint[]) WITH ORDINALITY "
+        f"AS m ({columns}, number, place) WHERE {{where}} ORDER BY place"
+    )
 
 
 def _into(using: str) -> str:
