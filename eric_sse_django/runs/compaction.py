@@ -39,6 +39,8 @@ def compact_due() -> int:
     due = Run.objects.filter(
         end_position__isnull=True, ended_at__lt=timezone.now() - timedelta(seconds=after_s)
     )
+    # Those that failed expire as they are.
+    due.filter(status=Run.Status.FAILED).update(end_position=NOT_COMPACTED)
     kept = (Run.Status.FINISHED, Run.Status.STOPPED)
     rows = due.filter(status__in=kept).order_by("ended_at")
     return sum(compact(run) for run in rows[:COMPACTED_AT_ONCE])

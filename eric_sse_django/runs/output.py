@@ -59,6 +59,7 @@ class Output:
         self.seen_at = time.monotonic()
         self.on_change: Callable[[], object] | None = None
         self.size = 0  # characters that are not committed
+        self.committed = held.next_index  # the index after what is committed
         self._first = held.next_index  # of what is not taken
         self._groups: list[Group] = []
         self._upstream: str | None = None
@@ -118,6 +119,10 @@ class Output:
         is_due = time.monotonic() - self._progress_at >= PROGRESS_S
         return self._progress is not None and (is_due or self._end is not None)
 
+    def has_written(self, index: int) -> bool:
+        """Return whether all before an index is committed, and the end that it may have."""
+        return self.is_over or (self.committed >= index and self._end is None)
+
     def take(self) -> Flush:
         """Return what must be written: the same again until that has an answer."""
         if self._sending is None:
@@ -150,10 +155,12 @@ class Output:
         self.seen_at = time.monotonic()
         if answer.verdict is Verdict.LATER:
             return True
-        self._sending = None
+        sending, self._sending = self._sending, None
         if not answer.verdict.is_written:
             self._close(self._error_of(answer.verdict, answer.status))
             return False
+        if sending is not None:
+            self.committed = sending.next
         self.size -= self._sent
         self._sent = 0
         if self._ends:

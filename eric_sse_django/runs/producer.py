@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
-from django.db import DatabaseError, connections
+from django.db import Error as DatabaseError
+from django.db import connections
 
 from eric_sse_django import conf
 from eric_sse_django.cancelling import within
@@ -21,6 +23,8 @@ from eric_sse_django.runs.exceptions import RunEnded, RunStopped, RunTaken
 from eric_sse_django.runs.leasing import take
 from eric_sse_django.runs.models import Run
 from eric_sse_django.runs.output import Held, Output
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -68,6 +72,7 @@ class Out:
         self, done: float | None = None, total: float | None = None, text: str = ""
     ) -> None:
         """Show how far the work is; of several at once only the last one."""
+        self._check_process()
         with self._writer.changed:
             self._check()
             self._output.set_progress({"done": done, "total": total, "text": text})
@@ -113,6 +118,7 @@ class Out:
         if self._left is None:
             return
         (parts, upstream), self._left = self._left, None
+        self._check_process()
         with self._writer.changed:
             self._check()
             is_first, size = self._output.is_new, 0
@@ -157,6 +163,7 @@ class Out:
         RUNS_LEASE_S).
         """
         self._keep_left()
+        self._check_process()
         output, until = self._output, conf.get("RUNS_LEASE_S") if timeout_s is None else timeout_s
         with self._writer.changed:
             if output.waits:
@@ -170,6 +177,7 @@ class Out:
 
     def _add(self, part: str, is_text: bool) -> None:
         self._keep_left()
+        self._check_process()
         with self._writer.changed:
             self._check()
             if self._output.size > MAX_WAITING:
@@ -181,13 +189,21 @@ class Out:
             self._output.add(part, is_text)
             self._writer.note(self._output, len(part), is_first)
 
+    def _check_process(self) -> None:
+        # Before the lock, which may be held forever in a child.
+        if self._is_in_child():
+            raise RunTaken(self._output.held.run_id, "the parent process")
+
+    def _is_in_child(self) -> bool:
+        return writer.forks != self._forks
+
     def _check(self) -> None:
         output = self._output
-        if writer.forks != self._forks:
-            raise RunTaken(output.held.run_id, "the parent process")
         if output.stopping:
             self._saw_stop = True
             raise output.error or RunStopped(output.held.run_id)
+        if output.has_end:
+            raise RunEnded(output.held.run_id, "its block is over")
 
     def _wait_for_room(self) -> None:
         """Wait until the database has what was written: for the lease at most."""
@@ -217,8 +233,7 @@ class Out:
 
     def _ending(self, error: BaseException | None) -> ends.Ending | None:
         """Return how the run ends after the producer's block; None where another has it."""
-        known = self._output.error
-        if isinstance(known, (RunTaken, RunEnded)):
+        if self._is_in_child() or self._output.error is not None:
             return None
         if error is None:
             self._keep_left()
@@ -237,6 +252,8 @@ class Out:
             raise error
 
     def _close(self) -> None:
+        if self._is_in_child():
+            return
         self._writer.forget(self._output)
         with contextlib.suppress(DatabaseError, Run.DoesNotExist):
             self.run.refresh_from_db()
@@ -257,14 +274,14 @@ def produce(run: Run) -> Iterator[Out]:
     try:
         try:
             yield out
+            ending = out._ending(None)  # a result that is no JSON fails the run
         except BaseException as error:
-            ending = out._ending(error)
-            if ending is not None:
-                out._end(ending)
+            if (ending := out._ending(error)) is not None:
+                with _logged(run):
+                    out._end(ending)
             if not ends.is_stop(error, run.id):
                 raise
         else:
-            ending = out._ending(None)
             if ending is not None:
                 out._end(ending)
     finally:
@@ -347,19 +364,28 @@ async def aproduce(run: Run) -> AsyncIterator[AsyncOut]:
     try:
         try:
             yield out
+            ending = out._ending(None)
         except BaseException as error:
-            ending = out._ending(error)
-            if ending is not None:
-                await out._aend(ending)
+            if (ending := out._ending(error)) is not None:
+                with _logged(run):
+                    await out._aend(ending)
             if not ends.is_stop(error, run.id):
                 raise
         else:
-            ending = out._ending(None)
             if ending is not None:
                 await out._aend(ending)
     finally:
         await sync_to_async(out._close)()
     out._raise_if_taken()
+
+
+@contextmanager
+def _logged(run: Run) -> Iterator[None]:
+    """Log that an end cannot be written, where the caller raises what caused the end."""
+    try:
+        yield
+    except DatabaseError:
+        logger.exception("the end of a run was not written run=%s", run.id)
 
 
 def _begin(run: Run, is_async: bool = False) -> tuple[Held, writer.Writer | writer.Here]:

@@ -16,6 +16,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from typing import Any
 
 from eric_sse_django import conf
@@ -59,6 +60,7 @@ class Writer:
         self._is_planned = False
         self._closing = False
         self._flushed_at = float("-inf")
+        self._checking: Future[None] | None = None
         self._outage = Outage(logger, "writing the output of runs")
         self._replaced: Counter[str] = Counter()
         self._workers = Workers("eric-sse-runs", lambda: STUCK_S, self._replaced, idle_s=IDLE_S)
@@ -100,10 +102,12 @@ class Writer:
     def flush(self, timeout_s: float = EXIT_FLUSH_S) -> bool:
         """Wait until all that was written before is committed; False when it took longer."""
         with self.changed:
+            marks = [(output, output.index) for output in [*self._dirty, *self._writing]]
             for output in tuple(self._dirty):
                 self.note(output, 0, is_urgent=True)
             return self.changed.wait_for(
-                lambda: self._closing or not (self._dirty or self._is_planned), timeout_s
+                lambda: self._closing or all(each.has_written(index) for each, index in marks),
+                timeout_s,
             )
 
     def look(self, run: int) -> None:
@@ -156,9 +160,10 @@ class Writer:
             if self._dirty and not self._is_planned:
                 self._plan()
             has_runs = bool(self._outputs)
-        if has_runs and not self._outage.failures:
+        is_free = self._checking is None or self._checking.done()
+        if has_runs and is_free and not self._outage.failures:
             with contextlib.suppress(Hung, RuntimeError):
-                self._workers.submit(NEXT, self._check)
+                self._checking = self._workers.submit(NEXT, self._check)
         return CHECK_S if has_runs else NONE_S
 
     # On the thread ------------------------------------------------------------------

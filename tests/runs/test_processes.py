@@ -79,6 +79,20 @@ def test_a_process_that_forks_writes_what_waits_before_its_parent_ends(database)
     assert text_of(run) == "one two three"
 
 
+def test_a_child_process_that_leaves_the_block_changes_nothing(database):
+    run = runs.start()
+    script = """
+with runs.produce(run) as out:
+    out.write("one ")
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        out.write("two")
+"""
+    assert ended(begun(script, database, run)) == 0
+    assert (text_of(run), fresh(run).status) == ("one two", "finished")
+
+
 def test_what_a_killed_process_has_written_is_kept_and_another_continues(database):
     run = runs.start()
     child = begun(f"{WRITING}\nprint('written', flush=True)\ntime.sleep(60)", database, run)

@@ -1,9 +1,11 @@
 """Starting, producing, ending and reading a run."""
 
 import pytest
+from django.db import OperationalError
 
 from eric_sse_django import runs
-from eric_sse_django.exception import InvalidIdentifier
+from eric_sse_django.exception import InvalidIdentifier, InvalidMessageFormat
+from eric_sse_django.runs import fence, writer
 from tests.runs.tools import fresh, text_of, types_of
 
 
@@ -98,3 +100,45 @@ def test_in_a_transaction_all_of_it_is_kept_or_nothing(database):
             out.write("b")
         assert run.status == "finished"
     assert text_of(run) == "ab"
+
+
+def test_a_result_that_is_no_json_fails_the_run(database):
+    run = runs.start()
+
+    def work():
+        with runs.produce(run) as out:
+            out.write("a")
+            out.result = object()
+
+    with pytest.raises(InvalidMessageFormat):
+        work()
+    assert (run.status, text_of(run)) == ("failed", "a")
+
+
+def test_nothing_is_written_after_the_block(database):
+    run = runs.start()
+    with runs.produce(run) as out:
+        out.write("a")
+    with pytest.raises(runs.RunEnded):
+        out.write("b")
+    assert text_of(run) == "a"
+
+
+def test_an_error_is_raised_also_if_the_end_cannot_be_written(database, settings, monkeypatch):
+    settings.ERIC_SSE = {"RUNS_LEASE_S": 2.0}
+    run = runs.start()
+
+    def fail(flushes):
+        raise OperationalError("the database is unavailable")
+
+    def work():
+        with runs.produce(run) as out:
+            monkeypatch.setattr(fence, "write", fail)
+            out.write("a")
+            return 1 / 0
+
+    with pytest.raises(ZeroDivisionError):
+        work()
+    monkeypatch.undo()
+    writer.current().flush(10)
+    assert (fresh(run).status, text_of(run)) == ("failed", "a")
