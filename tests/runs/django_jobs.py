@@ -11,14 +11,14 @@ from tests.runs import jobs
 
 @task
 @runs.task
-def answer(out, words, last=""):
-    return jobs.answer(out, words, last)
+def answer(out, words, errors=()):
+    return jobs.answer(out, words, errors)
 
 
 @task(takes_context=True)
 @runs.task(retries=1)
-def with_context(context, out, words):
-    return jobs.answer(out, words)
+def with_context(context, out, words, errors):
+    return jobs.answer(out, words, errors)
 
 
 @task

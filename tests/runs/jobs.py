@@ -1,18 +1,21 @@
 """What the tasks of tests do."""
 
+import builtins
+from collections.abc import Sequence
+
 from eric_sse_django import runs
 
-# What attempts raise, each after the first word that it writes.
-failures: list[BaseException] = []
 
+def answer(out: runs.Out, words: list[str], errors: Sequence[str] = ()) -> int:
+    """
+    Write the words that are not written yet; return how many there are.
 
-def answer(out: runs.Out, words: list[str], last: str = "") -> int:
-    """Write the words that are not written yet; return how many there are."""
-    for word in out.rest_of([*words, *([last] if last else [])]):
+    Each attempt raises its error of `errors` after the first word that it writes.
+    """
+    for word in out.rest_of(words):
         out.write(word)
         out.flush()
-        if failures:
-            raise failures.pop(0)
+        fail(out, errors)
     return out.index
 
 
@@ -21,6 +24,10 @@ async def aanswer(out: runs.AsyncOut, words: list[str]) -> int:
     for word in out.rest_of(words):
         out.write(word)
         await out.flush()
-        if failures:
-            raise failures.pop(0)
     return out.index
+
+
+def fail(out: runs.Out, errors: Sequence[str]) -> None:
+    """Raise the error of this attempt, if it has one."""
+    for name in errors[out.run.epoch - 1 : out.run.epoch]:
+        raise getattr(builtins, name)("secret")

@@ -11,8 +11,8 @@ app = App(connector=InMemoryConnector())
 
 @app.task
 @runs.task
-def answer(out, words, last=""):
-    return jobs.answer(out, words, last)
+def answer(out, words, errors=()):
+    return jobs.answer(out, words, errors)
 
 
 @app.task
@@ -23,5 +23,5 @@ async def aanswer(out, words):
 
 @app.task(retry=2, pass_context=True)
 @runs.task
-def retried(context, out, words):
-    return jobs.answer(out, words)
+def retried(context, out, words, errors):
+    return jobs.answer(out, words, errors)

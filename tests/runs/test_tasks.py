@@ -1,6 +1,9 @@
 """Runs that are produced by the tasks of Celery, procrastinate and django.tasks, the real ones."""
 
 import importlib
+import os
+import subprocess
+import sys
 import threading
 from importlib.util import find_spec
 
@@ -10,13 +13,13 @@ from eric_sse_django import runs
 from eric_sse_django.runs.models import Run
 from tests import databases
 from tests.conftest import missing
+from tests.database.process import ROOT
 from tests.database.tools import roll_back, threads
-from tests.runs import jobs
 from tests.runs.tools import fresh, late, text_of, types_of
 
 WORDS = ["one ", "two ", "three"]
 
-# The packages do not depend on the database, and a worker of Celery takes seconds to end.
+# The packages do not depend on the database.
 pytestmark = databases.sqlite_only
 
 
@@ -27,81 +30,84 @@ def tasks_of(package, module):
     return importlib.import_module(f"tests.runs.{module}")
 
 
-@pytest.fixture(autouse=True)
-def no_failures_left():
-    yield
-    jobs.failures.clear()
-
-
 # Celery ----------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def celery(database):
-    """Return tasks of Celery, which a worker does on a thread."""
-    found = tasks_of("celery", "celery_jobs")
-    from celery.contrib.testing.worker import start_worker
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Return the folder of the broker."""
+    found = tmp_path_factory.mktemp("celery")
+    for name in ("data", "control"):
+        (found / name).mkdir()
+    return found
 
-    with start_worker(found.app, pool="solo", perform_ping_check=False, loglevel="error"):
-        yield found
+
+@pytest.fixture
+def celery(database, folder, monkeypatch):
+    """Return tasks of Celery, which a worker does in its own process."""
+    monkeypatch.setenv("ERIC_SSE_TEST_CELERY", str(folder))
+    found = tasks_of("celery", "celery_jobs")
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "celery", "-A", "tests.runs.celery_jobs", "worker", "-P", "solo"],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "tests.settings",
+            "ERIC_SSE_TEST_DB": databases.address(database),
+        },
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    yield found
+    worker.kill()
+    worker.wait()
 
 
 def ended(run):
-    """Return the text of a run that is followed to its end."""
+    """Return the status, the text and the result of a run that is followed to its end."""
     mine = runs.get(run.id)
     text = "".join(chunk.value for chunk in runs.follow(mine))
     return mine.status, text, mine.result
 
 
 def test_celery_produces_the_run_that_enqueue_returns(celery, ana):
-    run = runs.enqueue(celery.answer, [WORDS], {"last": "!"}, owner=ana, kind="answer")
+    run = runs.enqueue(celery.answer, [WORDS], {"errors": []}, owner=ana, kind="answer")
     assert run.owner_id == ana.pk
-    assert ended(run) == ("finished", "one two three!", 4)
-
-
-def test_an_error_fails_the_run_where_no_attempt_follows(celery):
-    jobs.failures[:] = [ValueError("secret")]
-    run = runs.enqueue(celery.answer, [WORDS])
-    assert ended(run) == ("failed", "one ", None)
-    assert fresh(run).error == "ValueError: secret"
-
-
-@pytest.mark.parametrize("name", ["retried_by_celery", "bound"])
-def test_an_attempt_of_celery_continues_the_run_where_it_failed(celery, name):
-    jobs.failures[:] = [KeyError("once")]
-    run = runs.enqueue(getattr(celery, name), [WORDS])
     assert ended(run) == ("finished", "one two three", 3)
-    assert fresh(run).epoch == 2
-    assert types_of(run).count("run-chunk") == 3
 
 
-@pytest.mark.parametrize("name", ["retried_by_celery", "bound"])
-def test_the_last_attempt_of_celery_fails_the_run(celery, name):
-    jobs.failures[:] = [KeyError("once"), KeyError("twice")]
-    run = runs.enqueue(getattr(celery, name), [WORDS])
-    assert ended(run) == ("failed", "one two ", None)
+def test_attempts_of_celery_continue_the_run_until_the_last_one_fails(celery):
+    """One worker for all: it takes seconds to start."""
+    failed = runs.enqueue(celery.answer, [WORDS, ["ValueError"]])
+    both = celery.retried_by_celery, celery.bound
+    once = [runs.enqueue(each, [WORDS, ["KeyError"]]) for each in both]
+    twice = [runs.enqueue(each, [WORDS, ["KeyError", "KeyError"]]) for each in both]
+    assert ended(failed) == ("failed", "one ", None)
+    assert fresh(failed).error == "ValueError: secret"
+    for run in once:
+        assert ended(run) == ("finished", "one two three", 3)
+        assert fresh(run).epoch == 2
+        assert types_of(run).count("run-chunk") == 3
+    for run in twice:
+        assert ended(run) == ("failed", "one two ", None)
 
 
 def test_a_run_whose_producer_was_killed_is_enqueued_again(celery):
-    run = runs.enqueue(celery.answer, [[]])
-    ended(run)
     killed = runs.start()
-    Run.objects.filter(pk=killed.pk).update(
-        status="running",
-        epoch=1,
-        lease_until=1,
-        task=fresh(run).task
-        | {"name": "tests.runs.celery_jobs.repeated", "args": [WORDS], "retries": 2},
-    )
+    of_celery = "tests.runs.celery_jobs.repeated"
+    task = {"name": of_celery, "args": [WORDS], "kwargs": {}, "retries": 2}
+    rows = Run.objects.filter(pk=killed.pk)
+    rows.update(status="running", epoch=1, lease_until=1, task=task)
     assert runs.reap() == 1
     assert ended(killed) == ("finished", "one two three", 3)
     assert types_of(killed).count("run-lost") == 0
 
 
-def test_a_run_whose_producer_was_killed_too_often_is_lost(celery):
+def test_a_run_whose_producer_was_killed_too_often_is_lost(database):
     killed = runs.start()
     task = {"name": "tests.runs.celery_jobs.repeated", "args": [], "kwargs": {}, "retries": 2}
-    Run.objects.filter(pk=killed.pk).update(status="running", epoch=3, lease_until=1, task=task)
+    rows = Run.objects.filter(pk=killed.pk)
+    rows.update(status="running", epoch=3, lease_until=1, task=task)
     runs.reap()
     assert fresh(killed).status == "lost"
 
@@ -176,10 +182,9 @@ def test_a_task_does_not_take_a_run_from_a_producer_that_is_alive(django_jobs, s
 
 
 def test_a_context_comes_before_the_output_and_another_attempt_continues(django_jobs):
-    jobs.failures[:] = [ValueError("once")]
-    run = runs.enqueue(django_jobs.with_context, [WORDS])
+    run = runs.enqueue(django_jobs.with_context, [WORDS, ["ValueError"]])
     assert fresh(run).status == "waiting"
-    django_jobs.with_context.enqueue(run.id, WORDS)
+    django_jobs.with_context.enqueue(run.id, WORDS, [])
     assert (fresh(run).status, text_of(run)) == ("finished", "one two three")
 
 
@@ -218,9 +223,8 @@ def test_procrastinate_produces_the_run_that_enqueue_returns(procrastinate, name
 
 
 def test_an_attempt_of_procrastinate_continues_the_run(procrastinate):
-    jobs.failures[:] = [ValueError("once")]
     with procrastinate.app.open():
-        run = runs.enqueue(procrastinate.retried, [WORDS])
+        run = runs.enqueue(procrastinate.retried, [WORDS, ["ValueError"]])
         work(procrastinate)
         while fresh(run).status == "waiting":
             work(procrastinate)
