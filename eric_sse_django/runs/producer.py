@@ -274,7 +274,7 @@ def produce(run: Run) -> Iterator[Out]:
     try:
         try:
             yield out
-            ending = out._ending(None)  # a result that is no JSON fails the run
+            ending = out._ending(None)  # a result that is not JSON fails the run
         except BaseException as error:
             if (ending := out._ending(error)) is not None:
                 with _logged(run):

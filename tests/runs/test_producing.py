@@ -102,7 +102,7 @@ def test_in_a_transaction_all_of_it_is_kept_or_nothing(database):
     assert text_of(run) == "ab"
 
 
-def test_a_result_that_is_no_json_fails_the_run(database):
+def test_a_result_that_is_not_json_fails_the_run(database):
     run = runs.start()
 
     def work():
