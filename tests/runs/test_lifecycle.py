@@ -5,10 +5,12 @@ import threading
 
 import pytest
 
-from eric_sse_django import runs
+from eric_sse_django import notifier, runs
 from eric_sse_django.authorization import arevoke
 from eric_sse_django.exception import StreamEnded
+from eric_sse_django.log import chores
 from eric_sse_django.models import Listener
+from eric_sse_django.runs import reaping
 from eric_sse_django.runs.models import Run
 from tests.database.tools import threads
 from tests.runs.tools import fresh, late, text_of, types_of
@@ -232,3 +234,29 @@ async def test_a_revocation_ends_a_follower_and_not_the_run(database, ana, call,
             await task
         out.write("b")
     assert [each.value for each in await runs.aread(run)] == ["a", "b"]
+
+
+def test_each_process_that_publishes_finds_runs_that_are_lost(database, monkeypatch):
+    run, woken = runs.start(), threading.Event()
+    monkeypatch.setattr(reaping, "interval_s", lambda: 0.1)
+    monkeypatch.setattr(chores, "_chores", [chores.Chore(reaping.reap, reaping.interval_s)])
+    Run.objects.filter(pk=run.pk).update(status="running", lease_until=1)
+    notifier.current().start()
+    while fresh(run).status == "running":
+        assert not woken.wait(0.05)
+    assert fresh(run).status == "lost"
+
+
+def test_a_chore_that_fails_is_done_again(database, monkeypatch):
+    done = threading.Event()
+    calls = []
+
+    def fail_once():
+        calls.append(1)
+        if len(calls) == 1:
+            raise ZeroDivisionError
+        done.set()
+
+    monkeypatch.setattr(chores, "_chores", [chores.Chore(fail_once, lambda: 0.1)])
+    notifier.current().start()
+    assert done.wait(10)
