@@ -307,14 +307,6 @@ class RunAdmin(PagesAdmin):
         named = [str(row) for row in rows[:MAX_NAMED]]
         return {"named": named, "unnamed": len(rows) - len(named)}
 
-    def delete_model(self, request: HttpRequest, obj: Run) -> None:
-        """Delete the run with its listener, whose streams end."""
-        obj.listener.delete()
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        for row in queryset:
-            row.listener.delete()
-
 
 def output_of(run: Run) -> str:
     """Return the run's output as text: values as JSON, each on a line; cut if it is long."""

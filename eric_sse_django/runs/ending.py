@@ -10,6 +10,7 @@ from django.db.models import F, Q
 from eric_sse_django import log, notifier
 from eric_sse_django.database.twins import has_twin, twin_of_function
 from eric_sse_django.log import Draft, lifetime_of
+from eric_sse_django.models import Listener
 from eric_sse_django.runs import writer
 from eric_sse_django.runs.ends import Ending, failed, finished, stopped
 from eric_sse_django.runs.models import FINAL, Run
@@ -71,6 +72,13 @@ def end(run: Run, ending: Ending, where: Q | None = None) -> int:
         for name, value in ending.values.items():
             setattr(run, name, value)
     return count
+
+
+def on_run_deleted(instance: Run, origin: object = None, **_: object) -> None:
+    """Remove the listener of a run that is deleted, whose streams end. For post_delete."""
+    # Otherwise the run is deleted with its listener.
+    if getattr(origin, "model", type(origin)) is Run:
+        Listener.objects.filter(pk=instance.pk).delete()
 
 
 def message(run: Run, type: str, payload: str) -> Draft:

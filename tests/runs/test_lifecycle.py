@@ -216,6 +216,19 @@ def test_the_runs_of_a_user_that_is_deleted_are_removed(database, ana):
     assert not Listener.objects.exists()
 
 
+@pytest.mark.parametrize("by", ["object", "queryset", "listener"])
+def test_a_run_that_is_deleted_has_no_listener(database, by):
+    runs.start()
+    run = runs.start()
+    if by == "object":
+        run.delete()
+    elif by == "queryset":
+        Run.objects.filter(name=run.name).delete()
+    else:
+        run.listener.delete()
+    assert Run.objects.count() == Listener.objects.count() == 1
+
+
 async def test_a_revocation_ends_a_follower_and_not_the_run(database, ana, call, hub_closes):
     run = await call(runs.start, ana)
     async with runs.aproduce(run) as out:
