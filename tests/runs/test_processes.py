@@ -35,6 +35,7 @@ def begun(script: str, alias: str, run) -> subprocess.Popen[str]:
             "DJANGO_SETTINGS_MODULE": "tests.settings",
             "ERIC_SSE_TEST_DB": databases.address(alias),
         },
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,
     )

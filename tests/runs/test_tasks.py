@@ -55,6 +55,7 @@ def celery(database, folder, monkeypatch):
             "DJANGO_SETTINGS_MODULE": "tests.settings",
             "ERIC_SSE_TEST_DB": databases.address(database),
         },
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
