@@ -32,7 +32,10 @@ Mounted = Callable[[str, Headers], Any]
 HAND_OVER = "x-eric-stream"
 # Headers of such a response that are not of the stream's.
 NOT_HANDED_OVER = frozenset(
-    {b"location", b"content-length", b"content-type", b"cache-control", HAND_OVER.encode()}
+    {
+        *(b"location", b"cache-control", HAND_OVER.encode()),
+        *(b"content-length", b"content-type", b"content-encoding"),
+    }
 )
 
 # By the first part of a path below the streams' prefix.

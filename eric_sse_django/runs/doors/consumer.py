@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from django.db import Error as DatabaseError
+from django.utils import timezone
 
 from eric_sse_django.consumers import Ids, Refused, StreamConsumer
 from eric_sse_django.consumers.admission import Admission
@@ -45,6 +46,7 @@ class RunConsumer(StreamConsumer):
         self.reconnects = kind.reconnects
 
     async def admit(self, hub: Hub, seat: Seat) -> Admission:
+        before = hub.follower.known.position
         run = await hub.run(_find, self._run_id)
         if run is not None:
             self.request.name((run.listener.channel.name, run.listener.name))
@@ -54,7 +56,7 @@ class RunConsumer(StreamConsumer):
         self._door = door = self._kind(run, self.request)
         last = admission.last_event_id if door.reconnects else None
         if run.status != LOST_STATUS:
-            door.continued_at = admission.as_of or 0
+            door.continued_at = before
         if run.has_ended:
             end = await hub.run(_end_of, run)
             if last is not None and last >= min(end or 0, run.end_position or MAX_POSITION):
@@ -184,7 +186,7 @@ def _end_of(run: Run) -> int | None:
     """Return the position of an ended run's end, None if the log has it no more."""
     rows = QueuedMessage.objects.filter(
         channel=run.listener.channel_id, listener=run.pk, owner=None, type__in=FINAL_ENDS
-    )
+    ).exclude(perishable=True, expires_at__lt=timezone.now())
     if rows.filter(position=None).exists():
         return MAX_POSITION  # its position will be later than all that there are
     last = rows.order_by("-position").values_list("position", flat=True).first()
