@@ -37,6 +37,7 @@ def test_a_text_of_the_last_part_is_text_and_nothing_is_lost(database):
 
 @pytest.fixture
 def agent():
+    pytest.importorskip("pydantic_ai")  # it needs Python 3.11
     from pydantic_ai import Agent
     from pydantic_ai.models.test import TestModel
 
