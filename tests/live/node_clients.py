@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import shutil
@@ -14,40 +15,43 @@ from typing import Any
 from tests.conftest import missing
 
 SOURCES = Path(__file__).with_name("clients")
+PACKAGES = SOURCES / "node_modules"
 INSTALL_TIMEOUT_S = 150
 TIMEOUT_S = 60.0
 
 
-def installed(directory: Path) -> Path:
-    """Install the clients of package-lock.json below a directory; skips where that cannot be."""
+def install() -> None:
+    """
+    Install the clients of package-lock.json, if they are not; skips where that cannot be.
+
+    The first caller of a checkout does it; those of other processes wait meanwhile. `.ci/run` is
+    the first in the gate, so that no test has to wait for npm.
+    """
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
         missing("Node and npm are not installed (on Debian: apt-get install nodejs npm)")
-    place = directory / "clients"
-    shutil.copytree(SOURCES, place, ignore=shutil.ignore_patterns("node_modules"))
-    done = subprocess.run(
-        [npm, "ci", "--no-audit", "--no-fund", "--loglevel=error"],
-        cwd=place,
-        capture_output=True,
-        text=True,
-        timeout=INSTALL_TIMEOUT_S,
-    )
-    if done.returncode:
-        missing(f"npm could not install the clients: {done.stderr[-500:]}")
-    return place
+    done = PACKAGES / ".installed"
+    with (SOURCES / "package-lock.json").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        wanted = lock.read()
+        if done.exists() and done.read_text() == wanted:
+            return
+        command = [npm, "ci", "--no-audit", "--no-fund", "--loglevel=error"]
+        found = subprocess.run(
+            command, cwd=SOURCES, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S
+        )
+        if found.returncode:
+            missing(f"npm could not install the clients: {found.stderr[-500:]}")
+        done.write_text(wanted)
 
 
-def bundle(place: Path, page: str) -> Path:
-    """Return a page's script with all that it imports, as one file for a browser."""
-    out = place / "bundles" / Path(page).with_suffix(".js").name
-    command = [
-        "node_modules/.bin/esbuild",
-        page,
-        "--bundle",
-        "--jsx=automatic",
-        f"--outfile={out}",
-    ]
-    subprocess.run(command, cwd=place, check=True, capture_output=True, timeout=60)
+def bundle(page: Path, directory: Path) -> Path:
+    """Return a page's script with all that it imports, as one file in a directory."""
+    out = directory / f"{page.stem}.js"
+    esbuild = PACKAGES / ".bin" / "esbuild"
+    command = [str(esbuild), str(page), "--bundle", "--jsx=automatic", f"--outfile={out}"]
+    environment = {**os.environ, "NODE_PATH": str(PACKAGES)}
+    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=60)
     return out
 
 
@@ -65,15 +69,14 @@ def celery_progress_script(directory: Path) -> str:
 class Client:
     """A script that runs in Node. An async context manager; `lines` are what it has reported."""
 
-    def __init__(self, place: Path, script: str, **options: Any) -> None:
-        self._place = place
+    def __init__(self, script: str, **options: Any) -> None:
         self._command = ["node", script, *(f"{name}={value}" for name, value in options.items())]
         self.lines: list[dict[str, Any]] = []
 
     async def __aenter__(self) -> Client:
         self._process = await asyncio.create_subprocess_exec(
             *self._command,
-            cwd=self._place,
+            cwd=SOURCES,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             limit=2**24,

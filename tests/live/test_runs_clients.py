@@ -39,19 +39,21 @@ LONG, WORDS = "150 0.02", 150
 
 
 @pytest.fixture(scope="session")
-def clients(tmp_path_factory):
-    return node_clients.installed(tmp_path_factory.mktemp("node"))
+def scripts(tmp_path_factory):
+    """Return the folder of the pages' scripts; the clients are installed."""
+    node_clients.install()
+    return tmp_path_factory.mktemp("scripts")
 
 
 class Site:
     """A server with runs, a worker that produces them, and the cookie of a user."""
 
-    def __init__(self, server, clients, cookie):
-        self.server, self.clients, self.cookie = server, clients, cookie
+    def __init__(self, server, cookie):
+        self.server, self.cookie = server, cookie
         self.url = server.url
 
     def client(self, script, **options):
-        return Client(self.clients, script, cookie=self.cookie, **options)
+        return Client(script, cookie=self.cookie, **options)
 
     @asynccontextmanager
     async def worker(self):
@@ -72,21 +74,21 @@ class Site:
         self.server.start()
 
 
-async def site_of(serve, clients, name):
+async def site_of(serve, scripts, name):
     """Return the site of a new user on a started server."""
     user = await sync_to_async(get_user_model().objects.create)(username="ana")
     cookie = (await session_of(user)).decode()
     environment = {
         "DJANGO_SETTINGS_MODULE": "tests.live.runs_settings",
-        "ERIC_SSE_TEST_SCRIPTS": str(clients / "bundles"),
+        "ERIC_SSE_TEST_SCRIPTS": str(scripts),
     }
     server = await sync_to_async(serve)(name, settings=SETTINGS, environment=environment)
-    return Site(server, clients, cookie)
+    return Site(server, cookie)
 
 
 @pytest.fixture
-async def site(database, serve, clients):
-    site = await site_of(serve, clients, "uvicorn")
+async def site(database, serve, scripts):
+    site = await site_of(serve, scripts, "uvicorn")
     async with site.worker() as site.producer:
         yield site
 
@@ -270,8 +272,8 @@ async def browser(chromium, site):
 
 
 @pytest.fixture(scope="session")
-def chat_script(clients):
-    return node_clients.bundle(clients, "chat.jsx").name
+def chat_script(scripts):
+    return node_clients.bundle(node_clients.SOURCES / "chat.jsx", scripts).name
 
 
 async def opened(browser, site, script, chat="c", url=None):
@@ -362,8 +364,8 @@ BAR = """path => new Promise((resolve, reject) => {
 
 
 @sqlite_only
-async def test_celery_progress_script_shows_a_run_also_of_a_second_worker(site, browser, clients):
-    celery_progress = node_clients.celery_progress_script(clients / "bundles")
+async def test_celery_progress_script_shows_a_run_also_of_a_second_worker(site, browser, scripts):
+    celery_progress = node_clients.celery_progress_script(scripts)
     page = await opened(browser, site, celery_progress)
     user = await get_user_model().objects.aget()
     run = await runs.astart(user, "export", meta={"words": WORDS, "pause_s": 0.02})
@@ -444,11 +446,11 @@ async def test_an_event_source_continues_where_it_was_and_stops_at_the_end(site,
 @sqlite_only
 @pytest.mark.parametrize("name", ["daphne", "hypercorn", "granian"])
 async def test_every_server_hands_over_and_shows_that_a_stream_is_not_complete(
-    database, serve, clients, name
+    database, serve, scripts, name
 ):
     if absence(name):
         missing(absence(name))
-    site = await site_of(serve, clients, name)
+    site = await site_of(serve, scripts, name)
     async with site.worker(), Proxy(site.server.port) as proxy:
         options = {"api": f"{proxy.url}/api/chat", "chat": "c", "send": LONG, "resumes": 50}
         async with site.client("ai_sdk.mjs", **options) as c:

@@ -368,13 +368,12 @@ async def page(chromium, project):
 
 
 @pytest.fixture(scope="module")
-def bundles(project, tmp_path_factory):
+def bundles(project):
     """Put the page's scripts and htmx into the project, as its build would."""
-    place = node_clients.installed(tmp_path_factory.mktemp("node"))
-    (place / "recipe.jsx").write_text(FILES["chat.jsx"])
-    shutil.copy(node_clients.bundle(place, "recipe.jsx"), project.directory / "bundles/chat.js")
-    htmx = place / "node_modules/htmx.org/dist/htmx.min.js"
-    shutil.copy(htmx, project.directory / "bundles")
+    node_clients.install()
+    place = project.directory / "bundles"
+    node_clients.bundle(project.directory / "chat.jsx", place)
+    shutil.copy(node_clients.PACKAGES / "htmx.org/dist/htmx.min.js", place)
 
 
 async def has_text(page, selector, text):
