@@ -15,6 +15,7 @@ from tests import databases
 from tests.conftest import missing
 from tests.database.process import ROOT
 from tests.database.tools import roll_back, threads
+from tests.faults.ending import ending_with_parent
 from tests.runs.tools import fresh, late, text_of, types_of
 
 WORDS = ["one ", "two ", "three"]
@@ -34,26 +35,23 @@ def tasks_of(package, module):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Return the folder of the broker."""
-    found = tmp_path_factory.mktemp("celery")
+def celery_worker(django_db_setup, tmp_path_factory):
+    """Start a worker, which takes seconds; return the tasks that it does in its own process."""
+    folder = tmp_path_factory.mktemp("celery")  # the broker's
     for name in ("data", "control"):
-        (found / name).mkdir()
-    return found
-
-
-@pytest.fixture
-def celery(database, folder, monkeypatch):
-    """Return tasks of Celery, which a worker does in its own process."""
-    monkeypatch.setenv("ERIC_SSE_TEST_CELERY", str(folder))
-    found = tasks_of("celery", "celery_jobs")
+        (folder / name).mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ERIC_SSE_TEST_CELERY", str(folder))
+        found = tasks_of("celery", "celery_jobs")
+    command = [sys.executable, "-m", "celery", "-A", "tests.runs.celery_jobs", "worker"]
     worker = subprocess.Popen(
-        [sys.executable, "-m", "celery", "-A", "tests.runs.celery_jobs", "worker", "-P", "solo"],
+        ending_with_parent([*command, "-P", "solo"]),
         cwd=ROOT,
         env={
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "tests.settings",
-            "ERIC_SSE_TEST_DB": databases.address(database),
+            "ERIC_SSE_TEST_DB": databases.address("default"),
+            "ERIC_SSE_TEST_CELERY": str(folder),
         },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -64,6 +62,11 @@ def celery(database, folder, monkeypatch):
     worker.wait()
 
 
+@pytest.fixture
+def celery(database, celery_worker):
+    return celery_worker
+
+
 def ended(run):
     """Return the status, the text and the result of a run that is followed to its end."""
     mine = runs.get(run.id)
@@ -71,14 +74,15 @@ def ended(run):
     return mine.status, text, mine.result
 
 
+@pytest.mark.live
 def test_celery_produces_the_run_that_enqueue_returns(celery, ana):
     run = runs.enqueue(celery.answer, [WORDS], {"errors": []}, owner=ana, kind="answer")
     assert run.owner_id == ana.pk
     assert ended(run) == ("finished", "one two three", 3)
 
 
+@pytest.mark.live
 def test_attempts_of_celery_continue_the_run_until_the_last_one_fails(celery):
-    """One worker for all: it takes seconds to start."""
     failed = runs.enqueue(celery.answer, [WORDS, ["ValueError"]])
     both = celery.retried_by_celery, celery.bound
     once = [runs.enqueue(each, [WORDS, ["KeyError"]]) for each in both]
@@ -93,6 +97,7 @@ def test_attempts_of_celery_continue_the_run_until_the_last_one_fails(celery):
         assert ended(run) == ("failed", "one two ", None)
 
 
+@pytest.mark.live
 def test_a_run_whose_producer_was_killed_is_enqueued_again(celery):
     killed = runs.start()
     of_celery = "tests.runs.celery_jobs.repeated"
