@@ -112,13 +112,6 @@ def text_in(payload: str) -> tuple[int, int, str] | None:
     return int(found[1]), count, payload[found.end() : end]
 
 
-def count_of(payload: str) -> int:
-    """Return how many chunks a message's payload has."""
-    found = json.loads(payload)
-    count: int = found["n"] if "n" in found else len(found["data"])
-    return count
-
-
 def pieces(text: str) -> Sequence[str]:
     """Return a text as chunks of TEXT_CHARACTERS at most; none of an empty one."""
     if 0 < len(text) <= TEXT_CHARACTERS:

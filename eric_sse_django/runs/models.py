@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
@@ -11,7 +10,6 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from eric_sse_django.log import moment_of
 from eric_sse_django.models import IDENTIFIER_MAX_LENGTH, Listener
 from eric_sse_django.models.base import LogColumnsModel, LogManager
 
@@ -163,11 +161,6 @@ class Run(LogColumnsModel):
     def has_ended(self) -> bool:
         """Whether nothing can be written to it any more, as it was read."""
         return self.status in FINAL
-
-    @property
-    def lease_ends_at(self) -> datetime | None:
-        """When its producer's lease ends, by the database's clock; None without one."""
-        return moment_of(self.lease_until / 1_000) if self.lease_until else None
 
 
 ACTIVE = (Run.Status.WAITING.value, Run.Status.RUNNING.value)

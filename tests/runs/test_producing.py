@@ -1,11 +1,16 @@
 """Starting, producing, ending and reading a run."""
 
+import sqlite3
+from contextlib import closing, contextmanager
+
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connections
 
 from eric_sse_django import runs
 from eric_sse_django.exception import InvalidIdentifier, InvalidMessageFormat
 from eric_sse_django.runs import fence, writer
+from eric_sse_django.runs.producer import MAX_WAITING
+from tests import databases
 from tests.runs.tools import fresh, text_of, types_of
 
 
@@ -88,6 +93,27 @@ async def test_a_coroutine_produces(database, hub_closes):
         out.write("b")
     assert [each.value for each in await runs.aread(run)] == ["a", "b"]
     assert run.status == "finished"
+
+
+@databases.sqlite_only
+async def test_a_coroutine_whose_output_cannot_be_written_gets_an_error(database, hub_closes):
+    run = await runs.astart()
+    async with runs.aproduce(run) as out:
+        with locked(database), pytest.raises(BufferError, match="flush"):
+            out.write("x" * 2 * MAX_WAITING)
+        await out.flush()
+        out.write("and more")
+    assert (run.status, run.next_index) == ("finished", out.index)
+
+
+@contextmanager
+def locked(alias):
+    """Hold the lock of SQLite's file."""
+    other = sqlite3.connect(connections[alias].settings_dict["NAME"], isolation_level=None)
+    with closing(other):
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.rollback()
 
 
 def test_in_a_transaction_all_of_it_is_kept_or_nothing(database):

@@ -12,11 +12,11 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from eric_sse_django.runs.paths import PATH
+
 if TYPE_CHECKING:
     from eric_sse_django.runs.doors.door import Door
 
-# The first part of their paths.
-PATH = "runs"
 # The doors' classes, by the last part of their paths.
 DOORS = {
     "": "plain.Plain",
@@ -24,6 +24,7 @@ DOORS = {
     "workflow": "workflow.Workflow",
     "ag-ui": "ag_ui.AgUi",
 }
+__all__ = ["DOORS", "MODULES", "PATH", "application", "door_class"]
 # What a project imports; here, so that this package needs no models.
 MODULES = frozenset({"ag_ui", "ai_sdk", "celery_progress", "relaying", "ui_message", "workflow"})
 

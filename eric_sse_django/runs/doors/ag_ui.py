@@ -68,7 +68,7 @@ class AgUi(Translation):
         super().__init__(run, request)
         self._asked: Event = run.meta.get(META, {})
         self._before = [] if request is None else _before(run, request)
-        self.prepares = bool(self._before)  # type: ignore[misc]
+        self.prepares = bool(self._before)
         self._history = b""
 
     def prepare(self) -> None:
@@ -176,7 +176,8 @@ def joined(events: Iterable[Event]) -> list[Event]:
 
 def start(request: HttpRequest, input: Event, **options: Any) -> Run:
     """
-    Return the run that a RunAgentInput asks for; the same one for the same `runId`.
+    Return the run that a RunAgentInput asks for; the same one for the same `runId`, if the
+    request has a user or a session.
 
     It belongs to the request's user and to the input's thread. `options` are those of
     runs.start(). Its meta has the messages that the thread did not have before.
@@ -197,7 +198,10 @@ def start(request: HttpRequest, input: Event, **options: Any) -> Run:
     ]
     kept = {"threadId": thread, "runId": run_id, "input": {**input, "messages": messages}}
     meta = {**(options.pop("meta", None) or {}), META: kept}
-    key = f"ag-ui {getattr(owner, 'pk', '')} {thread} {run_id}"
+    session = getattr(request, "session", None)
+    # Another visitor who knows both ids does not get the run.
+    who = getattr(session, "session_key", None) if owner is None else owner.pk
+    key = None if who is None else f"ag-ui {who} {thread} {run_id}"
     options = {"owner": owner, "kind": "agent", "thread": thread, "key": key, **options}
     run: Run = starting.start(meta=meta, **options)
     return run

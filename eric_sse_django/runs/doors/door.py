@@ -42,7 +42,7 @@ class Door:
     # Whether an incomplete stream is cut; else it ends in order, and the client finds out.
     is_cut: ClassVar[bool] = True
     # Whether prepare() is called, on a thread, before the stream begins.
-    prepares: ClassVar[bool] = False
+    prepares = False
 
     def __init__(self, run: Run, request: StreamRequest | None = None) -> None:
         """The request may be read only here: what it has is dropped once the stream is open."""

@@ -11,7 +11,6 @@ import inspect
 import json
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import quote, urlencode
 
 from asgiref.sync import async_to_sync
 from django.core.exceptions import BadRequest, PermissionDenied
@@ -20,9 +19,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from eric_sse_django import stream_urls
 from eric_sse_django.authorization import ask_now, authorizer, bound_to, make_ticket
 from eric_sse_django.routing import HAND_OVER
-from eric_sse_django.runs.doors import PATH
 from eric_sse_django.runs.doors.door import is_open
 from eric_sse_django.runs.models import ACTIVE, Run
+from eric_sse_django.runs.paths import path_of
 from eric_sse_django.runs.starting import get
 
 # Starts the run that a request asks for; may return a response instead, such as a refusal.
@@ -39,13 +38,10 @@ def hand_over(request: HttpRequest, run: Run, door: str, **query: Any) -> HttpRe
     The stream ends when the request's session or user loses access.
     """
     ticket = make_ticket(run.listener.channel, run.listener, **bound_to(request))
-    end = f"{door}/" if door else ""
-    fields = urlencode({**query, "ticket": ticket}, safe=":")
-    to = f"{stream_urls.root()}{PATH}/{quote(run.id, safe='')}/{end}?{fields}"
-    return HttpResponse(
-        status=303,
-        headers={"Location": to, HAND_OVER: "1", "Cache-Control": "no-store"},
-    )
+    path = path_of(run.id) + (f"{door}/" if door else "")
+    to = stream_urls.with_query(path, [ticket], more=[*query.items()])
+    headers = {"Location": to, HAND_OVER: "1", "Cache-Control": "no-store"}
+    return HttpResponse(status=303, headers=headers)
 
 
 def started_by(

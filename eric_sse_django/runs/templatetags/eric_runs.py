@@ -14,13 +14,12 @@ import eric_sse_django
 from eric_sse_django import stream_urls
 from eric_sse_django.authorization import bound_to, make_ticket, opens_without_ticket
 from eric_sse_django.runs.models import Run
+from eric_sse_django.runs.paths import path_of
 from eric_sse_django.runs.reading import read
 from eric_sse_django.runs.reaping import reap_one
 
 register = template.Library()
 
-# The path of runs below the prefix of streams.
-PATH = "runs"
 CLIENT = "eric_sse_django/eric-sse.js"
 # What a JSON text must not have within a script element.
 _ESCAPES = {ord(">"): "\\u003E", ord("<"): "\\u003C", ord("&"): "\\u0026"}
@@ -68,7 +67,7 @@ def _element(context: Any, run: Run, index: int) -> dict[str, Any]:
 
 def stream_path(run: Run, request: Any) -> str:
     """Return the path of a run's stream, with a ticket if the session gives no access to it."""
-    path = stream_urls.path_of(PATH, run.id)
+    path = path_of(run.id)
     channel = run.listener.channel
     if opens_without_ticket(request, channel, run.listener):
         return path

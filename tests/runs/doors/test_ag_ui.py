@@ -1,8 +1,11 @@
 """The doors of AG-UI, and of CopilotKit's runtime: what their clients get for each run."""
 
 import pytest
+from django.contrib.auth.models import AnonymousUser
+from django.contrib.sessions.backends.db import SessionStore
 
 from eric_sse_django import runs
+from eric_sse_django.runs.doors import ag_ui
 
 INPUT = {
     "threadId": "t",
@@ -118,6 +121,22 @@ async def test_the_thread_of_another_user_is_empty(visitor):
     assert (response.status, response.body) == (200, b"")
     stopped = await visitor.post("/api/copilotkit/agent/default/stop/t")
     assert stopped.json["stopped"] is False
+
+
+async def test_the_same_ids_are_the_same_run_for_the_same_visitor_only(database, ana, rf, call):
+    def started(user, session_key):
+        request = rf.post("/")
+        request.user, request.session = user, SessionStore(session_key)
+        return ag_ui.start(request, {"threadId": "t", "runId": "r"}).id
+
+    ids = {}
+    visitors = (ana, "a" * 32), (AnonymousUser(), "b" * 32), (AnonymousUser(), "c" * 32)
+    for user, key in visitors:
+        ids[key] = await call(started, user, key)
+        assert await call(started, user, key) == ids[key]
+    assert len(set(ids.values())) == 3
+    none = [await call(started, AnonymousUser(), None) for _ in range(2)]
+    assert none[0] != none[1]
 
 
 async def test_the_history_cannot_be_asked_for_by_the_address(visitor, produced, ana, call):

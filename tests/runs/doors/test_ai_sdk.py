@@ -252,6 +252,7 @@ def write_message(run):
         out.tool_input_delta("c", "find", "1}")
         out.tool_input("c", "find", {"q": 1})
         out.tool_output("c", [2])
+        out.tool_error("d", "No such tool.")
         out.finish_step()
         out.text("Found.")
         out.source("https://example.com/", "Example")
@@ -267,7 +268,14 @@ async def test_a_message_is_written_in_parts_and_its_text_as_text(visitor, ana, 
         *("start", "start-step", "reasoning-start", "reasoning-delta", "reasoning-delta"),
         *("reasoning-end", "text-start", "text-delta", "text-end", "tool-input-start"),
         *("tool-input-delta", "tool-input-delta", "tool-input-available"),
-        *("tool-output-available", "finish-step", "text-start", "text-delta", "source-url"),
+        *(
+            "tool-output-available",
+            "tool-output-error",
+            "finish-step",
+            "text-start",
+            "text-delta",
+            "source-url",
+        ),
         *("data-weather", "text-end", "finish"),
     ]
     deltas = [(each["id"], each["delta"]) for each in found if each["type"] == "text-delta"]
