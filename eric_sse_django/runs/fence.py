@@ -281,7 +281,7 @@ def _all_in_one(using: str, insert: str) -> str:
     """
     Return one statement that locks the runs, moves them, and inserts their messages.
 
-    As placing's: what it updates is what it has locked, skipping what others have locked.
+    As inserting's: what it updates is what it has locked, skipping what others have locked.
     """
     dialect = dialect_of(connections[using])
     table = table_of(dialect)
