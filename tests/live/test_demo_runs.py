@@ -14,8 +14,9 @@ import httpx
 import psutil
 import pytest
 
-from tests.live.test_demo import PAGE_TIMEOUT_MS, Demo, browser, demo, demo_with, running_browser
+from tests.live.test_demo import Demo, browser, demo, demo_with, running_browser
 from tests.live.test_demo import tables as tables
+from tests.patience import PATIENCE_MS
 from tests.server import until
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ expect = pytest.importorskip("playwright.sync_api").expect
 __all__ = ["browser", "demo", "demo_with", "running_browser"]
 QUESTION = "How do I deploy behind nginx with Redis?"
 # An answer has 300 words, each after 35 ms; a worker that was killed costs 3 s more.
-ANSWER_MS = 60_000
+ANSWER_MS = 2 * PATIENCE_MS
 ANSWER = """
 import json
 from demo_project.work.documentation import answer
@@ -43,7 +44,7 @@ class Tab:
     def __init__(self, page: Page, url: str) -> None:
         self.page = page
         self.problems: list[str] = []
-        page.set_default_timeout(PAGE_TIMEOUT_MS)
+        page.set_default_timeout(PATIENCE_MS)
         page.on("console", self._on_console)
         page.on("pageerror", lambda error: self.problems.append(str(error)))
         page.goto(f"{url}runs/")

@@ -328,7 +328,6 @@ async def is_done(page):
     await page.wait_for_function(
         "() => document.querySelector('#status')?.textContent == 'ready'"
         " && document.querySelector('#text').textContent.length > 0",
-        timeout=30_000,
     )
     assert await page.text_content("#text") == text(WORDS)
     assert await page.text_content("#count") == "1"
@@ -425,7 +424,7 @@ async def test_the_element_continues_what_its_page_was_rendered_with(site, brows
     assert rendered
     await page.wait_for_function(f"count => {TEXT}.length > count", arg=len(rendered))
     await site.kill_server()
-    await page.wait_for_selector("eric-run[status=finished]", timeout=30_000, state="attached")
+    await page.wait_for_selector("eric-run[status=finished]", state="attached")
     assert await page.evaluate(TEXT) == text(WORDS) == await site.produced()
     await page.reload()
     assert await page.evaluate(TEXT) == text(WORDS)
@@ -460,7 +459,7 @@ async def test_an_event_source_continues_where_it_was_and_stops_at_the_end(site,
         await site.kill_worker()
         await site.kill_server()
         # CLOSED: the client got 204, and gave up.
-        await page.wait_for_function("states.at(-1) == 2", timeout=30_000)
+        await page.wait_for_function("states.at(-1) == 2")
         assert await page.evaluate("text") == text(WORDS) == await site.produced()
         assert (await page.evaluate("types"))[-1] == "run-finished"
 
@@ -528,7 +527,7 @@ async def test_clients_get_every_byte_while_servers_and_workers_are_killed_again
             if random.random() < 0.3:
                 await site.kill_worker()
         texts = [(await client.until("done"))["text"] for client in clients]
-        await until(lambda: plain.closed, 20)
+        await until(lambda: plain.closed)
     got = [record.event for record in plain.records if record.event.type == "run-chunk"]
     texts.append("".join([json.loads(event.data)["text"] for event in got]))
     assert texts == [text(words)] * 3

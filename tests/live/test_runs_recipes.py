@@ -379,7 +379,7 @@ def bundles(project):
 async def has_text(page, selector, text):
     found = f"document.querySelector({selector!r})?.textContent"
     try:
-        await page.wait_for_function(f"text => {found} === text", arg=text, timeout=30_000)
+        await page.wait_for_function(f"text => {found} === text", arg=text)
     except async_api.TimeoutError:
         assert await page.evaluate(found) == text
         raise
@@ -387,7 +387,7 @@ async def has_text(page, selector, text):
 
 async def begins(page, selector):
     found = f"document.querySelector({selector!r})?.textContent.length > 40"
-    await page.wait_for_function(found, timeout=30_000)
+    await page.wait_for_function(found)
 
 
 async def test_a_chat_with_htmx_continues_after_a_reload(project, worker, page, bundles):
@@ -433,7 +433,7 @@ async def test_a_chat_with_react_continues_after_a_reload(project, worker, page,
 
 async def test_an_export_moves_its_bar_and_shows_its_file(project, worker, page):
     await page.goto(f"{project.url}/exports/")
-    await page.wait_for_selector("#file:not([hidden])", timeout=30_000)
+    await page.wait_for_selector("#file:not([hidden])")
     path = await page.get_attribute("#file", "href")
     lines = httpx.get(f"{project.url}{path}").text.split()
     assert len(lines) == USERS
