@@ -189,7 +189,7 @@ print(client.cookies["sessionid"].value)
 
 
 class Project:
-    """A project made of the page's files, with its server; workers are started by tests."""
+    """A project made of the page's files, with its server and a worker, which tests may kill."""
 
     def __init__(self, directory: Path, openai: FakeOpenAI) -> None:
         self.directory = directory
@@ -215,6 +215,7 @@ class Project:
             "uvicorn", application="mysite.asgi:application", environment=self.environment
         )
         self.url = self.server.url
+        self.workers = 0
 
     def run(self, *arguments: str) -> str:
         done = subprocess.run(
@@ -228,17 +229,25 @@ class Project:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def worker(self) -> subprocess.Popen[bytes]:
+    def start_worker(self) -> None:
         """Start a worker of Celery."""
-        command = [sys.executable, "-m", "celery", "-A", "mysite", "worker"]
+        command = [sys.executable, "-m", "celery", "-A", "mysite", "worker", "-l", "info"]
+        pool = ["-P", "threads", "-c", "4"]
+        alone = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
         with (self.directory / "worker.log").open("ab") as log:
-            return subprocess.Popen(
-                ending_with_parent([*command, "-P", "threads", "-c", "4", "-l", "info"]),
+            self.worker = subprocess.Popen(
+                ending_with_parent([*command, *pool, *alone]),
                 cwd=self.directory,
                 env=self.environment,
+                stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
+        self.workers += 1
+
+    def kill_worker(self) -> None:
+        self.worker.kill()
+        self.worker.wait()
 
     def logged(self) -> str:
         return (self.directory / "worker.log").read_text()[-3_000:]
@@ -296,27 +305,22 @@ def project(tmp_path_factory):
             "--app-dir",
             str(project.directory),
         ]
-        with project.server:
-            yield project
+        project.start_worker()
+        try:
+            with project.server:
+                yield project
+        finally:
+            project.kill_worker()
 
 
-@pytest.fixture
-def worker(project):
-    workers = [project.worker()]
-    yield workers
-    for each in workers:
-        each.kill()
-        each.wait()
-
-
-def killing(project, workers, after):
+def killing(project, after):
     """Return what kills the worker once the text is so long, and starts the next one."""
+    before = project.workers
 
     def meanwhile(text):
-        if len(text) >= after and len(workers) == 1:
-            workers[0].kill()
-            workers[0].wait()
-            workers.append(project.worker())
+        if len(text) >= after and project.workers == before:
+            project.kill_worker()
+            project.start_worker()
 
     return meanwhile
 
@@ -326,26 +330,27 @@ def test_every_file_of_the_page_is_tested():
     assert len(FILES) == 1 + recipes.count("```") // 2  # one is the settings
 
 
-async def test_pydantic_ai_writes_an_answer(project, worker):
+async def test_pydantic_ai_writes_an_answer(project):
     text, result = await project.followed(await project.start("agents"))
     assert text == ANSWER
     assert result["tokens"] > 0
 
 
-async def test_a_background_response_is_continued_after_a_killed_worker(project, worker):
-    before = len(project.openai.responses)
+async def test_a_background_response_is_continued_after_a_killed_worker(project):
+    before, workers = len(project.openai.responses), project.workers
     run_id = await project.start("research")
-    text, _ = await project.followed(run_id, killing(project, worker, 300))
-    assert len(worker) == 2
+    text, _ = await project.followed(run_id, killing(project, 300))
+    assert project.workers == workers + 1
     assert text == ANSWER
     assert len(project.openai.responses) == before + 1
     assert any(each.startswith("GET /v1/responses/") for each in project.openai.requests)
 
 
-async def test_a_graph_is_continued_at_the_step_that_was_not_done(project, worker):
+async def test_a_graph_is_continued_at_the_step_that_was_not_done(project):
+    workers = project.workers
     run_id = await project.start("graphs")
-    text, _ = await project.followed(run_id, killing(project, worker, 5))
-    assert len(worker) == 2
+    text, _ = await project.followed(run_id, killing(project, 5))
+    assert project.workers == workers + 1
     assert text == "Plan of A question. Found it. Written."
     plans = (project.directory / "searches").read_text().split()
     assert 1 <= len(plans) <= 2  # the step during which the worker was killed
@@ -390,7 +395,7 @@ async def begins(page, selector):
     await page.wait_for_function(found)
 
 
-async def test_a_chat_with_htmx_continues_after_a_reload(project, worker, page, bundles):
+async def test_a_chat_with_htmx_continues_after_a_reload(project, page, bundles):
     await page.goto(project.url)
     await page.fill("[name=question]", "Why?")
     await page.press("[name=question]", "Enter")
@@ -401,7 +406,7 @@ async def test_a_chat_with_htmx_continues_after_a_reload(project, worker, page, 
     assert await page.text_content("h3") == "Why?"
 
 
-async def test_a_chat_with_htmx_is_stopped_by_its_button(project, worker, page, bundles):
+async def test_a_chat_with_htmx_is_stopped_by_its_button(project, page, bundles):
     await page.goto(project.url)
     answers = await page.locator("article").count()
     await page.fill("[name=question]", "Stop?")
@@ -421,7 +426,7 @@ async def test_a_chat_with_htmx_is_stopped_by_its_button(project, worker, page, 
     assert text != ANSWER
 
 
-async def test_a_chat_with_react_continues_after_a_reload(project, worker, page, bundles):
+async def test_a_chat_with_react_continues_after_a_reload(project, page, bundles):
     await page.goto(f"{project.url}/react/")
     await page.fill("[name=question]", "Why?")
     await page.press("[name=question]", "Enter")
@@ -431,7 +436,7 @@ async def test_a_chat_with_react_continues_after_a_reload(project, worker, page,
     await has_text(page, ".assistant", ANSWER)
 
 
-async def test_an_export_moves_its_bar_and_shows_its_file(project, worker, page):
+async def test_an_export_moves_its_bar_and_shows_its_file(project, page):
     await page.goto(f"{project.url}/exports/")
     await page.wait_for_selector("#file:not([hidden])")
     path = await page.get_attribute("#file", "href")
