@@ -24,7 +24,7 @@ PAGE = """<!doctype html><meta charset=utf-8><title>A page</title>
 
 
 def answer(request: HttpRequest, body: dict[str, Any]) -> Run:
-    """Start a run; the question is its words and the seconds between two, as "100 0.02"."""
+    """Start a run; the question is its words and the seconds between two: see runs_worker."""
     question = body["messages"][-1]["parts"][0]["text"]
     return runs.start(
         request.user, "answer", thread=str(body.get("id", "")), meta=meta_of(question)
@@ -37,8 +37,9 @@ def agent(request: HttpRequest, input: dict[str, Any]) -> Run:
 
 
 def meta_of(question: str) -> dict[str, Any]:
-    words, pause_s = question.split()
-    return {"words": int(words), "pause_s": float(pause_s)}
+    words, pause_s, *held_at = question.split()
+    meta = {"words": int(words), "pause_s": float(pause_s)}
+    return {**meta, "held_at": int(held_at[0])} if held_at else meta
 
 
 def page(request: HttpRequest, script: str) -> HttpResponse:

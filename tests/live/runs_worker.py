@@ -1,7 +1,8 @@
 """
 A worker of runs: it produces those that wait, and continues those whose worker is gone.
 
-Prints a line for each run that it takes. `python -m tests.live.runs_worker`, until it is killed.
+A run's meta has its words, the seconds between two, and before which one it is held, if at all,
+until `released` is there. `python -m tests.live.runs_worker`, until it is killed.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ def work(run: Run) -> None:
     """Write the run's words, from the first on that it does not have."""
     try:
         with runs.produce(run) as out:
-            print(f"took {run.id} at {out.index}", flush=True)
             for index in range(out.index, run.meta["words"]):
+                if index == run.meta.get("held_at"):
+                    hold(run, out)
                 out.write(word(index))
                 out.progress(index + 1, run.meta["words"], f"Word {index}")
                 time.sleep(run.meta["pause_s"])
@@ -35,6 +37,13 @@ def work(run: Run) -> None:
         pass
     finally:
         connections.close_all()
+
+
+def hold(run: Run, out: runs.Out) -> None:
+    """Wait until a test releases the run, or stops it."""
+    while not Run.objects.filter(pk=run.pk, meta__released=True).exists():
+        if out.wait_for_stop(0.02):
+            return
 
 
 def main() -> None:

@@ -39,9 +39,10 @@ SETTINGS = {
     "SQLITE_LOOK_INTERVAL_S": 0.02,
     "RUNS_LEASE_S": 2,
 }
-# A question: words, and the seconds between two of them.
-WORDS, PAUSE_S = 150, 0.02
-LONG = f"{WORDS} {PAUSE_S}"
+# A question: words, and the seconds between two of them. The answer is held in its middle until
+# the test releases it, so that what happens during it does.
+WORDS, PAUSE_S, HELD_AT = 150, 0.01, 75
+LONG = f"{WORDS} {PAUSE_S} {HELD_AT}"
 
 pytestmark = sqlite_only
 
@@ -101,9 +102,15 @@ class Site:
         self.processes.start()
 
     async def start(self, kind="answer", words=WORDS, pause_s=PAUSE_S, **options):
-        """Start a run, which the worker finds."""
-        meta = {"words": words, "pause_s": pause_s}
+        """Start a run, which the worker finds. It is held as the others, if it is so long."""
+        meta = {"words": words, "pause_s": pause_s, "held_at": HELD_AT}
         return await runs.astart(self.user, kind, meta=meta, **options)
+
+    async def release(self):
+        """Let the user's runs continue."""
+        async for run in runs.Run.objects.filter(listener__owner=self.user):
+            run.meta["released"] = True
+            await run.asave(update_fields=["meta"])
 
     async def run(self):
         """Return the user's newest run."""
@@ -164,14 +171,15 @@ async def test_a_chat_of_the_ai_sdk_gets_its_answer(site):
 
 async def test_a_chat_of_the_ai_sdk_resumes_after_a_cut_and_after_a_killed_server(site):
     async with Proxy(site.server.port) as proxy:
-        options = {"api": f"{proxy.url}/api/chat", "chat": "c", "send": LONG, "resumes": 50}
+        options = {"api": f"{proxy.url}/api/chat", "chat": "cut", "send": LONG, "resumes": 50}
         async with site.client("ai_sdk.mjs", **options) as c:
             await c.until("began")
             proxy.cut()
             await c.until("error")
             proxy.repair()
-            await asyncio.sleep(0.5)
+            await until(lambda: "GET /api/chat/cut/stream" in site.server.log.read_text())
             await site.kill_server()
+            await site.release()
             done = await c.until("done")
     assert done["text"] == text(WORDS) == await site.produced()
     assert (done["status"], done["messages"]) == ("ready", 2)
@@ -181,6 +189,7 @@ async def test_a_chat_of_the_ai_sdk_gets_what_a_second_worker_continues(site):
     async with site.client("ai_sdk.mjs", api=f"{site.url}/api/chat", chat="c", send=LONG) as c:
         await c.until("began")
         await site.kill_worker()
+        await site.release()
         done = await c.until("done")
     assert done["text"] == text(WORDS) == await site.produced()
     assert (await site.run()).epoch == 2
@@ -195,6 +204,7 @@ async def test_the_workflow_transport_reconnects_to_a_server_that_was_killed(sit
         await site.kill_server()
         await c.until("opened")
         await site.kill_server()
+        await site.release()
         done = await c.until("done")
     assert done["text"] == text(WORDS) == await site.produced()
     # Where its chunks ended, and not from the beginning.
@@ -208,12 +218,13 @@ async def test_the_workflow_transport_gets_what_a_second_worker_continues(site):
     async with site.client("workflow.mjs", api=f"{site.url}/api/workflow", send=LONG) as c:
         await c.until("began")
         await site.kill_worker()
+        await site.release()
         done = await c.until("done")
     assert done["text"] == text(WORDS) == await site.produced()
 
 
 async def test_the_workflow_transport_begins_with_the_last_chunks(site):
-    run = await site.start(words=40, pause_s=0)
+    run = await site.start(words=40, pause_s=0)  # not held
     while (await site.run()).is_active:
         await asyncio.sleep(0.05)
     options = {"api": f"{site.url}/api/workflow", "run": run.id}
@@ -237,6 +248,7 @@ async def test_an_agent_of_ag_ui_gets_its_events_also_from_a_second_worker(site)
     async with site.client("ag_ui.mjs", **options) as c:
         await c.until("began")
         await site.kill_worker()
+        await site.release()
         done = await c.until("done")
     assert done["text"] == text(WORDS) == await site.produced()
     assert done["result"] == {"words": WORDS}
@@ -251,6 +263,7 @@ async def test_copilotkit_connects_during_a_run_and_afterwards(site, transport):
         await first.until("began")
         async with site.client("copilotkit.mjs", **options) as second:
             await second.until("began")
+            await site.release()
             both = [await each.until("done") for each in (first, second)]
     async with site.client("copilotkit.mjs", **options) as third:
         both.append(await third.until("done"))
@@ -269,6 +282,7 @@ async def test_copilotkit_connects_again_after_a_killed_server(site):
     async with site.client("copilotkit.mjs", **options, send=LONG) as c:
         await c.until("began")
         await site.kill_server()
+        await site.release()
         assert (await c.until("done"))["errors"]  # it knows that it has not got all
     async with site.client("copilotkit.mjs", **options) as c:
         messages = (await c.until("done"))["messages"]
@@ -279,14 +293,14 @@ async def test_copilotkits_second_run_has_the_first_and_a_stop_ends_it(site):
     options = {"url": f"{site.url}/api/copilotkit", "thread": "t"}
     async with site.client("copilotkit.mjs", **options, send="20 0.01") as c:
         await c.until("done")
-    async with site.client("copilotkit.mjs", **options, send="1000 0.02", stop=1) as c:
+    async with site.client("copilotkit.mjs", **options, send=LONG, stop=1) as c:
         await c.until("done")
     assert (await site.run()).status == "stopped"
     async with site.client("copilotkit.mjs", **options) as c:
         messages = (await c.until("done"))["messages"]
     assert [each["role"] for each in messages] == ["user", "assistant", "user", "assistant"]
     assert messages[1]["content"] == text(20)
-    assert text(1000).startswith(messages[3]["content"])
+    assert text(HELD_AT).startswith(messages[3]["content"])
 
 
 # Chromium ---------------------------------------------------------------------------------------
@@ -349,6 +363,7 @@ async def test_use_chat_resumes_after_a_reload_in_a_second_tab_and_after_back(
     await has_begun(third)
     await third.goto(f"{site.url}/counters")
     await third.go_back()
+    await site.release()
     for each in (page, second, third):
         await is_done(each)
     assert await site.produced() == text(WORDS)
@@ -365,6 +380,7 @@ async def test_use_chat_resumes_after_a_killed_server(site, browser, chat_script
         await site.kill_server()
         await page.wait_for_function("document.querySelector('#status').textContent == 'error'")
         await page.click("#resume")
+        await site.release()
         await page.wait_for_function("document.querySelector('#error').textContent == ''")
         await is_done(page)
     assert await site.produced() == text(WORDS)
@@ -372,7 +388,7 @@ async def test_use_chat_resumes_after_a_killed_server(site, browser, chat_script
 
 async def test_use_chats_stop_ends_the_run_and_the_page_is_ready(site, browser, chat_script):
     page = await opened(browser, site, chat_script)
-    await page.fill("#question", "1000 0.02")
+    await page.fill("#question", LONG)
     await page.click("#send")
     await has_begun(page)
     await page.click("#stop")
@@ -380,13 +396,14 @@ async def test_use_chats_stop_ends_the_run_and_the_page_is_ready(site, browser, 
     found = await page.text_content("#text")
     run = await site.run()
     assert (run.status, found) == ("stopped", await site.produced())
-    assert text(1000).startswith(found)
+    assert text(HELD_AT).startswith(found)
 
 
 BAR = """path => new Promise((resolve, reject) => {
     window.widths = [];
     CeleryProgressBar.initProgressBar(path, {
         pollInterval: 50,
+        maxNetworkRetryAttempts: 60,
         onProgress: (bar, message, progress) => widths.push(progress),
         onResult: (element, result) => resolve({ result, widths }),
         onNetworkError: () => {},
@@ -403,6 +420,7 @@ async def test_celery_progress_script_shows_a_run_also_of_a_second_worker(site, 
     await page.wait_for_function("window.widths?.some((each) => each.current > 10)")
     await site.kill_worker()
     await site.kill_server()
+    await site.release()
     found = await bar
     assert found["result"] == {"words": WORDS}
     assert found["widths"][-1]["percent"] == 100
@@ -421,9 +439,10 @@ async def test_the_element_continues_what_its_page_was_rendered_with(site, brows
     page = await browser.new_page()
     await page.goto(f"{site.url}/run/{run.id}")
     rendered = await page.evaluate(TEXT)
-    assert rendered
-    await page.wait_for_function(f"count => {TEXT}.length > count", arg=len(rendered))
+    assert text(HELD_AT).startswith(rendered)
+    await page.wait_for_function(f"text => {TEXT} === text", arg=text(HELD_AT))
     await site.kill_server()
+    await site.release()
     await page.wait_for_selector("eric-run[status=finished]", state="attached")
     assert await page.evaluate(TEXT) == text(WORDS) == await site.produced()
     await page.reload()
@@ -453,11 +472,12 @@ async def test_an_event_source_continues_where_it_was_and_stops_at_the_end(site,
         await page.evaluate(LISTEN, f"/events/runs/{run.id}/")
         await page.wait_for_function("text.length > 20")
         proxy.cut()
-        await asyncio.sleep(0.3)
+        await page.wait_for_function("states.length")
         proxy.repair()
         await page.wait_for_function("types.filter((each) => each == 'run').length > 1")
         await site.kill_worker()
         await site.kill_server()
+        await site.release()
         # CLOSED: the client got 204, and gave up.
         await page.wait_for_function("states.at(-1) == 2")
         assert await page.evaluate("text") == text(WORDS) == await site.produced()
@@ -476,26 +496,28 @@ async def test_every_server_hands_over_and_shows_that_a_stream_is_not_complete(s
     async def check(name, turn):
         with ExitStack() as stack:
             server = await asyncio.to_thread(stack.enter_context, server_of(name, scripts))
-            its = Site(Processes(server), site.user, site.cookie)
-            await ends_in_order(its, f"chat-{name}")
+            its = await site_of(Processes(server))
+            await ends_in_order(its)
             # A client that disconnects frees its stream at once.
-            chat = {"api": f"{its.url}/api/chat", "chat": f"other-{name}", "send": LONG}
+            chat = {"api": f"{its.url}/api/chat", "chat": "d", "send": LONG}
             async with its.client("ai_sdk.mjs", **chat) as c:
                 await c.until("began")
             await until(lambda: "reason=client left" in server.log.read_text())
+            await its.release()
 
     await side_by_side(check, names)
 
 
-async def ends_in_order(site, chat):
+async def ends_in_order(site):
     """Stop a server during an answer: the client must not take the stream's end for the run's."""
     async with Proxy(site.server.port) as proxy:
-        options = {"api": f"{proxy.url}/api/chat", "chat": chat, "send": LONG, "resumes": 50}
+        options = {"api": f"{proxy.url}/api/chat", "chat": "c", "send": LONG, "resumes": 50}
         async with site.client("ai_sdk.mjs", **options) as c:
             await c.until("began")
             await asyncio.to_thread(site.server.stop)
             await c.until("error")
             await asyncio.to_thread(site.server.start)
+            await site.release()
             done = await c.until("done")
     assert done["text"] == text(WORDS)
     assert (done["status"], done["messages"]) == ("ready", 2)
@@ -509,6 +531,7 @@ async def ends_in_order(site, chat):
 async def test_clients_get_every_byte_while_servers_and_workers_are_killed_again_and_again(site):
     words = 600
     run = await site.start(words=words, pause_s=0.03, thread="c")
+    await site.release()
     ticket = await sync_to_async(make_ticket)(run.listener.channel, run.listener)
     plain = EventSourceClient(f"{site.url}/events/runs/{run.id}/?ticket={ticket}")
     chat = {"api": f"{site.url}/api/chat", "chat": "c", "resumes": 500}

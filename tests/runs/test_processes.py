@@ -22,7 +22,7 @@ from django.test import override_settings
 override_settings(ERIC_SSE=slow).enable()
 """
 
-pytestmark = [databases.on("sqlite", "postgres"), pytest.mark.live]
+pytestmark = [databases.sqlite_only, pytest.mark.live]
 
 
 def begun(script: str, alias: str, run) -> subprocess.Popen[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.streams.asgi import TIMEOUT_S, Response
+from tests.patience import PATIENCE_S
+from tests.streams.asgi import Response
 
 TOKEN = b"c" * 32
 
@@ -52,7 +53,7 @@ class Requested(Response):
 
     async def more(self) -> None:
         """Take the next message; Django's own headers have upper-case letters."""
-        message = await self._communicator.receive_output(TIMEOUT_S)
+        message = await self._communicator.receive_output(PATIENCE_S)
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self.sent = list(message["headers"])

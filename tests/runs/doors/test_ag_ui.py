@@ -6,6 +6,10 @@ from django.contrib.sessions.backends.db import SessionStore
 
 from eric_sse_django import runs
 from eric_sse_django.runs.doors import ag_ui
+from tests.databases import sqlite_only
+
+# What a door writes does not depend on the database: test_plain has all.
+pytestmark = sqlite_only
 
 INPUT = {
     "threadId": "t",

@@ -10,6 +10,10 @@ from django.utils import timezone
 from eric_sse_django import runs
 from eric_sse_django.hub import Hub
 from eric_sse_django.runs.doors import consumer, ui_message
+from tests.databases import sqlite_only
+
+# What a door writes does not depend on the database: test_plain has all.
+pytestmark = sqlite_only
 
 START = {"type": "start"}
 

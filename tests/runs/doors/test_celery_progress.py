@@ -3,6 +3,10 @@
 import pytest
 
 from eric_sse_django import runs
+from tests.databases import sqlite_only
+
+# What a door writes does not depend on the database: test_plain has all.
+pytestmark = sqlite_only
 
 
 async def test_progress_as_celery_progress_has_it(visitor, ana, call):

@@ -11,7 +11,11 @@ from eric_sse_django.hub import End, Hub
 from eric_sse_django.routing import with_streams
 from eric_sse_django.runs.doors import ai_sdk
 from eric_sse_django.runs.doors.handing_over import hand_over
+from tests.databases import sqlite_only
 from tests.runs.doors.client import Visitor
+
+# What a door writes does not depend on the database: test_plain has all.
+pytestmark = sqlite_only
 
 
 async def test_without_streams_in_the_process_the_client_is_redirected(visitor, produced):

@@ -6,6 +6,10 @@ import pytest
 
 from eric_sse_django import runs
 from eric_sse_django.runs.doors.relaying import arelay, relay
+from tests.databases import sqlite_only
+
+# What a door writes does not depend on the database: test_plain has all.
+pytestmark = sqlite_only
 
 FRAMES = [
     'data: {"type":"start"}\n\ndata: {"type":"text-start","id":"1"}\n\n',
