@@ -43,6 +43,7 @@ def test_the_benchmarks_of_this_app_beside_a_bare_one_run(tmp_path):
     assert "## Broadcasts at full speed, one call each" in (tmp_path / "results.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_benchmark_of_runs_loses_no_token(tmp_path):
     options = ["--runs", "5", "--seconds", "1", "--rounds", "1", "--attach", "100"]
     environment = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}

@@ -7,16 +7,18 @@ import io
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import psutil
 import pytest
 
-from tests.live.test_demo import Demo, browser, demo, demo_with, running_browser
+from tests.live.test_demo import Demo, browser, demo_with, running_browser
 from tests.live.test_demo import tables as tables
-from tests.patience import PATIENCE_MS
+from tests.patience import PATIENCE_MS, PATIENCE_S
 from tests.server import until
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 expect = pytest.importorskip("playwright.sync_api").expect
 
-__all__ = ["browser", "demo", "demo_with", "running_browser"]
+__all__ = ["browser", "demo_with", "running_browser"]
 QUESTION = "How do I deploy behind nginx with Redis?"
 # An answer has 300 words, each after 35 ms; a worker that was killed costs 3 s more.
 ANSWER_MS = 2 * PATIENCE_MS
@@ -32,7 +34,7 @@ ANSWER = """
 import json
 from demo_project.work.documentation import answer
 from eric_sse_django import runs
-[run] = runs.Run.objects.filter(kind="answer")
+run = runs.Run.objects.filter(kind="answer").order_by("pk").last()
 found = "".join(chunk.value for chunk in runs.read(run))
 print(json.dumps([run.status, run.epoch, found, "".join(answer(run.title))]))
 """
@@ -71,6 +73,16 @@ class Tab:
         expect(answer).to_have_count(1, timeout=ANSWER_MS)
 
 
+@pytest.fixture(scope="module")
+def demo(tables: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """Return the demo of all tests: each has its own session, and finds only its runs."""
+    demo = Demo(tmp_path_factory.mktemp("demo"))
+    shutil.copy(tables, demo.database)
+    demo.start()
+    yield demo
+    demo.kill()
+
+
 @pytest.fixture
 def tab(demo: Demo, browser: Browser) -> Iterator[Tab]:
     tab = Tab(browser.new_context().new_page(), demo.url)
@@ -85,7 +97,7 @@ def shown(text: str) -> list[str]:
 
 
 def answer_of(demo: Demo) -> tuple[str, int, str, str]:
-    """Return the answer's status, its producers, its text in the log, and what that must be."""
+    """Return the last answer's status, producers, its text in the log, and what that must be."""
     done = demo.run("shell", "-v", "0", "-c", ANSWER)
     assert done.returncode == 0, done.stderr
     status, epoch, found, wanted = json.loads(done.stdout.splitlines()[-1])
@@ -168,8 +180,9 @@ def test_the_runs_of_another_session_are_not_found(demo, tab):
     assert stream.status_code == 403
 
 
-def test_the_worker_ends_with_the_demo(demo, tab):
+def test_the_worker_ends_with_the_demo(demo_with, browser):
+    demo = demo_with()
+    tab = Tab(browser.new_context().new_page(), demo.url)
     worker = psutil.Process(int(tab.page.inner_text("#worker-pid")))
     os.kill(demo.process.pid, 9)
-    assert until(lambda: not worker.is_running() or worker.status() == "zombie", 10)
-    tab.problems.clear()
+    assert until(lambda: not worker.is_running() or worker.status() == "zombie", PATIENCE_S)

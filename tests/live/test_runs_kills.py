@@ -14,7 +14,7 @@ RUNS, KILLS, WORDS = sized(3, 50), sized(4, 200), sized(80, 300)
 TIMEOUT_S = sized(180, 3_600)
 
 
-@pytest.mark.parametrize("name", ["sqlite", "postgres"])
+@pytest.mark.parametrize("name", [pytest.param("sqlite", marks=pytest.mark.slow), "postgres"])
 def test_kills_of_workers_and_servers_change_no_clients_text(name, tmp_path):
     reason = databases.absence(name)
     if reason is not None:
