@@ -40,7 +40,7 @@ PARCEL_BYTES = 32_768
 CHANNELS, MESSAGES, NOTHING = conf.CARRIED
 
 
-class Refused(Exception):
+class WakeRefused(Exception):
     """No process of this site has sent what a wake carries, or it is older than MAX_AGE_S."""
 
 
@@ -70,22 +70,22 @@ def unpack(message: Mapping[str, Any]) -> list[Segment | ChannelSegment]:
     """
     Return the segments of a wake, in order: none if it is plain, or of another version.
 
-    Raises Refused unless a process of this site has sent it in the last MAX_AGE_S.
+    Raises WakeRefused unless a process of this site has sent it in the last MAX_AGE_S.
     """
     if message is MALFORMED:
-        raise Refused("a wake has another form")
+        raise WakeRefused("a wake has another form")
     if message.get("v") != VERSION or "segments" not in message:
         return []
     try:
         text = _signer().unsign(message["segments"], max_age=MAX_AGE_S)
         return [_KINDS[kind](*values) for kind, *values in json.loads(text)]
     except SignatureExpired as error:
-        raise Refused(f"a wake was refused ({error})") from error
+        raise WakeRefused(f"a wake was refused ({error})") from error
     except BadSignature:
         # Not its text, which has a part of the message: of any length, with any characters.
-        raise Refused("a wake was refused (its signature is another one)") from None
+        raise WakeRefused("a wake was refused (its signature is another one)") from None
     except Exception as error:  # JSON that is too deep, a key that is none
-        raise Refused(f"a wake has another form: {type(error).__name__}") from error
+        raise WakeRefused(f"a wake has another form: {type(error).__name__}") from error
 
 
 def _signer() -> TimestampSigner:

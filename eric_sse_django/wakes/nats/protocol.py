@@ -63,7 +63,7 @@ def is_plain(options: Mapping[str, Any]) -> bool:
     return is_known and all(isinstance(part, str) for part in login)
 
 
-class Address(NamedTuple):
+class ServerAddress(NamedTuple):
     """Where a server is, and the login in its URL."""
 
     host: str
@@ -73,11 +73,11 @@ class Address(NamedTuple):
     password: str | None
 
     @staticmethod
-    def of(url: str) -> Address:
+    def of(url: str) -> ServerAddress:
         parts = urlsplit(url)
         is_encrypted = parts.scheme == "tls"
         login = parts.username, parts.password
-        return Address(parts.hostname or "", parts.port or PORT, is_encrypted, *login)
+        return ServerAddress(parts.hostname or "", parts.port or PORT, is_encrypted, *login)
 
     def tls(self, options: Mapping[str, Any]) -> tuple[ssl.SSLContext, str]:
         """Return the context, and the name that the certificate must have."""

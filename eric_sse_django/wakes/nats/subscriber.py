@@ -17,7 +17,7 @@ from eric_sse_django.wakes.nats.protocol import (
     CONNECT_S,
     JOIN_S,
     MAX_BYTES,
-    Address,
+    ServerAddress,
     Site,
     error_of,
     greeting_of,
@@ -46,7 +46,7 @@ class Subscriber(asyncio.Protocol):
 
     async def open(self, server: str, options: dict[str, Any]) -> None:
         """Connect; raise what hinders it."""
-        address, loop = Address.of(server), asyncio.get_running_loop()
+        address, loop = ServerAddress.of(server), asyncio.get_running_loop()
         is_first = bool(options.get("tls_handshake_first"))
         context, name = address.tls(options) if is_first else (None, None)
         at = address.host, address.port
