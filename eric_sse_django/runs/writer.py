@@ -124,6 +124,9 @@ class Writer:
                         *(given_up() if is_repeated else lost("Its process has ended."))
                     )
                     self.note(output, 0, is_urgent=True)
+            is_refused = bool(self._dirty) and not self._is_planned
+        if is_refused:  # from Python 3.12 on no thread can be started at exit
+            self._pass()
         self.flush()
 
     def close(self) -> None:

@@ -62,6 +62,15 @@ def test_a_process_that_ends_writes_what_waits_and_its_run_is_lost(database):
     assert fresh(run).status == "lost"
 
 
+def test_a_process_that_ends_long_after_its_last_output_ends_its_run(database):
+    run = runs.start()
+    # The writer's thread has ended meanwhile.
+    waiting = "from eric_sse_django.runs import writer\nwriter.current()._workers._idle_s = 0.1\n"
+    script = f"{waiting}{WRITING}\nout.flush()\nwriter.CHECK_S = 60\ntime.sleep(1)"
+    assert ended(begun(script, database, run)) == 0
+    assert (text_of(run), fresh(run).status) == ("one two three", "lost")
+
+
 def test_a_process_that_is_terminated_writes_what_waits(database):
     run = runs.start()
     child = begun(f"{WRITING}\nprint('written', flush=True)\ntime.sleep(60)", database, run)
