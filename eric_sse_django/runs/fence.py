@@ -17,7 +17,15 @@ from typing import Any, NamedTuple
 from django.db import connections, transaction
 
 from eric_sse_django import conf, notifier
-from eric_sse_django.log import Dialect, Draft, array_text, dialect_of, insert_of, log_dialect
+from eric_sse_django.log import (
+    Dialect,
+    Draft,
+    array_text,
+    connected,
+    dialect_of,
+    insert_of,
+    log_dialect,
+)
 from eric_sse_django.runs.models import Run
 
 # Runs in one UPDATE, which compares each with all of them.
@@ -87,7 +95,7 @@ def write(flushes: Sequence[Flush]) -> list[Answer]:
 
     Waits for no lock on a run: the transaction of a slow request may have asked it to stop.
     """
-    dialect = log_dialect()
+    dialect = connected()
     is_plain = not any(each.values for each in flushes) and any(each.drafts for each in flushes)
     if dialect.writes_in_with and is_plain and not dialect.is_in_transaction():
         states = _write_at_once(dialect, flushes)

@@ -18,7 +18,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from eric_sse_django import conf
+from eric_sse_django import conf, notifier
+from eric_sse_django.log import DATABASE
 from eric_sse_django.outage import Outage
 from eric_sse_django.runs import fence
 from eric_sse_django.runs.ends import given_up, lost
@@ -69,6 +70,10 @@ class Writer:
         """Write an output from now on, and renew its lease."""
         with self.changed:
             self._outputs[output] = None
+        # While the producer gets its first chunk: to connect takes PostgreSQL 9 ms, twice.
+        with contextlib.suppress(Hung, RuntimeError):
+            self._workers.submit(NEXT, DATABASE.connect)
+        notifier.current().prepare()
         self._watch.start()
         self._watch.soon()
 
