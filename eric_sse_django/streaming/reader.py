@@ -100,6 +100,10 @@ class Reader:
             self.reason = reason
             self._wake()
 
+    def expect(self, messages: int) -> None:
+        """Read more rows than usual at first, for a backlog of many messages."""
+        self._limit.rows = min(BACKLOG_ROWS, max(self._limit.rows, messages))
+
     def close(self) -> None:
         """End, and drop what waits."""
         self.end(End.CLOSED)

@@ -66,7 +66,10 @@ class RunConsumer(StreamConsumer):
         self._run_on = hub.run
         if self._door is not None and self._door.prepares:
             await hub.hooks.run(self._door.prepare)
-        return await super().open(hub, admission)
+        served = await super().open(hub, admission)
+        if self._door is not None:
+            served.reader.expect(self._door.run.next_index)
+        return served
 
     def write(self, served: Stream, response: Response) -> Awaitable[None]:
         if self._door is None:
@@ -185,7 +188,9 @@ def _end_of(run: Run) -> int | None:
     rows = QueuedMessage.objects.filter(
         channel=run.listener.channel_id, listener=run.pk, owner=None, type__in=FINAL_ENDS
     )
-    if rows.filter(position=None).exists():
-        return MAX_POSITION  # its position will be later than all that there are
-    last = rows.order_by("-position").values_list("position", flat=True).first()
-    return None if last is None else int(last)
+    placed = rows.filter(position__isnull=False).order_by("-position")
+    last = placed.values_list("position", flat=True).first()
+    if last is not None:
+        return int(last)
+    # Its position will be later than all that there are.
+    return MAX_POSITION if rows.exists() else None
