@@ -8,12 +8,14 @@ acknowledged can be repeated.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db import OperationalError, connections, transaction
 
 from eric_sse_django import conf, notifier
@@ -34,6 +36,9 @@ from eric_sse_django.runs.models import Run
 # Runs in one UPDATE, which compares each with all of them.
 MOVED_AT_ONCE = 100
 
+# What an end changes, if it has a message.
+END_COLUMNS = frozenset({"status", "ended_at", "error", "result"})
+
 RUNNING = Run.Status.RUNNING.value
 LOST = Run.Status.LOST.value
 
@@ -52,6 +57,22 @@ class Flush:
     upstream: str | None = None
     # Other columns: those of an end.
     values: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether its other columns, if it has some, are those of an end with a message."""
+        return not self.values or END_COLUMNS.issuperset(self.values)
+
+    def row(self, number: int) -> tuple[Any, ...]:
+        """Return what the one statement is given of it: see _all_in_one()."""
+        row = self.run, self.epoch, self.first, self.next, number, self.progress, self.upstream
+        if not self.values:
+            return (*row, None, None, None, None)
+        result = self.values.get("result")
+        return (
+            *(*row, self.values["status"], self.values["ended_at"], self.values.get("error")),
+            None if result is None else json.dumps(result, cls=DjangoJSONEncoder),
+        )
 
     @property
     def status(self) -> str:
@@ -102,8 +123,8 @@ def write(flushes: Sequence[Flush]) -> list[Answer]:
     Waits for no lock on a run: the transaction of a slow request may have asked it to stop.
     """
     dialect = connected()
-    is_plain = not any(each.values for each in flushes) and any(each.drafts for each in flushes)
-    if dialect.writes_in_with and is_plain and not dialect.is_in_transaction():
+    is_usual = all(each.is_usual for each in flushes) and any(each.drafts for each in flushes)
+    if dialect.writes_in_with and is_usual and not dialect.is_in_transaction():
         states = _write_at_once(dialect, flushes)
         answers = [judge(each, states.get(each.run)) for each in flushes]
         found = [each for each, answer in zip(flushes, answers, strict=True) if _is_back(answer)]
@@ -200,10 +221,7 @@ def _write_placed(
         numbers += [number] * len(each.drafts)
     where = "m.number IN (SELECT moved.number FROM moved)"
     insertion = insertion_of(dialect, drafts, numbers, where, places)
-    rows = (
-        (each.run, each.epoch, each.first, each.next, number, each.progress, each.upstream)
-        for number, each in enumerate(flushes)
-    )
+    rows = [each.row(number) for number, each in enumerate(flushes)]
     with dialect.writer() as cursor:
         cursor.execute(
             _all_in_one(dialect.connection.alias, insertion.parts),
@@ -343,8 +361,10 @@ def _all_in_one(using: str, parts: str) -> str:
     return f"""
         WITH given AS (
             SELECT * FROM UNNEST((%s)::bigint[], (%s)::bigint[], (%s)::bigint[], (%s)::bigint[],
-                (%s)::bigint[], (%s)::jsonb[], (%s)::jsonb[])
-                AS given (run, epoch, first, next, number, progress, upstream)
+                (%s)::bigint[], (%s)::jsonb[], (%s)::jsonb[], (%s)::text[], (%s)::timestamptz[],
+                (%s)::text[], (%s)::jsonb[])
+                AS given (run, epoch, first, next, number, progress, upstream,
+                    status, ended_at, error, result)
         ),
         free AS (
             SELECT listener_id, epoch, status, next_index, stop_requested FROM {table}
@@ -354,7 +374,11 @@ def _all_in_one(using: str, parts: str) -> str:
             UPDATE {table} AS run
             SET next_index = given.next, lease_until = {dialect.clock_ms} + %s,
                 progress = COALESCE(given.progress, run.progress),
-                upstream = COALESCE(given.upstream, run.upstream)
+                upstream = COALESCE(given.upstream, run.upstream),
+                status = COALESCE(given.status, run.status),
+                ended_at = COALESCE(given.ended_at, run.ended_at),
+                error = COALESCE(given.error, run.error),
+                result = COALESCE(given.result, run.result)
             FROM given JOIN free ON free.listener_id = given.run
             WHERE run.listener_id = given.run AND free.epoch = given.epoch
                 AND free.status = '{RUNNING}' AND free.next_index = given.first

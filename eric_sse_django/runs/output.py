@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from django.core.serializers.json import DjangoJSONEncoder
+
 from eric_sse_django.exception import EricError
 from eric_sse_django.log import Draft
 from eric_sse_django.runs.chunks import CHUNK, PROGRESS, TEXT_CHARACTERS, Group
@@ -66,6 +68,9 @@ class Output:
         self._progress_at = float("-inf")
         self._end: tuple[str, str, dict[str, Any]] | None = None
         self._sending: Flush | None = None
+        # Columns of the run's row as they were written last, and its end: see copy_to().
+        self._shown: str | None = None
+        self._written: Flush | None = None
         self._ends = False  # with what is sent
         self._sent = 0  # characters of it
 
@@ -115,8 +120,9 @@ class Output:
         return bool(is_some) or self._may_show_progress()
 
     def _may_show_progress(self) -> bool:
-        is_due = time.monotonic() - self._progress_at >= PROGRESS_S
-        return self._progress is not None and (is_due or self._end is not None)
+        if self._progress is None:
+            return False
+        return self._end is not None or time.monotonic() - self._progress_at >= PROGRESS_S
 
     def take(self) -> Flush:
         """Return what must be written: the same again until that has an answer."""
@@ -129,7 +135,7 @@ class Output:
         made = Flush(held.run, held.epoch, self._first, self.index)
         made.drafts = [held.draft(CHUNK, group.payload()) for group in self._groups]
         if self._may_show_progress():
-            made.progress = json.dumps(self._progress)
+            made.progress = self._shown = json.dumps(self._progress)
             shown = held.draft(PROGRESS, made.progress)
             if shown.kept_s > PROGRESS_LIVES_S:
                 shown.kept_s, shown.perishable = PROGRESS_LIVES_S, True
@@ -150,14 +156,14 @@ class Output:
         self.seen_at = time.monotonic()
         if answer.verdict is Verdict.LATER:
             return True
-        self._sending = None
+        sent, self._sending = self._sending, None
         if not answer.verdict.is_written:
             self._close(self._error_of(answer.verdict, answer.status))
             return False
         self.size -= self._sent
         self._sent = 0
         if self._ends:
-            self.is_over = True
+            self.is_over, self._written = True, sent
         if answer.stops:
             self._stop()
         self._changed()
@@ -176,6 +182,20 @@ class Output:
             self._close(self._error_of(Verdict.ENDED, state.status))
         elif state.stops:
             self._stop()
+
+    def copy_to(self, run: Run) -> bool:
+        """Give a run's object the columns of its row after its end; False if they are unknown."""
+        end = self._written
+        if end is None or not end.is_usual:
+            return False
+        for name, value in end.values.items():
+            setattr(run, name, value)
+        run.result = json.loads(json.dumps(run.result, cls=DjangoJSONEncoder))
+        run.next_index = end.next
+        run.stop_requested = run.stop_requested or self.stopping
+        if self._shown is not None:
+            run.progress = json.loads(self._shown)
+        return True
 
     def _error_of(self, verdict: Verdict, status: str) -> EricError:
         run_id = self.held.run_id
