@@ -334,7 +334,9 @@ class Reader:
                 break
         now = time.time()
         return [
-            entry for entry in entries if entry.type not in CONTROLS and not entry.is_expired(now)
+            entry
+            for entry in entries
+            if entry.type not in CONTROLS and (entry.expires_at is None or entry.expires_at > now)
         ]
 
     async def _unless_ended(self, work: Awaitable[T]) -> T | None:

@@ -1,16 +1,20 @@
 """A flush gets its positions in its own transaction; order and segments are as without that."""
 
+from contextlib import suppress
+from datetime import datetime, timezone
+
 import pytest
 from django.db import OperationalError
 
 from eric_sse_django import log, notifier, runs
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.log import dialect as dialects
-from eric_sse_django.log import log_dialect, placing
+from eric_sse_django.log import placing
 from eric_sse_django.log.history import make_head
 from eric_sse_django.log.protocol import SEGMENT_BYTES
 from eric_sse_django.models import LogHead
-from eric_sse_django.runs import fence, leasing
+from eric_sse_django.runs import ends, fence, leasing
+from eric_sse_django.runs.models import Run
 from eric_sse_django.runs.output import Output
 from eric_sse_django.shortcuts import publish
 from tests.database.tools import PATIENCE_S, atomic, entries, threads
@@ -205,9 +209,58 @@ def test_on_mariadb_a_flush_waits_for_the_sequencer(passed_on):
     assert log.sequence() == 2
 
 
-@both
-def test_a_flush_on_this_database_is_one_transaction(database, django_assert_num_queries):
+# How many statements ------------------------------------------------------------------
+
+
+@on("postgres")
+def test_a_flush_and_an_end_are_one_statement_each(database, django_assert_num_queries, passed_on):
     [output] = outputs(1)
-    expected = {"postgresql": 1, "sqlite": 8}[log_dialect().connection.vendor]
-    with django_assert_num_queries(expected, using=database):
+    with django_assert_num_queries(1, using=database):
         flush(output)
+    with django_assert_num_queries(1, using=database):
+        output.set_end(*ends.finished({"tokens": 1, "quote": '\\"{,}'}))
+        flush(output)
+    run = Run.objects.get(pk=output.run)
+    assert run.status == "finished"
+    assert run.result == {"tokens": 1, "quote": '\\"{,}'}
+    assert run.ended_at is not None
+    assert [entry.type for segment in passed_on for entry in segment.entries][-1] == "run-finished"
+    assert log.sequence() == 0
+
+
+@both
+def test_a_lease_is_taken_by_one_statement(database, django_assert_num_queries):
+    run = runs.start(title="A title", meta={"a": [1]})
+    with django_assert_num_queries(1, using=database):
+        leasing.take(run)
+    found = Run.objects.get(pk=run.pk)
+    for field in Run._meta.concrete_fields:
+        assert getattr(run, field.attname) == getattr(found, field.attname), field.name
+
+
+# What the producer's object has afterwards --------------------------------------------
+
+
+class NotQuiteWritten(Exception):
+    pass
+
+
+@pytest.mark.parametrize("end", ["finished", "failed", "stopped", "lost"])
+def test_a_producers_object_has_the_columns_of_its_row(database, end):
+    run = runs.start()
+    with suppress(NotQuiteWritten, KeyboardInterrupt), runs.produce(run) as out:
+        out.write("x")
+        out.progress(1, 2, "half")
+        out.result = {"at": datetime(2026, 11, 28, tzinfo=timezone.utc)}
+        if end == "failed":
+            raise NotQuiteWritten
+        if end == "stopped":
+            runs.stop(run)
+            out.wait_for_stop(PATIENCE_S)
+        if end == "lost":
+            raise KeyboardInterrupt
+    found = Run.objects.get(pk=run.pk)
+    assert found.status == end
+    for field in Run._meta.concrete_fields:
+        if field.name != "lease_until":
+            assert getattr(run, field.attname) == getattr(found, field.attname), field.name

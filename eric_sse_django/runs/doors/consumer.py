@@ -25,6 +25,8 @@ from eric_sse_django.streaming import Response, Stream
 LOST_STATUS = Run.Status.LOST.value
 # Seconds between two looks whether anything follows the end of a lost run.
 LOOK_S = 0.1
+# Messages of a run beside its chunks, for its first page: more are in the next ones.
+OTHERS = 32
 # The largest that a database column holds.
 MAX_POSITION = 2**63 - 1
 
@@ -45,7 +47,7 @@ class RunConsumer(StreamConsumer):
         self.reconnects = kind.reconnects
 
     async def admit(self, hub: Hub, seat: Seat) -> Admission:
-        run = await hub.run(_find, self._run_id)
+        run, end = await hub.run(_find, self._run_id)
         if run is not None:
             self.request.name((run.listener.channel.name, run.listener.name))
         admission = await super().admit(hub, seat)
@@ -56,7 +58,6 @@ class RunConsumer(StreamConsumer):
         if run.status != LOST_STATUS:
             door.continued_at = admission.as_of or 0
         if run.has_ended:
-            end = await hub.run(_end_of, run)
             if last is not None and last >= min(end or 0, run.end_position or MAX_POSITION):
                 raise Refused(204)
             door.is_gone = end is None
@@ -68,7 +69,7 @@ class RunConsumer(StreamConsumer):
             await hub.hooks.run(self._door.prepare)
         served = await super().open(hub, admission)
         if self._door is not None:
-            served.reader.expect(self._door.run.next_index)
+            served.reader.expect(self._door.run.next_index + OTHERS)
         return served
 
     def write(self, served: Stream, response: Response) -> Awaitable[None]:
@@ -169,14 +170,15 @@ class _Writer:
 # The database ---------------------------------------------------------------------------
 
 
-def _find(run_id: str) -> Run | None:
+def _find(run_id: str) -> tuple[Run | None, int | None]:
+    """Return a run, and if it has ended, the position of its end: see _end_of()."""
     try:
         run: Run = get(run_id)
         if run.status == Run.Status.RUNNING.value:
             reap_one(run)
     except (Run.DoesNotExist, RunEnded):
-        return None
-    return run
+        return None, None
+    return run, _end_of(run) if run.has_ended else None
 
 
 def _status_of(run: Run) -> str | None:
