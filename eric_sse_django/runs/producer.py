@@ -237,7 +237,7 @@ class Out:
             raise error
 
     def _close(self) -> bool:
-        """Let go of the run; return whether its object has what its row has."""
+        """Release the run; return whether its object has what its row has."""
         self._writer.forget(self._output)
         if not self._output.copy_to(self.run):
             return False
