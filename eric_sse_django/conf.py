@@ -398,13 +398,13 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "RUNS_FLUSH_S",
-        0.04,
+        0.05,
         "Seconds for which the output of a process's runs is collected before it is written.",
         _seconds(0, 5),
     ),
     Setting(
         "RUNS_FLUSH_BYTES",
-        16_384,
+        65_536,
         "Characters of output after which it is written before RUNS_FLUSH_S is over.",
         _whole(1, 1_048_576),
     ),

@@ -29,6 +29,7 @@ from eric_sse_django.log.history import (
     lower_what_is_beyond,
     number_of,
 )
+from eric_sse_django.log.inserting import Insertion, segments_of
 from eric_sse_django.log.limits import forget_counts, too_old
 from eric_sse_django.log.memory import MemoryLog
 from eric_sse_django.log.packing import pack_entries, pack_stamp, unpack_entries, unpack_stamp
@@ -54,10 +55,11 @@ from eric_sse_django.log.protocol import (
 from eric_sse_django.log.publishing import (
     append,
     append_one,
+    append_placed,
     append_to,
     control,
     draft,
-    insert_of,
+    insertion_of,
     lifetime_of,
     notice,
     payload_text,
@@ -122,6 +124,7 @@ __all__ = [
     "Draft",
     "Found",
     "Head",
+    "Insertion",
     "Known",
     "Log",
     "Look",
@@ -135,6 +138,7 @@ __all__ = [
     "all_chores",
     "append",
     "append_one",
+    "append_placed",
     "append_to",
     "array_text",
     "base_of",
@@ -152,7 +156,7 @@ __all__ = [
     "forget_lapsed",
     "go_on_above_all",
     "head",
-    "insert_of",
+    "insertion_of",
     "is_as_known",
     "is_known",
     "is_next",
@@ -175,6 +179,7 @@ __all__ = [
     "replace_own",
     "row",
     "rows",
+    "segments_of",
     "sequence",
     "too_old",
     "trim",

@@ -76,6 +76,8 @@ class Dialect:
     places = False
     # WITH can insert and update.
     writes_in_with = False
+    # UPDATE can return rows.
+    returns_updates = False
     # INSERT … SELECT locks the rows that it reads until the transaction ends.
     insert_select_locks = False
     # A table can be in partitions.
@@ -332,8 +334,11 @@ class SQLite(Dialect):
 
     @property
     def places(self) -> bool:  # type: ignore[override]
-        returns = self.connection.features.can_return_columns_from_insert  # from 3.35 on
-        return bool(returns) and not self.is_in_memory
+        return self.returns_updates and not self.is_in_memory
+
+    @property
+    def returns_updates(self) -> bool:  # type: ignore[override]
+        return bool(self.connection.features.can_return_columns_from_insert)  # from 3.35 on
 
     @property
     def is_in_memory(self) -> bool:
@@ -401,6 +406,7 @@ class PostgreSQL(Dialect):
     partitions = True
     places = True
     writes_in_with = True
+    returns_updates = True
     json_value = "(%s)::jsonb"
     clock_ms = "CAST(EXTRACT(EPOCH FROM CLOCK_TIMESTAMP()) * 1000 AS BIGINT)"
     # In the index's order, which EXISTS() ignores where no OFFSET is: if its statistics are of a

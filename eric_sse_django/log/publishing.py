@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -25,10 +25,15 @@ from eric_sse_django.log.dialect import Dialect, array_text, dialect_of, log_dia
 from eric_sse_django.log.inserting import (
     Appended,
     Insert,
+    Insertion,
     insert_row,
     may_place,
+    moved,
     note_published,
     place,
+    placing_many,
+    segments_of,
+    unless_waiting,
 )
 from eric_sse_django.log.protocol import Draft, Segment
 from eric_sse_django.message import MessageContract, SignedMessage, UniqueMessage
@@ -241,18 +246,43 @@ def append(drafts: Sequence[Draft]) -> None:
             cursor.execute(_from_arrays(using), [array_text(column) for column in columns])
 
 
-def insert_of(
-    dialect: Dialect, drafts: Sequence[Draft], numbers: Sequence[int], where: str
-) -> tuple[str, list[str]]:
+def append_placed(dialect: Dialect, drafts: Sequence[Draft]) -> list[Segment] | None:
     """
-    Return the INSERT of messages, in their order, as part of a larger statement; its parameters.
+    As append(), of one message at least, with positions if no other message waits for one.
 
-    For a dialect with arrays, and one message at least. Each message has a number, which the
-    condition `where` calls `m.number`.
+    For a transaction that is the only one that writes. Its caller passes the segments on when it
+    is committed; None where the sequencer must give the positions.
     """
-    columns = zip(*_rows(dialect, drafts), strict=True)
-    statement = _from_numbered(dialect.connection.alias).format(where=where)
-    return statement, [*(array_text(column) for column in columns), array_text(numbers)]
+    using, now = dialect.connection.alias, timezone.now()
+    with dialect.connection.cursor() as cursor:
+        cursor.execute(unless_waiting(using))
+        head = cursor.fetchone()
+        if head is None:
+            append(drafts)
+            return None
+        rows = _rows(dialect, drafts, now)
+        numbers = range(head[0] + 1, head[0] + 1 + len(rows))
+        placed = [(*row, number) for row, number in zip(rows, numbers, strict=True)]
+        cursor.executemany(_single_placed(using), placed)
+        cursor.execute(moved(using), [numbers[-1], numbers[-1], rows[0][_CREATED_AT]])
+        cursor.execute(unless_waiting(using))
+        stamp = cursor.fetchone()[2]
+    return segments_of(dialect, (*head, len(drafts), stamp), drafts, now)
+
+
+def insertion_of(
+    dialect: Dialect, drafts: Sequence[Draft], numbers: Sequence[int], where: str, places: bool
+) -> Insertion:
+    """
+    Return how a larger statement inserts messages, in their order, with their positions.
+
+    For a dialect that writes in WITH, and one message at least. Each message has a number, which
+    the condition `where` calls `m.number`. Without `places` they get no positions.
+    """
+    now = timezone.now()
+    columns = zip(*_rows(dialect, drafts, now), strict=True)
+    values = [*map(array_text, columns), array_text(numbers), dialect.time(now)]
+    return Insertion(_inserting(dialect.connection.alias, where, places), values, now)
 
 
 def append_one(draft: Draft) -> Segment | None:
@@ -329,9 +359,11 @@ def _insert(
     return Insert(*_parts(using, to_listener), source, values, known, created_at)
 
 
-def _rows(dialect: Dialect, drafts: Sequence[Draft]) -> list[tuple[Any, ...]]:
+def _rows(
+    dialect: Dialect, drafts: Sequence[Draft], now: datetime | None = None
+) -> list[tuple[Any, ...]]:
     """Return the values in the order of the columns, as parameters."""
-    now, adapt = timezone.now(), dialect.connection.ops.adapt_datetimefield_value
+    now, adapt = now or timezone.now(), dialect.connection.ops.adapt_datetimefield_value
     created_at = adapt(now)
     expiries: dict[float, Any] = {}  # mostly one for all
     rows = []
@@ -361,6 +393,12 @@ def _rows(dialect: Dialect, drafts: Sequence[Draft]) -> list[tuple[Any, ...]]:
 def _single(using: str) -> str:
     places = ", ".join(["%s"] * len(_COLUMNS))
     return f"{_into(using)} VALUES ({places})"
+
+
+@lru_cache
+def _single_placed(using: str) -> str:
+    table, columns, select = _parts(using, False)
+    return f"INSERT INTO {table} ({columns}, position) VALUES ({select}, %s)"
 
 
 @lru_cache
@@ -395,14 +433,16 @@ def _from_arrays(using: str) -> str:
 
 
 @lru_cache
-def _from_numbered(using: str) -> str:
+def _inserting(using: str, where: str, places: bool) -> str:
     dialect = dialect_of(connections[using])
     arrays = ", ".join(f"(%s)::{dialect.type_of(name)}[]" for name in _COLUMNS)
     columns = ", ".join(map(dialect.column, _COLUMNS))
-    return (
-        f"{_into(using)} SELECT {columns} FROM UNNEST({arrays}, (%s)::bigint[]) WITH ORDINALITY "
-        f"AS m ({columns}, number, place) WHERE {{where}} ORDER BY place"
-    )
+    messages = f"""
+        SELECT {columns}, ROW_NUMBER() OVER (ORDER BY place) AS nth
+        FROM UNNEST({arrays}, (%s)::bigint[]) WITH ORDINALITY
+            AS m ({columns}, number, place) WHERE {where}
+    """
+    return placing_many(dialect, (dialect.log, columns), messages, places)
 
 
 def _into(using: str) -> str:

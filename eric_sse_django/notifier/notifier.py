@@ -106,9 +106,9 @@ class Notifier:
             self.start()
 
     def pass_on(self, segment: Segment) -> None:
-        """Wake the streams of a message that has its position already. Returns at once."""
+        """Wake the streams of messages that have their positions already. Returns at once."""
         with self._changed:
-            self.sequenced += 1
+            self.sequenced += segment.known.position - segment.before.position
         placed = self._window.place_at_once(segment) if self.routes else segment
         if placed is not None:
             self._wake_all(placed)
@@ -116,6 +116,13 @@ class Notifier:
             self.wake()
         if not self._is_started:
             self.start()
+
+    def pass_all_on(self, segments: Sequence[Segment]) -> None:
+        """As pass_on(), of several in their order; without any, the log is read."""
+        for segment in segments:
+            self.pass_on(segment)
+        if not segments:
+            self.wake()
 
     def _pass_on_later(self, segment: Segment) -> bool:
         """

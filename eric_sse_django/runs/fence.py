@@ -8,28 +8,36 @@ acknowledged can be repeated.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from django.db import connections, transaction
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import OperationalError, connections, transaction
 
 from eric_sse_django import conf, notifier
 from eric_sse_django.log import (
     Dialect,
     Draft,
+    Segment,
+    append_placed,
     array_text,
     connected,
     dialect_of,
-    insert_of,
+    insertion_of,
     log_dialect,
+    segments_of,
 )
 from eric_sse_django.runs.models import Run
 
 # Runs in one UPDATE, which compares each with all of them.
 MOVED_AT_ONCE = 100
+
+# What an end changes, if it has a message.
+END_COLUMNS = frozenset({"status", "ended_at", "error", "result"})
 
 RUNNING = Run.Status.RUNNING.value
 LOST = Run.Status.LOST.value
@@ -49,6 +57,22 @@ class Flush:
     upstream: str | None = None
     # Other columns: those of an end.
     values: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether its other columns, if it has some, are those of an end with a message."""
+        return not self.values or END_COLUMNS.issuperset(self.values)
+
+    def row(self, number: int) -> tuple[Any, ...]:
+        """Return what the one statement is given of it: see _all_in_one()."""
+        row = self.run, self.epoch, self.first, self.next, number, self.progress, self.upstream
+        if not self.values:
+            return (*row, None, None, None, None)
+        result = self.values.get("result")
+        return (
+            *(*row, self.values["status"], self.values["ended_at"], self.values.get("error")),
+            None if result is None else json.dumps(result, cls=DjangoJSONEncoder),
+        )
 
     @property
     def status(self) -> str:
@@ -89,6 +113,9 @@ class State(NamedTuple):
     stops: bool
 
 
+STATE_COLUMNS = len(State._fields)
+
+
 def write(flushes: Sequence[Flush]) -> list[Answer]:
     """
     Write the flushes of several runs in one transaction; return what became of each.
@@ -96,8 +123,8 @@ def write(flushes: Sequence[Flush]) -> list[Answer]:
     Waits for no lock on a run: the transaction of a slow request may have asked it to stop.
     """
     dialect = connected()
-    is_plain = not any(each.values for each in flushes) and any(each.drafts for each in flushes)
-    if dialect.writes_in_with and is_plain and not dialect.is_in_transaction():
+    is_usual = all(each.is_usual for each in flushes) and any(each.drafts for each in flushes)
+    if dialect.writes_in_with and is_usual and not dialect.is_in_transaction():
         states = _write_at_once(dialect, flushes)
         answers = [judge(each, states.get(each.run)) for each in flushes]
         found = [each for each, answer in zip(flushes, answers, strict=True) if _is_back(answer)]
@@ -112,6 +139,7 @@ def write(flushes: Sequence[Flush]) -> list[Answer]:
 
 def _write(dialect: Dialect, flushes: Sequence[Flush], states: dict[int, State]) -> list[Answer]:
     """Write flushes by several statements; add the states that the runs had."""
+    is_own = not dialect.is_in_transaction()
     with transaction.atomic(using=dialect.connection.alias):
         states |= locked(dialect, [each.run for each in flushes])
         answers = [judge(each, states.get(each.run)) for each in flushes]
@@ -124,9 +152,22 @@ def _write(dialect: Dialect, flushes: Sequence[Flush], states: dict[int, State])
         if accepted:
             _move(dialect, accepted)
         drafts = [draft for each in accepted for draft in each.drafts]
-        if drafts:
-            notifier.publish(drafts)
+        segments = _append(dialect, drafts, is_own) if drafts else None
+    if segments is not None:
+        notifier.current().pass_all_on(segments)
     return answers
+
+
+def _append(dialect: Dialect, drafts: Sequence[Draft], is_own: bool) -> list[Segment] | None:
+    """Append messages in a transaction; return their segments, None if they have no positions."""
+    if not (is_own and dialect.is_file and dialect.places):
+        notifier.publish(drafts)
+        return None
+    # The transaction is the only one that writes: a second one for the positions is saved.
+    segments = append_placed(dialect, drafts)
+    if segments is None:
+        notifier.ring_on_commit()
+    return segments
 
 
 def _is_back(answer: Answer) -> bool:
@@ -150,26 +191,58 @@ def _with_removed(
 
 
 def _write_at_once(dialect: Dialect, flushes: Sequence[Flush]) -> dict[int, State]:
-    """Write flushes by one statement, those of running runs; return the states they had."""
+    """
+    Write flushes by one statement, those of running runs; return the states they had.
+
+    The messages get their positions there, if the head is free: one commit instead of two.
+    """
     notifier.prepare()
+    try:
+        states, segments = _write_placed(dialect, flushes, True)
+    except OperationalError as error:
+        # At an isolation level above READ COMMITTED, which is not Django's.
+        if not dialect.is_serialization_failure(error):
+            raise
+        states, segments = _write_placed(dialect, flushes, False)
+    if segments is None:
+        notifier.ring_on_commit()
+    else:
+        notifier.current().pass_all_on(segments)
+    return states
+
+
+def _write_placed(
+    dialect: Dialect, flushes: Sequence[Flush], places: bool
+) -> tuple[dict[int, State], list[Segment] | None]:
+    """Write flushes; return also the segments of the messages, None if they have no positions."""
     drafts, numbers = [], []
     for number, each in enumerate(flushes):
         drafts += each.drafts
         numbers += [number] * len(each.drafts)
     where = "m.number IN (SELECT moved.number FROM moved)"
-    insert, values = insert_of(dialect, drafts, numbers, where)
-    rows = (
-        (each.run, each.epoch, each.first, each.next, number, each.progress, each.upstream)
-        for number, each in enumerate(flushes)
-    )
+    insertion = insertion_of(dialect, drafts, numbers, where, places)
+    rows = [each.row(number) for number, each in enumerate(flushes)]
     with dialect.writer() as cursor:
         cursor.execute(
-            _all_in_one(dialect.connection.alias, insert),
-            [*map(array_text, zip(*rows, strict=True)), _lease_ms(), *values],
+            _all_in_one(dialect.connection.alias, insertion.parts),
+            [*map(array_text, zip(*rows, strict=True)), _lease_ms(), *insertion.values],
         )
-        states = {row[0]: State(*row) for row in cursor.fetchall()}
-    notifier.ring_on_commit()
-    return states
+        found = cursor.fetchall()
+    states = {row[0]: State(*row[:STATE_COLUMNS]) for row in found}
+    placed = found[0][STATE_COLUMNS:] if found else (None,)
+    if placed[0] is None:
+        return states, None
+    written = [each for each in flushes if _is_moved(each, states.get(each.run))]
+    accepted = drafts
+    if len(written) != len(flushes):
+        accepted = [draft for each in written for draft in each.drafts]
+    return states, segments_of(dialect, placed, accepted, insertion.at)
+
+
+def _is_moved(flush: Flush, state: State | None) -> bool:
+    """Return whether the statement has written a flush, as `moved` has it there."""
+    found = (flush.epoch, RUNNING, flush.first)
+    return state is not None and found == (state.epoch, state.status, state.next_index)
 
 
 def judge(flush: Flush, state: State | None) -> Answer:
@@ -277,7 +350,7 @@ def _update_many(dialect: Dialect, flushes: Sequence[Flush]) -> tuple[str, list[
 
 
 @lru_cache(maxsize=4)
-def _all_in_one(using: str, insert: str) -> str:
+def _all_in_one(using: str, parts: str) -> str:
     """
     Return one statement that locks the runs, moves them, and inserts their messages.
 
@@ -288,8 +361,10 @@ def _all_in_one(using: str, insert: str) -> str:
     return f"""
         WITH given AS (
             SELECT * FROM UNNEST((%s)::bigint[], (%s)::bigint[], (%s)::bigint[], (%s)::bigint[],
-                (%s)::bigint[], (%s)::jsonb[], (%s)::jsonb[])
-                AS given (run, epoch, first, next, number, progress, upstream)
+                (%s)::bigint[], (%s)::jsonb[], (%s)::jsonb[], (%s)::text[], (%s)::timestamptz[],
+                (%s)::text[], (%s)::jsonb[])
+                AS given (run, epoch, first, next, number, progress, upstream,
+                    status, ended_at, error, result)
         ),
         free AS (
             SELECT listener_id, epoch, status, next_index, stop_requested FROM {table}
@@ -299,12 +374,18 @@ def _all_in_one(using: str, insert: str) -> str:
             UPDATE {table} AS run
             SET next_index = given.next, lease_until = {dialect.clock_ms} + %s,
                 progress = COALESCE(given.progress, run.progress),
-                upstream = COALESCE(given.upstream, run.upstream)
+                upstream = COALESCE(given.upstream, run.upstream),
+                status = COALESCE(given.status, run.status),
+                ended_at = COALESCE(given.ended_at, run.ended_at),
+                error = COALESCE(given.error, run.error),
+                result = COALESCE(given.result, run.result)
             FROM given JOIN free ON free.listener_id = given.run
             WHERE run.listener_id = given.run AND free.epoch = given.epoch
                 AND free.status = '{RUNNING}' AND free.next_index = given.first
             RETURNING given.number
         ),
-        inserted AS ({insert})
-        SELECT * FROM free
+        {parts}
+        SELECT free.*, placed.* FROM free
+        LEFT JOIN placed ON free.listener_id = (SELECT MAX(listener_id) FROM free)
+        ORDER BY free.listener_id DESC
     """

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from django.core.serializers.json import DjangoJSONEncoder
+
 from eric_sse_django.exception import EricError
 from eric_sse_django.log import Draft
 from eric_sse_django.runs.chunks import CHUNK, PROGRESS, TEXT_CHARACTERS, Group
@@ -67,6 +69,9 @@ class Output:
         self._progress_at = float("-inf")
         self._end: tuple[str, str, dict[str, Any]] | None = None
         self._sending: Flush | None = None
+        # Columns of the run's row as they were written last, and its end: see copy_to().
+        self._shown: str | None = None
+        self._written: Flush | None = None
         self._ends = False  # with what is sent
         self._sent = 0  # characters of it
 
@@ -116,8 +121,9 @@ class Output:
         return bool(is_some) or self._may_show_progress()
 
     def _may_show_progress(self) -> bool:
-        is_due = time.monotonic() - self._progress_at >= PROGRESS_S
-        return self._progress is not None and (is_due or self._end is not None)
+        if self._progress is None:
+            return False
+        return self._end is not None or time.monotonic() - self._progress_at >= PROGRESS_S
 
     def has_written(self, index: int) -> bool:
         """Return whether all before an index is committed, and the end that it may have."""
@@ -134,7 +140,7 @@ class Output:
         made = Flush(held.run, held.epoch, self._first, self.index)
         made.drafts = [held.draft(CHUNK, group.payload()) for group in self._groups]
         if self._may_show_progress():
-            made.progress = json.dumps(self._progress)
+            made.progress = self._shown = json.dumps(self._progress)
             shown = held.draft(PROGRESS, made.progress)
             if shown.kept_s > PROGRESS_LIVES_S:
                 shown.kept_s, shown.perishable = PROGRESS_LIVES_S, True
@@ -155,16 +161,16 @@ class Output:
         self.seen_at = time.monotonic()
         if answer.verdict is Verdict.LATER:
             return True
-        sending, self._sending = self._sending, None
+        sent, self._sending = self._sending, None
         if not answer.verdict.is_written:
             self._close(self._error_of(answer.verdict, answer.status))
             return False
-        if sending is not None:
-            self.committed = sending.next
+        if sent is not None:
+            self.committed = sent.next
         self.size -= self._sent
         self._sent = 0
         if self._ends:
-            self.is_over = True
+            self.is_over, self._written = True, sent
         if answer.stops:
             self._stop()
         self._changed()
@@ -183,6 +189,20 @@ class Output:
             self._close(self._error_of(Verdict.ENDED, state.status))
         elif state.stops:
             self._stop()
+
+    def copy_to(self, run: Run) -> bool:
+        """Give a run's object the columns of its row after its end; False if they are unknown."""
+        end = self._written
+        if end is None or not end.is_usual:
+            return False
+        for name, value in end.values.items():
+            setattr(run, name, value)
+        run.result = json.loads(json.dumps(run.result, cls=DjangoJSONEncoder))
+        run.next_index = end.next
+        run.stop_requested = run.stop_requested or self.stopping
+        if self._shown is not None:
+            run.progress = json.loads(self._shown)
+        return True
 
     def _error_of(self, verdict: Verdict, status: str) -> EricError:
         run_id = self.held.run_id

@@ -251,10 +251,17 @@ class Out:
         if error is not None and not isinstance(error, RunStopped):
             raise error
 
-    def _close(self) -> None:
+    def _close(self) -> bool:
+        """Release the run; return whether its object has what its row has."""
         if self._is_in_child():
-            return
+            return True  # the parent's
         self._writer.forget(self._output)
+        if not self._output.copy_to(self.run):
+            return False
+        self.run.upstream = self._upstream
+        return True
+
+    def _refresh(self) -> None:
         with contextlib.suppress(DatabaseError, Run.DoesNotExist):
             self.run.refresh_from_db()
 
@@ -285,7 +292,8 @@ def produce(run: Run) -> Iterator[Out]:
             if ending is not None:
                 out._end(ending)
     finally:
-        out._close()
+        if not out._close():
+            out._refresh()
     out._raise_if_taken()
 
 
@@ -375,7 +383,8 @@ async def aproduce(run: Run) -> AsyncIterator[AsyncOut]:
             if ending is not None:
                 await out._aend(ending)
     finally:
-        await sync_to_async(out._close)()
+        if not out._close():
+            await sync_to_async(out._refresh)()
     out._raise_if_taken()
 
 

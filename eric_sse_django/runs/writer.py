@@ -58,6 +58,7 @@ class Writer:
         self._writing: list[Output] = []  # what a flush has taken that has no answer yet
         self._urgent: dict[Output, None] = {}  # of those that wait
         self._size = 0  # characters that wait
+        self._full_at = 0  # of these; read from the settings at each flush, not at each write
         self._is_planned = False
         self._closing = False
         self._flushed_at = float("-inf")
@@ -72,6 +73,7 @@ class Writer:
         """Write an output from now on, and renew its lease."""
         with self.changed:
             self._outputs[output] = None
+            self._full_at = conf.get("RUNS_FLUSH_BYTES")
         # While the producer gets its first chunk: to connect takes PostgreSQL 9 ms, twice.
         with contextlib.suppress(Hung, RuntimeError):
             self._workers.submit(NEXT, DATABASE.connect)
@@ -97,7 +99,7 @@ class Writer:
 
     @property
     def _is_full(self) -> bool:
-        return bool(self._size >= conf.get("RUNS_FLUSH_BYTES"))
+        return self._size >= self._full_at
 
     def outputs(self) -> list[Output]:
         """Return the outputs that are open."""
@@ -205,8 +207,10 @@ class Writer:
 
         That is all, except that what is urgent is written alone if the others can wait.
         """
-        until = self._flushed_at + conf.get("RUNS_FLUSH_S")
+        flush_s, full_at = conf.several("RUNS_FLUSH_S", "RUNS_FLUSH_BYTES")
+        until = self._flushed_at + flush_s
         with self.changed:
+            self._full_at = full_at
             while not (self._urgent or self._is_full or self._closing):
                 rest_s = until - time.monotonic()
                 if rest_s <= 0 or not self.changed.wait(rest_s):

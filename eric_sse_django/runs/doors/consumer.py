@@ -26,6 +26,8 @@ from eric_sse_django.streaming import Response, Stream
 LOST_STATUS = Run.Status.LOST.value
 # Seconds between two looks whether anything follows the end of a lost run.
 LOOK_S = 0.1
+# Messages of a run beside its chunks, for its first page: more are in the next ones.
+OTHERS = 32
 # The largest that a database column holds.
 MAX_POSITION = 2**63 - 1
 
@@ -47,7 +49,7 @@ class RunConsumer(StreamConsumer):
 
     async def admit(self, hub: Hub, seat: Seat) -> Admission:
         before = hub.follower.known.position
-        run = await hub.run(_find, self._run_id)
+        run, end = await hub.run(_find, self._run_id)
         if run is not None:
             self.request.name((run.listener.channel.name, run.listener.name))
         admission = await super().admit(hub, seat)
@@ -58,7 +60,6 @@ class RunConsumer(StreamConsumer):
         if run.status != LOST_STATUS:
             door.continued_at = before
         if run.has_ended:
-            end = await hub.run(_end_of, run)
             if last is not None and last >= min(end or 0, run.end_position or MAX_POSITION):
                 raise Refused(204)
             door.is_gone = end is None
@@ -68,7 +69,10 @@ class RunConsumer(StreamConsumer):
         self._run_on = hub.run
         if self._door is not None and self._door.prepares:
             await hub.hooks.run(self._door.prepare)
-        return await super().open(hub, admission)
+        served = await super().open(hub, admission)
+        if self._door is not None:
+            served.reader.expect(self._door.run.next_index + OTHERS)
+        return served
 
     def write(self, served: Stream, response: Response) -> Awaitable[None]:
         if self._door is None:
@@ -168,14 +172,15 @@ class _Writer:
 # The database ---------------------------------------------------------------------------
 
 
-def _find(run_id: str) -> Run | None:
+def _find(run_id: str) -> tuple[Run | None, int | None]:
+    """Return a run, and if it has ended, the position of its end: see _end_of()."""
     try:
         run: Run = get(run_id)
         if run.status == Run.Status.RUNNING.value:
             reap_one(run)
     except (Run.DoesNotExist, RunEnded):
-        return None
-    return run
+        return None, None
+    return run, _end_of(run) if run.has_ended else None
 
 
 def _status_of(run: Run) -> str | None:
@@ -187,7 +192,9 @@ def _end_of(run: Run) -> int | None:
     rows = QueuedMessage.objects.filter(
         channel=run.listener.channel_id, listener=run.pk, owner=None, type__in=FINAL_ENDS
     ).exclude(perishable=True, expires_at__lt=timezone.now())
-    if rows.filter(position=None).exists():
-        return MAX_POSITION  # its position will be later than all that there are
-    last = rows.order_by("-position").values_list("position", flat=True).first()
-    return None if last is None else int(last)
+    placed = rows.filter(position__isnull=False).order_by("-position")
+    last = placed.values_list("position", flat=True).first()
+    if last is not None:
+        return int(last)
+    # Its position will be later than all that there are.
+    return MAX_POSITION if rows.exists() else None

@@ -74,6 +74,10 @@ class Door:
             self.over_at = entry.position
         return self.encode(entry)
 
+    def joined(self, entries: Sequence[Entry]) -> bytes:
+        """Return the bytes of several entries, as calls with each do."""
+        return b"".join(map(self, entries))
+
 
 def is_open(run: Run) -> bool:
     """Return whether a run has a producer, waits for one, or was lost a short time ago."""

@@ -9,14 +9,15 @@ reconnects with the id of the end gets 204. After `run-lost` another producer ma
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from eric_sse_django.consumers.request import StreamRequest
 from eric_sse_django.entry import Entry
 from eric_sse_django.runs import chunks
-from eric_sse_django.runs.doors.door import Door, end_of, number_in
+from eric_sse_django.runs.doors.door import FINAL_ENDS, Door, end_of, number_in
 from eric_sse_django.runs.models import Run
-from eric_sse_django.wire import channel_encoder, encode
+from eric_sse_django.wire import channel_encoder, encode, encode_all
 
 _encode = channel_encoder(False)
 
@@ -47,6 +48,14 @@ class Plain(Door):
             if payload is not entry.payload:
                 return encode(entry.type, payload, entry.position)
         return _encode(entry)
+
+    def joined(self, entries: Sequence[Entry]) -> bytes:
+        if self._index:
+            return super().joined(entries)
+        for entry in entries:
+            if entry.type in FINAL_ENDS:
+                self.over_at = entry.position
+        return encode_all(entries)
 
 
 def state_of(run: Run) -> dict[str, Any]:

@@ -5,8 +5,11 @@ import json
 import pytest
 from asgiref.sync import sync_to_async
 
-from eric_sse_django import notifier, runs
+from eric_sse_django import log, notifier, runs
+from eric_sse_django.consumers.request import StreamRequest
+from eric_sse_django.entry import Entry
 from eric_sse_django.models import QueuedMessage
+from eric_sse_django.runs.doors.plain import Plain
 from eric_sse_django.runs.models import Run
 
 
@@ -140,3 +143,37 @@ async def test_a_run_that_was_removed_ends_its_streams(visitor, ana, call):
         await call(notifier.flush)
         await response.end()
     assert (await visitor.get(f"/events/runs/{run.id}/")).status == 403
+
+
+@pytest.mark.parametrize("index", ["", "?index=1"])
+def test_several_entries_at_once_have_the_bytes_of_each(index):
+    scope = {"method": "GET", "path": "/", "query_string": index[1:].encode(), "headers": []}
+    request = StreamRequest({"type": "http", **scope})
+    one, all_at_once = Plain(Run(), request), Plain(Run(), request)
+    entries = [
+        Entry(1, 7, 3, None, "run-chunk", '{"i":0,"n":2,"text":"a\\u00e9b","l":[2,1]}'),
+        Entry(2, 7, 3, None, "run-progress", '{"done":1,"total":2,"text":""}'),
+        Entry(3, 7, 3, None, "run-finished", '{"result":null}'),
+        Entry(4, 7, 3, None, "later", "1"),
+    ]
+    assert all_at_once.joined(entries) == b"".join(map(one, entries))
+    assert all_at_once.over_at == one.over_at == 3
+
+
+async def test_a_run_of_many_messages_is_read_by_full_pages(visitor, ana, call, monkeypatch):
+    run = await call(runs.start, ana)
+    async with runs.aproduce(run) as out:
+        for number in range(70):
+            out.write(str(number))
+            await out.flush()
+    pages, original = [], log.DATABASE.read
+
+    def read(recipients, upto, limit):
+        page = original(recipients, upto, limit)
+        pages.append(len(page))
+        return page
+
+    monkeypatch.setattr(type(log.DATABASE), "read", staticmethod(read))
+    response = await visitor.get(f"/events/runs/{run.id}/")
+    assert sum(type == "run-chunk" for type, _ in events_of(response)) == 70
+    assert pages == [71]
