@@ -113,7 +113,10 @@ def _draft(
     terms: _Terms, type: str, payload: Any, listener: Any = None, owner: Any = None
 ) -> Draft:
     """All messages pass here."""
-    wire.check_text("type", type, TYPE_MAX_LENGTH)
+    if not wire.check_text("type", type, TYPE_MAX_LENGTH):
+        raise InvalidMessageFormat(
+            "its type is empty, which clients would take for 'message'; give it a name"
+        )
     if type.startswith(RESERVED_PREFIX):
         raise InvalidMessageFormat(
             f"its type {type!r} begins with {RESERVED_PREFIX!r}, which is reserved for this app; "
