@@ -130,11 +130,11 @@ def _offender(value: Any, place: str, encoder: json.JSONEncoder, levels: int) ->
 
 
 def _reason(value: Any, error: Exception) -> str:
-    """Return what a project's encoder says of a value; nothing for what json says of any."""
+    """Return the reason that a project's encoder gives; none for what json itself refuses."""
     if str(error) == f"Object of type {type(value).__name__} is not JSON serializable":
         return ""
-    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return f" ({_cut(said, MAX_REASON_SHOWN)})"
+    reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return f" ({_cut(reason, MAX_REASON_SHOWN)})"
 
 
 def _short(key: Any) -> str:
