@@ -10,6 +10,7 @@ from eric_sse_django import log
 from eric_sse_django.database import DatabaseChannel, operations
 from eric_sse_django.entry import CLOSE, REPLAY, REVOKE, STOP
 from eric_sse_django.exception import NoMessagesException
+from eric_sse_django.log import retention
 from eric_sse_django.message import Message, UniqueMessage
 from eric_sse_django.models import Listener, QueuedMessage
 from eric_sse_django.shortcuts import listen
@@ -120,6 +121,27 @@ def test_a_visitor_who_is_not_logged_in_can_own_nothing(channel):
         listen("orders", owner=AnonymousUser())
     with pytest.raises(ValueError, match="log in"):
         channel.dispatch_to_owner(AnonymousUser(), Message("paid", 1))
+
+
+def test_what_gets_its_position_while_its_channel_is_removed_begins_no_history(
+    channel, database, monkeypatch, no_notifier
+):
+    log.append([log.row(channel.row, Message("paid", number)) for number in range(3)])
+    note, readers = retention.note_removed, []
+
+    def sequence_first(positions):
+        settle()  # what was listed without a position
+        readers.append(log.follow())
+        note(positions)
+
+    monkeypatch.setattr(retention, "note_removed", sequence_first)
+    assert log.forget(channel.row.pk) == 3
+    assert not QueuedMessage.objects.exists()
+    other = DatabaseChannel.create("other")
+    log.append([log.row(other.row, Message("paid", 4))])
+    settle()
+    looks = [log.look(known, None, 10) for known in readers]
+    assert [(look.is_same, len(look.entries)) for look in looks] == [(True, 1)] * len(readers)
 
 
 class Counted(UserDict):
