@@ -144,7 +144,7 @@ def test_what_gets_its_position_while_its_channel_is_removed_begins_no_history(
     assert [(look.is_same, len(look.entries)) for look in looks] == [(True, 1)] * len(readers)
 
 
-class Counted(UserDict):
+class Counted(UserDict[str, int]):
     """A payload that counts how often it is encoded."""
 
     encoded = 0
