@@ -36,6 +36,10 @@ MAX_AGE_S = 30
 # Bytes of one parcel at most, unless one segment alone takes more: it has SEGMENT_BYTES of
 # payloads, in which JSON escapes the quotes.
 PARCEL_BYTES = 32_768
+# Characters of a segment with its messages at most. Longer, it is sent without them: types and ids
+# of 255 characters, each of which JSON escapes, take more than a fabric carries. In the parcel's
+# own JSON it may be twice as long, and 256 KiB is what receivers take.
+SEGMENT_TEXT = 130_000
 # What WAKES_CARRY may be.
 CHANNELS, MESSAGES, NOTHING = conf.CARRIED
 
@@ -58,7 +62,10 @@ def pack(segments: Sequence[Segment]) -> list[Parcel]:
         if carry == NOTHING or not parts:
             return [Parcel(None, {})]
         for channel, part in parts:
-            shares.setdefault(channel, []).append(_text(part, carry == MESSAGES))
+            text = _text(part, carry == MESSAGES)
+            if len(text) > SEGMENT_TEXT:
+                text = _text(part, with_entries=False)
+            shares.setdefault(channel, []).append(text)
     return [
         Parcel(channel, {"v": VERSION, "segments": _signer().sign(f"[{','.join(some)}]")})
         for channel, texts in shares.items()

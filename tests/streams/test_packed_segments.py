@@ -10,11 +10,12 @@ from django.core.signing import TimestampSigner
 from eric_sse_django import segments as packing
 from eric_sse_django import wakes
 from eric_sse_django.entry import NO_CHANNEL, REVOKE
-from eric_sse_django.log import MemoryLog
+from eric_sse_django.log import SEGMENT_MESSAGES, MemoryLog
 from eric_sse_django.log.dialect import ENTRY_FIELDS
 from eric_sse_django.outage import Quiet
 from eric_sse_django.segments import WakeRefused, pack, unpack
 from eric_sse_django.wakes import sender as sending
+from eric_sse_django.wakes.nats.protocol import MAX_BYTES, decoded, encoded
 from tests.streams import passing
 from tests.streams.passing import client, draft, live, received, sequenced, until
 from tests.streams.test_segments import Chaos
@@ -99,6 +100,20 @@ def test_several_are_in_one_parcel_as_far_as_they_fit():
     found = [segment for parcel in parcels for segment in unpack(parcel.message)]
     assert list(map(values, found)) == list(map(values, some))
     assert all(len(parcel.message["segments"]) < packing.PARCEL_BYTES * 1.1 for parcel in parcels)
+
+
+@pytest.mark.parametrize("character", ["x", '"', "\u2603", "\U0001f600"])
+@pytest.mark.parametrize("afters", [None, {1: 0, NO_CHANNEL: 0}], ids=["of all", "of a channel"])
+def test_whatever_its_names_are_a_parcel_is_what_receivers_take(character, afters):
+    drafts = [draft('"' * 120) for _ in range(SEGMENT_MESSAGES)]
+    segment = sequenced(MemoryLog(), *drafts)._replace(afters=afters)
+    for entry in segment.entries:
+        entry.type = entry.sender = entry.uid = character * 255
+    [parcel] = pack([segment])
+    data = encoded(parcel)
+    assert len(data) < MAX_BYTES - 1_000  # of the wake's own fields
+    [found] = unpack(decoded(data))
+    assert (found.known, found.entries) == (segment.known, None)
 
 
 # What is refused --------------------------------------------------------------------

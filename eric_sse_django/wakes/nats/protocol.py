@@ -25,11 +25,12 @@ IDLE_S = 30.0
 # Bytes of a message that are parsed at most: this app sends a quarter of it at most. And of
 # what a server sends to a publisher between two messages.
 MAX_BYTES = 262_144
+# The options of encryption.
+TLS_OPTIONS = ("tls", "tls_hostname", "tls_handshake_first")
+UNENCRYPTED = "the server does not encrypt, and its address is tls://, or OPTIONS have 'tls'"
 # What FABRIC["OPTIONS"] may have beside "namespace"; with anything else (keys, credentials,
 # callbacks) nats-py connects.
-KNOWN = frozenset(
-    ("name", "user", "password", "token", "tls", "tls_hostname", "tls_handshake_first")
-)
+KNOWN = frozenset(("name", "user", "password", "token", *TLS_OPTIONS))
 
 
 class Site(NamedTuple):
@@ -84,13 +85,17 @@ class ServerAddress(NamedTuple):
         context = options.get("tls") or ssl.create_default_context()
         return context, options.get("tls_hostname") or self.host
 
-    def must_encrypt(self, greeting: Mapping[str, Any]) -> bool:
-        """Return whether the server asks for encryption; raise if only its address does."""
+    def must_encrypt(self, greeting: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
+        """Return whether the server asks for encryption; raise if only the project does."""
         if greeting.get("tls_required"):
             return True
-        if self.is_encrypted:
-            raise ConnectionError("the server does not encrypt, and its address is tls://")
+        if self.wants_encryption(options):
+            raise ConnectionError(UNENCRYPTED)
         return False
+
+    def wants_encryption(self, options: Mapping[str, Any]) -> bool:
+        """Return whether the project does: by the address, or by what OPTIONS have for TLS."""
+        return self.is_encrypted or any(options.get(name) for name in TLS_OPTIONS)
 
     def connect_line(self, options: Mapping[str, Any]) -> bytes:
         """Return the command by which a client identifies itself, as nats-py does."""

@@ -191,7 +191,7 @@ def connect(server: str, options: Mapping[str, Any]) -> Link:
     try:
         link.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         is_first = bool(options.get("tls_handshake_first"))
-        if is_first or address.must_encrypt(link.greet()):
+        if is_first or address.must_encrypt(link.greet(), options):
             context, name = address.tls(options)
             link.socket = context.wrap_socket(link.socket, server_hostname=name)
         if is_first:

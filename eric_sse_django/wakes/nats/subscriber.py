@@ -53,7 +53,7 @@ class Subscriber(asyncio.Protocol):
         await loop.create_connection(lambda: self, *at, ssl=context, server_hostname=name)
         if self.greeting is None:
             await self._answered(CONNECT_S)
-        if not is_first and address.must_encrypt(self.greeting or {}):
+        if not is_first and address.must_encrypt(self.greeting or {}, options):
             context, name = address.tls(options)
             encrypting = loop.start_tls(self._transport, self, context, server_hostname=name)
             self._transport = await encrypting
