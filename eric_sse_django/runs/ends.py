@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, NamedTuple
 
 from django.utils import timezone
@@ -10,6 +11,7 @@ from eric_sse_django.log import payload_text
 from eric_sse_django.runs import chunks
 from eric_sse_django.runs.exceptions import RunFailed, RunStopped
 from eric_sse_django.runs.models import Run
+from eric_sse_django.runs.storable import storable_json, storable_text
 
 Status = Run.Status
 # What clients read of an error that was not raised for them: its text may have secrets.
@@ -46,7 +48,11 @@ def lost(error: str = "") -> Ending:
 
 def released(error: str) -> Ending:
     """Return the end of a producer, not of the run: another attempt follows, without a message."""
-    values = {"status": Status.WAITING.value, "error": error, "lease_until": 0}
+    values = {
+        "status": Status.WAITING.value,
+        "error": storable_text(error),
+        "lease_until": 0,
+    }
     return Ending("", "", values)
 
 
@@ -62,7 +68,12 @@ def full_text(error: BaseException) -> str:
 
 def _ending(type: str, status: Status, payload: dict[str, Any], **values: Any) -> Ending:
     values |= {"status": status.value, "ended_at": timezone.now()}
-    return Ending(type, payload_text(payload), values)
+    text = payload_text(payload)
+    if "error" in values:
+        values["error"] = storable_text(values["error"])
+    if "result" in values and (stored := storable_json(text)) is not text:
+        values["result"] = json.loads(stored)["result"]
+    return Ending(type, text, values)
 
 
 def is_stop(error: BaseException, run_id: str) -> bool:

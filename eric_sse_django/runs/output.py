@@ -16,6 +16,7 @@ from eric_sse_django.runs.chunks import CHUNK, PROGRESS, TEXT_CHARACTERS, Group
 from eric_sse_django.runs.exceptions import RunEnded, RunStopped, RunTaken
 from eric_sse_django.runs.fence import LOST, RUNNING, Answer, Flush, State, Verdict
 from eric_sse_django.runs.models import Run
+from eric_sse_django.runs.storable import storable_json
 
 # Seconds between two progress messages: more would be rows that nobody sees.
 PROGRESS_S = 0.2
@@ -97,7 +98,7 @@ class Output:
 
     def set_upstream(self, upstream: Any) -> None:
         """Write with the next flush what the chunks so far are made from."""
-        self._upstream = json.dumps(upstream)
+        self._upstream = storable_json(json.dumps(upstream))
 
     def set_progress(self, progress: dict[str, Any]) -> None:
         """Replace the progress that waits."""
@@ -140,8 +141,9 @@ class Output:
         made = Flush(held.run, held.epoch, self._first, self.index)
         made.drafts = [held.draft(CHUNK, group.payload()) for group in self._groups]
         if self._may_show_progress():
-            made.progress = self._shown = json.dumps(self._progress)
-            shown = held.draft(PROGRESS, made.progress)
+            text = json.dumps(self._progress)
+            made.progress = self._shown = storable_json(text)
+            shown = held.draft(PROGRESS, text)
             if shown.kept_s > PROGRESS_LIVES_S:
                 shown.kept_s, shown.perishable = PROGRESS_LIVES_S, True
             made.drafts.append(shown)
