@@ -31,6 +31,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "eric_sse_django",  # eric_sse_django: the models, the admin, the commands
+    "eric_sse_django.runs",  # eric_sse_django: output that outlives its request
     "demo_project",
 ]
 
@@ -83,7 +84,13 @@ DATABASES = {
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # eric_sse_django: every setting has a working default; none is required.
-ERIC_SSE = {"TICKET_MAX_AGE_S": int(os.environ.get("DEMO_TICKET_S") or 3_600)}
+ERIC_SSE = {
+    "TICKET_MAX_AGE_S": int(os.environ.get("DEMO_TICKET_S") or 3_600),
+    # Short, because the page has a button that kills the worker: the next one waits as long.
+    "RUNS_LEASE_S": 3,
+    # SQLite: how soon a server finds what the worker process wrote.
+    "SQLITE_LOOK_INTERVAL_S": 0.05,
+}
 
 # Cookies ignore the port: Django's default names would end your session on another site of
 # this host.

@@ -113,6 +113,12 @@ def _whole_or_none(least: int, most: int) -> Callable[[Any], str | None]:
 _SCHEME = re.compile("[a-z][a-z0-9+.-]*")
 
 
+def _channel(value: Any) -> str | None:
+    if isinstance(value, str) and re.fullmatch(r"(?!\.{1,2}$)[A-Za-z0-9_.:@~+-]{1,128}", value):
+        return None
+    return "must be the id of a channel"
+
+
 def _channels(value: Any) -> str | None:
     names = value if isinstance(value, (list, tuple, dict)) else [None]
     options = value.values() if isinstance(value, dict) else ()
@@ -385,6 +391,36 @@ SETTINGS: tuple[Setting, ...] = (
         float(DAY_S),
         "Minimum seconds for which an Idempotency-Key is remembered.",
         _seconds(60, 30 * DAY_S),
+    ),
+    Setting(
+        "RUNS_CHANNEL",
+        "runs",
+        "The channel of runs that are started without another one.",
+        _channel,
+    ),
+    Setting(
+        "RUNS_FLUSH_S",
+        0.05,
+        "Seconds for which the output of a process's runs is collected before it is written.",
+        _seconds(0, 5),
+    ),
+    Setting(
+        "RUNS_FLUSH_BYTES",
+        65_536,
+        "Characters of output after which it is written before RUNS_FLUSH_S is over.",
+        _whole(1, 1_048_576),
+    ),
+    Setting(
+        "RUNS_LEASE_S",
+        30.0,
+        "Seconds without a sign of life of its producer after which a run is lost.",
+        _seconds(2, DAY_S),
+    ),
+    Setting(
+        "RUNS_COMPACT_AFTER_S",
+        3_600.0,
+        "Seconds after its end when a run's output becomes one message; 0: never.",
+        _seconds(0, 365 * DAY_S),
     ),
 )
 

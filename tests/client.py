@@ -54,6 +54,7 @@ class StreamClient:
         last_event_id: str = "",
         timeout_s: float = PATIENCE_S,
         receive_buffer_bytes: int | None = None,
+        body: bytes = b"",
     ) -> StreamClient:
         """
         Send the request and return when the response's headers are here.
@@ -72,9 +73,13 @@ class StreamClient:
         if last_event_id:
             lines["Last-Event-ID"] = last_event_id
         lines |= headers or {}
+        if body:
+            lines["Content-Length"] = str(len(body))
         try:
             await asyncio.wait_for(
-                client._request(sock, (parts.hostname or "", parts.port or 80), method, lines),
+                client._request(
+                    sock, (parts.hostname or "", parts.port or 80), method, lines, body
+                ),
                 timeout_s,
             )
         except BaseException:
@@ -86,13 +91,18 @@ class StreamClient:
         return client
 
     async def _request(
-        self, sock: socket.socket, address: tuple[str, int], method: str, lines: Mapping[str, str]
+        self,
+        sock: socket.socket,
+        address: tuple[str, int],
+        method: str,
+        lines: Mapping[str, str],
+        body: bytes,
     ) -> None:
         await asyncio.get_running_loop().sock_connect(sock, address)
         # The reader pauses the socket at twice the limit.
         self._in, self._out = await asyncio.open_connection(sock=sock, limit=16 * 1024)
         head = [f"{method} {self.path} HTTP/1.1", *(f"{k}: {v}" for k, v in lines.items())]
-        self._out.write("\r\n".join([*head, "", ""]).encode())
+        self._out.write("\r\n".join([*head, "", ""]).encode() + body)
         raw = await self._in.readuntil(b"\r\n\r\n")
         first, *rest = raw.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
         self.status = int(first.split(" ")[1])

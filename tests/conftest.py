@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from asgiref.sync import SyncToAsync
@@ -30,7 +30,7 @@ LIVE_S = sized(180, 3_600)
 # What a page may take to show something: its own default of 5 s is short on a busy machine.
 
 
-def missing(reason: str) -> None:
+def missing(reason: str) -> NoReturn:
     """Skip the running test, or fail it where ERIC_SSE_TEST_REQUIRE_ALL=1. Never returns."""
     if os.environ.get(REQUIRE_ALL) == "1":
         pytest.fail(f"{reason}, and {REQUIRE_ALL}=1 asks for everything", pytrace=False)

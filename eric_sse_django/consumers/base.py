@@ -72,6 +72,8 @@ class EventConsumer(AsyncHttpConsumer):
     channel_layer_alias: ClassVar[Any] = None
     # Whether it takes seats of the limits, such as MAX_STREAMS.
     is_limited: ClassVar[bool] = True
+    # Whether its client reconnects by itself, also after a response that ends at once.
+    reconnects = True
 
     def __init__(self, ids: Ids | None = None) -> None:
         """`ids` are those of the path, if no router has put them into the scope."""
@@ -204,7 +206,7 @@ class EventConsumer(AsyncHttpConsumer):
         Not with 503: an EventSource stops permanently at every status but 200.
         """
         totals.refused(why)
-        if self.request.method == "HEAD":
+        if self.request.method == "HEAD" or not self.reconnects:
             retry_after = b"%d" % (after_s or UNAVAILABLE_RETRY_S)
             headers = [*REFUSAL, origin.VARY, *self._cors, (b"retry-after", retry_after)]
             await self._answer(503, b"", headers)

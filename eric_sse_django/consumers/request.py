@@ -110,6 +110,10 @@ class StreamRequest:
             listeners = (listeners or [""]) * len(channels)
         return [(one, other or None) for one, other in zip(channels, listeners, strict=True)]
 
+    def name(self, ids: Ids) -> None:
+        """Let it be for these ids, whatever its path names."""
+        self._in_path = ids
+
     def session_key(self) -> str | None:
         """
         Return the value of the session's cookie, None without a usable one.

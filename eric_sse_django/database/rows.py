@@ -141,7 +141,7 @@ def create_listener(
     if row is None:
         check_room(channel, name)
         acknowledged = acknowledgement or Listener.Acknowledgement.SENT.value
-        options = {"running": running, "acknowledgement": acknowledged, **_owned_by(owner, key)}
+        options = {"running": running, "acknowledgement": acknowledged, **owned_by(owner, key)}
         row = _begin(channel, name, **options)
     _check_case(name, row)
     if key is not None and row.owner_id != key:
@@ -172,7 +172,7 @@ def _begin(channel: Channel, name: str, **options: Any) -> Listener:
     return row
 
 
-def _owned_by(owner: Any, key: Any) -> dict[str, Any]:
+def owned_by(owner: Any, key: Any) -> dict[str, Any]:
     """Return the fields of the owner. One query for a key, which must be a user's."""
     if owner is None or hasattr(owner, "pk"):
         return {"owner": owner}

@@ -30,6 +30,7 @@ class End(str, Enum):
     resumes: bool
 
     CLIENT_LEFT = "client left"
+    COMPLETE = "complete", Wait.SOON
     AGE = "age", Wait.SOON
     DRAINING = "draining", Wait.SPREAD
     HUB_CLOSED = "hub closed", Wait.USUAL, logging.INFO, True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import deque
@@ -100,6 +101,11 @@ class Batch:
             if self._failed is not None and self._encode == encode:
                 raise EncodingFailed(*self._failed.args) from self._failed.__cause__
             self._encode, self._chunk, self._failed = encode, None, None
+            joined = getattr(encode, "joined", None)  # of one stream: it shares no frames
+            if joined is not None:
+                with contextlib.suppress(Exception):  # which entry it is, is found below
+                    self._chunk = joined(self.entries)
+                    return self._chunk
             try:
                 # What names the channels keeps the frames itself, one for all its streams.
                 framed = encode if self._named else methodcaller("frame", encode)

@@ -8,7 +8,16 @@ its position with its INSERT, under the same lock: see inserting.
 """
 
 from eric_sse_django.log.address import END, Address, Recipient
-from eric_sse_django.log.dialect import dialect_of, kind_of, log_dialect, moment_of
+from eric_sse_django.log.chores import Chore, add_chore
+from eric_sse_django.log.chores import chores as all_chores
+from eric_sse_django.log.dialect import (
+    Dialect,
+    array_text,
+    dialect_of,
+    kind_of,
+    log_dialect,
+    moment_of,
+)
 from eric_sse_django.log.history import (
     base_of,
     begin_history,
@@ -20,6 +29,7 @@ from eric_sse_django.log.history import (
     lower_what_is_beyond,
     number_of,
 )
+from eric_sse_django.log.inserting import Insertion, segments_of
 from eric_sse_django.log.limits import forget_counts, too_old
 from eric_sse_django.log.memory import MemoryLog
 from eric_sse_django.log.packing import pack_entries, pack_stamp, unpack_entries, unpack_stamp
@@ -45,10 +55,13 @@ from eric_sse_django.log.protocol import (
 from eric_sse_django.log.publishing import (
     append,
     append_one,
+    append_placed,
     append_to,
     control,
     copies,
     draft,
+    insertion_of,
+    lifetime_of,
     notice,
     payload_text,
     readdress,
@@ -64,6 +77,7 @@ from eric_sse_django.log.reader import (
     read,
     waiting,
 )
+from eric_sse_django.log.replacing import replace_own
 from eric_sse_django.log.replica import configured_replica
 from eric_sse_django.log.retention import forget, forget_lapsed, lock_free
 from eric_sse_django.log.sequencer import SEQUENCE_BATCH, head, pending, sequence
@@ -105,10 +119,13 @@ __all__ = [
     "Between",
     "ChannelSegment",
     "Channels",
+    "Chore",
     "DatabaseLog",
+    "Dialect",
     "Draft",
     "Found",
     "Head",
+    "Insertion",
     "Known",
     "Log",
     "Look",
@@ -118,9 +135,13 @@ __all__ = [
     "Recipient",
     "Replica",
     "Segment",
+    "add_chore",
+    "all_chores",
     "append",
     "append_one",
+    "append_placed",
     "append_to",
+    "array_text",
     "base_of",
     "begin_history",
     "channels_between",
@@ -137,10 +158,12 @@ __all__ = [
     "forget_lapsed",
     "go_on_above_all",
     "head",
+    "insertion_of",
     "is_as_known",
     "is_known",
     "is_next",
     "kind_of",
+    "lifetime_of",
     "lock_free",
     "log_dialect",
     "look",
@@ -155,8 +178,10 @@ __all__ = [
     "position_at",
     "read",
     "readdress",
+    "replace_own",
     "row",
     "rows",
+    "segments_of",
     "sequence",
     "too_old",
     "trim",

@@ -76,6 +76,8 @@ class Dialect:
     places = False
     # WITH can insert and update.
     writes_in_with = False
+    # UPDATE can return rows.
+    returns_updates = False
     # INSERT … SELECT locks the rows that it reads until the transaction ends.
     insert_select_locks = False
     # A table can be in partitions.
@@ -89,6 +91,10 @@ class Dialect:
     # The end of a query for one of the messages without a position.
     any_pending = "LIMIT 1"
     greatest = "GREATEST"
+    # A JSON text as the value of a column.
+    json_value = "%s"
+    # The database's clock: milliseconds since 1970.
+    clock_ms = ""
     # Before a column that is compared with its exact case.
     exact = ""
     # The bytes of a payload. PostgreSQL knows those of a large text without reading it.
@@ -299,6 +305,7 @@ class SQLite(Dialect):
 
     is_file = True
     greatest = "MAX"
+    clock_ms = "CAST((JULIANDAY('now') - 2440587.5) * 86400000 AS INTEGER)"
     size = "LENGTH(payload)"  # characters: before 3.43 it has no OCTET_LENGTH()
 
     def is_in_transaction(self) -> bool:
@@ -327,8 +334,11 @@ class SQLite(Dialect):
 
     @property
     def places(self) -> bool:  # type: ignore[override]
-        returns = self.connection.features.can_return_columns_from_insert  # from 3.35 on
-        return bool(returns) and not self.is_in_memory
+        return self.returns_updates and not self.is_in_memory
+
+    @property
+    def returns_updates(self) -> bool:  # type: ignore[override]
+        return bool(self.connection.features.can_return_columns_from_insert)  # from 3.35 on
 
     @property
     def is_in_memory(self) -> bool:
@@ -344,6 +354,40 @@ class SQLite(Dialect):
 
     def _file(self) -> str:
         return os.path.realpath(str(self.connection.settings_dict["NAME"]))
+
+
+def array_text(values: Iterable[Any]) -> str:
+    """
+    Return values as the text of an array of PostgreSQL's.
+
+    psycopg's own dumper was a third of the CPU of a process that writes 10,000 tokens a second.
+    Columns of numbers, of texts, and those with one value, take a few calls for all elements.
+    """
+    found = list(values)
+    kinds = set(map(type, found))
+    if kinds == {int}:
+        return "{" + str(found)[1:-1] + "}"
+    if kinds == {str} and (whole := _NUL.join(found)).count(_NUL) == len(found) - 1:
+        return '{"' + _escaped(whole).replace(_NUL, '","') + '"}'
+    if found and found.count(found[0]) == len(found):
+        return "{" + ",".join([_element(found[0])] * len(found)) + "}"
+    return "{" + ",".join([_element(value) for value in found]) + "}"
+
+
+# In no text of PostgreSQL's.
+_NUL = "\0"
+
+
+def _element(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, (int, float)):
+        return str(value)
+    return f'"{_escaped(str(value))}"'
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
 @lru_cache
@@ -362,6 +406,9 @@ class PostgreSQL(Dialect):
     partitions = True
     places = True
     writes_in_with = True
+    returns_updates = True
+    json_value = "(%s)::jsonb"
+    clock_ms = "CAST(EXTRACT(EPOCH FROM CLOCK_TIMESTAMP()) * 1000 AS BIGINT)"
     # In the index's order, which EXISTS() ignores where no OFFSET is: if its statistics are of a
     # time when 3 % waited, it read all of 1,000,000 rows for each look, in 150 ms.
     any_pending = "ORDER BY position, id LIMIT 1 OFFSET 0"
@@ -459,6 +506,7 @@ class MySQL(Dialect):
     # PostgreSQL sorts when ORDER BY does not name it.
     address_order = ("position",)
     pending_order = ("id",)
+    clock_ms = "UNIX_TIMESTAMP() * 1000"  # of no time zone: NOW() is ambiguous for an hour a year
     exact = "BINARY "  # its usual collations find "orders" by "ORDERS"
     timeouts = ("connect_timeout", "read_timeout", "write_timeout")
 

@@ -13,13 +13,15 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from django.db import OperationalError, connections, transaction
 
-from eric_sse_django.log.dialect import ENTRY_FIELDS, Dialect, dialect_of
-from eric_sse_django.log.protocol import SEGMENT_BYTES, Segment, segment_of
+from eric_sse_django.entry import Entry
+from eric_sse_django.log.dialect import ENTRY_FIELDS, Dialect, dialect_of, time_converter
+from eric_sse_django.log.protocol import SEGMENT_BYTES, Draft, Known, Segment, segment_of
 from eric_sse_django.models import LogHead
 
 # Seconds between two messages of a process, below which they are left to the sequencer: on
@@ -52,6 +54,19 @@ class Insert(NamedTuple):
     values: Sequence[Any]
     known: Sequence[Any]
     created_at: Any
+
+
+class Insertion(NamedTuple):
+    """
+    How a larger statement inserts messages: `parts` of its WITH, and their parameters.
+
+    It selects `placed.*` by a LEFT JOIN ON TRUE, for segments_of(). `at` is when they are
+    published.
+    """
+
+    parts: str
+    values: list[Any]
+    at: datetime
 
 
 class Appended(NamedTuple):
@@ -124,7 +139,7 @@ def _place(dialect: Dialect, insert: Insert) -> Appended | None:
             cursor.execute(sql, [*insert.values, *insert.known])
             row = next(iter(cursor.fetchall()), None)
             if row is not None and row[0] is not None:
-                cursor.execute(_moved(using), [row[0], row[0], insert.created_at])
+                cursor.execute(moved(using), [row[0], row[0], insert.created_at])
     if row is None:
         return None
     if row[0] is None:
@@ -133,7 +148,76 @@ def _place(dialect: Dialect, insert: Insert) -> Appended | None:
     return Appended(segment_of(head, [values], dialect.entries))
 
 
+def segments_of(
+    dialect: Dialect, placed: Sequence[Any], drafts: Sequence[Draft], at: datetime
+) -> list[Segment]:
+    """
+    Return the segments of messages that an Insertion gave positions to, in their order.
+
+    `drafts` are those that were inserted, `placed` is what the statement returned. None, if that
+    is of another number of messages.
+    """
+    position, marked, stamp, trimmed, identity, total, new_stamp = placed
+    if total != len(drafts):
+        return []
+    time_of, moment = time_converter(dialect.connection.alias), at.timestamp()
+    before = Known(position, stamp if marked == position else None, trimmed, identity)
+    found: list[Segment] = []
+    some: list[Entry] = []
+    size = 0
+    for number, draft in enumerate(drafts, start=position + 1):
+        entry = Entry(
+            *(number, draft.channel, draft.listener, draft.owner, draft.type, draft.payload),
+            *(draft.sender, draft.uid, new_stamp),
+            moment + draft.kept_s if draft.perishable else None,
+            time_of,
+        )
+        if some and size + entry.size > SEGMENT_BYTES:
+            found.append(_segment(before, some, size))
+            before, some, size = found[-1].known, [], 0
+        some.append(entry)
+        size += entry.size
+    return [*found, _segment(before, some, size)]
+
+
+def _segment(before: Known, entries: list[Entry], size: int) -> Segment:
+    last = entries[-1]
+    known = before._replace(position=last.position, stamp=last.stamp)
+    channels = frozenset([entry.channel for entry in entries])
+    return Segment(before, known, channels, entries if size <= SEGMENT_BYTES else None)
+
+
 # Statements -------------------------------------------------------------------------
+
+
+def placing_many(dialect: Dialect, into: tuple[str, str], messages: str, places: bool) -> str:
+    """
+    Return what inserts messages and moves the head, as _all_in_one(): parts of a WITH.
+
+    `into` is the table and its columns. `messages` selects these and `nth`, from 1 on. Its
+    parameters are followed by the time at which they are published.
+    """
+    table, columns = into
+    free = f"{_ONE} AND NOT EXISTS({dialect.waits})" if places else "FALSE"
+    return f"""
+        messages AS ({messages}),
+        free_head AS (
+            SELECT id, {mark(dialect)} FROM {dialect.heads} WHERE {free}
+            FOR NO KEY UPDATE SKIP LOCKED
+        ),
+        placed ({OLD_MARK}, total, stamp) AS (
+            UPDATE {dialect.heads} AS head
+            SET position = head.position + total, marked = head.position + total, marked_at = %s
+            FROM free_head AS free_head (id, {OLD_MARK}),
+                (SELECT COUNT(*) AS total FROM messages) AS counted
+            WHERE head.id = free_head.id AND total > 0
+            RETURNING {OLD_MARK}, total, {dialect.stamp("head.marked_at")}
+        ),
+        inserted AS (
+            INSERT INTO {table} ({columns}, position)
+            SELECT {columns}, (SELECT before FROM placed) + nth FROM messages ORDER BY nth
+        )
+    """
 
 
 def mark(dialect: Dialect) -> str:
@@ -192,9 +276,19 @@ def _inserted(using: str, insert: tuple[str, str, str, str]) -> str:
 
 
 @lru_cache
-def _moved(using: str) -> str:
+def moved(using: str) -> str:
+    """Return what moves the head: its parameters are position, marked and marked_at."""
     heads = dialect_of(connections[using]).heads
     return f"UPDATE {heads} SET position = %s, marked = %s, marked_at = %s WHERE {_ONE}"
+
+
+@lru_cache
+def unless_waiting(using: str) -> str:
+    """Return what selects the head's mark(), nothing if a message waits for its position."""
+    dialect = dialect_of(connections[using])
+    return (
+        f"SELECT {mark(dialect)} FROM {dialect.heads} WHERE {_ONE} AND NOT EXISTS({dialect.waits})"
+    )
 
 
 def _returned(dialect: Dialect) -> str:

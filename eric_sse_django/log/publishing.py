@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -22,14 +22,19 @@ from django.utils.module_loading import import_string
 from eric_sse_django import conf, wire
 from eric_sse_django.entry import NO_CHANNEL, RESERVED_PREFIX
 from eric_sse_django.exception import InvalidMessageFormat
-from eric_sse_django.log.dialect import Dialect, dialect_of, log_dialect
+from eric_sse_django.log.dialect import Dialect, array_text, dialect_of, log_dialect
 from eric_sse_django.log.inserting import (
     Appended,
     Insert,
+    Insertion,
     insert_row,
     may_place,
+    moved,
     note_published,
     place,
+    placing_many,
+    segments_of,
+    unless_waiting,
 )
 from eric_sse_django.log.protocol import Draft, Segment
 from eric_sse_django.message import MessageContract, SignedMessage, UniqueMessage
@@ -256,7 +261,46 @@ def append(drafts: Sequence[Draft]) -> None:
         # One statement for many rows: executemany() sends one for each.
         for first in range(0, len(rows), INSERT_BATCH):
             columns = zip(*rows[first : first + INSERT_BATCH], strict=True)
-            cursor.execute(_from_arrays(using), [list(column) for column in columns])
+            cursor.execute(_from_arrays(using), [array_text(column) for column in columns])
+
+
+def append_placed(dialect: Dialect, drafts: Sequence[Draft]) -> list[Segment] | None:
+    """
+    As append(), of one message at least, with positions if no other message waits for one.
+
+    For a transaction that is the only one that writes. Its caller passes the segments on when it
+    is committed; None where the sequencer must give the positions.
+    """
+    using, now = dialect.connection.alias, timezone.now()
+    with dialect.connection.cursor() as cursor:
+        cursor.execute(unless_waiting(using))
+        head = cursor.fetchone()
+        if head is None:
+            append(drafts)
+            return None
+        rows = _rows(dialect, drafts, now)
+        numbers = range(head[0] + 1, head[0] + 1 + len(rows))
+        placed = [(*row, number) for row, number in zip(rows, numbers, strict=True)]
+        cursor.executemany(_single_placed(using), placed)
+        cursor.execute(moved(using), [numbers[-1], numbers[-1], rows[0][_CREATED_AT]])
+        cursor.execute(unless_waiting(using))
+        stamp = cursor.fetchone()[2]
+    return segments_of(dialect, (*head, len(drafts), stamp), drafts, now)
+
+
+def insertion_of(
+    dialect: Dialect, drafts: Sequence[Draft], numbers: Sequence[int], where: str, places: bool
+) -> Insertion:
+    """
+    Return how a larger statement inserts messages, in their order, with their positions.
+
+    For a dialect that writes in WITH, and one message at least. Each message has a number, which
+    the condition `where` calls `m.number`. Without `places` they get no positions.
+    """
+    now = timezone.now()
+    columns = zip(*_rows(dialect, drafts, now), strict=True)
+    values = [*map(array_text, columns), array_text(numbers), dialect.time(now)]
+    return Insertion(_inserting(dialect.connection.alias, where, places), values, now)
 
 
 def append_one(draft: Draft) -> Segment | None:
@@ -333,9 +377,11 @@ def _insert(
     return Insert(*_parts(using, to_listener), source, values, known, created_at)
 
 
-def _rows(dialect: Dialect, drafts: Sequence[Draft]) -> list[tuple[Any, ...]]:
+def _rows(
+    dialect: Dialect, drafts: Sequence[Draft], now: datetime | None = None
+) -> list[tuple[Any, ...]]:
     """Return the values in the order of the columns, as parameters."""
-    now, adapt = timezone.now(), dialect.connection.ops.adapt_datetimefield_value
+    now, adapt = now or timezone.now(), dialect.connection.ops.adapt_datetimefield_value
     created_at = adapt(now)
     expiries: dict[float, Any] = {}  # mostly one for all
     rows = []
@@ -368,6 +414,12 @@ def _single(using: str) -> str:
 
 
 @lru_cache
+def _single_placed(using: str) -> str:
+    table, columns, select = _parts(using, False)
+    return f"INSERT INTO {table} ({columns}, position) VALUES ({select}, %s)"
+
+
+@lru_cache
 def _parts(using: str, to_listener: bool) -> tuple[str, str, str]:
     """Return the table, its columns, and what is selected for these."""
     dialect = dialect_of(connections[using])
@@ -396,6 +448,19 @@ def _from_arrays(using: str) -> str:
     dialect = dialect_of(connections[using])
     arrays = ", ".join(f"(%s)::{dialect.type_of(name)}[]" for name in _COLUMNS)
     return f"{_into(using)} SELECT * FROM UNNEST({arrays})"
+
+
+@lru_cache
+def _inserting(using: str, where: str, places: bool) -> str:
+    dialect = dialect_of(connections[using])
+    arrays = ", ".join(f"(%s)::{dialect.type_of(name)}[]" for name in _COLUMNS)
+    columns = ", ".join(map(dialect.column, _COLUMNS))
+    messages = f"""
+        SELECT {columns}, ROW_NUMBER() OVER (ORDER BY place) AS nth
+        FROM UNNEST({arrays}, (%s)::bigint[]) WITH ORDINALITY
+            AS m ({columns}, number, place) WHERE {where}
+    """
+    return placing_many(dialect, (dialect.log, columns), messages, places)
 
 
 def _into(using: str) -> str:

@@ -17,7 +17,14 @@ from django.db import connections
 
 from eric_sse_django import conf, log, segments, wakes
 from eric_sse_django.counters import Delays
-from eric_sse_django.log import DATABASE, SEGMENT_MESSAGES, SEQUENCE_BATCH, Log, Segment
+from eric_sse_django.log import (
+    DATABASE,
+    SEGMENT_MESSAGES,
+    SEQUENCE_BATCH,
+    Log,
+    Segment,
+    all_chores,
+)
 from eric_sse_django.notifier.trimmer import Trimmer
 from eric_sse_django.notifier.window import Window
 from eric_sse_django.outage import Outage
@@ -75,7 +82,9 @@ class Notifier:
         self.replaced: Counter[str] = Counter()  # threads that hung, by name
         self._workers = Workers("eric-sse-notifier", lambda: STUCK_S, self.replaced, idle_s=IDLE_S)
         self._watch = Watchdog(self._tick)
-        self._trimmer = Trimmer(log, self.replaced, self._watch.soon)
+        # Those of other apps concern the database.
+        chores = all_chores if log is DATABASE else tuple
+        self._trimmer = Trimmer(log, self.replaced, self._watch.soon, chores)
         self._sender = wakes.WakeSender(segments.pack)
         self._rest_s = 0.0
         self._began_at = float("-inf")  # the last pass
@@ -97,9 +106,9 @@ class Notifier:
             self.start()
 
     def pass_on(self, segment: Segment) -> None:
-        """Wake the streams of a message that has its position already. Returns at once."""
+        """Wake the streams of messages that have their positions already. Returns at once."""
         with self._changed:
-            self.sequenced += 1
+            self.sequenced += segment.known.position - segment.before.position
         placed = self._window.place_at_once(segment) if self.routes else segment
         if placed is not None:
             self._wake_all(placed)
@@ -107,6 +116,13 @@ class Notifier:
             self.wake()
         if not self._is_started:
             self.start()
+
+    def pass_all_on(self, segments: Sequence[Segment]) -> None:
+        """As pass_on(), of several in their order; without any, the log is read."""
+        for segment in segments:
+            self.pass_on(segment)
+        if not segments:
+            self.wake()
 
     def _pass_on_later(self, segment: Segment) -> bool:
         """

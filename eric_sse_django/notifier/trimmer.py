@@ -7,11 +7,11 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 from eric_sse_django import conf
-from eric_sse_django.log import Log
+from eric_sse_django.log import Chore, Log
 from eric_sse_django.outage import Outage
 from eric_sse_django.workers import NEXT, Hung, Workers, disconnect
 
@@ -33,10 +33,20 @@ class Trimmer:
     Removes what has passed its retention each TRIM_INTERVAL_S, in batches.
 
     On no thread that others wait for. A Watchdog calls tick(); `soon` makes it call at once.
+    `chores` returns what other apps do on the same thread.
     """
 
-    def __init__(self, log: Log, replaced: Counter[str], soon: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        log: Log,
+        replaced: Counter[str],
+        soon: Callable[[], None],
+        chores: Callable[[], Sequence[Chore]] = tuple,
+    ) -> None:
         self._log = log
+        self._chores = chores
+        self._chores_at: dict[Callable[[], object], float] = {}  # when each is due
+        self._chores_outage = Outage(logger, "the chores of other apps")
         self.outage = Outage(logger, "removing old messages")
         self._workers = Workers(
             "eric-sse-trimmer", lambda: DEADLINE_S, replaced, idle_s=TRIMMER_IDLE_S
@@ -56,7 +66,20 @@ class Trimmer:
             self._at = now + (pause_s or OFF_S)
             with contextlib.suppress(Hung, RuntimeError):
                 self._batch = self._workers.submit(NEXT, self._trim) if pause_s else None
-        return max(GAP_S, self._at - now)
+        return max(GAP_S, min([self._at, *self._plan_chores(now)]) - now)
+
+    def _plan_chores(self, now: float) -> list[float]:
+        """Begin the chores that are due; return when each is due next."""
+        for chore in self._chores():
+            interval_s = chore.interval_s() * random.uniform(0.75, 1.25)
+            if chore.do not in self._chores_at:
+                self._chores_at[chore.do] = now + (interval_s or OFF_S)
+            elif now >= self._chores_at[chore.do]:
+                self._chores_at[chore.do] = now + (interval_s or OFF_S)
+                with contextlib.suppress(Hung, RuntimeError):
+                    if interval_s:
+                        self._workers.submit(NEXT, self._do, chore)
+        return list(self._chores_at.values())
 
     def close(self) -> None:
         """Begin no more batches. Returns at once."""
@@ -65,6 +88,15 @@ class Trimmer:
     def join(self, timeout_s: float) -> None:
         """Wait until a closed one has ended, `timeout_s` at most."""
         self._workers.join(timeout_s)
+
+    def _do(self, chore: Chore) -> None:
+        try:
+            chore.do()
+        except Exception:  # noqa: BLE001 - the loop that owns these calls
+            disconnect()
+            self._chores_outage.failed()
+        else:
+            self._chores_outage.over()
 
     def _trim(self) -> None:
         try:

@@ -100,6 +100,10 @@ class Reader:
             self.reason = reason
             self._wake()
 
+    def expect(self, messages: int) -> None:
+        """Read more rows than usual at first, for a backlog of many messages."""
+        self._limit.rows = min(BACKLOG_ROWS, max(self._limit.rows, messages))
+
     def close(self) -> None:
         """End, and drop what waits."""
         self.end(End.CLOSED)
@@ -330,7 +334,9 @@ class Reader:
                 break
         now = time.time()
         return [
-            entry for entry in entries if entry.type not in CONTROLS and not entry.is_expired(now)
+            entry
+            for entry in entries
+            if entry.type not in CONTROLS and (entry.expires_at is None or entry.expires_at > now)
         ]
 
     async def _unless_ended(self, work: Awaitable[T]) -> T | None:

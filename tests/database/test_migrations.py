@@ -21,6 +21,7 @@ from eric_sse_django.models import Channel, Listener
 from tests.contract import count
 
 APP = "eric_sse_django"
+RUNS = "eric_sse_runs"
 NAMES = sorted(name for app, name in MigrationLoader(None).graph.nodes if app == APP)
 FIRST = NAMES[0]
 MODELS = (
@@ -36,9 +37,14 @@ class Schema:
         self.connection = connections[alias]
 
     def to(self, name: str | None) -> None:
-        """Migrate to a migration, None for before the first; alone, without signals."""
+        """
+        Migrate to a migration, None for before the first; without signals.
+
+        The app of runs depends on the last one, and its tables are there with it.
+        """
         notifier.close()
-        MigrationExecutor(self.connection).migrate([(APP, name)])
+        last = [(RUNS, "0001_initial")] if name == NAMES[-1] else []
+        MigrationExecutor(self.connection).migrate([(APP, name), *last])
 
     def models_of(self, name: str) -> Any:
         """Return the models as they were at a migration: `models_of(…).Channel`."""

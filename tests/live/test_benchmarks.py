@@ -41,3 +41,23 @@ def test_the_benchmarks_of_this_app_beside_a_bare_one_run(tmp_path):
     assert set(results["skipped"]) <= {"plots"}
     assert (tmp_path / "results.svg").exists() != ("plots" in results["skipped"])
     assert "## Broadcasts at full speed, one call each" in (tmp_path / "results.md").read_text()
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_runs_loses_no_token(tmp_path):
+    options = ["--runs", "5", "--seconds", "1", "--rounds", "1", "--attach", "100"]
+    environment = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.runs", *options, "--out", str(tmp_path)],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "runs.json").read_text())
+    assert len(rows) == 7  # four ways, and three that can be attached to
+    assert "rows a second of a run" in (tmp_path / "runs.md").read_text()

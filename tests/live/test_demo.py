@@ -473,7 +473,9 @@ def test_the_shell_command_works_unchanged(demo, browser):
 def test_the_command_of_the_demo_works_in_a_checkout(tmp_path: Path) -> None:
     """It creates a virtual environment, and installs the packages that it needs."""
     checkout = tmp_path / "checkout"
-    ignored = shutil.ignore_patterns(".git", ".venv", "*.sqlite3*", ".*cache", "__pycache__")
+    ignored = shutil.ignore_patterns(
+        ".git", ".venv", "*.sqlite3*", ".*cache", "__pycache__", "node_modules"
+    )
     shutil.copytree(ROOT, checkout, ignore=ignored)
     [line] = [line for line in commands(README) if line.endswith("manage.py demo")]
     with serving(f"{line} --port {{port}}", checkout, clean_environment(), "/") as url:

@@ -119,6 +119,24 @@ def test_a_batch_that_failed_is_not_tried_again_for_each_stream():
     assert len(tries) == 1
 
 
+def test_of_entries_that_are_encoded_at_once_the_one_that_fails_is_named():
+    class Encoder:
+        def __call__(self, entry):
+            if entry.position == 2:
+                raise ZeroDivisionError
+            return b"%d " % entry.position
+
+        def joined(self, entries):
+            return b"".join(map(self, entries))
+
+    encode = Encoder()
+    batch = Batch([entry(1), entry(2), entry(3)])
+    with pytest.raises(EncodingFailed) as failed:
+        batch.chunk(encode)
+    assert failed.value.position == 2
+    assert batch.before(2).chunk(encode) == b"1 "
+
+
 @pytest.mark.parametrize("raised", [asyncio.CancelledError, GeneratorExit, RecursionError])
 def test_every_exception_names_its_entry(raised):
     def encode(entry):

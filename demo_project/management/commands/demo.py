@@ -17,6 +17,8 @@ from django.db import DatabaseError
 
 from demo_project import channels
 from demo_project.background import Background
+from demo_project.work import channel
+from demo_project.work.supervisor import Supervisor
 from eric_sse_django.shortcuts import watch_url
 
 ADMIN = "admin"
@@ -35,13 +37,14 @@ class Command(BaseCommand):
         migrate()
         password = create_superuser()
         channels.create()
+        channel.create()
         self.allow_host(bind)
         from demo_project.asgi import application  # noqa: PLC0415 - after the migrations
 
         endpoints = build_endpoint_description_strings(host=bind, port=port)
         server = Server(application, endpoints=endpoints, server_name="eric_sse_django demo")
         self.print_urls(bind, port, password)
-        with Background():
+        with Background(), Supervisor():
             server.run()
         self.stdout.write("\nStopped. All data is kept for the next start.")
 
@@ -66,6 +69,7 @@ class Command(BaseCommand):
         strong = self.style.SUCCESS
         self.stdout.write(
             f"\n  Page    {strong(url + '/')}\n"
+            f"  Runs    {strong(url + '/runs/')}\n"
             f"  Admin   {url}/admin/  {login}\n"
             f"  Stream  curl -N '{url}{watch_url(channels.VITALS)}'\n\n"
             "Press Ctrl-C to stop.\n"

@@ -1,0 +1,1 @@
+"""Runs beside what keeps nothing, and beside the same over Redis."""

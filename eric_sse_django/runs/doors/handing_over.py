@@ -1,0 +1,105 @@
+"""
+How Django views hand over to doors: access and the run are theirs, the stream is a consumer's.
+
+The response redirects to the stream, with a ticket. Where the same process serves streams, they
+answer the view's request, and no redirect is sent: see eric_sse_django.routing.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable
+from typing import Any
+
+from asgiref.sync import async_to_sync
+from django.core.exceptions import BadRequest, PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+
+from eric_sse_django import stream_urls
+from eric_sse_django.authorization import ask_now, authorizer, bound_to, make_ticket
+from eric_sse_django.routing import HAND_OVER
+from eric_sse_django.runs.doors.door import is_open
+from eric_sse_django.runs.models import ACTIVE, Run
+from eric_sse_django.runs.paths import path_of
+from eric_sse_django.runs.starting import get
+
+# Starts the run that a request asks for; may return a response instead, such as a refusal.
+Start = Callable[..., Any]
+
+# Runs of a thread that are read, the newest ones.
+MAX_RUNS = 100
+
+
+def hand_over(request: HttpRequest, run: Run, door: str, **query: Any) -> HttpResponse:
+    """
+    Return the response by which a view hands over to a run's door. The view has checked access.
+
+    The stream ends when the request's session or user loses access.
+    """
+    ticket = make_ticket(run.listener.channel, run.listener, **bound_to(request))
+    path = path_of(run.id) + (f"{door}/" if door else "")
+    to = stream_urls.with_query(path, [ticket], more=[*query.items()])
+    headers = {"Location": to, HAND_OVER: "1", "Cache-Control": "no-store"}
+    return HttpResponse(status=303, headers=headers)
+
+
+def started_by(
+    start: Start, request: HttpRequest, body: Any, respond: Callable[..., HttpResponse]
+) -> HttpResponseBase:
+    """Return the response to a request that starts a run, by a project's function."""
+    made = async_to_sync(start) if inspect.iscoroutinefunction(start) else start
+    found = made(request, body)
+    return found if isinstance(found, HttpResponseBase) else respond(request, found)
+
+
+def body_of(request: HttpRequest) -> dict[str, Any]:
+    """Return the JSON object of a request's body; raise BadRequest for another one."""
+    try:
+        found = json.loads(request.body or b"{}")
+    except ValueError as error:
+        raise BadRequest("The body is not JSON.") from error
+    if not isinstance(found, dict):
+        raise BadRequest("The body is not a JSON object.")
+    return found
+
+
+# Access -------------------------------------------------------------------------------------
+
+
+def permitted(request: HttpRequest, run_id: str, thread: str | None = None) -> Run | None:
+    """Return the run with this id, of a thread; None if the request's user may not read it."""
+    try:
+        run = get(run_id)
+    except Run.DoesNotExist:
+        return None
+    is_of = thread is None or run.thread == thread
+    return run if is_of and may_read(request, run) else None
+
+
+def runs_of(request: HttpRequest, thread: str, **where: Any) -> list[Run]:
+    """
+    Return the newest runs of a thread that the request's user may read, the oldest first.
+
+    `where` are lookups of the query.
+    """
+    if not thread:
+        return []
+    found = Run.objects.filter(thread=thread, **where).order_by("-created_at", "-pk")[:MAX_RUNS]
+    # Compared again: MariaDB's usual collations ignore the case.
+    runs = [run for run in found if run.thread == thread and may_read(request, run)]
+    return runs[::-1]
+
+
+def active_in(request: HttpRequest, thread: str) -> Run | None:
+    """Return the newest run of a thread that is_open() and the request's user may read."""
+    found = runs_of(request, thread, status__in=[*ACTIVE, Run.Status.LOST.value])
+    return next((run for run in reversed(found) if is_open(run)), None)
+
+
+def may_read(request: HttpRequest, run: Run) -> bool:
+    """Return whether the rule `can_listen` gives the request's user access to a run."""
+    user = getattr(request, "user", None)
+    if user is None:
+        raise PermissionDenied("Runs need django.contrib.auth's middleware.")
+    return ask_now(authorizer().can_listen, user, run.listener.channel, run.listener)

@@ -1,0 +1,91 @@
+"""The ends of a run: the message of each, and the columns that it changes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from django.utils import timezone
+
+from eric_sse_django.log import payload_text
+from eric_sse_django.runs import chunks
+from eric_sse_django.runs.exceptions import RunFailed, RunStopped
+from eric_sse_django.runs.models import Run
+from eric_sse_django.runs.storable import storable_json, storable_text
+
+Status = Run.Status
+# What clients read of an error that was not raised for them: its text may have secrets.
+FAILED_TEXT = "The run failed."
+
+
+class Ending(NamedTuple):
+    """The message of a run's end, and the columns that it changes."""
+
+    type: str
+    payload: str
+    values: dict[str, Any]
+
+
+def finished(result: Any = None) -> Ending:
+    """Return the end of a run that has a result. Raises InvalidMessageFormat."""
+    return _ending(chunks.FINISHED, Status.FINISHED, {"result": result}, result=result)
+
+
+def failed(text: str, error: str) -> Ending:
+    """Return the end of a run that failed: a text for its clients, and one for operators."""
+    return _ending(chunks.FAILED, Status.FAILED, {"error": text}, error=error)
+
+
+def stopped() -> Ending:
+    """Return the end of a run that was asked to stop."""
+    return _ending(chunks.STOPPED, Status.STOPPED, {})
+
+
+def lost(error: str = "") -> Ending:
+    """Return the end of a run whose producer is gone: another one may continue it."""
+    return _ending(chunks.LOST, Status.LOST, {}, error=error)
+
+
+def released(error: str) -> Ending:
+    """Return the end of a producer, not of the run: another attempt follows, without a message."""
+    values = {
+        "status": Status.WAITING.value,
+        "error": storable_text(error),
+        "lease_until": 0,
+    }
+    return Ending("", "", values)
+
+
+def given_up() -> Ending:
+    """Return the end of a lease: the next reaper enqueues the run's task again."""
+    return Ending("", "", {"lease_until": 0})
+
+
+def full_text(error: BaseException) -> str:
+    """Return an error's type and text, for operators."""
+    return f"{type(error).__name__}: {error}"
+
+
+def _ending(type: str, status: Status, payload: dict[str, Any], **values: Any) -> Ending:
+    values |= {"status": status.value, "ended_at": timezone.now()}
+    text = payload_text(payload)
+    if "error" in values:
+        values["error"] = storable_text(values["error"])
+    if "result" in values and (stored := storable_json(text)) is not text:
+        values["result"] = json.loads(stored)["result"]
+    return Ending(type, text, values)
+
+
+def is_stop(error: BaseException, run_id: str) -> bool:
+    """Return whether an error is that this run was stopped."""
+    return isinstance(error, RunStopped) and error.run_id == run_id
+
+
+def of_error(error: BaseException, run_id: str) -> Ending:
+    """Return the end of a run whose producer raised this."""
+    if is_stop(error, run_id):
+        return stopped()
+    full = full_text(error)
+    if isinstance(error, RunFailed):
+        return failed(error.text, error.text)
+    return failed(FAILED_TEXT, full) if isinstance(error, Exception) else lost(full)

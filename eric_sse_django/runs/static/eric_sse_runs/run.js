@@ -1,0 +1,106 @@
+// <eric-run>: shows a run's text and progress, and continues what the page was rendered with.
+//
+// Attributes: `src` (the run's stream), `index` (of the first chunk that the page does not have),
+// `status`, and `client` (the module of the client eric-sse; without it, an EventSource). Parts:
+// [data-run=text], a <progress>, [data-run=note]. Events, which bubble: `run-value` for each value,
+// `run-progress`, `run-end` with the status, and the result or the error.
+
+const TYPES = ["run", "run-chunk", "run-progress"];
+const ENDS = ["run-finished", "run-failed", "run-stopped", "run-lost"];
+
+class EricRun extends HTMLElement {
+  #next = 0;
+  #close = () => {};
+
+  connectedCallback() {
+    this.#next = Number(this.getAttribute("index") ?? 0);
+    const values = this.querySelector("script[type='application/json']");
+    for (const value of values ? JSON.parse(values.textContent) : []) this.#emit("run-value", value);
+    if (["waiting", "running"].includes(this.getAttribute("status"))) void this.#open();
+  }
+
+  disconnectedCallback() {
+    this.#close();
+  }
+
+  async #open() {
+    const url = new URL(this.getAttribute("src"), document.baseURI);
+    url.searchParams.set("index", this.#next);
+    const client = this.getAttribute("client");
+    if (client) {
+      const { connect } = await import(client);
+      if (!this.isConnected) return;
+      const onmessage = ({ type, data }) => this.#take(type, data);
+      // A compaction sends again what this element drops by its index.
+      const stream = connect(url, { onmessage, onreset() {}, share: false });
+      this.#close = () => stream.close();
+    } else {
+      const source = new EventSource(url);
+      for (const type of [...TYPES, ...ENDS])
+        source.addEventListener(type, (event) => this.#take(type, JSON.parse(event.data)));
+      this.#close = () => source.close();
+    }
+  }
+
+  #take(type, data) {
+    if (type === "run") {
+      // Of a run that has ended too, the output comes after this, and then the end.
+      this.setAttribute("status", data.status === "waiting" ? "waiting" : "running");
+      if (data.progress) this.#progress(data.progress);
+    } else if (type === "run-chunk") this.#chunks(data);
+    else if (type === "run-progress") this.#progress(data);
+    else if (ENDS.includes(type)) this.#end(type.slice(4), data);
+  }
+
+  #chunks(data) {
+    const skipped = Math.max(0, this.#next - data.i);
+    const count = data.n ?? data.data.length;
+    if (skipped >= count) return;
+    this.#next = data.i + count;
+    this.setAttribute("status", "running");
+    this.setAttribute("index", this.#next);
+    if (data.data) for (const value of data.data.slice(skipped)) this.#emit("run-value", value);
+    else this.#append(skipped ? textFrom(data, skipped) : data.text);
+  }
+
+  #append(text) {
+    const place = this.querySelector("[data-run=text]");
+    if (place) place.append(text);
+    this.#emit("run-text", text);
+  }
+
+  #progress(progress) {
+    const { done, total, text } = progress;
+    const bar = this.querySelector("progress");
+    if (bar) {
+      bar.hidden = false;
+      if (done === null) bar.removeAttribute("value");
+      else {
+        bar.max = total ?? 1;
+        bar.value = total === null ? 0 : done;
+      }
+    }
+    const note = this.querySelector("[data-run=note]");
+    if (note) note.textContent = text;
+    this.#emit("run-progress", progress);
+  }
+
+  #end(status, data) {
+    this.setAttribute("status", status);
+    this.#emit("run-end", { status, ...data });
+    // Another producer may continue a lost run: its stream ends by the server's answer.
+    if (status !== "lost") this.#close();
+  }
+
+  #emit(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail, bubbles: true }));
+  }
+}
+
+// The text without its first chunks; their lengths are in characters, not in UTF-16 units.
+function textFrom(data, skipped) {
+  const before = data.l.slice(0, skipped).reduce((sum, length) => sum + length, 0);
+  return Array.from(data.text).slice(before).join("");
+}
+
+customElements.define("eric-run", EricRun);
