@@ -400,7 +400,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "RUNS_FLUSH_S",
-        0.05,
+        0.042,
         "Seconds for which the output of a process's runs is collected before it is written.",
         _seconds(0, 5),
     ),

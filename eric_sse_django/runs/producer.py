@@ -351,11 +351,14 @@ class AsyncOut(Out):
             await self._answered.wait()
 
     def _on_change(self) -> None:
-        """Called on the writer's thread."""
+        """Called on the writer's thread, for each flush: it takes a turn of the loop for few."""
+        stops = self._output.stopping and not self._stopped.is_set()
+        if not (stops or self._waiters):
+            return
         with contextlib.suppress(RuntimeError):  # the loop has closed
-            if self._output.stopping and not self._stopped.is_set():
+            if stops:
                 self._loop.call_soon_threadsafe(self._stopped.set)
-            if self._waiters:  # not for each flush: that takes a turn of the loop
+            if self._waiters:
                 self._loop.call_soon_threadsafe(self._answered.set)
 
     def _wait_for_room(self) -> None:

@@ -2,7 +2,7 @@
 The thread of a process that writes the output of all its runs, together.
 
 1,000 runs with 50 tokens a second are not 50,000 commits: what comes within RUNS_FLUSH_S of the
-last commit waits for the next. The first chunk is written at once.
+last flush waits for the next. The first chunk is written at once.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ class Writer:
         self._full_at = 0  # of these; read from the settings at each flush, not at each write
         self._is_planned = False
         self._closing = False
-        self._flushed_at = float("-inf")
+        self._began_at = float("-inf")  # the last flush of all that waited
+        self._took_s = 0.0
         self._checking: Future[None] | None = None
         self._outage = Outage(logger, "writing the output of runs")
         self._replaced: Counter[str] = Counter()
@@ -192,7 +193,7 @@ class Writer:
         with self.changed:
             self.flushes += 1
             if are_all:
-                self._flushed_at = time.monotonic()
+                self._took_s = time.monotonic() - self._began_at
             for output, answer in zip(outputs, answers, strict=True):
                 if output.answered(answer):
                     self._dirty[output] = None
@@ -203,12 +204,13 @@ class Writer:
 
     def _take(self) -> tuple[list[Output], list[Flush], bool]:
         """
-        Wait for RUNS_FLUSH_S after the last flush, or urgency; return what must be written.
+        Wait for RUNS_FLUSH_S after the last flush began, or urgency; return what must be written.
 
         That is all, except that what is urgent is written alone if the others can wait.
         """
         flush_s, full_at = conf.several("RUNS_FLUSH_S", "RUNS_FLUSH_BYTES")
-        until = self._flushed_at + flush_s
+        # At most half of the time, also where a flush takes longer than it may wait.
+        until = self._began_at + max(flush_s, 2 * self._took_s)
         with self.changed:
             self._full_at = full_at
             while not (self._urgent or self._is_full or self._closing):
@@ -222,6 +224,8 @@ class Writer:
                 self._dirty.pop(output, None)
             self._size = 0 if are_all else max(0, self._size - sum(each.size for each in outputs))
             self._urgent = {}
+            if are_all:
+                self._began_at = time.monotonic()
             flushes = [output.take() for output in outputs]
         return outputs, flushes, are_all
 
