@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, NamedTuple
 
 from django.utils import timezone
 
 from eric_sse_django.log import payload_text
-from eric_sse_django.runs import chunks
+from eric_sse_django.runs import chunks, storable
 from eric_sse_django.runs.exceptions import RunFailed, RunStopped
 from eric_sse_django.runs.models import Run
 
@@ -26,12 +27,17 @@ class Ending(NamedTuple):
 
 def finished(result: Any = None) -> Ending:
     """Return the end of a run that has a result. Raises InvalidMessageFormat."""
-    return _ending(chunks.FINISHED, Status.FINISHED, {"result": result}, result=result)
+    found = _ending(chunks.FINISHED, Status.FINISHED, {"result": result})
+    # Of what clients get: the project's encoder may know more types than the column's.
+    found.values["result"] = json.loads(found.payload)["result"]
+    return found
 
 
 def failed(text: str, error: str) -> Ending:
     """Return the end of a run that failed: a text for its clients, and one for operators."""
-    return _ending(chunks.FAILED, Status.FAILED, {"error": text}, error=error)
+    return _ending(
+        chunks.FAILED, Status.FAILED, {"error": storable.text(text)}, error=storable.text(error)
+    )
 
 
 def stopped() -> Ending:
@@ -41,12 +47,12 @@ def stopped() -> Ending:
 
 def lost(error: str = "") -> Ending:
     """Return the end of a run whose producer is gone: another one may continue it."""
-    return _ending(chunks.LOST, Status.LOST, {}, error=error)
+    return _ending(chunks.LOST, Status.LOST, {}, error=storable.text(error))
 
 
 def released(error: str) -> Ending:
     """Return the end of a producer, not of the run: another attempt follows, without a message."""
-    values = {"status": Status.WAITING.value, "error": error, "lease_until": 0}
+    values = {"status": Status.WAITING.value, "error": storable.text(error), "lease_until": 0}
     return Ending("", "", values)
 
 

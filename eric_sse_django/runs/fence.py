@@ -8,13 +8,14 @@ acknowledged can be repeated.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from django.db import connections, transaction
+from django.db import DataError, IntegrityError, connections, transaction
 
 from eric_sse_django import conf, notifier
 from eric_sse_django.log import (
@@ -28,8 +29,13 @@ from eric_sse_django.log import (
 )
 from eric_sse_django.runs.models import Run
 
+logger = logging.getLogger(__name__)
+
 # Runs in one UPDATE, which compares each with all of them.
 MOVED_AT_ONCE = 100
+
+# What a database, or its driver, raises for values that it cannot hold.
+REFUSALS = (DataError, IntegrityError, TypeError, ValueError)
 
 RUNNING = Run.Status.RUNNING.value
 LOST = Run.Status.LOST.value
@@ -65,6 +71,7 @@ class Verdict(Enum):
     TAKEN = "not written: another producer has the run"
     ENDED = "not written: the run has ended"
     REMOVED = "not written: the run was removed"
+    REFUSED = "not written: the database cannot hold its values"
 
     @property
     def is_written(self) -> bool:
@@ -77,6 +84,8 @@ class Answer(NamedTuple):
     verdict: Verdict
     status: str = RUNNING
     stops: bool = False
+    # Why it is refused.
+    error: Exception | None = None
 
 
 class State(NamedTuple):
@@ -108,6 +117,23 @@ def write(flushes: Sequence[Flush]) -> list[Answer]:
         states = {}
         answers = _write(dialect, flushes, states)
     return _with_removed(flushes, answers, states)
+
+
+def write_apart(flushes: Sequence[Flush]) -> list[Answer]:
+    """
+    As write(), each flush in a transaction of its own: one of them was refused.
+
+    Else it would be repeated forever, and with it those of all other runs of the process.
+    """
+    return [_write_alone(each) for each in flushes]
+
+
+def _write_alone(flush: Flush) -> Answer:
+    try:
+        return write([flush])[0]
+    except REFUSALS as error:
+        logger.exception("the output of a run is refused run=%s", flush.run)
+        return Answer(Verdict.REFUSED, error=error)
 
 
 def _write(dialect: Dialect, flushes: Sequence[Flush], states: dict[int, State]) -> list[Answer]:

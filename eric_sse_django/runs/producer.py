@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from itertools import islice
@@ -17,7 +18,7 @@ from django.db import connections
 from eric_sse_django import conf
 from eric_sse_django.cancelling import within
 from eric_sse_django.log import database, log_dialect, payload_text
-from eric_sse_django.runs import ends, writer
+from eric_sse_django.runs import ends, storable, writer
 from eric_sse_django.runs.chunks import pieces
 from eric_sse_django.runs.exceptions import RunEnded, RunStopped, RunTaken
 from eric_sse_django.runs.leasing import take
@@ -72,10 +73,11 @@ class Out:
         self, done: float | None = None, total: float | None = None, text: str = ""
     ) -> None:
         """Show how far the work is; of several at once only the last one."""
+        value = {"done": _number(done), "total": _number(total), "text": storable.text(str(text))}
         self._check_process()
         with self._writer.changed:
             self._check()
-            self._output.set_progress({"done": done, "total": total, "text": text})
+            self._output.set_progress(value)
             if self._output.waits:
                 self._writer.note(self._output, 0)
 
@@ -122,10 +124,10 @@ class Out:
         with self._writer.changed:
             self._check()
             is_first, size = self._output.is_new, 0
+            self._output.set_upstream(upstream)  # first: it refuses what is not JSON
             for part, is_text in parts:
                 self._output.add(part, is_text)
                 size += len(part)
-            self._output.set_upstream(upstream)
             self._upstream = upstream
             self._writer.note(self._output, size, is_first)
 
@@ -257,6 +259,15 @@ class Out:
         self._writer.forget(self._output)
         with contextlib.suppress(DatabaseError, Run.DoesNotExist):
             self.run.refresh_from_db()
+
+
+def _number(value: Any) -> float | None:
+    """Return a number of a progress as JSON has it. Raises TypeError and ValueError."""
+    if value is None or isinstance(value, int):
+        return value
+    if isinstance(value, (str, bytes)) or not math.isfinite(value):
+        raise ValueError(f"The progress {value!r} is not a number: give a finite one, or None.")
+    return float(value)
 
 
 @contextmanager
