@@ -40,6 +40,12 @@ def test_a_key_twice_is_one_run_and_of_its_owner(database, ana):
         runs.start(key="answer-1")
 
 
+def test_a_title_of_any_length_is_a_title(database):
+    """It is mostly the question that a user has written."""
+    assert runs.start(title="q" * 256).title == "q" * 254 + "…"
+    assert runs.start(title="a\0\ud800").title == "a\ufffd\ufffd"
+
+
 def test_an_exception_fails_the_run_and_is_raised(database):
     run = runs.start()
 
