@@ -135,7 +135,7 @@ class Output:
         held = self.held
         made = Flush(held.run, held.epoch, self._first, self.index)
         made.drafts = [held.draft(CHUNK, group.payload()) for group in self._groups]
-        if self._may_show_progress():
+        if self._progress is not None and self._may_show_progress():
             made.progress = self._progress
             shown = held.draft(PROGRESS, made.progress)
             if shown.kept_s > PROGRESS_LIVES_S:

@@ -72,20 +72,23 @@ def test_output_that_a_database_refuses_fails_its_run_and_no_other(database, mon
         return write(flushes)
 
     monkeypatch.setattr(fence, "write", refusing)
-    with runs.produce(other) as there, pytest.raises(DataError), runs.produce(bad) as out:
-        out.write("kept")
-        out.flush()
-        there.write("all ")
-        out.write("poison")
-        there.write("of it")
-        with pytest.raises(DataError):
+
+    def write_poison(there):
+        with runs.produce(bad) as out:
+            out.write("kept")
             out.flush()
-        out.write("nothing follows")
+            there.write("all ")
+            out.write("poison")
+            there.write("of it")
+            out.flush()
+
+    with runs.produce(other) as there, pytest.raises(DataError):
+        write_poison(there)
     assert text_of(other) == "all of it"
     found = fresh(bad)
     assert (found.status, text_of(bad)) == ("failed", "kept")
     assert found.error == "DataError: too deep"
-    assert list(runs.follow(bad))[0].value == "kept"
+    assert next(iter(runs.follow(bad))).value == "kept"
 
 
 def test_a_deep_result_ends_its_run_on_every_database(database):
