@@ -17,6 +17,7 @@ from django.db import connections
 
 from eric_sse_django import conf
 from eric_sse_django.cancelling import within
+from eric_sse_django.exception import EricError
 from eric_sse_django.log import database, log_dialect, payload_text
 from eric_sse_django.runs import ends, storable, writer
 from eric_sse_django.runs.chunks import pieces
@@ -28,6 +29,8 @@ from eric_sse_django.runs.output import Held, Output
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+# A run whose lease is taken, and what writes its output.
+Begun = tuple[Held, writer.Writer | writer.Here]
 
 # Characters of one run that may wait for the database; then write() waits too.
 MAX_WAITING = 1_048_576
@@ -371,9 +374,12 @@ class AsyncOut(Out):
 @asynccontextmanager
 async def aproduce(run: Run) -> AsyncIterator[AsyncOut]:
     """As produce(), in a coroutine. A cancelled one makes the run lost: another can continue."""
-    out = AsyncOut(run, *await sync_to_async(_begin)(run, is_async=True))
+    begun, cancelled = await _abegin(run)
+    out = AsyncOut(run, *begun)
     try:
         try:
+            if cancelled is not None:
+                raise cancelled
             yield out
             ending = out._ending(None)
         except BaseException as error:
@@ -399,7 +405,18 @@ def _logged(run: Run) -> Iterator[None]:
         logger.exception("the end of a run was not written run=%s", run.id)
 
 
-def _begin(run: Run, is_async: bool = False) -> tuple[Held, writer.Writer | writer.Here]:
+async def _abegin(run: Run) -> tuple[Begun, asyncio.CancelledError | None]:
+    """As _begin(); return also that the coroutine was cancelled: a thread takes the lease then."""
+    beginning = asyncio.ensure_future(sync_to_async(_begin)(run, is_async=True))
+    try:
+        return await asyncio.shield(beginning), None
+    except asyncio.CancelledError as error:
+        with contextlib.suppress(EricError, DatabaseError):
+            return await beginning, error
+        raise
+
+
+def _begin(run: Run, is_async: bool = False) -> Begun:
     """
     Take a run's lease, and return what writes its output.
 
