@@ -331,6 +331,11 @@ class AsyncOut(Out):
         if self._output.error is not None:
             raise self._output.error
 
+    async def drain(self) -> None:
+        """Wait until there is room for another write(), mostly not at all. Raises as flush()."""
+        if self._output.size > MAX_WAITING // 2:
+            await self.flush()
+
     async def _aend(self, ending: ends.Ending) -> None:
         self._begin_end(ending)
         await self._until(lambda: self._output.is_over, conf.get("RUNS_LEASE_S"))
@@ -367,7 +372,7 @@ class AsyncOut(Out):
     def _wait_for_room(self) -> None:
         raise BufferError(
             f"{MAX_WAITING} characters of the run {self.run.id!r} wait to be written: "
-            "`await out.flush()` from time to time."
+            "`await out.drain()` after each write()."
         )
 
 

@@ -105,7 +105,7 @@ async def test_a_coroutine_produces(database, hub_closes):
 async def test_a_coroutine_whose_output_cannot_be_written_gets_an_error(database, hub_closes):
     run = await runs.astart()
     async with runs.aproduce(run) as out:
-        with locked(database), pytest.raises(BufferError, match="flush"):
+        with locked(database), pytest.raises(BufferError, match="drain"):
             out.write("x" * 2 * MAX_WAITING)
         await out.flush()
         out.write("and more")
