@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 from django.utils import timezone
 
 from eric_sse_django.log import payload_text
-from eric_sse_django.runs import chunks
+from eric_sse_django.runs import chunks, storable
 from eric_sse_django.runs.exceptions import RunFailed, RunStopped
 from eric_sse_django.runs.models import Run
-from eric_sse_django.runs.storable import storable_json, storable_text
 
 Status = Run.Status
 # What clients read of an error that was not raised for them: its text may have secrets.
@@ -28,12 +27,17 @@ class Ending(NamedTuple):
 
 def finished(result: Any = None) -> Ending:
     """Return the end of a run that has a result. Raises InvalidMessageFormat."""
-    return _ending(chunks.FINISHED, Status.FINISHED, {"result": result}, result=result)
+    found = _ending(chunks.FINISHED, Status.FINISHED, {"result": result})
+    # Of what clients get: the project's encoder may know more types than the column's.
+    found.values["result"] = json.loads(found.payload)["result"]
+    return found
 
 
 def failed(text: str, error: str) -> Ending:
     """Return the end of a run that failed: a text for its clients, and one for operators."""
-    return _ending(chunks.FAILED, Status.FAILED, {"error": text}, error=error)
+    return _ending(
+        chunks.FAILED, Status.FAILED, {"error": storable.text(text)}, error=storable.text(error)
+    )
 
 
 def stopped() -> Ending:
@@ -43,16 +47,12 @@ def stopped() -> Ending:
 
 def lost(error: str = "") -> Ending:
     """Return the end of a run whose producer is gone: another one may continue it."""
-    return _ending(chunks.LOST, Status.LOST, {}, error=error)
+    return _ending(chunks.LOST, Status.LOST, {}, error=storable.text(error))
 
 
 def released(error: str) -> Ending:
     """Return the end of a producer, not of the run: another attempt follows, without a message."""
-    values = {
-        "status": Status.WAITING.value,
-        "error": storable_text(error),
-        "lease_until": 0,
-    }
+    values = {"status": Status.WAITING.value, "error": storable.text(error), "lease_until": 0}
     return Ending("", "", values)
 
 
@@ -69,10 +69,6 @@ def full_text(error: BaseException) -> str:
 def _ending(type: str, status: Status, payload: dict[str, Any], **values: Any) -> Ending:
     values |= {"status": status.value, "ended_at": timezone.now()}
     text = payload_text(payload)
-    if "error" in values:
-        values["error"] = storable_text(values["error"])
-    if "result" in values and (stored := storable_json(text)) is not text:
-        values["result"] = json.loads(stored)["result"]
     return Ending(type, text, values)
 
 

@@ -8,15 +8,14 @@ acknowledged can be repeated.
 
 from __future__ import annotations
 
-import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from django.core.serializers.json import DjangoJSONEncoder
-from django.db import OperationalError, connections, transaction
+from django.db import DataError, IntegrityError, OperationalError, connections, transaction
 
 from eric_sse_django import conf, notifier
 from eric_sse_django.log import (
@@ -31,13 +30,18 @@ from eric_sse_django.log import (
     log_dialect,
     segments_of,
 )
+from eric_sse_django.runs import storable
 from eric_sse_django.runs.models import Run
+
+logger = logging.getLogger(__name__)
 
 # Runs in one UPDATE, which compares each with all of them.
 MOVED_AT_ONCE = 100
 
 # What an end changes, if it has a message.
 END_COLUMNS = frozenset({"status", "ended_at", "error", "result"})
+# What a database, or its driver, raises for values that it cannot hold.
+REFUSALS = (DataError, IntegrityError, TypeError, ValueError)
 
 RUNNING = Run.Status.RUNNING.value
 LOST = Run.Status.LOST.value
@@ -71,7 +75,7 @@ class Flush:
         result = self.values.get("result")
         return (
             *(*row, self.values["status"], self.values["ended_at"], self.values.get("error")),
-            None if result is None else json.dumps(result, cls=DjangoJSONEncoder),
+            None if result is None else storable.encode(result),
         )
 
     @property
@@ -89,6 +93,7 @@ class Verdict(Enum):
     TAKEN = "not written: another producer has the run"
     ENDED = "not written: the run has ended"
     REMOVED = "not written: the run was removed"
+    REFUSED = "not written: the database cannot hold its values"
 
     @property
     def is_written(self) -> bool:
@@ -101,6 +106,8 @@ class Answer(NamedTuple):
     verdict: Verdict
     status: str = RUNNING
     stops: bool = False
+    # Why it is refused.
+    error: Exception | None = None
 
 
 class State(NamedTuple):
@@ -135,6 +142,23 @@ def write(flushes: Sequence[Flush]) -> list[Answer]:
         states = {}
         answers = _write(dialect, flushes, states)
     return _with_removed(flushes, answers, states)
+
+
+def write_apart(flushes: Sequence[Flush]) -> list[Answer]:
+    """
+    As write(), each flush in a transaction of its own: one of them was refused.
+
+    Else it would be repeated forever, and with it those of all other runs of the process.
+    """
+    return [_write_alone(each) for each in flushes]
+
+
+def _write_alone(flush: Flush) -> Answer:
+    try:
+        return write([flush])[0]
+    except REFUSALS as error:
+        logger.exception("the output of a run is refused run=%s", flush.run)
+        return Answer(Verdict.REFUSED, error=error)
 
 
 def _write(dialect: Dialect, flushes: Sequence[Flush], states: dict[int, State]) -> list[Answer]:

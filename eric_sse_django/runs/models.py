@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from eric_sse_django.models import IDENTIFIER_MAX_LENGTH, Listener
 from eric_sse_django.models.base import LogColumnsModel, LogManager
+from eric_sse_django.runs import storable
 
 KIND_MAX_LENGTH = 100
 TITLE_MAX_LENGTH = 255
@@ -70,7 +70,7 @@ class Run(LogColumnsModel):
         default="",
         help_text=_("What several runs belong to: a chat, a document."),
     )
-    meta = models.JSONField(_("meta"), default=dict, blank=True, encoder=DjangoJSONEncoder)
+    meta = models.JSONField(_("meta"), default=dict, blank=True, encoder=storable.Encoder)
     key = models.CharField(  # noqa: DJ001 - null: no key was given
         _("key"), max_length=64, null=True, unique=True, editable=False
     )
@@ -98,14 +98,14 @@ class Run(LogColumnsModel):
         help_text="The provider's id of the work, and the number of its last event.",
     )
     result = models.JSONField(
-        _("result"), null=True, blank=True, editable=False, encoder=DjangoJSONEncoder
+        _("result"), null=True, blank=True, editable=False, encoder=storable.Encoder
     )
     error = models.TextField(_("error"), blank=True, default="", editable=False)
     stop_requested = models.BooleanField(_("stop requested"), default=False, editable=False)
     task = models.JSONField(
         null=True,
         editable=False,
-        encoder=DjangoJSONEncoder,
+        encoder=storable.Encoder,
         help_text="The task that produces it: its name, arguments, and how often it is repeated.",
     )
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)

@@ -8,15 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from django.core.serializers.json import DjangoJSONEncoder
-
 from eric_sse_django.exception import EricError
 from eric_sse_django.log import Draft
+from eric_sse_django.runs import storable
 from eric_sse_django.runs.chunks import CHUNK, PROGRESS, TEXT_CHARACTERS, Group
+from eric_sse_django.runs.ends import FAILED_TEXT, failed, full_text
 from eric_sse_django.runs.exceptions import RunEnded, RunStopped, RunTaken
 from eric_sse_django.runs.fence import LOST, RUNNING, Answer, Flush, State, Verdict
 from eric_sse_django.runs.models import Run
-from eric_sse_django.runs.storable import storable_json
 
 # Seconds between two progress messages: more would be rows that nobody sees.
 PROGRESS_S = 0.2
@@ -56,7 +55,7 @@ class Output:
         self.held = held
         self.run = held.run
         self.index = held.next_index  # of the next chunk
-        self.error: EricError | None = None
+        self.error: Exception | None = None
         self.stopping = held.stops
         self.is_over = False  # its end is committed, or it may write nothing more
         self.seen_at = time.monotonic()
@@ -66,7 +65,7 @@ class Output:
         self._first = held.next_index  # of what is not taken
         self._groups: list[Group] = []
         self._upstream: str | None = None
-        self._progress: dict[str, Any] | None = None
+        self._progress: str | None = None  # as JSON
         self._progress_at = float("-inf")
         self._end: tuple[str, str, dict[str, Any]] | None = None
         self._sending: Flush | None = None
@@ -74,6 +73,7 @@ class Output:
         self._shown: str | None = None
         self._written: Flush | None = None
         self._ends = False  # with what is sent
+        self._is_refused = False
         self._sent = 0  # characters of it
 
     def add(self, part: str, is_text: bool) -> None:
@@ -98,11 +98,11 @@ class Output:
 
     def set_upstream(self, upstream: Any) -> None:
         """Write with the next flush what the chunks so far are made from."""
-        self._upstream = storable_json(json.dumps(upstream))
+        self._upstream = storable.encode(upstream)
 
     def set_progress(self, progress: dict[str, Any]) -> None:
         """Replace the progress that waits."""
-        self._progress = progress
+        self._progress = storable.encode(progress)
 
     def set_end(self, type: str, payload: str, values: dict[str, Any]) -> None:
         """End the run with this message, and these columns."""
@@ -140,10 +140,9 @@ class Output:
         held = self.held
         made = Flush(held.run, held.epoch, self._first, self.index)
         made.drafts = [held.draft(CHUNK, group.payload()) for group in self._groups]
-        if self._may_show_progress():
-            text = json.dumps(self._progress)
-            made.progress = self._shown = storable_json(text)
-            shown = held.draft(PROGRESS, text)
+        if self._progress is not None and self._may_show_progress():
+            made.progress = self._shown = self._progress
+            shown = held.draft(PROGRESS, made.progress)
             if shown.kept_s > PROGRESS_LIVES_S:
                 shown.kept_s, shown.perishable = PROGRESS_LIVES_S, True
             made.drafts.append(shown)
@@ -164,6 +163,9 @@ class Output:
         if answer.verdict is Verdict.LATER:
             return True
         sent, self._sending = self._sending, None
+        if answer.verdict is Verdict.REFUSED and not self._is_refused:
+            self._refuse(answer.error)
+            return True
         if not answer.verdict.is_written:
             self._close(self._error_of(answer.verdict, answer.status))
             return False
@@ -199,7 +201,7 @@ class Output:
             return False
         for name, value in end.values.items():
             setattr(run, name, value)
-        run.result = json.loads(json.dumps(run.result, cls=DjangoJSONEncoder))
+        run.result = json.loads(storable.encode(run.result))
         run.next_index = end.next
         run.stop_requested = run.stop_requested or self.stopping
         if self._shown is not None:
@@ -220,12 +222,25 @@ class Output:
             self.stopping = True
             self._changed()
 
+    def _refuse(self, error: Exception | None) -> None:
+        """Drop what the database cannot hold, and all after it: the run fails."""
+        found = error or ValueError("refused")
+        self._drop(found)
+        self.index = self._first = self.committed
+        self._is_refused, self._ends = True, False
+        self.set_end(*failed(FAILED_TEXT, full_text(found)))
+        self._changed()
+
     def _close(self, error: EricError) -> None:
         """Drop what waits: nothing can be written any more."""
-        self.error, self.is_over, self.stopping = error, True, True
+        self._drop(error)
+        self.is_over = True
+        self._changed()
+
+    def _drop(self, error: Exception) -> None:
+        self.error, self.stopping = error, True
         self._groups, self._progress, self._end, self.size = [], None, None, 0
         self._upstream = None
-        self._changed()
 
     def _changed(self) -> None:
         if self.on_change is not None:

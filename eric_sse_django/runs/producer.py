@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from itertools import islice
@@ -16,8 +17,9 @@ from django.db import connections
 
 from eric_sse_django import conf
 from eric_sse_django.cancelling import within
+from eric_sse_django.exception import EricError
 from eric_sse_django.log import database, log_dialect, payload_text
-from eric_sse_django.runs import ends, writer
+from eric_sse_django.runs import ends, storable, writer
 from eric_sse_django.runs.chunks import pieces
 from eric_sse_django.runs.exceptions import RunEnded, RunStopped, RunTaken
 from eric_sse_django.runs.leasing import take
@@ -27,6 +29,8 @@ from eric_sse_django.runs.output import Held, Output
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+# A run whose lease is taken, and what writes its output.
+Begun = tuple[Held, writer.Writer | writer.Here]
 
 # Characters of one run that may wait for the database; then write() waits too.
 MAX_WAITING = 1_048_576
@@ -72,10 +76,11 @@ class Out:
         self, done: float | None = None, total: float | None = None, text: str = ""
     ) -> None:
         """Show how far the work is; of several at once only the last one."""
+        value = {"done": _number(done), "total": _number(total), "text": storable.text(str(text))}
         self._check_process()
         with self._writer.changed:
             self._check()
-            self._output.set_progress({"done": done, "total": total, "text": text})
+            self._output.set_progress(value)
             if self._output.waits:
                 self._writer.note(self._output, 0)
 
@@ -122,10 +127,10 @@ class Out:
         with self._writer.changed:
             self._check()
             is_first, size = self._output.is_new, 0
+            self._output.set_upstream(upstream)  # first: it refuses what is not JSON
             for part, is_text in parts:
                 self._output.add(part, is_text)
                 size += len(part)
-            self._output.set_upstream(upstream)
             self._upstream = upstream
             self._writer.note(self._output, size, is_first)
 
@@ -266,6 +271,15 @@ class Out:
             self.run.refresh_from_db()
 
 
+def _number(value: Any) -> float | None:
+    """Return a number of a progress as JSON has it. Raises TypeError and ValueError."""
+    if value is None or isinstance(value, int):
+        return value
+    if isinstance(value, (str, bytes)) or not math.isfinite(value):
+        raise ValueError(f"The progress {value!r} is not a number: give a finite one, or None.")
+    return float(value)
+
+
 @contextmanager
 def produce(run: Run) -> Iterator[Out]:
     """
@@ -325,6 +339,11 @@ class AsyncOut(Out):
         if self._output.error is not None:
             raise self._output.error
 
+    async def drain(self) -> None:
+        """Wait until there is room for another write(), mostly not at all. Raises as flush()."""
+        if self._output.size > MAX_WAITING // 2:
+            await self.flush()
+
     async def _aend(self, ending: ends.Ending) -> None:
         self._begin_end(ending)
         await self._until(lambda: self._output.is_over, conf.get("RUNS_LEASE_S"))
@@ -364,16 +383,19 @@ class AsyncOut(Out):
     def _wait_for_room(self) -> None:
         raise BufferError(
             f"{MAX_WAITING} characters of the run {self.run.id!r} wait to be written: "
-            "`await out.flush()` from time to time."
+            "`await out.drain()` after each write()."
         )
 
 
 @asynccontextmanager
 async def aproduce(run: Run) -> AsyncIterator[AsyncOut]:
     """As produce(), in a coroutine. A cancelled one makes the run lost: another can continue."""
-    out = AsyncOut(run, *await sync_to_async(_begin)(run, is_async=True))
+    begun, cancelled = await _abegin(run)
+    out = AsyncOut(run, *begun)
     try:
         try:
+            if cancelled is not None:
+                raise cancelled
             yield out
             ending = out._ending(None)
         except BaseException as error:
@@ -400,7 +422,18 @@ def _logged(run: Run) -> Iterator[None]:
         logger.exception("the end of a run was not written run=%s", run.id)
 
 
-def _begin(run: Run, is_async: bool = False) -> tuple[Held, writer.Writer | writer.Here]:
+async def _abegin(run: Run) -> tuple[Begun, asyncio.CancelledError | None]:
+    """As _begin(); return also that the coroutine was cancelled: a thread takes the lease then."""
+    beginning = asyncio.ensure_future(sync_to_async(_begin)(run, is_async=True))
+    try:
+        return await asyncio.shield(beginning), None
+    except asyncio.CancelledError as error:
+        with contextlib.suppress(EricError, DatabaseError):
+            return await beginning, error
+        raise
+
+
+def _begin(run: Run, is_async: bool = False) -> Begun:
     """
     Take a run's lease, and return what writes its output.
 

@@ -14,7 +14,8 @@ from eric_sse_django.database.rows import check_room, owned_by
 from eric_sse_django.database.twins import has_twin, twin_of_function
 from eric_sse_django.exception import InvalidIdentifier
 from eric_sse_django.models import Channel, Listener, could_be_id
-from eric_sse_django.runs.models import Run, digest_of
+from eric_sse_django.runs import storable
+from eric_sse_django.runs.models import TITLE_MAX_LENGTH, Run, digest_of
 
 
 @has_twin
@@ -32,8 +33,9 @@ def start(
     Return a new run, which waits for its producer; with a `key`, the run that has it.
 
     The sessions of the `owner` (a user, or the user's key) may read it. `kind`, `title`, `thread`
-    and `meta` are the caller's. `channel` is RUNS_CHANNEL if none is given, and is created if it
-    does not exist. It is kept if and only if the caller's transaction commits.
+    and `meta` are the caller's; a title is cut after 255 characters. `channel` is RUNS_CHANNEL if
+    none is given, and is created if it does not exist. It is kept if and only if the caller's
+    transaction commits.
 
     Raises InvalidIdentifier for the key of a run of another owner, TooManyListeners, ValueError
     for an owner that is not saved, and TypeError.
@@ -87,7 +89,13 @@ def start_or_get(
     row = DatabaseChannel.get_or_create(name).row
     check_room(row, "")
     owned = owned_by(owner, user)
-    fields = {"kind": kind, "title": title, "thread": thread, "meta": meta or {}, "key": digest}
+    fields = {
+        "kind": kind,
+        "title": _shown(title),
+        "thread": thread,
+        "meta": meta or {},
+        "key": digest,
+    }
     try:
         # A savepoint, so that the caller's transaction survives.
         with transaction.atomic(using=log.database()):
@@ -97,6 +105,12 @@ def start_or_get(
         if found is None:
             raise
         return found, False
+
+
+def _shown(title: str) -> str:
+    """Return a title as its column holds it: mostly what a user has written, of any length."""
+    found = storable.text(str(title))
+    return found if len(found) <= TITLE_MAX_LENGTH else f"{found[: TITLE_MAX_LENGTH - 1]}…"
 
 
 def _of_key(digest: str, key: str | None, user: Any) -> Run | None:

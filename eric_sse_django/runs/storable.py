@@ -1,36 +1,50 @@
 """
-Values that every database can store in a run's row.
+What the columns of runs can hold.
 
-PostgreSQL stores no NUL, and no lone surrogate. A flush that has one would fail each time, and
-with it the output of all runs of the process. Clients get what was written: messages are ASCII.
+PostgreSQL's text and JSON have no NUL, and no half of a surrogate pair, as file names that are
+not UTF-8 become. Messages hold them all the same: they are ASCII.
 """
 
 from __future__ import annotations
 
-import json
+import re
 from typing import Any
 
+from django.core.serializers.json import DjangoJSONEncoder
+
 REPLACEMENT = "\ufffd"
+# Characters of a text column that others than the project write: those of errors.
+MAX_CHARACTERS = 16_384
+_REFUSED = re.compile("[\0\ud800-\udfff]")
+# An escape in ASCII JSON: a pair, what is refused, or any other one.
+_ESCAPE = re.compile(
+    r"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(?P<refused>u0000|u[dD][89a-fA-F]..)|.)"
+)
 
 
-def storable_text(text: str) -> str:
-    """Return a text with U+FFFD instead of each NUL and each lone surrogate."""
-    whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return whole.replace("\0", REPLACEMENT)
+def text(value: str) -> str:
+    """Return a text as a column can hold it: what it cannot is replaced, what is long is cut."""
+    cut = value if len(value) <= MAX_CHARACTERS else f"{value[: MAX_CHARACTERS - 1]}…"
+    return _REFUSED.sub(REPLACEMENT, cut)
 
 
-def storable_json(text: str) -> str:
-    """Return a JSON text, of ASCII, with its strings as storable_text() returns them."""
-    if "\\u0000" not in text and "\\ud" not in text:
-        return text
-    return json.dumps(_storable(json.loads(text)))
+def is_text(value: str) -> bool:
+    """Return whether a column can hold a text as it is."""
+    return _REFUSED.search(value) is None
 
 
-def _storable(value: Any) -> Any:
-    if isinstance(value, str):
-        return storable_text(value)
-    if isinstance(value, list):
-        return [_storable(each) for each in value]
-    if isinstance(value, dict):
-        return {storable_text(key): _storable(each) for key, each in value.items()}
-    return value
+class Encoder(DjangoJSONEncoder):
+    """Encodes what JSON columns can hold: replaces characters as text() does, refuses NaN."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "allow_nan": False})
+
+    def encode(self, o: Any) -> str:
+        found: str = super().encode(o)
+        if "\\u" not in found:
+            return found
+        return _ESCAPE.sub(lambda each: r"\ufffd" if each["refused"] else each[0], found)
+
+
+# One for all: to make one for each call takes longer than to encode.
+encode = Encoder().encode

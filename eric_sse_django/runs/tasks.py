@@ -34,7 +34,7 @@ from eric_sse_django.database.twins import has_twin, twin_of_function
 from eric_sse_django.log import database
 from eric_sse_django.runs.ending import fail
 from eric_sse_django.runs.ends import FAILED_TEXT
-from eric_sse_django.runs.exceptions import RunEnded, RunTaken
+from eric_sse_django.runs.exceptions import RunEnded, RunFailed, RunTaken
 from eric_sse_django.runs.leasing import is_free
 from eric_sse_django.runs.models import Run
 from eric_sse_django.runs.producer import Out, aproduce, produce
@@ -58,10 +58,11 @@ def task(function: Any = None, *, retries: int = 0) -> Any:
     that the package passes (`bind`, `takes_context`, `pass_context`) comes before `out`. What the
     function returns is the run's result. A coroutine function gets an AsyncOut.
 
-    An exception fails the run, unless another attempt follows: one of `retries` (as many as the
-    package is to make), or one that Celery or procrastinate is known to make. A run whose
-    producer was killed is enqueued again, `retries` times at most. A run that was stopped
-    meanwhile, has ended, or is produced by another worker that is alive, is not produced.
+    An exception fails the run, unless another attempt follows. A run of enqueue() whose producer
+    was killed, or raised another exception than RunFailed, is enqueued again, `retries` times at
+    most; attempts that Celery or procrastinate is known to make are left to them. A run that you
+    have started yourself waits: for the `retries` that the package is to make. A run that was
+    stopped meanwhile, has ended, or is produced by another worker that is alive, is not produced.
     """
     if function is None:
         return partial(task, retries=retries)
@@ -179,6 +180,7 @@ class _Attempt:
         self.function, self.retries = function, retries
 
         self.run: Run | None = None
+        self.is_repeated = False  # here, and not by the package
         self.until = time.monotonic() + ALIVE_AFTER * conf.get("RUNS_LEASE_S")
 
     def produce(self) -> None:
@@ -186,19 +188,28 @@ class _Attempt:
             time.sleep(FREE_CHECK_S)
         if self.run is None:
             return
-        with self._unless_others_have_it(), produce(self.run) as out:
-            out.may_retry = self._may_retry
-            self._keep(out, self.function(*self.context, out, *self.args, **self.kwargs))
+        try:
+            with self._unless_others_have_it(), produce(self.run) as out:
+                out.may_retry = self._may_retry
+                self._keep(out, self.function(*self.context, out, *self.args, **self.kwargs))
+        finally:
+            if self.is_repeated:
+                on_lost(self.run)
 
     async def aproduce(self) -> None:
         while await sync_to_async(self._must_wait)():  # noqa: ASYNC110 - for a row
             await asyncio.sleep(FREE_CHECK_S)
         if self.run is None:
             return
-        with self._unless_others_have_it():
-            async with aproduce(self.run) as out:
-                out.may_retry = self._may_retry
-                self._keep(out, await self.function(*self.context, out, *self.args, **self.kwargs))
+        try:
+            with self._unless_others_have_it():
+                async with aproduce(self.run) as out:
+                    out.may_retry = self._may_retry
+                    found = await self.function(*self.context, out, *self.args, **self.kwargs)
+                    self._keep(out, found)
+        finally:
+            if self.is_repeated:
+                await sync_to_async(on_lost)(self.run)
 
     def _must_wait(self) -> bool:
         """
@@ -241,8 +252,12 @@ class _Attempt:
         """Return whether another attempt follows this error."""
         if type(error).__module__ == "celery.exceptions" and type(error).__name__ in _CELERY:
             return True
-        epoch = self.run.epoch if self.run is not None else 0
-        return epoch <= self.retries or _celery_retries(error) or self._procrastinate_does(error)
+        if _celery_retries(error) or self._procrastinate_does(error):
+            return True
+        if self.run is None or self.run.task is None:
+            return self.run is not None and self.run.epoch <= self.retries
+        self.is_repeated = self.run.is_repeated and not isinstance(error, RunFailed)
+        return self.is_repeated
 
     def _procrastinate_does(self, error: BaseException) -> bool:
         """Return whether procrastinate makes another attempt, as far as its context shows it."""
@@ -270,7 +285,7 @@ def _celery_retries(error: BaseException) -> bool:
 
 
 def on_lost(run: Run) -> None:
-    """Enqueue the task of a run again, whose producer is gone."""
+    """Enqueue the task of a run again, whose producer is gone; fail the run if that is refused."""
     try:
         enqueue_again(run)
     except Exception:

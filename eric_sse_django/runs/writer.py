@@ -183,7 +183,7 @@ class Writer:
         """Write what waits; on a failure try it again."""
         outputs, flushes, are_all = self._take()
         try:
-            answers = fence.write(flushes) if flushes else []
+            answers = _written(flushes) if flushes else []
         except Exception:  # noqa: BLE001 - the loop that owns these calls
             self._failed(outputs)
             return
@@ -262,6 +262,13 @@ class Writer:
             for each in quiet:
                 each.looked(states.get(each.run))
             self.changed.notify_all()
+
+
+def _written(flushes: list[Flush]) -> list[fence.Answer]:
+    try:
+        return fence.write(flushes)
+    except fence.REFUSALS:
+        return fence.write_apart(flushes)
 
 
 class Here:

@@ -445,8 +445,13 @@ async def test_the_element_continues_what_its_page_was_rendered_with(site, brows
     await site.release()
     await page.wait_for_selector("eric-run[status=finished]", state="attached")
     assert await page.evaluate(TEXT) == text(WORDS) == await site.produced()
+    ended = await page.evaluate("end")
     await page.reload()
     assert await page.evaluate(TEXT) == text(WORDS)
+    # Also to a script that comes after the element's.
+    await page.wait_for_function("window.end")
+    assert await page.evaluate("end") == ended
+    assert ended["status"] == "finished"
 
 
 LISTEN = """path => {

@@ -22,6 +22,6 @@ def with_context(context, out, words, errors):
 
 
 @task
-@runs.task
-async def aanswer(out, words):
-    return await jobs.aanswer(out, words)
+@runs.task(retries=1)
+async def aanswer(out, words, errors=()):
+    return await jobs.aanswer(out, words, errors)

@@ -10,9 +10,10 @@ from eric_sse_django.authorization import arevoke
 from eric_sse_django.exception import StreamEnded
 from eric_sse_django.log import chores
 from eric_sse_django.models import Listener
-from eric_sse_django.runs import reaping
+from eric_sse_django.runs import producer, reaping
 from eric_sse_django.runs.models import Run
 from tests.database.tools import threads
+from tests.patience import PATIENCE_S
 from tests.runs.tools import fresh, late, text_of, types_of
 
 # Keys ----------------------------------------------------------------------------------
@@ -194,6 +195,36 @@ async def test_a_coroutine_that_is_cancelled_makes_a_run_lost(database, hub_clos
     with pytest.raises(asyncio.CancelledError):
         await task
     assert run.status == "lost"
+
+
+async def test_a_coroutine_that_is_cancelled_while_it_takes_the_lease_keeps_none(
+    database, hub_closes, monkeypatch
+):
+    """Else nobody could produce the run until that lease is over."""
+    run, begins, goes_on = await runs.astart(), threading.Event(), threading.Event()
+    take = producer.take
+
+    def slowly(run):
+        begins.set()
+        goes_on.wait(PATIENCE_S)
+        return take(run)
+
+    monkeypatch.setattr(producer, "take", slowly)
+
+    async def work():
+        async with runs.aproduce(run):
+            pytest.fail("it was cancelled before")
+
+    task = asyncio.create_task(work())
+    await asyncio.to_thread(begins.wait, PATIENCE_S)
+    task.cancel()
+    goes_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert run.status == "lost"
+    async with runs.aproduce(run) as out:
+        out.write("another")
+    assert run.status == "finished"
 
 
 # Removal and access ----------------------------------------------------------------------

@@ -40,6 +40,12 @@ def test_a_key_twice_is_one_run_and_of_its_owner(database, ana):
         runs.start(key="answer-1")
 
 
+def test_a_title_of_any_length_is_a_title(database):
+    """It is mostly the question that a user has written."""
+    assert runs.start(title="q" * 256).title == "q" * 254 + "…"
+    assert runs.start(title="a\0\ud800").title == "a\ufffd\ufffd"
+
+
 def test_an_exception_fails_the_run_and_is_raised(database):
     run = runs.start()
 
@@ -99,7 +105,7 @@ async def test_a_coroutine_produces(database, hub_closes):
 async def test_a_coroutine_whose_output_cannot_be_written_gets_an_error(database, hub_closes):
     run = await runs.astart()
     async with runs.aproduce(run) as out:
-        with locked(database), pytest.raises(BufferError, match="flush"):
+        with locked(database), pytest.raises(BufferError, match="drain"):
             out.write("x" * 2 * MAX_WAITING)
         await out.flush()
         out.write("and more")

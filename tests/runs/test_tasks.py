@@ -188,10 +188,26 @@ def test_a_task_does_not_take_a_run_from_a_producer_that_is_alive(django_jobs, s
 
 
 def test_a_context_comes_before_the_output_and_another_attempt_continues(django_jobs):
-    run = runs.enqueue(django_jobs.with_context, [WORDS, ["ValueError"]])
+    run = runs.start()
+    django_jobs.with_context.enqueue(run.id, WORDS, ["ValueError"])
     assert fresh(run).status == "waiting"
     django_jobs.with_context.enqueue(run.id, WORDS, [])
     assert (fresh(run).status, text_of(run)) == ("finished", "one two three")
+
+
+def test_a_run_whose_producer_raised_is_enqueued_again_and_ends_in_any_case(django_jobs):
+    """No package has been told to try it again: it would wait forever."""
+    once = runs.enqueue(django_jobs.with_context, [WORDS, ["ValueError"]])
+    assert (fresh(once).status, text_of(once)) == ("finished", "one two three")
+    twice = runs.enqueue(django_jobs.with_context, [WORDS, ["ValueError", "ValueError"]])
+    assert (fresh(twice).status, fresh(twice).epoch) == ("failed", 2)
+    acoroutine = runs.enqueue(django_jobs.aanswer, [WORDS, ["ValueError"]])
+    assert (fresh(acoroutine).status, text_of(acoroutine)) == ("finished", "one two three")
+
+
+def test_a_run_that_is_failed_for_its_clients_is_not_enqueued_again(django_jobs):
+    run = runs.enqueue(django_jobs.with_context, [WORDS, ["RunFailed"]])
+    assert (fresh(run).status, fresh(run).epoch) == ("failed", 1)
 
 
 def test_a_task_may_be_a_coroutine_function(django_jobs):

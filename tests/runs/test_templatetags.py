@@ -37,6 +37,18 @@ def test_text_and_values_are_escaped(run, ana):
     assert 'index="3" status="finished"' in html
 
 
+def test_the_end_is_in_the_page_without_the_text_of_an_error(run, ana):
+    end = '<script type="application/json" data-run="end">'
+    assert f'{end}{{"result": null}}</script>' in rendered(run, ana, "eric_run_progress")
+    failed = runs.start(ana)
+    assert end not in rendered(failed, ana)
+    with pytest.raises(ValueError, match="secret"), runs.produce(failed):
+        raise ValueError("secret")
+    html = rendered(failed, ana)
+    assert f'{end}{{"error": "The run failed."}}</script>' in html
+    assert "secret" not in html
+
+
 def test_the_element_continues_at_the_next_chunk(database, ana):
     run = runs.start(ana)
     assert 'index="0" status="waiting"' in rendered(run, ana)

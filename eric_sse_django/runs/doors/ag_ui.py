@@ -20,8 +20,9 @@ from contextlib import suppress
 from typing import Any
 
 from django.core import signing
+from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern, URLResolver, include, path
 from django.views.decorators.http import require_GET, require_POST
 
 from eric_sse_django import __version__
@@ -32,6 +33,7 @@ from eric_sse_django.runs.doors.handing_over import (
     Start,
     body_of,
     hand_over,
+    is_thread,
     runs_of,
     started_by,
 )
@@ -209,7 +211,7 @@ def start(request: HttpRequest, input: Event, **options: Any) -> Run:
 
 def input_in(body: Event) -> Event | None:
     """Return a RunAgentInput, None if it is not one."""
-    has_ids = all(isinstance(body.get(name), str) and body[name] for name in ("threadId", "runId"))
+    has_ids = all(is_thread(body.get(name)) for name in ("threadId", "runId"))
     messages = body.get("messages", [])
     is_list = isinstance(messages, list) and all(isinstance(each, dict) for each in messages)
     return body if has_ids and is_list else None
@@ -255,7 +257,7 @@ def _started(start: Start, request: HttpRequest, body: Event) -> HttpResponseBas
 # CopilotKit -----------------------------------------------------------------------------------
 
 
-def copilotkit(agents: Mapping[str, Start]) -> tuple[list[URLPattern], str]:
+def copilotkit(agents: Mapping[str, Start]) -> tuple[list[URLPattern | URLResolver], str]:
     """
     Return the URLs of a CopilotKit runtime, by agents: `start(request, input)` returns the run.
 
@@ -263,13 +265,15 @@ def copilotkit(agents: Mapping[str, Start]) -> tuple[list[URLPattern], str]:
     served: one URL for each method, and one for all.
     """
     routes = _CopilotKit(agents)
-    patterns = [
-        path("", require_POST(routes.single), name="single"),
-        path("/info", require_GET(routes.info), name="info"),
-        path("/agent/<str:agent>/run", require_POST(routes.run), name="run"),
-        path("/agent/<str:agent>/connect", require_POST(routes.connect), name="connect"),
-        path("/agent/<str:agent>/stop/<str:thread>", require_POST(routes.stop), name="stop"),
+    below = [
+        path("info", require_GET(routes.info), name="info"),
+        path("agent/<str:agent>/run", require_POST(routes.run), name="run"),
+        path("agent/<str:agent>/connect", require_POST(routes.connect), name="connect"),
+        path("agent/<str:agent>/stop/<str:thread>", require_POST(routes.stop), name="stop"),
     ]
+    single = path("", require_POST(routes.single), name="single")
+    # A path that begins with a slash and does not end with one is a warning (urls.W002).
+    patterns: list[URLPattern | URLResolver] = [single, path("/", include(below))]
     return patterns, "eric_copilotkit"
 
 
@@ -330,7 +334,7 @@ class _CopilotKit:
     def single(self, request: HttpRequest) -> HttpResponseBase:
         """Answer the transport that has one URL: the body names the method."""
         envelope = body_of(request)
-        params, body = envelope.get("params") or {}, envelope.get("body") or {}
+        params, body = _object_in(envelope, "params"), _object_in(envelope, "body")
         agent = str(params.get("agentId", ""))
         match envelope.get("method"):
             case "info":
@@ -342,6 +346,13 @@ class _CopilotKit:
             case "agent/stop":
                 return self.stop(request, agent, str(params.get("threadId", "")), body)
         return JsonResponse({"error": "Unknown method."}, status=400)
+
+
+def _object_in(envelope: Event, name: str) -> Event:
+    found = envelope.get(name) or {}
+    if not isinstance(found, dict):
+        raise BadRequest(f"{name!r} is not a JSON object.")
+    return found
 
 
 def _no_agent(agent: str) -> HttpResponse:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern, URLResolver, include, path
 from django.views.decorators.http import require_GET, require_POST
 
 from eric_sse_django.runs import chunks
@@ -110,17 +110,21 @@ class AiSdk(Translation):
 # Views ------------------------------------------------------------------------------------
 
 
-def urls(start: Start) -> tuple[list[URLPattern], str]:
+def urls(start: Start) -> tuple[list[URLPattern | URLResolver], str]:
     """Return the URLs for a transport's `api`; `start(request, body)` returns the run."""
 
     @require_POST
     def post(request: HttpRequest) -> HttpResponseBase:
         return started_by(start, request, body_of(request), respond)
 
-    patterns = [
+    below = [
+        path("<str:chat_id>/stream", resume, name="resume"),
+        path("<str:chat_id>/stop", stop_chat, name="stop"),
+    ]
+    # A path that begins with a slash and does not end with one is a warning (urls.W002).
+    patterns: list[URLPattern | URLResolver] = [
         path("", post, name="send"),
-        path("/<str:chat_id>/stream", resume, name="resume"),
-        path("/<str:chat_id>/stop", stop_chat, name="stop"),
+        path("/", include(below)),
     ]
     return patterns, "eric_ai_sdk"
 

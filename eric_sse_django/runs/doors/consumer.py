@@ -56,6 +56,7 @@ class RunConsumer(StreamConsumer):
         if run is None:
             return admission
         self._door = door = self._kind(run, self.request)
+        door.read_at = before
         last = admission.last_event_id if door.reconnects else None
         if run.status != LOST_STATUS:
             door.continued_at = before

@@ -51,6 +51,8 @@ class Door:
         self.lost: Entry | None = None
         # Whether the log no longer has the run's end.
         self.is_gone = False
+        # What is at an earlier position was written before the run's row was read.
+        self.read_at = 0
         # Up to which position a lost end is old: the run was not lost any more.
         self.continued_at = 0
 

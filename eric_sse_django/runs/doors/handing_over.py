@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -19,8 +20,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from eric_sse_django import stream_urls
 from eric_sse_django.authorization import ask_now, authorizer, bound_to, make_ticket
 from eric_sse_django.routing import HAND_OVER
+from eric_sse_django.runs import storable
 from eric_sse_django.runs.doors.door import is_open
-from eric_sse_django.runs.models import ACTIVE, Run
+from eric_sse_django.runs.models import ACTIVE, TITLE_MAX_LENGTH, Run
 from eric_sse_django.runs.paths import path_of
 from eric_sse_django.runs.starting import get
 
@@ -56,12 +58,22 @@ def started_by(
 def body_of(request: HttpRequest) -> dict[str, Any]:
     """Return the JSON object of a request's body; raise BadRequest for another one."""
     try:
-        found = json.loads(request.body or b"{}")
-    except ValueError as error:
+        body = request.body or b"{}"
+        found = json.loads(body, parse_constant=_no_number, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
         raise BadRequest("The body is not JSON.") from error
     if not isinstance(found, dict):
         raise BadRequest("The body is not a JSON object.")
     return found
+
+
+def _no_number(text: str) -> Any:
+    raise ValueError(f"{text} is not a number of JSON.")
+
+
+def _finite(text: str) -> float:
+    found = float(text)
+    return found if math.isfinite(found) else _no_number(text)
 
 
 # Access -------------------------------------------------------------------------------------
@@ -83,12 +95,18 @@ def runs_of(request: HttpRequest, thread: str, **where: Any) -> list[Run]:
 
     `where` are lookups of the query.
     """
-    if not thread:
+    if not is_thread(thread):
         return []
     found = Run.objects.filter(thread=thread, **where).order_by("-created_at", "-pk")[:MAX_RUNS]
     # Compared again: MariaDB's usual collations ignore the case.
     runs = [run for run in found if run.thread == thread and may_read(request, run)]
     return runs[::-1]
+
+
+def is_thread(value: Any) -> bool:
+    """Return whether a run can have this thread, which a client sent."""
+    is_text = isinstance(value, str) and 0 < len(value) <= TITLE_MAX_LENGTH
+    return is_text and storable.is_text(value)
 
 
 def active_in(request: HttpRequest, thread: str) -> Run | None:

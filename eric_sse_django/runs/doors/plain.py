@@ -41,6 +41,8 @@ class Plain(Door):
         return state + encode(type, json.dumps(payload))
 
     def encode(self, entry: Entry) -> bytes:
+        if self._is_old(entry):
+            return b""
         if self._index and entry.type == chunks.CHUNK:
             payload = _from(entry.payload, self._index)
             if payload is None:
@@ -55,7 +57,11 @@ class Plain(Door):
         for entry in entries:
             if entry.type in FINAL_ENDS:
                 self.over_at = entry.position
-        return encode_all(entries)
+        return encode_all([entry for entry in entries if not self._is_old(entry)])
+
+    def _is_old(self, entry: Entry) -> bool:
+        """Return whether the state has a later progress: a bar would go back."""
+        return entry.type == chunks.PROGRESS and entry.position <= self.read_at
 
 
 def state_of(run: Run) -> dict[str, Any]:

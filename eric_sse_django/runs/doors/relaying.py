@@ -12,7 +12,7 @@ from codecs import getincrementaldecoder
 from collections.abc import AsyncIterable, Iterable, Iterator
 from typing import Any
 
-from eric_sse_django.runs.producer import Out
+from eric_sse_django.runs.producer import AsyncOut, Out
 
 # Events that open a part of text, and those that add to it: with the field of its id.
 OPENS = {"text-start": "id", "TEXT_MESSAGE_START": "messageId"}
@@ -31,11 +31,12 @@ def relay(out: Out, frames: Iterable[str | bytes]) -> None:
         writer.feed(frame)
 
 
-async def arelay(out: Out, frames: AsyncIterable[str | bytes]) -> None:
+async def arelay(out: AsyncOut, frames: AsyncIterable[str | bytes]) -> None:
     """As relay(), in a coroutine."""
     writer = _Relay(out)
     async for frame in frames:
         writer.feed(frame)
+        await out.drain()
 
 
 class _Relay:

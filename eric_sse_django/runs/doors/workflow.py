@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from django.urls import URLPattern, path
+from django.urls import URLPattern, URLResolver, include, path
 from django.views.decorators.http import require_GET, require_POST
 
 from eric_sse_django.consumers.request import StreamRequest
@@ -55,16 +55,18 @@ class Workflow(AiSdk):
         return count + sum(1 for _ in self.of_end(*end_of(self.run)))
 
 
-def urls(start: Start) -> tuple[list[URLPattern], str]:
+def urls(start: Start) -> tuple[list[URLPattern | URLResolver], str]:
     """Return the URLs for a transport's `api`; `start(request, body)` returns the run."""
 
     @require_POST
     def post(request: HttpRequest) -> HttpResponseBase:
         return started_by(start, request, body_of(request), respond)
 
-    patterns = [
+    below = [path("<str:run_id>/stream", resume, name="resume")]
+    # A path that begins with a slash and does not end with one is a warning (urls.W002).
+    patterns: list[URLPattern | URLResolver] = [
         path("", post, name="send"),
-        path("/<str:run_id>/stream", resume, name="resume"),
+        path("/", include(below)),
     ]
     return patterns, "eric_workflow"
 

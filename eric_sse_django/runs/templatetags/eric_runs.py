@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString, mark_safe
 import eric_sse_django
 from eric_sse_django import stream_urls
 from eric_sse_django.authorization import bound_to, make_ticket, opens_without_ticket
+from eric_sse_django.runs.ends import FAILED_TEXT
 from eric_sse_django.runs.models import Run
 from eric_sse_django.runs.paths import path_of
 from eric_sse_django.runs.reading import read
@@ -44,7 +45,7 @@ def eric_run(context: Any, run: Run) -> dict[str, Any]:
             values.append(chunk.value)
     found = _element(context, run, index)
     text = "".join(texts).encode(errors="replace").decode()
-    return {**found, "has_text": True, "text": text, "values": _script(values)}
+    return {**found, "has_text": True, "text": text, "values": _script(values) if values else ""}
 
 
 @register.inclusion_tag("eric_sse_runs/run.html", takes_context=True)
@@ -62,6 +63,7 @@ def _element(context: Any, run: Run, index: int) -> dict[str, Any]:
         "index": index,
         "progress": run.progress,
         "client": client,
+        "end": "" if run.is_active else _script(_end_of(run)),
     }
 
 
@@ -80,9 +82,16 @@ def stream_path(run: Run, request: Any) -> str:
     return stream_urls.with_query(path, [ticket])
 
 
-def _script(values: list[Any]) -> SafeString | str:
-    """Return JSON text for a script element, "" for no values."""
-    return mark_safe(json.dumps(values).translate(_ESCAPES)) if values else ""
+def _end_of(run: Run) -> dict[str, Any]:
+    """Return what the event of an ended run has beside its status."""
+    if run.status == Run.Status.FINISHED.value:
+        return {"result": run.result}
+    return {"error": FAILED_TEXT} if run.status == Run.Status.FAILED.value else {}
+
+
+def _script(value: Any) -> SafeString:
+    """Return JSON text for a script element."""
+    return mark_safe(json.dumps(value).translate(_ESCAPES))
 
 
 @cache

@@ -170,5 +170,17 @@ async def test_copilotkits_info_and_its_transport_with_one_url(visitor):
 
 
 async def test_a_body_that_is_no_input_is_refused(visitor):
-    for body in ({}, {"threadId": 1, "runId": "r"}, {**INPUT, "messages": "m"}):
+    long, half = "t" * 256, "\ud800"
+    wrong = [{"threadId": each} for each in (1, "", long, half, "\0")] + [{"messages": "m"}]
+    for body in ({}, *({**INPUT, **each} for each in wrong)):
         assert (await visitor.post("/api/agent", body)).status == 400
+    assert not await runs.Run.objects.aexists()
+
+
+async def test_an_envelope_of_other_types_is_refused(visitor):
+    run = {"method": "agent/run", "params": {"agentId": "default"}}
+    for body in ({**run, "params": [1]}, {**run, "body": "x"}, {**run, "body": [1]}):
+        assert (await visitor.post("/api/copilotkit", body)).status == 400
+    for thread in ("\0", "\ud800", "t" * 256):
+        path = "/api/copilotkit/agent/default/connect"
+        assert (await visitor.post(path, {"threadId": thread})).body == b""

@@ -3,6 +3,8 @@
 import asyncio
 
 import pytest
+from django.core.checks import Tags, run_checks
+from django.core.exceptions import BadRequest
 from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpRequest, HttpResponseForbidden
 
@@ -10,7 +12,7 @@ from eric_sse_django import runs
 from eric_sse_django.hub import End, Hub
 from eric_sse_django.routing import with_streams
 from eric_sse_django.runs.doors import ai_sdk
-from eric_sse_django.runs.doors.handing_over import hand_over
+from eric_sse_django.runs.doors.handing_over import body_of, hand_over
 from tests.databases import sqlite_only
 from tests.runs.doors.client import Visitor
 
@@ -79,6 +81,19 @@ async def test_a_function_that_starts_runs_may_be_a_coroutine_or_refuse(database
         request = rf.post("/", "{}", content_type="application/json")
         assert (await call(view, request)).status_code == status
         assert (await call(view, rf.get("/"))).status_code == 405
+
+
+@pytest.mark.parametrize(
+    "body", [b"[" * 200_000, b"[]", b"{", b'{"n": NaN}', b'{"n": 1e999}', b"\xff\xfe\x00{"]
+)
+def test_a_body_that_is_no_json_object_is_refused(database, rf, body):
+    with pytest.raises(BadRequest):
+        body_of(rf.post("/", body, content_type="application/json"))
+
+
+def test_routes_of_doors_are_no_warnings(database, settings):
+    settings.ROOT_URLCONF = "tests.runs.doors.site"
+    assert not run_checks(tags=[Tags.urls])
 
 
 async def test_a_ticket_of_a_session_ends_with_it(visitor, ana, call):

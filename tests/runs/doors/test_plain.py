@@ -9,6 +9,7 @@ from eric_sse_django import log, notifier, runs
 from eric_sse_django.consumers.request import StreamRequest
 from eric_sse_django.entry import Entry
 from eric_sse_django.models import QueuedMessage
+from eric_sse_django.runs import output
 from eric_sse_django.runs.doors.plain import Plain
 from eric_sse_django.runs.models import Run
 
@@ -63,6 +64,24 @@ async def test_what_is_written_later_comes_live_and_the_stream_ends(visitor, ana
         assert (await response.event()).type == "run-progress"
         assert json.loads((await response.event()).data) == {"result": 7}
         await response.end()
+
+
+async def test_progress_does_not_go_back_for_a_client_that_attaches(visitor, ana, monkeypatch):
+    monkeypatch.setattr(output, "PROGRESS_S", 0)
+    run = await runs.astart(owner=ana)
+    path = f"/events/runs/{run.id}/"
+    async with runs.aproduce(run) as out, visitor.open(path) as first:
+        assert (await first.event()).type == "run"
+        for done in (1, 2):
+            out.progress(done, 3)
+            await out.flush()
+            assert json.loads((await first.event()).data)["done"] == done
+        async with visitor.open(path) as second:
+            assert json.loads((await second.event()).data)["progress"]["done"] == 2
+            out.progress(3, 3)
+            await out.flush()
+            found = await second.event()
+            assert (found.type, json.loads(found.data)["done"]) == ("run-progress", 3)
 
 
 async def test_others_do_not_get_it_nor_learn_that_it_exists(visitor, produced):

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from eric_sse_django import runs
+from eric_sse_django.runs import producer
 from eric_sse_django.runs.doors.relaying import arelay, relay
 from tests.databases import sqlite_only
 
@@ -34,6 +35,23 @@ def test_a_text_of_the_last_part_is_text_and_nothing_is_lost(database):
         {"type": "text-delta", "id": "1", "delta": "late"},
         {"type": "text-delta", "id": "2", "delta": "b", "providerMetadata": {}},
     ]
+
+
+async def test_a_source_that_is_faster_than_the_database_waits_for_it(
+    database, hub_closes, monkeypatch
+):
+    monkeypatch.setattr(producer, "MAX_WAITING", 10)
+
+    async def frames():
+        yield 'data: {"type":"text-start","id":"1"}\n\n'
+        for _ in range(20):
+            yield 'data: {"type":"text-delta","id":"1","delta":"12345678"}\n\n'
+
+    run = await runs.astart()
+    async with runs.aproduce(run) as out:
+        await arelay(out, frames())
+    texts = [chunk.value for chunk in await runs.aread(run) if chunk.is_text]
+    assert "".join(texts) == "12345678" * 20
 
 
 # Pydantic AI -----------------------------------------------------------------------------------

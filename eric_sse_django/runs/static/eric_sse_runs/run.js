@@ -8,15 +8,40 @@
 const TYPES = ["run", "run-chunk", "run-progress"];
 const ENDS = ["run-finished", "run-failed", "run-stopped", "run-lost"];
 
+// Once the page's modules that follow this one have added their listeners.
+const parsed =
+  document.readyState === "complete"
+    ? Promise.resolve()
+    : new Promise((resolve) => {
+        document.addEventListener("DOMContentLoaded", resolve, { once: true });
+        window.addEventListener("load", resolve, { once: true });
+      });
+
 class EricRun extends HTMLElement {
   #next = 0;
+  #isShown = false;
   #close = () => {};
 
-  connectedCallback() {
+  async connectedCallback() {
+    await parsed;
+    if (!this.isConnected) return;
     this.#next = Number(this.getAttribute("index") ?? 0);
-    const values = this.querySelector("script[type='application/json']");
-    for (const value of values ? JSON.parse(values.textContent) : []) this.#emit("run-value", value);
-    if (["waiting", "running"].includes(this.getAttribute("status"))) void this.#open();
+    const status = this.getAttribute("status");
+    if (!this.#isShown) this.#show(status);
+    if (["waiting", "running"].includes(status)) void this.#open();
+  }
+
+  // What the page was rendered with, as events.
+  #show(status) {
+    this.#isShown = true;
+    for (const value of this.#rendered("values") ?? []) this.#emit("run-value", value);
+    const end = this.#rendered("end");
+    if (end) this.#emit("run-end", { status, ...end });
+  }
+
+  #rendered(name) {
+    const script = this.querySelector(`script[data-run=${name}]`);
+    return script && JSON.parse(script.textContent);
   }
 
   disconnectedCallback() {
