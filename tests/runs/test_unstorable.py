@@ -27,8 +27,8 @@ def test_a_progress_that_is_no_number_is_refused_where_it_is_given(database, don
     with runs.produce(run) as out:
         with pytest.raises(ValueError, match="not a number"):
             out.progress(done, 10)
-        out.write("goes on")
-    assert (fresh(run).status, text_of(run)) == ("finished", "goes on")
+        out.write("more")
+    assert (fresh(run).status, text_of(run)) == ("finished", "more")
 
 
 def test_a_result_keeps_what_its_column_can_hold(database):
