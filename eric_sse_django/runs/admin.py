@@ -211,7 +211,8 @@ class RunAdmin(PagesAdmin):
     def shown_progress(self, row: Run) -> Any:
         progress = row.progress or {}
         done, total, text = (progress.get(name) for name in ("done", "total", "text"))
-        parts = [] if done is None else [f"{done:g}" if total is None else f"{done:g}/{total:g}"]
+        numbers = [] if done is None else [done] if total is None else [done, total]
+        parts = ["/".join(f"{each:.15g}" for each in numbers)] if numbers else []
         return " ".join([*parts, *([text] if text else [])]) or None
 
     @admin.display(description=gettext_lazy("created"))

@@ -146,7 +146,7 @@ def write(flushes: Sequence[Flush]) -> list[Answer]:
 
 def write_apart(flushes: Sequence[Flush]) -> list[Answer]:
     """
-    As write(), each flush in a transaction of its own: one of them was refused.
+    As write(), each flush in a separate transaction: one of them was refused.
 
     Else it would be repeated forever, and with it those of all other runs of the process.
     """

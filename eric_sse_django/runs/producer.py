@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from itertools import islice
@@ -32,6 +31,8 @@ T = TypeVar("T")
 # A run whose lease is taken, and what writes its output.
 Begun = tuple[Held, writer.Writer | writer.Here]
 
+# What JSON's readers hold, as float() does.
+MAX_NUMBER = 1e300
 # Characters of one run that may wait for the database; then write() waits too.
 MAX_WAITING = 1_048_576
 
@@ -273,11 +274,11 @@ class Out:
 
 def _number(value: Any) -> float | None:
     """Return a number of a progress as JSON has it. Raises TypeError and ValueError."""
-    if value is None or isinstance(value, int):
-        return value
-    if isinstance(value, (str, bytes)) or not math.isfinite(value):
+    if value is None:
+        return None
+    if isinstance(value, (str, bytes)) or not abs(value) < MAX_NUMBER:
         raise ValueError(f"The progress {value!r} is not a number: give a finite one, or None.")
-    return float(value)
+    return int(value) if isinstance(value, int) else float(value)
 
 
 @contextmanager

@@ -49,10 +49,9 @@ def page(request: HttpRequest, script: str) -> HttpResponse:
 def element(request: HttpRequest, run_id: str) -> HttpResponse:
     """Render a run as far as it is, and what continues it."""
     text = "<!doctype html><meta charset=utf-8><title>A run</title>{% load eric_runs %}"
-    listening = (
-        "<script type=module>document.addEventListener('run-end', e => window.end = e.detail)"
-    )
-    template = engines["django"].from_string(text + "{% eric_run run %}" + listening + "</script>")
+    listen = "document.addEventListener('run-end', (event) => { window.end = event.detail; });"
+    text += f"{{% eric_run run %}}<script type=module>{listen}</script>"
+    template = engines["django"].from_string(text)
     return HttpResponse(template.render({"run": runs.get(run_id, request.user)}, request))
 
 

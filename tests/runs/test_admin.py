@@ -62,8 +62,19 @@ def answered(ana):
 
 def test_the_list_shows_the_state_of_runs(superuser, answered):
     runs.start(kind="export")
+    with runs.produce(runs.start()) as out:
+        out.progress(1_234_567, 2_345_678)
     text = shown(superuser.get(url()))
-    for each in ("Why?", "finished", "answer", "ana", "1/2 half", "waiting", "export"):
+    for each in (
+        "Why?",
+        "finished",
+        "answer",
+        "ana",
+        "1/2 half",
+        "waiting",
+        "1234567/2345678",
+        "export",
+    ):
         assert each in text
 
 

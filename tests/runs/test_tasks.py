@@ -196,7 +196,7 @@ def test_a_context_comes_before_the_output_and_another_attempt_continues(django_
 
 
 def test_a_run_whose_producer_raised_is_enqueued_again_and_ends_in_any_case(django_jobs):
-    """No package has been told to try it again: it would wait forever."""
+    """No package tries it again: it would wait forever."""
     once = runs.enqueue(django_jobs.with_context, [WORDS, ["ValueError"]])
     assert (fresh(once).status, text_of(once)) == ("finished", "one two three")
     twice = runs.enqueue(django_jobs.with_context, [WORDS, ["ValueError", "ValueError"]])

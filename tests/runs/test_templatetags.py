@@ -46,6 +46,7 @@ def test_the_end_is_in_the_page_without_the_text_of_an_error(run, ana):
         raise ValueError("secret")
     html = rendered(failed, ana)
     assert f'{end}{{"error": "The run failed."}}</script>' in html
+    assert '<span data-run="note">The run failed.</span>' in html
     assert "secret" not in html
 
 
@@ -68,6 +69,16 @@ def test_a_progress_bar_has_no_output(run, ana):
     assert '<progress max="4" value="1" aria-label="Why?"></progress>' in html
     assert '<span data-run="note">Page &lt;1&gt;</span>' in html
     assert "Because" not in html
+
+
+def test_a_bar_without_a_total_is_indeterminate(database, ana):
+    run = runs.start(ana)
+    with runs.produce(run) as out:
+        out.progress(5, text="5 pages")
+        out.flush()
+        html = rendered(runs.get(run.id), ana)
+    assert "<progress aria-label" in html
+    assert "5 pages" in html
 
 
 def test_a_run_without_progress_hides_the_bar(database, ana):

@@ -97,10 +97,14 @@ def runs_of(request: HttpRequest, thread: str, **where: Any) -> list[Run]:
     """
     if not is_thread(thread):
         return []
-    found = Run.objects.filter(thread=thread, **where).order_by("-created_at", "-pk")[:MAX_RUNS]
+    rows = Run.objects.filter(thread=thread, **where).order_by("-created_at", "-pk")
+    user = getattr(request, "user", None)
+    # Another user's runs may have the same thread, and be more than are read.
+    own = rows.filter(listener__owner=user.pk) if user and user.is_authenticated else rows.none()
+    found = {run.pk: run for run in (*own[:MAX_RUNS], *rows[:MAX_RUNS])}
     # Compared again: MariaDB's usual collations ignore the case.
-    runs = [run for run in found if run.thread == thread and may_read(request, run)]
-    return runs[::-1]
+    runs = [run for run in found.values() if run.thread == thread and may_read(request, run)]
+    return sorted(runs, key=lambda run: (run.created_at, run.pk))[-MAX_RUNS:]
 
 
 def is_thread(value: Any) -> bool:

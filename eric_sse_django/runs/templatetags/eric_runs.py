@@ -56,6 +56,7 @@ def eric_run_progress(context: Any, run: Run) -> dict[str, Any]:
 
 
 def _element(context: Any, run: Run, index: int) -> dict[str, Any]:
+    has_failed = run.status == Run.Status.FAILED.value
     client = CLIENT if _has_client() else ""
     return {
         "run": run,
@@ -63,6 +64,7 @@ def _element(context: Any, run: Run, index: int) -> dict[str, Any]:
         "index": index,
         "progress": run.progress,
         "client": client,
+        "note": FAILED_TEXT if has_failed else (run.progress or {}).get("text", ""),
         "end": "" if run.is_active else _script(_end_of(run)),
     }
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from eric_sse_django import runs
 from eric_sse_django.hub import Hub
-from eric_sse_django.runs.doors import consumer, ui_message
+from eric_sse_django.runs.doors import consumer, handing_over, ui_message
 from tests.databases import sqlite_only
 
 # What a door writes does not depend on the database: test_plain has all.
@@ -68,6 +68,21 @@ async def test_a_chat_resumes_from_the_first_chunk_while_it_is_active(visitor, a
     ]
     visitor.cookie = None
     assert (await visitor.get(f"/api/chat/c1/stream?run={run.id}")).status == 204
+
+
+async def test_runs_of_others_with_the_same_thread_hide_none(visitor, ana, call, monkeypatch):
+    """As in a project that names the chat of each user `main`."""
+    monkeypatch.setattr(handing_over, "MAX_RUNS", 2)
+    await call(lambda: runs.start(ana, thread="main"))
+    mine = await call(lambda: runs.start(ana, thread="main"))
+    for _ in range(2):
+        await call(lambda: runs.start(thread="main"))
+    async with visitor.open("/api/chat/main/stream") as response:
+        assert response.status == 200
+        async with runs.aproduce(mine) as out:
+            out.write("mine")
+        await response.end()
+    assert response.values[0]["messageId"] == mine.id
 
 
 async def test_chunks_of_the_protocol_pass_as_they_are(visitor, produced):

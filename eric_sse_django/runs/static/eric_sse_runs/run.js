@@ -20,11 +20,13 @@ const parsed =
 class EricRun extends HTMLElement {
   #next = 0;
   #isShown = false;
+  #changes = 0; // how often it was connected or disconnected
   #close = () => {};
 
   async connectedCallback() {
+    const change = ++this.#changes;
     await parsed;
-    if (!this.isConnected) return;
+    if (change !== this.#changes) return; // it was moved or removed meanwhile
     this.#next = Number(this.getAttribute("index") ?? 0);
     const status = this.getAttribute("status");
     if (!this.#isShown) this.#show(status);
@@ -45,6 +47,7 @@ class EricRun extends HTMLElement {
   }
 
   disconnectedCallback() {
+    this.#changes += 1;
     this.#close();
   }
 
@@ -99,19 +102,24 @@ class EricRun extends HTMLElement {
     const bar = this.querySelector("progress");
     if (bar) {
       bar.hidden = false;
-      if (done === null) bar.removeAttribute("value");
+      if (done === null || !total) bar.removeAttribute("value");
       else {
-        bar.max = total ?? 1;
-        bar.value = total === null ? 0 : done;
+        bar.max = total;
+        bar.value = done;
       }
     }
+    this.#note(text);
+    this.#emit("run-progress", progress);
+  }
+
+  #note(text) {
     const note = this.querySelector("[data-run=note]");
     if (note) note.textContent = text;
-    this.#emit("run-progress", progress);
   }
 
   #end(status, data) {
     this.setAttribute("status", status);
+    if (data.error) this.#note(data.error);
     this.#emit("run-end", { status, ...data });
     // Another producer may continue a lost run: its stream ends by the server's answer.
     if (status !== "lost") this.#close();
