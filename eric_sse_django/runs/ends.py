@@ -50,10 +50,14 @@ def lost(error: str = "") -> Ending:
     return _ending(chunks.LOST, Status.LOST, {}, error=storable.text(error))
 
 
-def released(error: str) -> Ending:
-    """Return the end of a producer, not of the run: another attempt follows, without a message."""
-    values = {"status": Status.WAITING.value, "error": storable.text(error), "lease_until": 0}
-    return Ending("", "", values)
+def released(error: str, is_owed: bool = False) -> Ending:
+    """
+    Return the end of a producer, not of the run: another attempt follows, without a message.
+
+    `is_owed`: this app enqueues its task, until which the run keeps its lease: see reaping.
+    """
+    values: dict[str, Any] = {"status": Status.WAITING.value, "error": storable.text(error)}
+    return Ending("", "", values if is_owed else {**values, "lease_until": 0})
 
 
 def given_up() -> Ending:

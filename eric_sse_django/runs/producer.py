@@ -56,6 +56,8 @@ class Out:
         self._output = Output(held)
         # Returns whether another attempt follows an error: the run then waits for it.
         self.may_retry: Callable[[BaseException], bool] = lambda error: False
+        # Whether this app enqueues that attempt, and not the task's package.
+        self.owes_task: Callable[[], bool] = lambda: False
         self._saw_stop = False
         self._forks = writer.forks
         self._writer = its_writer
@@ -246,7 +248,7 @@ class Out:
             return ends.stopped() if self._saw_stop else ends.finished(self.result)
         is_error = isinstance(error, Exception) and not ends.is_stop(error, self.run.id)
         if is_error and self.may_retry(error):
-            return ends.released(ends.full_text(error))
+            return ends.released(ends.full_text(error), self.owes_task())
         if not isinstance(error, Exception) and self._output.held.is_repeated:
             return ends.given_up()
         return ends.of_error(error, self.run.id)

@@ -34,10 +34,11 @@ def reap() -> int:
     """
     End the runs whose producer's lease is over: return how many.
 
-    They are lost, or stopped if they were asked to stop. Streams get the message of that. Two
-    queries, if there are none.
+    They are lost, or stopped if they were asked to stop. Streams get the message of that. Also
+    enqueues tasks that are due. Three queries, if there are none.
     """
     _shorten_leases()
+    _enqueue_due()
     count, seen = 0, 0
     while True:
         rows = Run.objects.filter(is_late(), status=Status.RUNNING, pk__gt=seen).order_by("pk")
@@ -64,13 +65,27 @@ def _is_late() -> str:
 
 
 def _reap(run: Run) -> int:
-    ending = released(GONE) if run.is_repeated else lost(GONE)
+    ending = released(GONE, is_owed=True) if run.is_repeated else lost(GONE)
     if run.stop_requested:
         ending = stopped()
-    count = end(run, ending, Q(status=Status.RUNNING) & is_late())
-    if count and ending.values["status"] == Status.WAITING:
-        transaction.on_commit(lambda: on_lost(run), using=database(), robust=True)
+    with transaction.atomic(using=database()):
+        count = end(run, ending, Q(status=Status.RUNNING) & is_late())
+        if count and ending.values["status"] == Status.WAITING:
+            Run.objects.filter(pk=run.pk).update(lease_until=lease_end())
+            transaction.on_commit(lambda: on_lost(run), using=database(), robust=True)
     return count
+
+
+def _enqueue_due() -> None:
+    """
+    Enqueue the tasks whose process was killed after it had committed that they are due.
+
+    A run that waits has a lease for as long as that may take, and none afterwards.
+    """
+    due = Run.objects.filter(is_late(), status=Status.WAITING, lease_until__gt=0)
+    for run in due.exclude(task=None)[:REAPED_AT_ONCE]:
+        if due.filter(pk=run.pk).update(lease_until=lease_end()):  # one process does it
+            on_lost(run)
 
 
 def on_lost(run: Run) -> None:
@@ -82,7 +97,7 @@ def _shorten_leases() -> None:
     """Let no lease last for as long as the database's clock was set back."""
     lease_ms = int(conf.get("RUNS_LEASE_S") * 1_000)
     beyond = RawSQL(f"{log_dialect().clock_ms} + %s", [MAX_LEASES_AHEAD * lease_ms])
-    rows = Run.objects.filter(status=Status.RUNNING, lease_until__gt=beyond)
+    rows = Run.objects.filter(status__in=[Status.RUNNING, Status.WAITING], lease_until__gt=beyond)
     rows.update(lease_until=lease_end())
 
 

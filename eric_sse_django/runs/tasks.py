@@ -35,7 +35,7 @@ from eric_sse_django.log import database
 from eric_sse_django.runs.ending import fail
 from eric_sse_django.runs.ends import FAILED_TEXT
 from eric_sse_django.runs.exceptions import RunEnded, RunFailed, RunTaken
-from eric_sse_django.runs.leasing import is_free
+from eric_sse_django.runs.leasing import is_free, lease_end
 from eric_sse_django.runs.models import Run
 from eric_sse_django.runs.producer import Out, aproduce, produce
 from eric_sse_django.runs.starting import start_or_get
@@ -106,7 +106,7 @@ def enqueue(
                 "kwargs": dict(kwargs or {}),
                 "retries": function.run_retries,
             }
-            run.save(update_fields=["task"])
+            Run.objects.filter(pk=run.pk).update(task=run.task, lease_until=lease_end())
             transaction.on_commit(partial(_send_or_fail, run, its_task), using=database())
     return run
 
@@ -143,7 +143,16 @@ def _send_or_fail(run: Run, its_task: Any) -> None:
 
 
 def _send(run: Run, its_task: Any) -> None:
-    """Enqueue a package's task with the id of its run, and the arguments."""
+    """
+    Enqueue a package's task with the id of its run, and the arguments.
+
+    Until then the run has a lease: if this process is killed before, reap() enqueues it.
+    """
+    _enqueue(run, its_task)
+    Run.objects.filter(pk=run.pk, status=Run.Status.WAITING).update(lease_until=0)
+
+
+def _enqueue(run: Run, its_task: Any) -> None:
     stored: dict[str, Any] = run.task or {}
     args, kwargs = stored["args"], stored["kwargs"]
     if hasattr(its_task, "apply_async"):  # Celery
@@ -190,7 +199,7 @@ class _Attempt:
             return
         try:
             with self._unless_others_have_it(), produce(self.run) as out:
-                out.may_retry = self._may_retry
+                self._prepare(out)
                 self._keep(out, self.function(*self.context, out, *self.args, **self.kwargs))
         finally:
             if self.is_repeated:
@@ -204,7 +213,7 @@ class _Attempt:
         try:
             with self._unless_others_have_it():
                 async with aproduce(self.run) as out:
-                    out.may_retry = self._may_retry
+                    self._prepare(out)
                     found = await self.function(*self.context, out, *self.args, **self.kwargs)
                     self._keep(out, found)
         finally:
@@ -242,6 +251,9 @@ class _Attempt:
             if error.run_id != self.run_id:
                 raise
             logger.info("a task does not produce its run any more run=%s: %s", self.run_id, error)
+
+    def _prepare(self, out: Out) -> None:
+        out.may_retry, out.owes_task = self._may_retry, lambda: self.is_repeated
 
     @staticmethod
     def _keep(out: Out, result: Any) -> None:

@@ -5,11 +5,13 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 
 import pytest
 
 from eric_sse_django import runs
+from eric_sse_django.runs import tasks
 from eric_sse_django.runs.models import Run
 from tests import databases
 from tests.conftest import missing
@@ -203,6 +205,87 @@ def test_a_run_whose_producer_raised_is_enqueued_again_and_ends_in_any_case(djan
     assert (fresh(twice).status, fresh(twice).epoch) == ("failed", 2)
     acoroutine = runs.enqueue(django_jobs.aanswer, [WORDS, ["ValueError"]])
     assert (fresh(acoroutine).status, text_of(acoroutine)) == ("finished", "one two three")
+
+
+class Killed(BaseException):
+    """The process has ended."""
+
+
+@pytest.fixture
+def killed_before_enqueueing(monkeypatch):
+    """Return a context manager within which the process ends before it enqueues a task."""
+
+    @contextmanager
+    def killed():
+        def end(run, its_task):
+            raise Killed
+
+        with monkeypatch.context() as patch, suppress(Killed):
+            patch.setattr("eric_sse_django.runs.tasks._enqueue", end)
+            yield
+
+    return killed
+
+
+def test_a_task_whose_process_was_killed_before_it_was_enqueued_is_enqueued_once(
+    django_jobs, killed_before_enqueueing
+):
+    with killed_before_enqueueing():
+        runs.enqueue(django_jobs.answer, [WORDS])
+    run = Run.objects.get()
+    runs.reap()
+    assert fresh(run).status == "waiting"  # it may still be enqueued
+    late(run)
+    with threads() as started:
+        for _ in range(2):
+            started.start(runs.reap)
+    found = fresh(run)
+    assert (found.status, text_of(run), found.epoch) == ("finished", "one two three", 1)
+
+
+def test_a_repetition_whose_process_was_killed_before_it_was_enqueued_is_enqueued(
+    django_jobs, killed_before_enqueueing
+):
+    run = runs.start()
+    task = {"name": "tests.runs.django_jobs.with_context", "args": [WORDS, []], "kwargs": {}}
+    rows = Run.objects.filter(pk=run.pk)
+    rows.update(status="running", epoch=1, lease_until=1, task={**task, "retries": 1})
+    with killed_before_enqueueing():
+        runs.reap()
+    assert fresh(run).status == "waiting"
+    late(run)
+    runs.reap()
+    assert (fresh(run).status, text_of(run)) == ("finished", "one two three")
+
+
+def test_a_producer_that_was_killed_before_it_enqueued_its_next_attempt_is_repeated(
+    django_jobs, monkeypatch
+):
+    enqueue, left = tasks._enqueue, [False, True]
+
+    def end(run, its_task):
+        if left.pop(0):
+            raise Killed
+        enqueue(run, its_task)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks, "_enqueue", end)
+        with suppress(Killed):
+            runs.enqueue(django_jobs.aanswer, [WORDS, ["ValueError"]])
+    run = Run.objects.get()
+    assert fresh(run).status == "waiting"
+    late(run)
+    runs.reap()
+    assert (fresh(run).status, text_of(run)) == ("finished", "one two three")
+
+
+def test_a_task_that_is_enqueued_is_not_enqueued_again_while_it_waits(django_jobs, monkeypatch):
+    enqueued = []
+    monkeypatch.setattr(tasks, "_enqueue", lambda run, its_task: enqueued.append(run))
+    run = runs.enqueue(django_jobs.answer, [WORDS])
+    assert fresh(run).lease_until == 0
+    runs.reap()
+    assert (enqueued, fresh(run).status) == ([run], "waiting")
 
 
 def test_a_run_that_is_failed_for_its_clients_is_not_enqueued_again(django_jobs):
