@@ -40,7 +40,7 @@ def refusal(link: Link, target: str) -> Finding | None:
     return error(f"stream.status_{status}", text, step)
 
 
-LOOK = "Look at the log of the proxy and of the servers."
+LOOK = "Read the log of the proxy and of the servers."
 _MEANINGS = {
     400: (
         "The server refuses the name of the host (400).",

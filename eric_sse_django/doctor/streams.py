@@ -233,7 +233,7 @@ class Visit:
                 "waits for more bytes.",
             )
 
-    # Leaving and coming back --------------------------------------------------------------
+    # Leaving and reconnecting --------------------------------------------------------------
 
     def _is_online(self) -> bool:
         return OpenStream.objects.online().filter(listener=self._row.pk).exists()
