@@ -305,7 +305,7 @@ class Records:
         self._counters.ended[stream.reason] += 1
         at = self._opened_at.pop(stream, None)
         if at is not None:
-            facts = {"opened_at": at, "reason": str(stream.reason), "sent": stream.sent}
+            facts = {"opened_at": at, "reason": str(stream.reason or ""), "sent": stream.sent}
             self._announce([stream_change(stream_closed, stream, **facts)])
         for key in self._keys.pop(stream, ()):
             self._presence.ended(key)

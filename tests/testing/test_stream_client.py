@@ -19,6 +19,7 @@ from eric_sse_django.shortcuts import (
     watch_url,
 )
 from eric_sse_django.testing import NoEvent, StreamClient, make_listener
+from tests.databases import rolled_back
 
 
 class StreamTest(TestCase):
@@ -141,3 +142,14 @@ def test_without_an_application_the_setting_is_named(settings, eric_stream):
     settings.ASGI_APPLICATION = None
     with pytest.raises(ImproperlyConfigured, match="ASGI_APPLICATION is not set"):
         eric_stream("/events/orders/")
+
+
+@rolled_back
+def test_a_transaction_of_each_database_is_streamed(database):
+    listener = make_listener("orders", waiting=[1])
+    with StreamClient(stream_url(listener, ticket=True)) as stream:
+        publish("orders", "n", 2)
+        assert [event.json() for event in stream.events(2)] == [1, 2]
+        stream.disconnect()
+        publish("orders", "n", 3)
+        assert stream.reconnect().next().json() == 3
