@@ -15,8 +15,8 @@ from eric_sse_django.models import Channel, Listener, usernames, users_named
 
 FORMAT = "eric-sse-django log"
 VERSION = 1
-# Rows that are read or inserted at once.
-PAGE_ROWS = 1_000
+# Rows that are read or inserted at once, within every database's limit of parameters.
+PAGE_ROWS = 500
 
 _CHANNEL = ("name", "format", "access", "retention_s", "expires_in_s", "floor", "created_at")
 _LISTENER = (
@@ -115,6 +115,7 @@ class Import:
         self.without_owner: list[str] = []
         self._channels: dict[str, Channel] = {}
         self._listeners: dict[tuple[str, str], int] = {}
+        self._new: list[Listener] = []  # that are not inserted yet
         self._users: dict[str, Any] = {}
 
     def run(self, lines: Iterable[str]) -> None:
@@ -141,12 +142,14 @@ class Import:
             if "channel" in line:
                 self._channel(line)
             elif "message" in line:
+                self._insert_listeners()
                 columns = self._addressed(line)
                 if columns is not None:
                     yield columns
             elif "listener" in line:
                 self._listener(line)
             elif "end" in line:
+                self._insert_listeners()
                 return
         raise NotMovable("The file has no end: the export was cut off.")
 
@@ -165,10 +168,22 @@ class Import:
                 self.without_owner.append(f"{line['listener']}/{fields['name']} ({name})")
                 return
             fields["owner_id"] = self._user(name)
-        row = Listener(channel=self._channels[line["listener"]], **fields)
-        row.save(force_insert=True)
-        self._listeners[line["listener"], row.name] = row.pk
+        self._new.append(Listener(channel=self._channels[line["listener"]], **fields))
         self.counts["listeners"] += 1
+        if len(self._new) >= PAGE_ROWS:
+            self._insert_listeners()
+
+    def _insert_listeners(self) -> None:
+        """Insert those that wait, and find their keys, which not every database returns."""
+        if not self._new:
+            return
+        Listener.objects.bulk_create(self._new)
+        names = {row.name for row in self._new}
+        channels = {row.channel_id for row in self._new}
+        rows = Listener.objects.filter(channel__in=channels, name__in=names)
+        for channel, name, pk in rows.values_list("channel__name", "name", "pk"):
+            self._listeners[channel, name] = pk
+        self._new.clear()
 
     def _addressed(self, line: Line) -> Line | None:
         """Return a message's columns, None if its recipient is not here."""

@@ -11,8 +11,10 @@ from django.core.management import CommandError, call_command
 from eric_sse_django import log, notifier
 from eric_sse_django.models import Channel, Listener, LogHead, OpenStream, QueuedMessage
 from eric_sse_django.shortcuts import channel, publish, stream_url
-from eric_sse_django.testing import StreamClient, make_listener, published
+from eric_sse_django.testing import StreamClient, close_all, make_listener, published
+from tests import databases
 from tests.databases import sqlite_only
+from tests.router import SelectedDatabaseRouter
 
 
 def run(*arguments, **options):
@@ -330,3 +332,31 @@ def test_standard_input_is_a_file_too(some, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO(text))
     assert "imported." in run("eric_import", "-")
     assert len(published()) == 4
+
+
+@pytest.mark.skipif(databases.absence("postgres") is not None, reason="it needs PostgreSQL")
+@pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
+def test_a_log_moves_from_sqlite_to_postgresql(tmp_path, database_servers, monkeypatch):
+    ann = get_user_model().objects.create(username="ann")
+    listener = make_listener("orders", ann, "one", waiting=[1])
+    with StreamClient(stream_url(listener, ticket=True)) as stream:
+        assert stream.next().json() == 1
+    publish("orders", "n", 2, owner=ann)
+    notifier.flush()
+    file = str(tmp_path / "log.jsonl")
+    run("eric_export", file)
+    close_all()
+    monkeypatch.setattr(SelectedDatabaseRouter, "alias", "postgres")
+    # Users have other keys there.
+    get_user_model().objects.create(username="bob")
+    get_user_model().objects.create(username="ann")
+    assert "1 channels, 1 listeners, 2 messages imported." in run("eric_import", file)
+    row = Listener.objects.get(name="one")
+    assert row.owner.username == "ann"
+    with StreamClient(
+        stream_url(row, ticket=True), last_event_id=stream.last_event_id
+    ) as continued:
+        assert continued.next().json() == 2
+        publish("orders", "n", 3)
+        assert continued.next().json() == 3
+    close_all()
