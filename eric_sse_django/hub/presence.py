@@ -20,7 +20,13 @@ from eric_sse_django.hub import arrivals
 from eric_sse_django.hub.arrivals import MAX_ROWS
 from eric_sse_django.models import OpenStream, ServerProcess, Watchers
 from eric_sse_django.models.presence import LEASE_S
-from eric_sse_django.signals import GRACE_S, listener_joined, listener_left
+from eric_sse_django.signals import (
+    GRACE_S,
+    listener_joined,
+    listener_left,
+    user_offline,
+    user_online,
+)
 from eric_sse_django.workers import Hung, is_given_up
 
 # Seconds between two renewals: two may fail before the lease is over.
@@ -210,13 +216,23 @@ class Presence:
         return process
 
     def _note(self, process: int, todo: _Round) -> None:
-        """Note which listeners join and leave. Their signals are kept if it fails halfway."""
-        self.changes.extend(arrivals.joined(process, todo.arriving))
+        """Note which listeners and users come and go; signals are kept if it fails halfway."""
+        joined = list(arrivals.joined(process, todo.arriving))
+        self.changes.extend(joined)
+        if users := _users_are_wanted():
+            owners = [each.subject.owner_id for each in joined]
+            came = [owner for owner in owners if owner is not None]
+            self.changes.extend(arrivals.users_came(process, came))
         arrivals.note_missing(todo.ended.values())
         if todo.sweeps:
             arrivals.note_missing()  # of processes that died
         if todo.leaves:
             self.changes.extend(arrivals.left())
+        if users and todo.leaves:
+            self.changes.extend(arrivals.users_went())
+        if users and todo.sweeps:
+            # One whose listener joined while another process found that the user had left.
+            self.changes.extend(arrivals.users_came(process, arrivals.users_missed()))
 
 
 def _check_thread() -> None:
@@ -259,5 +275,10 @@ def _batches(keys: list[int]) -> Iterable[list[int]]:
 
 
 def _are_wanted() -> bool:
-    """Return whether this process has receivers of the signals."""
-    return listener_joined.has_listeners() or listener_left.has_listeners()
+    """Return whether this process has receivers of the signals of listeners, or of users."""
+    of_listeners = listener_joined.has_listeners() or listener_left.has_listeners()
+    return of_listeners or _users_are_wanted()
+
+
+def _users_are_wanted() -> bool:
+    return user_online.has_listeners() or user_offline.has_listeners()

@@ -1,0 +1,89 @@
+"""The doctor gives no false alarm on the deployments that docs/deployment.md recommends."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from django.db import connections
+
+from eric_sse_django.doctor import project
+from tests import certificates
+from tests.databases import on, postgres_only
+from tests.doctor.nginx import RECIPE, nginx
+from tests.live.asgi_servers import ROOT
+
+HEARTBEAT = {"HEARTBEAT_S": 2}
+# docs/deployment.md, "Timeouts".
+OPTIONS = {
+    "connect_timeout": 5,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+    "options": "-c statement_timeout=25000",
+}
+NATS = "eric_sse_django.wakes.nats.NatsFabric"
+
+
+def examined(server, url, *options):
+    """Return what the command finds, run with the settings of a server."""
+    command = [sys.executable, "-m", "django", "eric_doctor", "--json", "--url", url, *options]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=server.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout, done.stderr
+    return json.loads(done.stdout)["findings"]
+
+
+def bad(findings, *but):
+    return [
+        each for each in findings if each["level"] in ("warning", "error") if each["id"] not in but
+    ]
+
+
+@on("sqlite")
+@pytest.mark.parametrize("server", ["daphne", "uvicorn", "hypercorn", "granian"])
+def test_each_server_behind_nginx_is_healthy(database, serve, server):
+    options = {"hypercorn": ("-w", "0")}.get(server, ())
+    process = serve(server, settings=HEARTBEAT, options=options)
+    with nginx(process.url) as url:
+        found = examined(process, url)
+    assert bad(found) == []
+    assert {"stream.delivers", "stream.stays_open", "stream.continues"} <= {
+        each["id"] for each in found
+    }
+
+
+@on("postgres", "mariadb")
+def test_a_site_with_redis_on_each_database_is_healthy(database, serve, redis_server):
+    process = serve("uvicorn", database=database, settings=HEARTBEAT, redis_port=redis_server.port)
+    with nginx(process.url) as url:
+        found = examined(process, url)
+    # The tests' own connections have no timeouts.
+    assert bad(found, "settings.W030") == []
+
+
+@on("sqlite")
+def test_http2_at_the_proxy_is_healthy(database, serve, tmp_path):
+    process = serve("uvicorn", settings=HEARTBEAT)
+    certificate, key = certificates.make(tmp_path)
+    server = f"ssl_certificate {certificate}; ssl_certificate_key {key};"
+    with nginx(process.url, RECIPE, server=server, tls="ssl http2") as url:
+        found = examined(process, url, "--insecure")
+    assert bad(found) == []
+    assert "stream.http1" not in [each["id"] for each in found]
+
+
+@postgres_only
+def test_the_recommended_settings_are_healthy(database, settings, nats_server, monkeypatch):
+    settings.ERIC_SSE = {"FABRIC": {"BACKEND": NATS, "LOCATION": nats_server.url}}
+    monkeypatch.setitem(connections["postgres"].settings_dict, "OPTIONS", OPTIONS)
+    assert [each.id for each in project.examine()] == ["settings.checked"]
