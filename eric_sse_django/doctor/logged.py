@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -15,6 +16,9 @@ from eric_sse_django.models.presence import LEASE_S
 
 # Seconds after which a committed message must have its position: a pass takes 20 ms.
 SEQUENCED_IN_S = 10.0
+# Seconds in which it must get it while the doctor looks: the publisher's clock may be late, or its
+# transaction was long.
+WATCHED_S = 2.0
 # Seconds after its expiry in which a message must be removed, beside ten trims.
 TRIMMED_IN_S = 3_600.0
 # Milliseconds of a process's delay from which on it is slow.
@@ -31,7 +35,7 @@ def _unsequenced() -> Iterator[Finding]:
     since = timezone.now() - timedelta(seconds=SEQUENCED_IN_S)
     # In the order of the index of messages without a position.
     oldest = QueuedMessage.objects.filter(position=None).order_by("position", "id").first()
-    if oldest is not None and oldest.created_at < since:
+    if oldest is not None and oldest.created_at < since and _stays(oldest.pk):
         yield error(
             "log.unsequenced",
             f"A message has waited for its position since {oldest.created_at:%Y-%m-%d %H:%M:%S}: "
@@ -39,6 +43,17 @@ def _unsequenced() -> Iterator[Finding]:
             "Start a server with streams, or a process that publishes with threads enabled; and "
             "look for `sequencing` in the log. eric_trim does it once.",
         )
+
+
+def _stays(key: int) -> bool:
+    """Return whether a message still has no position after WATCHED_S."""
+    deadline = time.monotonic() + WATCHED_S
+    rows = QueuedMessage.objects.filter(pk=key, position=None)
+    while rows.exists():
+        if time.monotonic() >= deadline:
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def _untrimmed() -> Iterator[Finding]:

@@ -7,9 +7,11 @@ import secrets
 import ssl
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from datetime import timezone as zones
 from urllib.parse import urlsplit
+
+from django.utils import timezone
 
 from eric_sse_django import conf, notifier
 from eric_sse_django.database import DatabaseChannel
@@ -19,10 +21,12 @@ from eric_sse_django.doctor.answers import refusal
 from eric_sse_django.doctor.finding import ERROR, Finding, error, good, note, warning
 from eric_sse_django.doctor.link import Link, best_protocol
 from eric_sse_django.message import Message
-from eric_sse_django.models import Listener, OpenStream
+from eric_sse_django.models import Channel, Listener, OpenStream
 from eric_sse_django.shortcuts import stream_url
 
 PREFIX = "eric-doctor-"
+# Seconds after which a channel is of a doctor that was killed: an examination takes less.
+LEFT_BEHIND_S = 3_600
 # Seconds for the beginning of a stream; a hub that starts connects to its database first.
 BEGIN_S = 8.0
 # Seconds in which a message must arrive, and from which on it is late.
@@ -51,12 +55,17 @@ class Visit:
 
     def examine(self) -> Iterator[Finding]:
         """Yield what is found. Up to BEGIN_S + HEARTBEAT_S + 30 s."""
-        channel = DatabaseChannel.create(f"{PREFIX}{secrets.token_hex(8)}", retention_s=3_600)
+        _remove_left_behind()
+        name = f"{PREFIX}{secrets.token_hex(8)}"
+        channel = DatabaseChannel.create(name, retention_s=LEFT_BEHIND_S)
         try:
             listener = channel.add_listener(listener_id="doctor")
             listener.start()
             self._channel, self._row = channel, listener.row
-            self._target = self._prefix + stream_url(listener, ticket=True)
+            path = stream_url(listener, ticket=True)
+            # FORCE_SCRIPT_NAME has put the address's own path before it.
+            has_prefix = path.startswith(f"{self._prefix}/")
+            self._target = path if has_prefix else self._prefix + path
             yield from self._stream()
         finally:
             remove_channel(channel.row)
@@ -165,14 +174,15 @@ class Visit:
     # Messages ---------------------------------------------------------------------------
 
     def _delivery(self, link: Link) -> Iterator[Finding]:
-        if not link.until(lambda: link.received or link.ended, ARRIVE_S):
+        arrive_s = ARRIVE_S + conf.get("POLL_INTERVAL_S")
+        if not link.until(lambda: link.received or link.ended, arrive_s):
             text = "The headers arrive, and the beginning of the body does not: a proxy buffers."
             yield error("stream.buffered", text, BUFFERING)
             return
         delays = []
         for number in (1, 2):
             at = self._publish(number)
-            if not link.until(_has(link, number), ARRIVE_S):
+            if not link.until(_has(link, number), arrive_s):
                 yield self._undelivered(link)
                 return
             delays.append(time.monotonic() - at)
@@ -188,6 +198,16 @@ class Visit:
             yield good("stream.delivers", f"A message arrives after {min(delays) * 1_000:.0f} ms.")
 
     def _undelivered(self, link: Link) -> Finding:
+        retry_ms = link.reader.retry_ms
+        if link.ended and retry_ms is not None and not link.reader.comments:
+            text = (
+                f"The server puts clients off: they are asked to retry in {retry_ms // 1_000} s."
+            )
+            step = (
+                "Look for `stream limit reached` and `reading the log` in the servers' log: raise "
+            )
+            step += "MAX_STREAMS or add processes, or look at the database."
+            return error("stream.put_off", text, step)
         if link.ended:
             text = "The stream ended before a message arrived."
             step = "Look for `stream closed` in the servers' log, and at the proxy's log."
@@ -267,7 +287,7 @@ class Visit:
             if failed is not None:
                 yield failed
                 return
-            link.until(_has(link, 3), ARRIVE_S)
+            link.until(_has(link, 3), ARRIVE_S + conf.get("POLL_INTERVAL_S"))
         finally:
             link.close()
         numbers = [event.json() for event in link.events if event.type == "doctor"]
@@ -285,6 +305,13 @@ class Visit:
                 f"A client that reconnects gets the messages {numbers}, and not 2 and 3.",
                 "Check that all servers use the same database, and look at their log.",
             )
+
+
+def _remove_left_behind() -> None:
+    """Remove the channels of doctors that were killed."""
+    before = timezone.now() - timedelta(seconds=LEFT_BEHIND_S)
+    for row in Channel.objects.filter(name__startswith=PREFIX, created_at__lt=before):
+        remove_channel(row)
 
 
 def _has(link: Link, number: int) -> Callable[[], bool]:

@@ -65,7 +65,10 @@ def joined(process: int, listeners: Collection[int]) -> Iterator[Change]:
         known = dict(rows.filter(pk__in=some).values_list("pk", "missing_since"))
         again = [key for key, missing_since in known.items() if missing_since is not None]
         if again:
+            # Waits for a process that removes them just now, in left(): then they are new.
             rows.filter(pk__in=again).update(missing_since=None)
+            there = set(rows.filter(pk__in=again).values_list("pk", flat=True))
+            known = {key: since for key, since in known.items() if since is None or key in there}
         new = [key for key in some if key not in known]
         if new:
             made = [PresentListener(pk=key, process=process, since=now) for key in new]
@@ -74,13 +77,29 @@ def joined(process: int, listeners: Collection[int]) -> Iterator[Change]:
             yield from _changes(listener_joined, own.values_list("pk", flat=True))
 
 
+def unnoticed(process: int) -> list[int]:
+    """
+    Return the listeners that have a stream of this process and count as offline, some of them.
+
+    The process was stopped for longer than its lease, or a listener came at the moment when
+    another process found that it had left.
+    """
+    noted = PresentListener.objects.filter(pk=OuterRef("listener"))
+    exists = Listener.objects.filter(pk=OuterRef("listener"))
+    rows = OpenStream.objects.filter(process=process).filter(~Exists(noted), Exists(exists))
+    return list(rows.values_list("listener", flat=True)[:MAX_LEAVING])
+
+
 def note_missing(listeners: Collection[int] | None = None) -> None:
     """Note which of these (None: of all) no longer have a stream, and for None, which have one."""
     rows = _rows()
     if listeners is None:
+        now = timezone.now()
         rows.filter(missing_since__isnull=False).with_stream().update(missing_since=None)
-        rows = rows.filter(missing_since=None).without_stream()
-        rows.update(missing_since=timezone.now())
+        rows.filter(missing_since=None).without_stream().update(missing_since=now)
+        # By a clock that was set back they would be missing only in the future.
+        late = now + timedelta(seconds=GRACE_S)
+        rows.filter(missing_since__gt=late).update(missing_since=now)
         return
     keys = sorted(set(listeners))
     for some in (keys[first : first + MAX_ROWS] for first in range(0, len(keys), MAX_ROWS)):
@@ -94,8 +113,7 @@ def left() -> Iterator[Change]:
     before = timezone.now() - timedelta(seconds=GRACE_S)
     with transaction.atomic(using=using):
         due = _rows().filter(missing_since__lte=before).without_stream()
-        if connections[using].features.has_select_for_update_skip_locked:
-            due = due.select_for_update(skip_locked=True)
+        due = due.select_for_update(skip_locked=_skips_locked(using))
         keys = list(due.values_list("pk", flat=True)[:MAX_LEAVING])
         for first in range(0, len(keys), MAX_ROWS):
             _rows().filter(pk__in=keys[first : first + MAX_ROWS]).delete()
@@ -104,6 +122,10 @@ def left() -> Iterator[Change]:
 
 def _rows() -> Any:
     return PresentListener.objects
+
+
+def _skips_locked(using: str) -> bool:
+    return connections[using].features.has_select_for_update_skip_locked
 
 
 def _changes(signal: Signal, keys: Iterable[int]) -> Iterator[Change]:
@@ -121,9 +143,12 @@ def _of_listener(listener: Listener) -> tuple[Any, dict[str, Any]]:
 
 def users_came(process: int, users: Iterable[Any]) -> Iterator[Change]:
     """Note that users are online; yield those that no other process has noted before."""
-    keys, rows = list(dict.fromkeys(users)), PresentUser.objects
+    keys, rows, using = sorted(set(users)), PresentUser.objects, database()
     for some in (keys[first : first + MAX_ROWS] for first in range(0, len(keys), MAX_ROWS)):
-        known = set(rows.filter(user__in=some).values_list("user_id", flat=True))
+        with transaction.atomic(using=using):
+            # The lock waits for a process that removes them just now, in users_went().
+            noted = rows.filter(user__in=some).order_by("pk").select_for_update()
+            known = set(noted.values_list("user_id", flat=True))
         new, now = [key for key in some if key not in known], timezone.now()
         if new:
             made = [PresentUser(user_id=key, process=process, since=now) for key in new]
@@ -144,8 +169,7 @@ def users_went() -> Iterator[Change]:
     using = database()
     with transaction.atomic(using=using):
         due = PresentUser.objects.without_listener()
-        if connections[using].features.has_select_for_update_skip_locked:
-            due = due.select_for_update(skip_locked=True)
+        due = due.select_for_update(skip_locked=_skips_locked(using))
         keys = list(due.values_list("pk", flat=True)[:MAX_LEAVING])
         # Again, with the lock: a listener may have joined meanwhile.
         rows = PresentUser.objects.filter(pk__in=keys).without_listener() if keys else None

@@ -61,7 +61,8 @@ class _Round:
     changed: set[int]
     sweeps: bool  # looks for listeners of dead processes
     leaves: bool  # looks for listeners that have left
-    arriving: list[int] = field(default_factory=list)
+    arriving: list[int]
+    renews_at: float | None  # a time.monotonic(), None between two renewals
 
 
 @dataclass(eq=False)
@@ -85,6 +86,8 @@ class Presence:
     _sweep_at: float = 0.0
     _leave_at: float | None = None
     _last_leave_at: float = 0.0
+    # Leases that end in the future: how they are, and since when by time.monotonic().
+    _ahead: dict[int, tuple[datetime, float]] = field(default_factory=dict)
 
     @property
     def parts(self) -> int:
@@ -140,7 +143,8 @@ class Presence:
         """Renew the lease with `fields` of ServerProcess, and write what waits."""
         streams, watched = dict(self._open), dict(self._watched)
         due = self._unwritten, self._ended, self._changed, *self._lookups(now)
-        todo = _Round(streams, watched, *due, self._arrivals())
+        renews_at = now if now >= self._renew_at else None
+        todo = _Round(streams, watched, *due, self._arrivals(), renews_at)
         self._unwritten, self._ended, self._changed = set(), {}, set()
         self._renew_at = now + RENEW_S
         try:
@@ -210,13 +214,33 @@ class Presence:
         _count(process, {channel: todo.watched.get(channel, 0) for channel in todo.changed})
         dead = at - timedelta(seconds=2 * LEASE_S)
         processes.filter(renewed_at__lt=dead).delete()
+        if todo.renews_at is not None:
+            self._end_future_leases(at, todo.renews_at)
         if _are_wanted():
             _check_thread()
             self._note(process, todo)
         return process
 
+    def _end_future_leases(self, at: datetime, now: float) -> None:
+        """
+        Remove processes that are dead, and whose lease would end only in the future.
+
+        Their clock, or this one, was set back. One that lives renews its lease, to whatever time.
+        """
+        rows, before = ServerProcess.objects, self._ahead
+        future = rows.filter(renewed_at__gt=at + timedelta(seconds=LEASE_S))
+        self._ahead = {}
+        for key, renewed_at in future.values_list("pk", "renewed_at"):
+            known = before.get(key)
+            since = known[1] if known is not None and known[0] == renewed_at else now
+            self._ahead[key] = renewed_at, since
+            if now - since > LEASE_S:
+                rows.filter(pk=key, renewed_at=renewed_at).delete()
+
     def _note(self, process: int, todo: _Round) -> None:
         """Note which listeners and users come and go; signals are kept if it fails halfway."""
+        if todo.sweeps:
+            todo.arriving.extend(arrivals.unnoticed(process))
         joined = list(arrivals.joined(process, todo.arriving))
         self.changes.extend(joined)
         if users := _users_are_wanted():

@@ -1,4 +1,4 @@
-"""What the commands write to a terminal: tables, and times as people read them."""
+"""What the commands write to a terminal: tables, JSON, and times as people read them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def ago(moment: datetime | None) -> str:
 
 def write_table(out: OutputWrapper, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write rows in columns: by rich on a terminal where it is installed, else as text."""
-    texts = [["" if value is None else str(value) for value in row] for row in rows]
+    texts = [["" if value is None else printable(str(value)) for value in row] for row in rows]
     if out.isatty() and find_spec("rich") is not None:
         _write_rich(out, names, texts)
         return
@@ -57,6 +57,29 @@ def _write_rich(out: OutputWrapper, names: Sequence[str], rows: Iterable[Sequenc
         table.add_row(*map(Text, row))
     stream: Any = out._out
     Console(file=stream).print(table)
+
+
+def printable(text: str) -> str:
+    """Return a text without what would control a terminal, such as what a client published."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in text)
+
+
+def highlighted(out: OutputWrapper, text: str) -> str:
+    """Return JSON with colours: by rich on a terminal where it is installed, else as it is."""
+    if not out.isatty() or find_spec("rich") is None:
+        return text
+    from rich.console import Console  # noqa: PLC0415 - it is optional
+    from rich.highlighter import JSONHighlighter  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    shown = Text(text)
+    JSONHighlighter().highlight(shown)
+    console = Console(force_terminal=True)
+    with console.capture() as captured:
+        console.print(shown, end="", soft_wrap=True)
+    return captured.get()
 
 
 def write_json(out: OutputWrapper, value: Any) -> None:

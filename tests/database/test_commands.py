@@ -1,5 +1,6 @@
 """The commands for operators: publish, tail, listeners, stats, export and import."""
 
+import gzip
 import io
 import json
 import sys
@@ -7,9 +8,22 @@ import sys
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
+from django.db import DatabaseError, connection
+from django.utils import timezone
 
 from eric_sse_django import log, notifier
-from eric_sse_django.models import Channel, Listener, LogHead, OpenStream, QueuedMessage
+from eric_sse_django.authorization import revoke
+from eric_sse_django.database.operations import remove_channel
+from eric_sse_django.management.command import OperatorCommand
+from eric_sse_django.models import (
+    Channel,
+    Listener,
+    LogHead,
+    OpenStream,
+    QueuedMessage,
+    Revocation,
+    ServerProcess,
+)
 from eric_sse_django.shortcuts import channel, publish, stream_url
 from eric_sse_django.testing import StreamClient, close_all, make_listener, published
 from tests import databases
@@ -49,7 +63,8 @@ def test_each_line_of_standard_input_is_a_message(database, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["nowhere", "n"], "nowhere"),
+        (["nowhere", "n"], "nowhere.*--create"),
+        (["orders", "n", "--expires", "0"], "expire"),
         (["orders", "n", "{"], "is not JSON"),
         (["orders", "n", "--listener", "nobody"], "nobody"),
         (["orders", "n", "--owner", "nobody"], "There is no user 'nobody'"),
@@ -61,6 +76,38 @@ def test_what_cannot_be_published_is_an_error(database, arguments, problem):
     with pytest.raises(CommandError, match=problem):
         run("eric_publish", *arguments)
     assert published() == []
+
+
+@sqlite_only
+def test_an_error_names_what_was_published_before_it(database, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("1\n2\n{\n"))
+    with pytest.raises(CommandError, match=r"is not JSON.* 2 were published before"):
+        run("eric_publish", "orders", "n", "-", "--create")
+    assert len(published("orders")) == 2
+
+
+@sqlite_only
+@pytest.mark.parametrize(
+    "command", [["eric_publish", "orders", "n"], ["eric_tail"], ["eric_stats"], ["eric_listeners"]]
+)
+def test_a_database_that_fails_is_reported_in_one_line(database, command):
+    def fails(*arguments):
+        raise DatabaseError("no such table: eric_sse_django_channel")
+
+    with connection.execute_wrapper(fails), pytest.raises(CommandError, match=r"no such.*doctor"):
+        run(*command)
+
+
+def test_a_command_ends_quietly_when_nobody_reads_its_output():
+    class Closed(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError
+
+    class Talks(OperatorCommand):
+        def handle(self, **options):
+            self.stdout.write("a line")
+
+    call_command(Talks(), stdout=Closed(), skip_checks=True)
 
 
 # eric_tail ------------------------------------------------------------------------------
@@ -121,6 +168,44 @@ def test_a_tail_for_people_has_a_line_for_each_message(some):
 
 
 @sqlite_only
+def test_a_tail_on_a_terminal_has_colours_by_rich_where_it_is_installed(some, monkeypatch):
+    pytest.importorskip("rich")
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    def shown(**options):
+        out = Terminal()
+        call_command("eric_tail", "--no-follow", "--since", "1h", stdout=out, **options)
+        return out.getvalue().splitlines()[0].partition("paid ")[2]
+
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert "\x1b[" in shown()
+    assert shown(no_color=True) == '{"id": 7}'
+    monkeypatch.setattr("eric_sse_django.management.terminal.find_spec", lambda name: None)
+    assert shown().endswith('{"id": 7}')  # the prefix may have Django's colours
+
+
+@sqlite_only
+def test_a_tail_lets_no_message_control_the_terminal(database):
+    channel("orders")
+    publish("orders", "n", "a\x9b31m\u202eb")
+    notifier.flush()
+    [line] = run("eric_tail", "--no-follow", "--since", "1h", no_color=True).splitlines()
+    assert line.endswith('orders n "a\\u009b31m\\u202eb"')
+
+
+@sqlite_only
+def test_a_tail_names_channels_that_do_not_exist(some):
+    errors = io.StringIO()
+    run("eric_tail", "--no-follow", "nowhere", "news", "no*", stderr=errors)
+    assert errors.getvalue().count("There is no channel") == 1
+    assert "'nowhere' yet" in errors.getvalue()
+
+
+@sqlite_only
 def test_a_tail_follows(database, monkeypatch):
     channel("orders")
     publish("orders", "n", "before")
@@ -145,7 +230,7 @@ def test_a_tail_of_a_long_log_reads_pages(database, monkeypatch):
 
 
 @sqlite_only
-@pytest.mark.parametrize("options", [["--since", "10"], ["--interval", "0"]])
+@pytest.mark.parametrize("options", [["--since", "10"], ["--interval", "0"], ["--count", "0"]])
 def test_a_tail_refuses_what_it_cannot_read(database, options):
     with pytest.raises(CommandError):
         run("eric_tail", "--no-follow", *options)
@@ -285,14 +370,56 @@ def test_what_is_of_missing_users_stays_out_and_is_named(some, tmp_path):
     make_listener("orders", get_user_model().objects.get(username="ann"), "anns")
     file = str(tmp_path / "log.jsonl")
     run("eric_export", file)
-    with pytest.raises(FileExistsError):
+    with pytest.raises(CommandError, match="exists: remove it"):
         run("eric_export", file)
+    with pytest.raises(CommandError, match="cannot be written"):
+        run("eric_export", str(tmp_path / "nowhere" / "log"))
     get_user_model().objects.all().delete()
     empty()
     errors = io.StringIO()
     run("eric_import", file, stderr=errors)
     assert "there is no such user: orders/anns (ann)" in errors.getvalue()
     assert [each.payload for each in published()] == [{"id": 7}, "é", 4]
+
+
+def test_what_was_revoked_stays_revoked(some, tmp_path):
+    ann = get_user_model().objects.get(username="ann")
+    kept, removed = channel("news").add_listener(listener_id="kept"), channel("old")
+    revoke(user=ann, listener=kept, session="a-key")
+    revoke(channel=channel("news"))
+    revoke(channel=removed)
+    remove_channel(removed.row)
+    before = subjects()
+    file = str(tmp_path / "log")
+    run("eric_export", file)
+    empty()
+    Revocation.objects.all().delete()
+    run("eric_import", file)
+    news = Channel.objects.get(name="news")
+    listener = Listener.objects.get(name="kept")
+    keys = {f"user:{ann.pk}", f"channel:{news.pk}", f"listener:{listener.pk}"}
+    digests = {subject for subject in before if subject.startswith("session:")}
+    assert keys | digests == subjects().keys()
+    assert len(digests) == 1
+    assert subjects()[f"user:{ann.pk}"] == before[f"user:{ann.pk}"]
+
+
+def subjects():
+    rows = Revocation.objects.values_list("subject", "revoked_at", "expires_at")
+    return {subject: times for subject, *times in rows}
+
+
+@sqlite_only
+def test_a_log_does_not_move_while_servers_run(some, tmp_path):
+    file = str(tmp_path / "log")
+    now = timezone.now()
+    ServerProcess.objects.create(name="web:7", started_at=now, renewed_at=now)
+    errors = io.StringIO()
+    run("eric_export", file, stderr=errors)
+    assert "Server processes run (web:7)" in errors.getvalue()
+    empty()
+    with pytest.raises(CommandError, match="stop them"):
+        run("eric_import", file)
 
 
 @sqlite_only
@@ -311,6 +438,8 @@ def test_a_log_that_is_not_empty_is_not_overwritten(some, tmp_path):
         (lambda lines: lines[:-1], "has no end"),
         (lambda lines: lines[1:], "not what eric_export"),
         (lambda lines: [lines[0], "{"], "Line 2 is not JSON"),
+        (lambda lines: [lines[0], '{"listener": "nowhere"}'], "Line 2 is not what eric_export"),
+        (lambda lines: ["[]"], "Line 1 is not what eric_export"),
     ],
 )
 def test_a_file_that_is_no_export_changes_nothing(some, tmp_path, change, problem):
@@ -321,8 +450,18 @@ def test_a_file_that_is_no_export_changes_nothing(some, tmp_path, change, proble
     with pytest.raises(CommandError, match=problem):
         run("eric_import", str(file))
     assert not Channel.objects.exists()
-    with pytest.raises(CommandError, match="cannot be read"):
-        run("eric_import", str(tmp_path / "nothing"))
+
+
+@sqlite_only
+def test_a_file_that_cannot_be_read_changes_nothing(some, tmp_path):
+    text = run("eric_export", "-")
+    empty()
+    damaged = tmp_path / "damaged.gz"
+    damaged.write_bytes(gzip.compress(text.encode())[:-99])
+    for path in (tmp_path / "nothing", tmp_path, damaged):
+        with pytest.raises(CommandError, match="cannot be read"):
+            run("eric_import", str(path))
+        assert not Channel.objects.exists()
 
 
 @sqlite_only

@@ -7,7 +7,7 @@ from datetime import timedelta
 from io import StringIO
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connections
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
@@ -207,10 +207,15 @@ def test_a_log_that_works_is_good(database):
 
 
 @sqlite_only
-def test_messages_that_no_process_sequences_are_found(database):
+def test_messages_that_no_process_sequences_are_found(database, monkeypatch):
     log.append([Draft(channel("orders").row.pk, 60.0, False, "n", "1")] * 2)
     QueuedMessage.objects.update(created_at=timezone.now() - timedelta(seconds=11))
-    assert "log.unsequenced" in bad(logged.examine())
+    with monkeypatch.context() as patched:
+        patched.setattr(logged, "WATCHED_S", 0.0)
+        assert "log.unsequenced" in bad(logged.examine())
+    with monkeypatch.context() as patched:  # it gets its position while the doctor looks
+        patched.setattr("time.sleep", lambda _: log.sequence())
+        assert "log.unsequenced" not in bad(logged.examine())
 
 
 @sqlite_only
@@ -270,7 +275,7 @@ def test_the_command_names_findings_next_steps_and_its_status(database, settings
     text, status = run()
     assert status == 1
     assert "[log.channel_missing]\n    → Run manage.py migrate." in text
-    assert "1 problems found." in text
+    assert "1 problem found." in text
     assert run("--fail-level", "never")[1] == 0
 
 
@@ -281,6 +286,12 @@ def test_the_command_prints_json(database, settings):
     result = json.loads(text)
     assert (status, result["healthy"]) == (1, False)
     assert "settings.heartbeat" in [each["id"] for each in result["findings"]]
+
+
+@pytest.mark.parametrize("url", ["", "ftp://www.example.com", "https://", "http://a:b", "a:99999"])
+def test_an_address_that_is_none_is_refused(url):
+    with pytest.raises(CommandError, match="give an address such as"):
+        call_command("eric_doctor", url=url)
 
 
 @sqlite_only

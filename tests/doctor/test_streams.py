@@ -1,17 +1,21 @@
 """The doctor opens a real stream through a real nginx, and finds what is wrong with it."""
 
+import re
 import socket
-import socketserver
-import threading
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from urllib.parse import urlsplit
 
 import pytest
+from django.db import connections
 
 from eric_sse_django.doctor import streams
+from eric_sse_django.doctor.link import Link
 from eric_sse_django.models import Channel
+from eric_sse_django.shortcuts import channel, watch_url
 from tests import certificates
 from tests.doctor.nginx import RECIPE, nginx
+from tests.doctor.relay import relay
 from tests.server import free_port
 
 HIDE = "proxy_hide_header Content-Encoding; gzip on; gzip_proxied any; gzip_min_length 0;"
@@ -29,7 +33,7 @@ def patient(monkeypatch):
 def visit(url, **options):
     """Return the findings by id, and whether the doctor removed what it made."""
     found = {each.id: each for each in streams.Visit(url, **options).examine()}
-    assert not Channel.objects.exists()
+    assert not Channel.objects.filter(name__startswith=streams.PREFIX).exists()
     for each in found.values():
         assert (each.level == "good") == (not each.next_step)
     return {id: each for id, each in found.items() if each.level != "good"}
@@ -139,41 +143,76 @@ def test_heartbeats_that_do_not_come_are_found(eric_live_server, settings, monke
     assert list(visit(eric_live_server)) == ["stream.no_heartbeat"]
 
 
-def test_a_clock_of_the_server_that_is_wrong_is_found(eric_live_server):
-    date = 'add_header Date "Sat, 01 Jan 2000 00:00:00 GMT"; proxy_hide_header Date;'
-    with nginx(eric_live_server, RECIPE, "proxy_pass_header Date;", date) as url:
-        found = visit(url, waits=False)
-    assert list(found) in (["clocks.server"], [])
+def by(pattern, text):
+    """Return a function that replaces what the pattern finds."""
+    return lambda data: re.sub(pattern, text, data, flags=re.IGNORECASE)
 
 
-@contextmanager
-def relay_that_stays(upstream):
-    """Yield the URL of a relay that keeps its connections to the server when clients leave."""
-    kept = []
+@pytest.mark.parametrize(
+    ("id", "change"),
+    [
+        ("clocks.server", by(rb"(\r\nDate: )[^\r]*", rb"\1Sat, 01 Jan 2000 00:00:00 GMT")),
+        ("stream.http10", by(rb"^HTTP/1.1", rb"HTTP/1.0")),
+    ],
+)
+def test_what_an_answer_shows_is_found(eric_live_server, id, change):
+    with nginx(eric_live_server) as proxy, relay(proxy, answer=change) as url:
+        assert list(visit(url, waits=False)) == [id]
 
-    class Relay(socketserver.BaseRequestHandler):
-        def handle(self):
-            server = socket.create_connection(("127.0.0.1", urlsplit(upstream).port))
-            kept.append(server)
-            server.sendall(self.request.recv(65_536))
-            while piece := server.recv(65_536):
-                try:
-                    self.request.sendall(piece)
-                except OSError:
-                    return
 
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Relay) as relay:
-        relay.daemon_threads = True
-        threading.Thread(target=relay.serve_forever, daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{relay.server_address[1]}"
-        finally:
-            relay.shutdown()
-            for server in kept:
-                server.shutdown(socket.SHUT_RDWR)
-                server.close()
+def test_a_reconnect_that_repeats_messages_is_found(eric_live_server):
+    change = by(rb"(\r\nLast-Event-ID: )[^\r]*", rb"\g<1>0")
+    with relay(eric_live_server, request=change) as url:
+        assert list(visit(url, waits=False)) == ["stream.does_not_continue"]
 
 
 def test_a_proxy_that_keeps_the_streams_of_clients_that_left_is_found(eric_live_server):
-    with relay_that_stays(eric_live_server) as url:
+    with relay(eric_live_server, keeps=True) as url:
         assert list(visit(url, waits=False)) == ["stream.ghost"]
+
+
+def test_a_server_that_is_full_is_found(eric_live_server, settings):
+    settings.ERIC_SSE = {"MAX_STREAMS_PER_ADDRESS": 1}
+    channel("orders")
+    full = Link(urlsplit(eric_live_server))
+    full.open(watch_url("orders"), 5)
+    try:
+        assert list(visit(eric_live_server, waits=False)) == ["stream.put_off"]
+    finally:
+        full.close()
+
+
+# No false alarms ------------------------------------------------------------------------
+
+
+def test_an_address_with_the_prefix_of_the_site_is_the_sites(eric_live_server, settings):
+    settings.FORCE_SCRIPT_NAME = "/shop"
+    for url in (eric_live_server, f"{eric_live_server}/shop", f"{eric_live_server}/shop/"):
+        assert visit(url, waits=False) == {}
+
+
+def test_a_site_that_polls_rarely_is_not_blamed_for_buffering(eric_live_server, settings):
+    settings.ERIC_SSE = {"POLL_INTERVAL_S": 60}
+    assert visit(eric_live_server, waits=False) == {}
+
+
+def test_what_a_doctor_left_that_was_killed_is_removed_by_the_next(eric_live_server):
+    left, used = [channel(f"{streams.PREFIX}{name}").row for name in ("old", "new")]
+    left.created_at -= timedelta(seconds=streams.LEFT_BEHIND_S + 1)
+    left.save()
+    found = {each.id: each for each in streams.Visit(eric_live_server, waits=False).examine()}
+    assert "stream.continues" in found
+    assert list(Channel.objects.all()) == [used]
+
+
+def test_two_doctors_at_once_find_nothing(eric_live_server):
+    def look():
+        try:
+            return [each.level for each in streams.Visit(eric_live_server, waits=False).examine()]
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(2) as pool:
+        for found in [pool.submit(look) for _ in range(2)]:
+            assert set(found.result(60)) == {"good"}
+    assert not Channel.objects.exists()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import urlsplit
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from eric_sse_django.doctor import ERROR, GOOD, NOTE, WARNING, Finding, examine
 
@@ -32,7 +33,8 @@ class Command(BaseCommand):
         parser.add_argument("--fail-level", choices=FAILING, default="error")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        found = []
+        found: list[Finding] = []
+        _check_url(options["url"])
         for each in examine(
             options["url"], waits=not options["fast"], insecure=options["insecure"]
         ):
@@ -45,7 +47,7 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(result, indent=2))
         else:
             bad = sum(each.level in (ERROR, WARNING) for each in found)
-            self.stdout.write(f"\n{bad} problems found." if bad else "\nNo problem found.")
+            self.stdout.write(f"\n{_problems(bad)} found.")
         if failing:
             raise SystemExit(1)
 
@@ -60,3 +62,20 @@ class Command(BaseCommand):
         if found.next_step:
             self.stdout.write(f"    → {found.next_step}")
         self.stdout.flush()
+
+
+def _problems(count: int) -> str:
+    return "No problem" if not count else "1 problem" if count == 1 else f"{count} problems"
+
+
+def _check_url(url: str | None) -> None:
+    """Raise CommandError for what is not the address of a site."""
+    if url is None:
+        return
+    try:
+        parts = urlsplit(url if "://" in url else f"https://{url}")
+        is_good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is not a number
+        is_good = False
+    if not is_good:
+        raise CommandError(f"--url is {url!r}: give an address such as https://www.example.com.")

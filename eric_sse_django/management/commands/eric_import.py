@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import gzip
 import sys
+import zlib
 from contextlib import nullcontext
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from eric_sse_django.database import moving
+from eric_sse_django.management.command import OperatorCommand
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = "Reads what eric_export wrote into a database whose log is empty. Positions stay the "
     help += "same: clients continue where they were. Import the users first: owners are found by "
     help += "their names."
@@ -25,7 +27,7 @@ class Command(BaseCommand):
         try:
             with _opened(name) as lines:
                 moved.run(lines)
-        except OSError as error:
+        except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
             raise CommandError(f"{name} cannot be read: {error}") from error
         except moving.NotMovable as error:
             raise CommandError(str(error)) from error

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from eric_sse_django import reports
 from eric_sse_django.database import operations
+from eric_sse_django.management.command import OperatorCommand
 from eric_sse_django.management.terminal import ago, duration, write_json, write_table
 from eric_sse_django.models import Channel, Listener, OpenStream, usernames
 
@@ -23,7 +24,7 @@ COLUMNS = ("channel", "listener", "owner", "state", "waiting", "oldest", "last_s
 ACTIONS = {"stop": "stopped", "start": "started", "disconnect": "disconnected"}
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = "Lists listeners, or counts those that were offline for the time of --away: they have "
     help += "no open stream, and since then nothing was delivered to them and listen() was not "
     help += "called for them. With --remove, removes them and their waiting messages."

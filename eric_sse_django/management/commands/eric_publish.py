@@ -8,15 +8,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from eric_sse_django import notifier
-from eric_sse_django.exception import EricError
+from eric_sse_django.exception import EricError, InvalidChannelException
+from eric_sse_django.management.command import OperatorCommand
 from eric_sse_django.shortcuts import channel as get_or_create
 from eric_sse_django.shortcuts import publish
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = "Publishes a message to a channel. The payload is JSON; - reads payloads from standard "
     help += "input, one on each line, and publishes each as it comes."
 
@@ -46,9 +47,13 @@ class Command(BaseCommand):
                     expires_in_s=options["expires"],
                 )
                 count += 1
-        except EricError as error:
-            raise CommandError(str(error)) from error
-        notifier.flush()
+        except InvalidChannelException as error:
+            raise CommandError(f"{error} Create it with --create.") from error
+        except (EricError, ValueError) as error:
+            done = f" {count} were published before." if count else ""
+            raise CommandError(f"{error}{done}") from error
+        finally:
+            notifier.flush()
         if options["verbosity"]:
             self.stdout.write(self.style.SUCCESS(f"{count} published to {options['channel']}."))
 
@@ -74,4 +79,4 @@ class Command(BaseCommand):
                     yield json.loads(line)
                 except ValueError as error:
                     text = f"{line[:80]!r} is not JSON ({error}): use --text."
-                    raise CommandError(text) from None
+                    raise ValueError(text) from None

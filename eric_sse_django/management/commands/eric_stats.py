@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db.models import Count, Sum
 
 from eric_sse_django import log, reports
+from eric_sse_django.management.command import OperatorCommand
 from eric_sse_django.management.terminal import ago, write_json, write_table
 from eric_sse_django.models import Channel, Listener, OpenStream, QueuedMessage, Watchers
 from eric_sse_django.monitor.snapshot import Rates, live_processes
@@ -22,7 +23,7 @@ NUMBERS = (
 )
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = "Shows the log, the server processes and the channels: what was published in the last "
     help += "hour and day, who is online, and how late messages are."
 

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from eric_sse_django import log
 from eric_sse_django.entry import CONTROLS, NO_CHANNEL, Entry
-from eric_sse_django.management.terminal import duration
+from eric_sse_django.management.command import OperatorCommand
+from eric_sse_django.management.terminal import duration, highlighted, printable
 from eric_sse_django.models import Channel, Listener, usernames
 
 # Entries that are read at once, and the characters of a payload that are shown.
@@ -21,7 +22,7 @@ ROWS = 500
 SHOWN = 2_000
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = "Shows what is published to channels (without names: to all), as it gets its position. "
     help += "End it with Ctrl-C."
 
@@ -42,20 +43,34 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["interval"] <= 0:
             raise CommandError("--interval must be over 0.")
+        if options["count"] is not None and options["count"] <= 0:
+            raise CommandError("--count must be over 0.")
         self._options = options
         self._names: dict[int, str] = {}
-        shown = 0
+        self._warn_of_missing(options["channel"])
         try:
-            for entry in self._entries():
-                record = self._record(entry)
-                if not self._is_wanted(record, entry):
-                    continue
-                self._show(record)
-                shown += 1
-                if shown == options["count"]:
-                    return
+            self._follow(options["count"])
         except KeyboardInterrupt:
             self.stdout.write("")
+
+    def _warn_of_missing(self, channels: list[str]) -> None:
+        plain = [each for each in channels if not set("*?[") & set(each)]
+        known = set(Channel.objects.filter(name__in=plain).values_list("name", flat=True))
+        for each in plain:
+            if each not in known:
+                text = f"There is no channel {each!r} yet: its messages are shown once it exists."
+                self.stderr.write(self.style.WARNING(text))
+
+    def _follow(self, count: int | None) -> None:
+        shown = 0
+        for entry in self._entries():
+            record = self._record(entry)
+            if not self._is_wanted(record, entry):
+                continue
+            self._show(record)
+            shown += 1
+            if shown == count:
+                return
 
     def _entries(self) -> Iterator[Entry]:
         """Yield the log's entries from where it begins, and new ones until it is ended."""
@@ -117,13 +132,16 @@ class Command(BaseCommand):
         if self._options["json"]:
             self.stdout.write(json.dumps(record))
         else:
-            style, text = self.style, _text(record["payload"])
+            style, text = self.style, printable(_text(record["payload"])[:SHOWN])
+            if not self._options["no_color"]:
+                text = highlighted(self.stdout, text)
             to = f"→{record['listener']} " if record["listener"] else ""
             to = f"→@{record['owner']} " if record["owner"] else to
             at = (record["at"] or "")[11:23]
+            channel, type = printable(record["channel"]), printable(record["type"])
             self.stdout.write(
-                f"{style.HTTP_NOT_MODIFIED(at)} {style.MIGRATE_HEADING(record['channel'])} "
-                f"{style.SUCCESS(record['type'])} {style.WARNING(to)}{text[:SHOWN]}"
+                f"{style.HTTP_NOT_MODIFIED(at)} {style.MIGRATE_HEADING(channel)} "
+                f"{style.SUCCESS(type)} {style.WARNING(printable(to))}{text}"
             )
         self.stdout.flush()
 
