@@ -2,17 +2,15 @@
 
 import os
 
+from tests.asgi import application  # isort: skip - it sets Django up
+
 from eric_sse_django.hub import arrivals, presence
 from eric_sse_django.models import presence as models
 from eric_sse_django.signals import user_offline, user_online
-from tests.asgi import application
 
 __all__ = ["application"]
 
-LEASE_S = 3.0
-GRACE_S = 1.0
-
-SHORT = {"LEASE_S": LEASE_S, "RENEW_S": LEASE_S / 3, "GRACE_S": GRACE_S}
+SHORT = {"LEASE_S": 3.0, "RENEW_S": 1.0, "GRACE_S": 1.0}
 for module in (arrivals, models, presence):
     vars(module).update((name, value) for name, value in SHORT.items() if hasattr(module, name))
 

@@ -40,6 +40,10 @@ ROOT_URLCONF = "urls"
 ASGI_APPLICATION = "asgi.application"
 DATABASES = {{"default": {entry!r}}}
 """,
+    "pytest.ini": """
+[pytest]
+asyncio_default_fixture_loop_scope = function
+""",
     "urls.py": """
 from django.urls import path
 
