@@ -59,7 +59,8 @@ def examine() -> Iterator[Finding]:
 def _unapplied(connection: Any) -> list[str]:
     executor = MigrationExecutor(connection)
     targets = [node for node in executor.loader.graph.leaf_nodes() if node[0] == "eric_sse_django"]
-    return [migration.name for migration, _ in executor.migration_plan(targets)]
+    plan = [migration for migration, _ in executor.migration_plan(targets)]
+    return [each.name for each in plan if each.app_label == "eric_sse_django"]
 
 
 def _rows(connection: Any, sql: str) -> list[Any]:

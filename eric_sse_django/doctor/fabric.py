@@ -27,8 +27,9 @@ def examine() -> Iterator[Finding]:
     polls_s = conf.get("POLL_INTERVAL_S")
     without = f"messages of other processes are polled every {polls_s:g} s"
     if fabric is None:
-        yield good("fabric.none", f"None is configured: {without}.")
+        yield good("fabric.none", f"No fabric is configured: {without}.")
         return
+    name = fabric.name[:1].upper() + fabric.name[1:]
     pool = ThreadPoolExecutor(1)  # a library that hangs must not hang the doctor
     try:
         crosses = pool.submit(fabric.probe).result(ANSWER_S)
@@ -36,13 +37,13 @@ def examine() -> Iterator[Finding]:
         why = f"{type(failed).__name__}: {failed}".removesuffix(": ")
         yield warning(
             "fabric.unreachable",
-            f"{fabric.name} does not answer ({why}): {without} until it does.",
+            f"{name} does not answer ({why}): {without} until it does.",
             "Start its server, and check its address, password and firewall.",
         )
         return
     finally:
         pool.shutdown(wait=False)
     if crosses:
-        yield good("fabric.answers", f"{fabric.name} answers.")
+        yield good("fabric.answers", f"{name} answers.")
     else:
-        yield good("fabric.in_memory", f"It connects no processes: {without}.")
+        yield good("fabric.in_memory", f"{name} connects no processes: {without}.")

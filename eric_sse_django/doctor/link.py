@@ -9,13 +9,31 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from urllib.parse import SplitResult
+from urllib.parse import SplitResult, urlsplit
 
 from eric_sse_django.sse import Event, SSEReader
 
 # Seconds for connecting, and for the beginning of a response.
 CONNECT_S = 10.0
 READ_BYTES = 65_536
+
+
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+
+
+def site_of(url: str) -> SplitResult:
+    """
+    Return the parts of a site's address; without a scheme https, or http on this machine.
+
+    Raises ValueError for what is no address.
+    """
+    if "://" not in url:
+        is_here = url.partition("/")[0].startswith(LOOPBACK)
+        url = f"http{'' if is_here else 's'}://{url}"
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+        raise ValueError(f"{url!r} is no address of a site.")
+    return parts
 
 
 class Link:
@@ -50,6 +68,10 @@ class Link:
         self._response = self._connection.getresponse()
         self.status, self.version = self._response.status, self._response.version
         self.headers = {name.lower(): value for name, value in self._response.getheaders()}
+
+    @property
+    def is_secure(self) -> bool:
+        return self._context is not None
 
     def header(self, name: str) -> str:
         return self.headers.get(name, "")

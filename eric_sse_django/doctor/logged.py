@@ -105,7 +105,7 @@ def _processes() -> Iterator[Finding]:
         )
     if rows and not slow:
         streams = sum(row.streams for row in rows)
-        yield good("log.served", f"{len(rows)} processes serve {streams} streams.")
+        yield good("log.served", f"Server processes: {len(rows)}; their streams: {streams}.")
     if not rows:
         yield note(
             "log.not_served",

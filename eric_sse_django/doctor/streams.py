@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from datetime import timezone as zones
-from urllib.parse import urlsplit
 
 from django.utils import timezone
 
@@ -19,7 +18,7 @@ from eric_sse_django.database.operations import remove_channel
 from eric_sse_django.doctor import clocks
 from eric_sse_django.doctor.answers import refusal
 from eric_sse_django.doctor.finding import ERROR, Finding, error, good, note, warning
-from eric_sse_django.doctor.link import Link, best_protocol
+from eric_sse_django.doctor.link import Link, best_protocol, site_of
 from eric_sse_django.message import Message
 from eric_sse_django.models import Channel, Listener, OpenStream
 from eric_sse_django.shortcuts import stream_url
@@ -49,7 +48,7 @@ class Visit:
     """One client of a site: opens a stream of a channel that exists for this time only."""
 
     def __init__(self, url: str, *, waits: bool = True, insecure: bool = False) -> None:
-        parts = urlsplit(url if "://" in url else f"https://{url}")
+        parts = site_of(url)
         self._site, self._prefix = parts, parts.path.rstrip("/")
         self._waits, self._insecure = waits, insecure
 
@@ -133,6 +132,7 @@ class Visit:
         except (OSError, http.client.HTTPException):
             text = f"{where} accepts connections, and gives no answer within {BEGIN_S:g} s."
             step = "Look at the proxy's and the servers' log: do the servers hang, or not run?"
+            step += " If no TLS is there, give the address with http://." if head.is_secure else ""
             return error("stream.no_answer", text, step)
         finally:
             head.close()

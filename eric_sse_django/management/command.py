@@ -1,4 +1,4 @@
-"""What the commands for operators have in common: no traceback for what operators can mend."""
+"""What the commands for operators have in common: no traceback for what operators can repair."""
 
 from __future__ import annotations
 

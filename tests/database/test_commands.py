@@ -198,6 +198,11 @@ def test_a_tail_lets_no_message_control_the_terminal(database):
 
 
 @sqlite_only
+def test_a_tail_that_does_not_follow_shows_the_whole_log(some):
+    assert len(run("eric_tail", "--no-follow").splitlines()) == 4
+
+
+@sqlite_only
 def test_a_tail_names_channels_that_do_not_exist(some):
     errors = io.StringIO()
     run("eric_tail", "--no-follow", "nowhere", "news", "no*", stderr=errors)
@@ -267,6 +272,7 @@ def test_listeners_are_listed(database):
     assert lines[1].split() == ["news", "three", "offline", "0", "3", "d"]
     assert json.loads(run("eric_listeners", "--owner", "ann", "--json"))[0]["owner"] == "ann"
     assert json.loads(run("eric_listeners", "--online", "--json")) == []
+    assert "There is no such listener." in run("eric_listeners", "--online")
     assert "2 more: --limit" in run("eric_listeners", "--limit", "1")
 
 

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from eric_sse_django import conf, log, notifier
 from eric_sse_django.doctor import ERROR, GOOD, clocks, databases, examine, fabric, logged, project
+from eric_sse_django.doctor.link import site_of
 from eric_sse_django.log import Draft
 from eric_sse_django.models import QueuedMessage, ServerProcess
 from eric_sse_django.shortcuts import channel, publish
@@ -286,6 +287,19 @@ def test_the_command_prints_json(database, settings):
     result = json.loads(text)
     assert (status, result["healthy"]) == (1, False)
     assert "settings.heartbeat" in [each["id"] for each in result["findings"]]
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("www.example.com/shop", "https://www.example.com/shop"),
+        ("localhost:8000", "http://localhost:8000"),
+        ("[::1]:8000", "http://[::1]:8000"),
+        ("http://www.example.com", "http://www.example.com"),
+    ],
+)
+def test_an_address_without_a_scheme_is_https_or_http_on_this_machine(url, address):
+    assert site_of(url).geturl() == address
 
 
 @pytest.mark.parametrize("url", ["", "ftp://www.example.com", "https://", "http://a:b", "a:99999"])

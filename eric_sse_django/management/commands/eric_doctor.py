@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from eric_sse_django.doctor import ERROR, GOOD, NOTE, WARNING, Finding, examine
+from eric_sse_django.doctor.link import site_of
 
 MARKS = {GOOD: "✓", NOTE: "·", WARNING: "!", ERROR: "✗"}
 # The lowest level that gives the exit status 1, by the value of --fail-level.
@@ -73,9 +73,7 @@ def _check_url(url: str | None) -> None:
     if url is None:
         return
     try:
-        parts = urlsplit(url if "://" in url else f"https://{url}")
-        is_good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # a port that is not a number
-        is_good = False
-    if not is_good:
-        raise CommandError(f"--url is {url!r}: give an address such as https://www.example.com.")
+        site_of(url)
+    except ValueError:
+        text = f"--url is {url!r}: give an address such as https://www.example.com."
+        raise CommandError(text) from None

@@ -86,6 +86,9 @@ class Command(OperatorCommand):
         if options["json"]:
             write_json(self.stdout, found)
             return
+        if not found:
+            self.stdout.write("There is no such listener.")
+            return
         for each in found:
             waiting = each["waiting"]
             each["waiting"] = f"{MAX_WAITING}+" if waiting > MAX_WAITING else waiting

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -33,7 +34,9 @@ class Command(OperatorCommand):
         parser.add_argument("--listener", help="Only what is for the listener with this id.")
         parser.add_argument("--owner", help="Only what is for the user with this name.")
         parser.add_argument("--since", help="Begin with the messages of the last 10m, 2h, 1d.")
-        parser.add_argument("--no-follow", action="store_true", help="End at the log's head.")
+        parser.add_argument(
+            "--no-follow", action="store_true", help="Show what is there, and end."
+        )
         parser.add_argument("--count", type=int, help="End after so many messages.")
         parser.add_argument("--json", action="store_true", help="Print a JSON object a line.")
         parser.add_argument(
@@ -48,6 +51,8 @@ class Command(OperatorCommand):
         self._options = options
         self._names: dict[int, str] = {}
         self._warn_of_missing(options["channel"])
+        if self.stdout.isatty() and not options["no_follow"]:
+            self.stderr.write("Messages that are published from now on; Ctrl-C ends it.")
         try:
             self._follow(options["count"])
         except KeyboardInterrupt:
@@ -67,7 +72,7 @@ class Command(OperatorCommand):
             record = self._record(entry)
             if not self._is_wanted(record, entry):
                 continue
-            self._show(record)
+            self._show(record, entry)
             shown += 1
             if shown == count:
                 return
@@ -78,6 +83,8 @@ class Command(OperatorCommand):
         if since := self._options["since"]:
             moment = timezone.now() - duration("--since", since, "smhd")
             known = log.Known(log.position_at(moment))
+        elif self._options["no_follow"]:
+            known = log.Known(0)
         while True:
             look = log.DATABASE.look(known, None, ROWS)
             if not look.is_same:
@@ -128,7 +135,7 @@ class Command(OperatorCommand):
             and options["owner"] in (None, record["owner"])
         )
 
-    def _show(self, record: dict[str, Any]) -> None:
+    def _show(self, record: dict[str, Any], entry: Entry) -> None:
         if self._options["json"]:
             self.stdout.write(json.dumps(record))
         else:
@@ -137,7 +144,7 @@ class Command(OperatorCommand):
                 text = highlighted(self.stdout, text)
             to = f"→{record['listener']} " if record["listener"] else ""
             to = f"→@{record['owner']} " if record["owner"] else to
-            at = (record["at"] or "")[11:23]
+            at = "" if entry.created_at is None else _local(entry.created_at)
             channel, type = printable(record["channel"]), printable(record["type"])
             self.stdout.write(
                 f"{style.HTTP_NOT_MODIFIED(at)} {style.MIGRATE_HEADING(channel)} "
@@ -148,6 +155,11 @@ class Command(OperatorCommand):
 
 def _listener(key: int) -> str:
     return Listener.objects.filter(pk=key).values_list("name", flat=True).first() or ""
+
+
+def _local(at: datetime) -> str:
+    at = timezone.localtime(at) if timezone.is_aware(at) else at
+    return at.isoformat(timespec="milliseconds")[11:23]
 
 
 def _text(payload: Any) -> str:
