@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 
-from eric_sse_django.doctor import clocks, databases, fabric, logged, project, streams
+from eric_sse_django.doctor import clocks, databases, fabric, logged, project, replica, streams
 from eric_sse_django.doctor.finding import Finding, error, note
 
 logger = logging.getLogger(__name__)
@@ -30,6 +30,7 @@ def examine(
     if not reaches:
         return
     yield from _part("log", logged.examine)
+    yield from _part("replica", replica.examine)
     yield from _part("clocks", clocks.examine)
     if url is None:
         yield note(

@@ -13,11 +13,22 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
 
 from eric_sse_django import conf, log, notifier
-from eric_sse_django.doctor import ERROR, GOOD, clocks, databases, examine, fabric, logged, project
+from eric_sse_django.doctor import (
+    ERROR,
+    GOOD,
+    clocks,
+    databases,
+    examine,
+    fabric,
+    logged,
+    project,
+    replica,
+)
 from eric_sse_django.doctor.link import site_of
 from eric_sse_django.log import Draft
-from eric_sse_django.models import QueuedMessage, ServerProcess
+from eric_sse_django.models import LogHead, QueuedMessage, ServerProcess
 from eric_sse_django.shortcuts import channel, publish
+from tests import copies
 from tests.databases import mariadb_only, on, postgres_only, sqlite_only
 from tests.doctor.nginx import nginx
 from tests.server import free_port
@@ -252,6 +263,41 @@ def test_a_clock_that_differs_from_the_databases_is_found(database, monkeypatch)
     original = databases.clock_of
     monkeypatch.setattr(clocks, "clock_of", lambda connection: original(connection) - late)
     assert bad(clocks.examine()) == ["clocks.database"]
+
+
+# The replica --------------------------------------------------------------------------------
+
+
+@on("sqlite", "postgres", "mariadb")
+def test_a_replica_that_follows_is_good(database, settings):
+    channel("orders")
+    publish("orders", "n")
+    notifier.flush()
+    with copies.copy_of(database) as copy:
+        settings.ERIC_SSE = {"REPLICA": copy}
+        assert [each.id for each in replica.examine()] == ["replica.follows"]
+
+
+@sqlite_only
+def test_a_replica_that_is_late_of_another_log_or_away_is_found(
+    database, settings, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(replica, "FOLLOWS_IN_S", 0.0)
+    file = tmp_path / "copy.sqlite3"
+    channel("orders")
+    publish("orders", "n")
+    notifier.flush()
+    copies.copy_sqlite(database, file)
+    with copies.copy_of(database, NAME=str(file)) as copy:
+        settings.ERIC_SSE = {"REPLICA": copy}
+        publish("orders", "n")
+        notifier.flush()
+        assert bad(replica.examine()) == ["replica.late"]
+        LogHead.objects.using(copy).update(position=99)  # it was promoted, and written to
+        assert bad(replica.examine()) == ["replica.another"]
+        connections[copy].close()
+        connections[copy].settings_dict["NAME"] = str(tmp_path / "away" / "copy")
+        assert bad(replica.examine()) == ["replica.unreachable"]
 
 
 # The command --------------------------------------------------------------------------------
