@@ -72,9 +72,11 @@ def joined(process: int, listeners: Collection[int]) -> Iterator[Change]:
         new = [key for key in some if key not in known]
         if new:
             made = [PresentListener(pk=key, process=process, since=now) for key in new]
-            rows.bulk_create(made, ignore_conflicts=True)
-            own = rows.filter(pk__in=new, process=process, since=now)
-            yield from _changes(listener_joined, own.values_list("pk", flat=True))
+            with transaction.atomic(using=database()):  # noted and found, or neither
+                rows.bulk_create(made, ignore_conflicts=True)
+                own = rows.filter(pk__in=new, process=process, since=now)
+                found = list(_changes(listener_joined, own.values_list("pk", flat=True)))
+            yield from found
 
 
 def unnoticed(process: int) -> list[int]:
@@ -117,7 +119,8 @@ def left() -> Iterator[Change]:
         keys = list(due.values_list("pk", flat=True)[:MAX_LEAVING])
         for first in range(0, len(keys), MAX_ROWS):
             _rows().filter(pk__in=keys[first : first + MAX_ROWS]).delete()
-    yield from _changes(listener_left, keys)
+        found = list(_changes(listener_left, keys))
+    yield from found
 
 
 def _rows() -> Any:
@@ -152,9 +155,11 @@ def users_came(process: int, users: Iterable[Any]) -> Iterator[Change]:
         new, now = [key for key in some if key not in known], timezone.now()
         if new:
             made = [PresentUser(user_id=key, process=process, since=now) for key in new]
-            rows.bulk_create(made, ignore_conflicts=True)
-            own = rows.filter(user__in=new, process=process, since=now)
-            yield from _user_changes(user_online, own.values_list("user_id", flat=True))
+            with transaction.atomic(using=using):
+                rows.bulk_create(made, ignore_conflicts=True)
+                own = rows.filter(user__in=new, process=process, since=now)
+                found = list(_user_changes(user_online, own.values_list("user_id", flat=True)))
+            yield from found
 
 
 def users_missed() -> list[Any]:
@@ -177,7 +182,8 @@ def users_went() -> Iterator[Change]:
         for first in range(0, len(gone), MAX_ROWS):
             some = [pk for pk, _ in gone[first : first + MAX_ROWS]]
             PresentUser.objects.filter(pk__in=some).delete()
-    yield from _user_changes(user_offline, [user for _, user in gone])
+        found = list(_user_changes(user_offline, [user for _, user in gone]))
+    yield from found
 
 
 def _user_changes(signal: Signal, keys: Iterable[Any]) -> Iterator[Change]:

@@ -79,6 +79,8 @@ class Presence:
     _open: dict[int, tuple[int, datetime]] = field(default_factory=dict)
     _watched: Counter[int] = field(default_factory=Counter)  # streams, by channel
     _unwritten: set[int] = field(default_factory=set)
+    # Of those, what a write that failed may have written.
+    _doubtful: set[int] = field(default_factory=set)
     _ended: dict[int, int] = field(default_factory=dict)
     _changed: set[int] = field(default_factory=set)
     _arriving: deque[int] = field(default_factory=deque)
@@ -113,10 +115,9 @@ class Presence:
         listener, _ = self._open.pop(key, (None, None))
         if listener is None:
             return
-        if key in self._unwritten:
-            self._unwritten.discard(key)
-        else:
+        if key not in self._unwritten or key in self._doubtful:
             self._ended[key] = listener
+        self._unwritten.discard(key)
 
     def watched(self, channel: int, more: int) -> None:
         """Note that `more` more streams watch a channel; fewer, if it is negative."""
@@ -151,12 +152,14 @@ class Presence:
             self._process = await run(self._write, todo, {**fields, "parts": self.parts})
         except BaseException:
             self._unwritten |= todo.new & self._open.keys()
+            self._doubtful = set(self._unwritten)
             self._ended |= todo.ended
             self._ended |= {key: streams[key][0] for key in todo.new - self._open.keys()}
             self._changed |= todo.changed
             self._arriving.extendleft(reversed(todo.arriving))
             self._renew_at = now
             raise
+        self._doubtful = set()
 
     def _arrivals(self) -> list[int]:
         """Take the next listeners that came, without those whose stream has ended already."""
@@ -241,10 +244,10 @@ class Presence:
         """Note which listeners and users come and go; signals are kept if it fails halfway."""
         if todo.sweeps:
             todo.arriving.extend(arrivals.unnoticed(process))
-        joined = list(arrivals.joined(process, todo.arriving))
-        self.changes.extend(joined)
+        known = len(self.changes)
+        self.changes.extend(arrivals.joined(process, todo.arriving))
         if users := _users_are_wanted():
-            owners = [each.subject.owner_id for each in joined]
+            owners = [each.subject.owner_id for each in self.changes[known:]]
             came = [owner for owner in owners if owner is not None]
             self.changes.extend(arrivals.users_came(process, came))
         arrivals.note_missing(todo.ended.values())
