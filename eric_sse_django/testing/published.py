@@ -174,6 +174,7 @@ def assert_published(
     `listener` and `owner` are the recipient; None means that it went to all. Without them any
     recipient counts.
     """
+    __tracebackhide__ = True  # pytest shows the line of the test
     found = _matching(channel, type, payload, listener, owner)
     if len(found) == count or (count is None and found):
         return found
@@ -191,6 +192,7 @@ def assert_not_published(
     owner: Any = ANY,
 ) -> None:
     """Fail if such a message was published; for the arguments see assert_published()."""
+    __tracebackhide__ = True
     found = _matching(channel, type, payload, listener, owner)
     if found:
         raise AssertionError(f"{len(found)} published{_was(channel, type, payload)}")

@@ -133,6 +133,7 @@ class StreamClient:
 
     def next(self, timeout_s: float | None = None) -> Event:
         """Return the next event. Raises NoEvent after `timeout_s`, and when the stream ends."""
+        __tracebackhide__ = True  # pytest shows the line of the test
         self._until(lambda: self._events or self.ended, "No event came.", timeout_s)
         if not self._events:
             raise NoEvent(f"The stream has ended. {self._state()}")
@@ -144,6 +145,7 @@ class StreamClient:
 
     def assert_silent(self) -> None:
         """Fail if an event comes for what is published by now. Does not wait for a time."""
+        __tracebackhide__ = True
         self._settle()
         if self._events:
             raise AssertionError(f"An event came: {self._events[0]}")
@@ -240,6 +242,7 @@ class StreamClient:
         self, condition: Callable[[], Any], failure: str, timeout_s: float | None = None
     ) -> None:
         """Run the application until something is true; raise NoEvent after a time."""
+        __tracebackhide__ = True
         until = _real_monotonic() + (self.timeout_s if timeout_s is None else timeout_s)
         while not condition():
             if _real_monotonic() >= until:
