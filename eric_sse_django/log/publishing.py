@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ from eric_sse_django import conf, wire
 from eric_sse_django.entry import NO_CHANNEL, RESERVED_PREFIX
 from eric_sse_django.exception import InvalidMessageFormat
 from eric_sse_django.log.dialect import Dialect, dialect_of, log_dialect
-from eric_sse_django.log.placing import (
+from eric_sse_django.log.inserting import (
     Appended,
     Insert,
     insert_row,
@@ -95,6 +96,20 @@ def rows(
     return [_row(terms, message) for message in messages]
 
 
+def copies(
+    listeners: Sequence[Listener], message: MessageContract, expires_in_s: float | None = None
+) -> list[Draft]:
+    """Return the row() of a message for each of some listeners. Encodes it once."""
+    made: list[Draft] = []
+    for listener in listeners:
+        if made:
+            made.append(replace(made[0], listener=listener.pk))
+            readdress(made[-1], listener.channel, expires_in_s)
+        else:
+            made.append(row(listener.channel, message, listener.pk, None, expires_in_s))
+    return made
+
+
 class _Terms(NamedTuple):
     """What the messages of one call to one channel have in common."""
 
@@ -113,7 +128,10 @@ def _draft(
     terms: _Terms, type: str, payload: Any, listener: Any = None, owner: Any = None
 ) -> Draft:
     """All messages pass here."""
-    wire.check_text("type", type, TYPE_MAX_LENGTH)
+    if not wire.check_text("type", type, TYPE_MAX_LENGTH):
+        raise InvalidMessageFormat(
+            "its type is empty, which clients would take for 'message'; give it a name"
+        )
     if type.startswith(RESERVED_PREFIX):
         raise InvalidMessageFormat(
             f"its type {type!r} begins with {RESERVED_PREFIX!r}, which is reserved for this app; "
@@ -242,7 +260,7 @@ def append(drafts: Sequence[Draft]) -> None:
 
 
 def append_one(draft: Draft) -> Segment | None:
-    """As append(); return the message's segment where it has got its position: see placing."""
+    """As append(); return the message's segment where it has got its position: see inserting."""
     dialect, appended = log_dialect(), None
     if may_place(dialect):
         [values] = _rows(dialect, [draft])

@@ -15,11 +15,11 @@ from eric_sse_django.message import Message
 from eric_sse_django.shortcuts import acursor
 from tests.databases import sqlite_only
 from tests.live import site
+from tests.patience import PATIENCE_MS
 
 async_api = pytest.importorskip("playwright.async_api")
 
 SITE = "tests.live.tabs_asgi:application"
-TIMEOUT_MS = 15_000
 # A busy tab receives and answers as little as one that the browser has frozen.
 SLEEP = """
   localStorage.until = Date.now() + 6_000;
@@ -41,7 +41,7 @@ class Browser:
     async def tab(self, query=""):
         """Return a new tab, once it has received the stream's state."""
         page = await self.context.new_page()
-        page.set_default_timeout(TIMEOUT_MS)
+        page.set_default_timeout(PATIENCE_MS)
         page.on("pageerror", lambda error: self.problems.append(str(error)))
         await page.goto(f"{self.server.url}/tab?{query}")
         await page.wait_for_function("window.states?.includes('live')")

@@ -13,10 +13,10 @@ from eric_sse_django.shortcuts import ausers_online
 from tests.client import StreamClient
 from tests.databases import postgres_only
 from tests.live import site
+from tests.patience import PATIENCE_S
 
 APPLICATION = "tests.live.presence_asgi:application"
 LEASE_S = 3.0
-PATIENCE_S = 30
 
 
 @pytest.fixture

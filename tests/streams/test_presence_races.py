@@ -24,6 +24,7 @@ from eric_sse_django.signals import (
     user_online,
 )
 from tests.databases import on
+from tests.patience import PATIENCE_S
 from tests.server import until
 
 FACTS = {"streams": 0, "delivered": 0, "delay_p50_ms": 0.0, "delay_p99_ms": 0.0}
@@ -33,11 +34,11 @@ WORDS = {
     user_online: "online",
     user_offline: "offline",
 }
-PATIENCE_S = 30
 HOUR_S = 3_600
 WAITING = {
     "postgres": "SELECT COUNT(*) FROM pg_locks WHERE NOT granted",
-    "mariadb": "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'",
+    "mariadb": "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS "
+    "WHERE VARIABLE_NAME = 'Innodb_row_lock_current_waits'",
 }
 
 
@@ -103,7 +104,7 @@ def meanwhile(database, first, second):
     def is_waiting():
         with connections[database].cursor() as cursor:
             cursor.execute(WAITING[database])
-            return bool(cursor.fetchone()[0])
+            return int(cursor.fetchone()[0]) > 0
 
     with ThreadPoolExecutor(1) as pool:
         with transaction.atomic(using=log.database()):
