@@ -16,6 +16,7 @@ from eric_sse_django.shortcuts import channel, watch_url
 from tests import certificates
 from tests.doctor.nginx import RECIPE, nginx
 from tests.doctor.relay import relay
+from tests.patience import PATIENCE_S
 from tests.server import free_port
 
 HIDE = "proxy_hide_header Content-Encoding; gzip on; gzip_proxied any; gzip_min_length 0;"
@@ -25,11 +26,18 @@ CACHE = 'proxy_hide_header Cache-Control; add_header Cache-Control "max-age=60";
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch):
-    """Wait shorter for what does not come; the server under test is idle, and writes at once."""
-    for name in ("ARRIVE_S", "BEGIN_S", "GONE_S"):
-        monkeypatch.setattr(streams, name, 2.5)
+    """Wait for what must come as long as other tests, on a server that writes at once."""
+    for name in ("ARRIVE_S", "BEGIN_S", "GONE_S", "HEARTBEAT_LATE_S", "LATE_S", "ONLINE_S"):
+        monkeypatch.setattr(streams, name, PATIENCE_S)
     monkeypatch.setattr("eric_sse_django.hub.hub.TICK_S", 0.05)
     monkeypatch.setattr("eric_sse_django.hub.records.ROUND_S", 0.05)
+
+
+@pytest.fixture
+def impatient(patient, monkeypatch):
+    """Wait shorter, for what does not come."""
+    for name in ("ARRIVE_S", "BEGIN_S", "GONE_S"):
+        monkeypatch.setattr(streams, name, 1.0)
 
 
 def visit(url, **options):
@@ -65,7 +73,7 @@ def test_a_setting_of_nginx_that_harms_is_found(eric_live_server, id, more):
     assert list(found) == [id]
 
 
-def test_a_proxy_that_buffers_is_found(eric_live_server):
+def test_a_proxy_that_buffers_is_found(eric_live_server, impatient):
     # nginx's own defaults, HTTP/1.0 to the server among them.
     with nginx(eric_live_server, "proxy_ignore_headers X-Accel-Buffering;") as url:
         assert list(visit(url, waits=False)) == ["stream.buffered"]
@@ -115,8 +123,7 @@ def test_a_server_that_is_not_there_is_found(transactional_db):
     assert list(visit("http://no-such-host.invalid")) == ["stream.unreachable"]
 
 
-def test_a_server_that_gives_no_answer_is_found(transactional_db, monkeypatch):
-    monkeypatch.setattr(streams, "BEGIN_S", 0.5)
+def test_a_server_that_gives_no_answer_is_found(transactional_db, impatient):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         assert list(visit(url)) == ["stream.no_answer"]
@@ -130,9 +137,10 @@ def test_a_certificate_that_browsers_refuse_is_found(eric_live_server, tmp_path)
         assert list(visit(url, waits=False, insecure=True)) == ["stream.http1"]
 
 
-def test_servers_that_use_another_database_are_found(eric_live_server, settings, monkeypatch):
+def test_servers_that_use_another_database_are_found(
+    eric_live_server, settings, monkeypatch, impatient
+):
     settings.ERIC_SSE = {"CURSOR_WRITE_S": 0.1}
-    monkeypatch.setattr(streams, "ARRIVE_S", 0.5)
     # What is published here is not there.
     monkeypatch.setattr(streams.Visit, "_publish", lambda self, number: 0.0)
     assert list(visit(eric_live_server)) == ["stream.not_delivered"]
@@ -171,7 +179,7 @@ def test_a_reconnect_that_repeats_messages_is_found(eric_live_server):
         assert list(visit(url, waits=False)) == ["stream.does_not_continue"]
 
 
-def test_a_proxy_that_keeps_the_streams_of_clients_that_left_is_found(eric_live_server):
+def test_a_proxy_that_keeps_the_streams_of_clients_that_left_is_found(eric_live_server, impatient):
     with relay(eric_live_server, keeps=True) as url:
         assert list(visit(url, waits=False)) == ["stream.ghost"]
 
