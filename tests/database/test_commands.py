@@ -479,7 +479,10 @@ def test_standard_input_is_a_file_too(some, monkeypatch):
     assert len(published()) == 4
 
 
-@pytest.mark.skipif(databases.absence("postgres") is not None, reason="it needs PostgreSQL")
+@pytest.mark.skipif(
+    databases.absence("postgres") is not None or databases.USERS is not None,
+    reason="it needs PostgreSQL, with the users in the same database",
+)
 @pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
 def test_a_log_moves_from_sqlite_to_postgresql(tmp_path, database_servers, monkeypatch):
     ann = get_user_model().objects.create(username="ann")

@@ -74,11 +74,11 @@ def test_a_good_database_is_good(database):
 def test_migrations_that_are_not_applied_are_found(database):
     migrations = MigrationRecorder(connections["default"]).migration_qs
     row = migrations.filter(app="eric_sse_django").latest("id")
-    row.delete()
+    row.delete(using="default")
     try:
         assert bad(databases.examine()) == ["database.tables"]
     finally:
-        row.save(force_insert=True)
+        row.save(using="default", force_insert=True)
 
 
 @postgres_only

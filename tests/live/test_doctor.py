@@ -51,14 +51,14 @@ def bad(findings, *but):
 
 @on("sqlite")
 def test_each_server_behind_nginx_is_healthy(database, serve):
-    options = {"hypercorn": ("-w", "0")}
+    options = {"hypercorn": ("-w", "0"), "gunicorn": ("-k", "asgi", "-w", "1")}
 
     def look(server):
         process = serve(server, settings=HEARTBEAT, options=options.get(server, ()))
         with nginx(process.url) as url:
             return examined(process, url)
 
-    servers = ("daphne", "uvicorn", "hypercorn", "granian")
+    servers = ("daphne", "uvicorn", "hypercorn", "granian", "gunicorn")
     with ThreadPoolExecutor(len(servers)) as pool:  # they mostly wait
         for server, found in zip(servers, pool.map(look, servers), strict=True):
             assert bad(found) == [], server
