@@ -53,7 +53,7 @@ def short(monkeypatch):
 
 
 class Process:
-    """One that serves streams at random, with a connection of its own."""
+    """One that serves streams at random, on a separate connection."""
 
     def __init__(self, number, database, devices, note):
         self.random, self.database = random.Random(number), database
