@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.db.models import Sum
 
 from eric_sse_django import conf, log, stream_urls
 from eric_sse_django.authorization import bound_to, make_ticket
@@ -30,7 +31,7 @@ from eric_sse_django.database.channel import known_channel, publish_to
 from eric_sse_django.database.operations import seen
 from eric_sse_django.database.twins import has_twin, twin_of_function
 from eric_sse_django.message import Payload
-from eric_sse_django.models import OpenStream
+from eric_sse_django.models import OpenStream, Watchers
 
 # Users that users_online() loads in one query.
 USERS_BATCH = 200
@@ -224,16 +225,17 @@ astreams_url = twin_of_function(streams_url)
 
 
 @has_twin
-def users_online(channel_id: Any) -> list[Any]:
+def users_online(channel_id: Any = None) -> list[Any]:
     """
-    Return the owners of a channel's listeners that have an open stream now, on any server.
+    Return the owners of listeners that have an open stream now, on any server.
 
-    Each user once, ordered by key; watchers have no listener, so no user. Two queries, and one
-    for each 200 users. Raises InvalidChannelException.
+    Of a channel, or of all. Each user once, ordered by key; watchers have no listener, so no
+    user. Two queries, and one for each 200 users. Raises InvalidChannelException.
     """
-    channel = DatabaseChannel.load(channel_id_of(channel_id)).row
-    streams = OpenStream.objects.online()
-    owned = streams.filter(listener__channel=channel, listener__owner__isnull=False)
+    owned = OpenStream.objects.online().filter(listener__owner__isnull=False)
+    if channel_id is not None:
+        channel = DatabaseChannel.load(channel_id_of(channel_id)).row
+        owned = owned.filter(listener__channel=channel)
     keys = sorted(set(owned.values_list("listener__owner", flat=True)))
     users: Any = get_user_model()._default_manager
     found: dict[Any, Any] = {}
@@ -243,3 +245,18 @@ def users_online(channel_id: Any) -> list[Any]:
 
 
 ausers_online = twin_of_function(users_online)
+
+
+@has_twin
+def watchers_online(channel_id: Any) -> int:
+    """
+    Return how many streams watch a channel now, on all servers. Two queries.
+
+    Raises InvalidChannelException.
+    """
+    channel = DatabaseChannel.load(channel_id_of(channel_id)).row
+    rows = Watchers.objects.online().filter(channel=channel)
+    return int(rows.aggregate(number=Sum("streams"))["number"] or 0)
+
+
+awatchers_online = twin_of_function(watchers_online)

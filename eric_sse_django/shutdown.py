@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 from eric_sse_django import conf
 from eric_sse_django.hub import all_hubs
+from eric_sse_django.workers import is_in_place
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +56,8 @@ def install() -> None:
     elsewhere (runserver's autoreload) Python cannot set signal handlers.
     """
     global _installed
+    if is_in_place():  # a test's stream, whose loop does not run between two calls
+        return
     if _installed or threading.current_thread() is not threading.main_thread():
         return
     _installed = True

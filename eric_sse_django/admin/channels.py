@@ -23,6 +23,7 @@ from eric_sse_django.admin.base import APP, CountsList, WithCounts
 from eric_sse_django.admin.formatting import MAX_COUNT, at_least, bounded, duration, pill
 from eric_sse_django.admin.pages import PagesAdmin
 from eric_sse_django.database import DatabaseChannel
+from eric_sse_django.database.configured import differences
 from eric_sse_django.database.operations import remove_channel
 from eric_sse_django.message import Message
 from eric_sse_django.models import Channel, Listener, LogHead, OpenStream, QueuedMessage, Watchers
@@ -80,12 +81,15 @@ class ChannelAdmin(WithCounts, PagesAdmin):
         "access",
         "retention",
         "format",
+        "is_declared",
     )
     search_fields = ("name__startswith",)
     search_help_text = gettext_lazy("The first characters of a channel's id.")
     ordering = ("name",)
     sortable_by = ("name",)
     readonly_fields = ("listeners", "watchers", "hour", "day", "created_at")
+    # Of a channel that exists; these are among its settings.
+    declared_fields = ("declared",)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return ChannelList
@@ -97,12 +101,14 @@ class ChannelAdmin(WithCounts, PagesAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         # The id is in clients' URLs and in tickets.
-        return self.readonly_fields if obj is None else ("name", *self.readonly_fields)
+        if obj is None:
+            return self.readonly_fields
+        return ("name", *self.declared_fields, *self.readonly_fields)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        settings = (None, {"fields": SETTING_FIELDS})
         if obj is None:
-            return [settings]
+            return [(None, {"fields": SETTING_FIELDS})]
+        settings = (None, {"fields": [*SETTING_FIELDS, *self.declared_fields]})
         return [settings, (gettext_lazy("Traffic"), {"fields": self.readonly_fields})]
 
     def render_change_form(
@@ -150,7 +156,10 @@ class ChannelAdmin(WithCounts, PagesAdmin):
             name = capfirst(Channel._meta.verbose_name)
             shown.append(format_html("{}: {}", name, self.link(row)))
             counts = (Listener, listeners[row.pk]), (QueuedMessage, messages[row.pk])
-            shown.append([_counted(*count) for count in counts])
+            inside = [_counted(*count) for count in counts]
+            if self.is_declared(row):
+                inside.append(_("It is declared in the settings: the next migrate creates it."))
+            shown.append(inside)
         totals = {
             Channel._meta.verbose_name_plural: len(rows),
             Listener._meta.verbose_name_plural: _total(listeners),
@@ -205,6 +214,23 @@ class ChannelAdmin(WithCounts, PagesAdmin):
     @admin.display(description=gettext_lazy("last day"))
     def day(self, row: Channel) -> str:
         return str(self.counts(row).day)
+
+    @admin.display(description=gettext_lazy("declared"), boolean=True)
+    def is_declared(self, row: Channel) -> bool:
+        """Whether ERIC_SSE["CHANNELS"] has it. No query."""
+        return row.name in conf.channels()
+
+    @admin.display(description=gettext_lazy("declared in the settings"))
+    def declared(self, row: Channel) -> str:
+        """Return whether the settings declare it, and how they differ from what it has."""
+        options = conf.channels().get(row.name)
+        if options is None:
+            return _("no")
+        pairs = differences(row, options).items()
+        if not pairs:
+            return _("yes, as it is here")
+        asked = ", ".join(f"{name}={asked!r}" for name, (_there, asked) in pairs)
+        return _("yes, but with %(options)s") % {"options": asked}
 
     @admin.display(description=gettext_lazy("retention"))
     def retention(self, row: Channel) -> str:

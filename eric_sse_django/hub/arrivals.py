@@ -1,22 +1,38 @@
-"""Which listeners have joined and left, over all processes, and the signals of that."""
+"""Which listeners and users have come and gone, over all processes, and the signals of that."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
+from django.contrib.auth import get_user_model
+from django.db import Error as DatabaseError
 from django.db import connections, transaction
+from django.db.models import Exists, OuterRef
 from django.dispatch import Signal
 from django.utils import timezone
 
-from eric_sse_django import conf
+from eric_sse_django import conf, signals
 from eric_sse_django.log import database
-from eric_sse_django.models import Listener, PresentListener, with_user
-from eric_sse_django.signals import GRACE_S, listener_joined, listener_left
+from eric_sse_django.models import (
+    Channel,
+    Listener,
+    OpenStream,
+    PresentListener,
+    PresentUser,
+    with_user,
+)
+from eric_sse_django.signals import (
+    GRACE_S,
+    listener_joined,
+    listener_left,
+    user_offline,
+    user_online,
+)
 from eric_sse_django.workers import IDLE_S, Hung, Workers
 
 logger = logging.getLogger(__name__)
@@ -28,8 +44,13 @@ MAX_LEAVING = 1_000
 # Signals that wait at most: when exceeded, the oldest are not sent.
 MAX_UNSENT = 10_000
 
-# A signal, and the listener that it is about.
-Change = tuple[Signal, Listener]
+
+class Change(NamedTuple):
+    """A signal with its sender and arguments; `load` returns them, by queries, when it is sent."""
+
+    signal: Signal
+    subject: Any
+    load: Callable[[Any], tuple[Any, dict[str, Any]]]
 
 
 def joined(process: int, listeners: Collection[int]) -> Iterator[Change]:
@@ -44,22 +65,43 @@ def joined(process: int, listeners: Collection[int]) -> Iterator[Change]:
         known = dict(rows.filter(pk__in=some).values_list("pk", "missing_since"))
         again = [key for key, missing_since in known.items() if missing_since is not None]
         if again:
+            # Waits for a process that removes them just now, in left(): then they are new.
             rows.filter(pk__in=again).update(missing_since=None)
+            there = set(rows.filter(pk__in=again).values_list("pk", flat=True))
+            known = {key: since for key, since in known.items() if since is None or key in there}
         new = [key for key in some if key not in known]
         if new:
             made = [PresentListener(pk=key, process=process, since=now) for key in new]
-            rows.bulk_create(made, ignore_conflicts=True)
-            own = rows.filter(pk__in=new, process=process, since=now)
-            yield from _changes(listener_joined, own.values_list("pk", flat=True))
+            with transaction.atomic(using=database()):  # noted and found, or neither
+                rows.bulk_create(made, ignore_conflicts=True)
+                own = rows.filter(pk__in=new, process=process, since=now)
+                found = list(_changes(listener_joined, own.values_list("pk", flat=True)))
+            yield from found
+
+
+def unnoticed(process: int) -> list[int]:
+    """
+    Return the listeners that have a stream of this process and count as offline, some of them.
+
+    The process was stopped for longer than its lease, or a listener came at the moment when
+    another process found that it had left.
+    """
+    noted = PresentListener.objects.filter(pk=OuterRef("listener"))
+    exists = Listener.objects.filter(pk=OuterRef("listener"))
+    rows = OpenStream.objects.filter(process=process).filter(~Exists(noted), Exists(exists))
+    return list(rows.values_list("listener", flat=True)[:MAX_LEAVING])
 
 
 def note_missing(listeners: Collection[int] | None = None) -> None:
     """Note which of these (None: of all) no longer have a stream, and for None, which have one."""
     rows = _rows()
     if listeners is None:
+        now = timezone.now()
         rows.filter(missing_since__isnull=False).with_stream().update(missing_since=None)
-        rows = rows.filter(missing_since=None).without_stream()
-        rows.update(missing_since=timezone.now())
+        rows.filter(missing_since=None).without_stream().update(missing_since=now)
+        # By a clock that was set back they would be missing only in the future.
+        late = now + timedelta(seconds=GRACE_S)
+        rows.filter(missing_since__gt=late).update(missing_since=now)
         return
     keys = sorted(set(listeners))
     for some in (keys[first : first + MAX_ROWS] for first in range(0, len(keys), MAX_ROWS)):
@@ -73,22 +115,113 @@ def left() -> Iterator[Change]:
     before = timezone.now() - timedelta(seconds=GRACE_S)
     with transaction.atomic(using=using):
         due = _rows().filter(missing_since__lte=before).without_stream()
-        if connections[using].features.has_select_for_update_skip_locked:
-            due = due.select_for_update(skip_locked=True)
+        due = due.select_for_update(skip_locked=_skips_locked(using))
         keys = list(due.values_list("pk", flat=True)[:MAX_LEAVING])
         for first in range(0, len(keys), MAX_ROWS):
             _rows().filter(pk__in=keys[first : first + MAX_ROWS]).delete()
-    yield from _changes(listener_left, keys)
+        found = list(_changes(listener_left, keys))
+    yield from found
 
 
 def _rows() -> Any:
     return PresentListener.objects
 
 
+def _skips_locked(using: str) -> bool:
+    return connections[using].features.has_select_for_update_skip_locked
+
+
 def _changes(signal: Signal, keys: Iterable[int]) -> Iterator[Change]:
     found = Listener.objects.filter(pk__in=list(keys))
     for listener in with_user(found.select_related("channel"), "owner"):
-        yield signal, listener
+        yield Change(signal, listener, _of_listener)
+
+
+def _of_listener(listener: Listener) -> tuple[Any, dict[str, Any]]:
+    return Listener, {"listener": listener}
+
+
+# Users ------------------------------------------------------------------------------
+
+
+def users_came(process: int, users: Iterable[Any]) -> Iterator[Change]:
+    """Note that users are online; yield those that no other process has noted before."""
+    keys, rows, using = sorted(set(users)), PresentUser.objects, database()
+    for some in (keys[first : first + MAX_ROWS] for first in range(0, len(keys), MAX_ROWS)):
+        with transaction.atomic(using=using):
+            # The lock waits for a process that removes them just now, in users_went().
+            noted = rows.filter(user__in=some).order_by("pk").select_for_update()
+            known = set(noted.values_list("user_id", flat=True))
+        new, now = [key for key in some if key not in known], timezone.now()
+        if new:
+            made = [PresentUser(user_id=key, process=process, since=now) for key in new]
+            with transaction.atomic(using=using):
+                rows.bulk_create(made, ignore_conflicts=True)
+                own = rows.filter(user__in=new, process=process, since=now)
+                found = list(_user_changes(user_online, own.values_list("user_id", flat=True)))
+            yield from found
+
+
+def users_missed() -> list[Any]:
+    """Return the owners of present listeners that are not noted as online."""
+    theirs = PresentUser.objects.filter(user=OuterRef("listener__owner"))
+    owned = _rows().filter(listener__owner__isnull=False).exclude(Exists(theirs))
+    return list(owned.values_list("listener__owner", flat=True)[:MAX_LEAVING])
+
+
+def users_went() -> Iterator[Change]:
+    """Yield the users none of whose listeners is present, MAX_LEAVING at most; forget them."""
+    using = database()
+    with transaction.atomic(using=using):
+        due = PresentUser.objects.without_listener()
+        due = due.select_for_update(skip_locked=_skips_locked(using))
+        keys = list(due.values_list("pk", flat=True)[:MAX_LEAVING])
+        # Again, with the lock: a listener may have joined meanwhile.
+        rows = PresentUser.objects.filter(pk__in=keys).without_listener() if keys else None
+        gone = [] if rows is None else list(rows.values_list("pk", "user_id"))
+        for first in range(0, len(gone), MAX_ROWS):
+            some = [pk for pk, _ in gone[first : first + MAX_ROWS]]
+            PresentUser.objects.filter(pk__in=some).delete()
+        found = list(_user_changes(user_offline, [user for _, user in gone]))
+    yield from found
+
+
+def _user_changes(signal: Signal, keys: Iterable[Any]) -> Iterator[Change]:
+    users = get_user_model()
+    found = users._default_manager.in_bulk(list(keys))
+    for user in found.values():
+        yield Change(signal, user, _of_user)
+
+
+def _of_user(user: Any) -> tuple[Any, dict[str, Any]]:
+    return get_user_model(), {"user": user}
+
+
+# Streams ----------------------------------------------------------------------------
+
+
+class StreamFacts(NamedTuple):
+    """What a signal of a stream is about: the keys of its channels and listeners, and more."""
+
+    channels: Sequence[int]
+    listeners: Sequence[int]
+    more: dict[str, Any]
+
+
+def stream_change(signal: Signal, stream: Any, **more: Any) -> Change:
+    """Return the signal of a stream that has opened or ended."""
+    channels = [each.channel for each in stream.subscriptions]
+    listeners = [each.listener for each in stream.subscriptions if each.listener is not None]
+    return Change(signal, StreamFacts(channels, listeners, more), _of_stream)
+
+
+def _of_stream(facts: StreamFacts) -> tuple[Any, dict[str, Any]]:
+    channels = list(Channel.objects.filter(pk__in=facts.channels))
+    listeners: list[Listener] = []
+    if facts.listeners:
+        rows = Listener.objects.filter(pk__in=facts.listeners).select_related("channel")
+        listeners = list(with_user(rows, "owner"))
+    return OpenStream, {"channels": channels, "listeners": listeners, **facts.more}
 
 
 class Announcer(Workers):
@@ -126,18 +259,28 @@ class Announcer(Workers):
         while self._waiting:
             change = self._waiting.popleft()
             try:
-                await self.run(send, *change)
+                await self.run(send, change)
             except Hung as hung:
-                logger.error("a receiver hangs listener=%r: %s", change[1].name, hung)
+                logger.error("a receiver hangs signal=%s: %s", _name(change), hung)
+            except DatabaseError:
+                logger.debug("a signal was not sent signal=%s", _name(change), exc_info=True)
 
 
-def send(signal: Signal, listener: Listener) -> None:
+def _name(change: Change) -> str:
+    """Return the name of the signal, and of the listener that it is about."""
+    names = [name for name in signals.__all__ if getattr(signals, name) is change.signal]
+    of = getattr(change.subject, "name", "")
+    return f"{''.join(names)} listener={of!r}" if of else "".join(names)
+
+
+def send(change: Change) -> None:
     """Call the receivers; what they raise is logged."""
-    for receiver, answer in signal.send_robust(Listener, listener=listener):
+    sender, arguments = change.load(change.subject)
+    for receiver, answer in change.signal.send_robust(sender, **arguments):
         if isinstance(answer, Exception):
             logger.error(
-                "a receiver failed receiver=%r listener=%r",
+                "a receiver failed receiver=%r signal=%s",
                 receiver,
-                listener.name,
+                _name(change),
                 exc_info=answer,
             )

@@ -20,7 +20,13 @@ from eric_sse_django.hub import arrivals
 from eric_sse_django.hub.arrivals import MAX_ROWS
 from eric_sse_django.models import OpenStream, ServerProcess, Watchers
 from eric_sse_django.models.presence import LEASE_S
-from eric_sse_django.signals import GRACE_S, listener_joined, listener_left
+from eric_sse_django.signals import (
+    GRACE_S,
+    listener_joined,
+    listener_left,
+    user_offline,
+    user_online,
+)
 from eric_sse_django.workers import Hung, is_given_up
 
 # Seconds between two renewals: two may fail before the lease is over.
@@ -55,7 +61,8 @@ class _Round:
     changed: set[int]
     sweeps: bool  # looks for listeners of dead processes
     leaves: bool  # looks for listeners that have left
-    arriving: list[int] = field(default_factory=list)
+    arriving: list[int]
+    renews_at: float | None  # a time.monotonic(), None between two renewals
 
 
 @dataclass(eq=False)
@@ -72,6 +79,8 @@ class Presence:
     _open: dict[int, tuple[int, datetime]] = field(default_factory=dict)
     _watched: Counter[int] = field(default_factory=Counter)  # streams, by channel
     _unwritten: set[int] = field(default_factory=set)
+    # Of those, what a write that failed may have written.
+    _doubtful: set[int] = field(default_factory=set)
     _ended: dict[int, int] = field(default_factory=dict)
     _changed: set[int] = field(default_factory=set)
     _arriving: deque[int] = field(default_factory=deque)
@@ -79,6 +88,8 @@ class Presence:
     _sweep_at: float = 0.0
     _leave_at: float | None = None
     _last_leave_at: float = 0.0
+    # Leases that end in the future: how they are, and since when by time.monotonic().
+    _ahead: dict[int, tuple[datetime, float]] = field(default_factory=dict)
 
     @property
     def parts(self) -> int:
@@ -104,10 +115,9 @@ class Presence:
         listener, _ = self._open.pop(key, (None, None))
         if listener is None:
             return
-        if key in self._unwritten:
-            self._unwritten.discard(key)
-        else:
+        if key not in self._unwritten or key in self._doubtful:
             self._ended[key] = listener
+        self._unwritten.discard(key)
 
     def watched(self, channel: int, more: int) -> None:
         """Note that `more` more streams watch a channel; fewer, if it is negative."""
@@ -134,19 +144,22 @@ class Presence:
         """Renew the lease with `fields` of ServerProcess, and write what waits."""
         streams, watched = dict(self._open), dict(self._watched)
         due = self._unwritten, self._ended, self._changed, *self._lookups(now)
-        todo = _Round(streams, watched, *due, self._arrivals())
+        renews_at = now if now >= self._renew_at else None
+        todo = _Round(streams, watched, *due, self._arrivals(), renews_at)
         self._unwritten, self._ended, self._changed = set(), {}, set()
         self._renew_at = now + RENEW_S
         try:
             self._process = await run(self._write, todo, {**fields, "parts": self.parts})
         except BaseException:
             self._unwritten |= todo.new & self._open.keys()
+            self._doubtful = set(self._unwritten)
             self._ended |= todo.ended
             self._ended |= {key: streams[key][0] for key in todo.new - self._open.keys()}
             self._changed |= todo.changed
             self._arriving.extendleft(reversed(todo.arriving))
             self._renew_at = now
             raise
+        self._doubtful = set()
 
     def _arrivals(self) -> list[int]:
         """Take the next listeners that came, without those whose stream has ended already."""
@@ -204,19 +217,49 @@ class Presence:
         _count(process, {channel: todo.watched.get(channel, 0) for channel in todo.changed})
         dead = at - timedelta(seconds=2 * LEASE_S)
         processes.filter(renewed_at__lt=dead).delete()
+        if todo.renews_at is not None:
+            self._end_future_leases(at, todo.renews_at)
         if _are_wanted():
             _check_thread()
             self._note(process, todo)
         return process
 
+    def _end_future_leases(self, at: datetime, now: float) -> None:
+        """
+        Remove processes that are dead, and whose lease would end only in the future.
+
+        Their clock, or this one, was set back. One that lives renews its lease, to whatever time.
+        """
+        rows, before = ServerProcess.objects, self._ahead
+        future = rows.filter(renewed_at__gt=at + timedelta(seconds=LEASE_S))
+        self._ahead = {}
+        for key, renewed_at in future.values_list("pk", "renewed_at"):
+            known = before.get(key)
+            since = known[1] if known is not None and known[0] == renewed_at else now
+            self._ahead[key] = renewed_at, since
+            if now - since > LEASE_S:
+                rows.filter(pk=key, renewed_at=renewed_at).delete()
+
     def _note(self, process: int, todo: _Round) -> None:
-        """Note which listeners join and leave. Their signals are kept if it fails halfway."""
+        """Note which listeners and users come and go; signals are kept if it fails halfway."""
+        if todo.sweeps:
+            todo.arriving.extend(arrivals.unnoticed(process))
+        known = len(self.changes)
         self.changes.extend(arrivals.joined(process, todo.arriving))
+        if users := _users_are_wanted():
+            owners = [each.subject.owner_id for each in self.changes[known:]]
+            came = [owner for owner in owners if owner is not None]
+            self.changes.extend(arrivals.users_came(process, came))
         arrivals.note_missing(todo.ended.values())
         if todo.sweeps:
             arrivals.note_missing()  # of processes that died
         if todo.leaves:
             self.changes.extend(arrivals.left())
+        if users and todo.leaves:
+            self.changes.extend(arrivals.users_went())
+        if users and todo.sweeps:
+            # One whose listener joined while another process found that the user had left.
+            self.changes.extend(arrivals.users_came(process, arrivals.users_missed()))
 
 
 def _check_thread() -> None:
@@ -259,5 +302,10 @@ def _batches(keys: list[int]) -> Iterable[list[int]]:
 
 
 def _are_wanted() -> bool:
-    """Return whether this process has receivers of the signals."""
-    return listener_joined.has_listeners() or listener_left.has_listeners()
+    """Return whether this process has receivers of the signals of listeners, or of users."""
+    of_listeners = listener_joined.has_listeners() or listener_left.has_listeners()
+    return of_listeners or _users_are_wanted()
+
+
+def _users_are_wanted() -> bool:
+    return user_online.has_listeners() or user_offline.has_listeners()

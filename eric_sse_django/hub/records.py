@@ -7,6 +7,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import datetime
 from functools import lru_cache
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -16,10 +17,11 @@ from django.utils import timezone
 
 from eric_sse_django import conf
 from eric_sse_django.counters import Counters
-from eric_sse_django.hub.arrivals import Change
+from eric_sse_django.hub.arrivals import Change, stream_change
 from eric_sse_django.hub.presence import Presence
 from eric_sse_django.log import Known, database, dialect_of, is_as_known, lock_free
 from eric_sse_django.outage import Outage
+from eric_sse_django.signals import stream_closed, stream_opened
 
 logger = logging.getLogger(__name__)
 
@@ -262,7 +264,7 @@ class Records:
     Collects what streams do; what is due is written in one round, once a second or less often.
 
     `run` calls a function on the thread that writes; `known` returns what the hub knows of the
-    log; `announce` sends the signals of listeners that joined or left.
+    log; `announce` sends signals.
     """
 
     def __init__(
@@ -278,6 +280,7 @@ class Records:
         self._announce = announce
         self._presence = Presence()
         self._keys: dict[Any, list[int]] = {}
+        self._opened_at: dict[Any, datetime] = {}  # only where signals have receivers
         self._streams = 0
         self._delivered = 0
         self._rest_until = 0.0
@@ -287,6 +290,9 @@ class Records:
         """Note that a stream is open. A watcher has no row."""
         self._streams += 1
         self._counters.opened += 1
+        if stream_opened.has_listeners() or stream_closed.has_listeners():
+            at = self._opened_at[stream] = timezone.now()
+            self._announce([stream_change(stream_opened, stream, opened_at=at)])
         for each in stream.subscriptions:
             if each.listener is None:
                 self._presence.watched(each.channel, 1)
@@ -297,6 +303,10 @@ class Records:
         """Note that a stream has ended."""
         self._streams -= 1
         self._counters.ended[stream.reason] += 1
+        at = self._opened_at.pop(stream, None)
+        if at is not None:
+            facts = {"opened_at": at, "reason": str(stream.reason or ""), "sent": stream.sent}
+            self._announce([stream_change(stream_closed, stream, **facts)])
         for key in self._keys.pop(stream, ()):
             self._presence.ended(key)
         for each in stream.subscriptions:

@@ -18,6 +18,7 @@ from eric_sse_django.models.presence import (
     Monitor,
     OpenStream,
     PresentListener,
+    PresentUser,
     ServerProcess,
     Watchers,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "Monitor",
     "OpenStream",
     "PresentListener",
+    "PresentUser",
     "PublishReceipt",
     "QueuedMessage",
     "Revocation",

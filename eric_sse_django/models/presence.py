@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from eric_sse_django.models.base import LogManager, LogQuerySet
 from eric_sse_django.models.channel import Channel
 from eric_sse_django.models.listener import Listener
+from eric_sse_django.models.users import UserKey
 
 # Seconds for which a process and its streams count as alive after a renewal.
 LEASE_S = 45.0
@@ -166,6 +167,41 @@ class PresentListener(models.Model):
 
     def __str__(self) -> str:
         return str(self.listener_id)
+
+
+class PresentUserQuerySet(LogQuerySet["PresentUser"]):
+    """Users that are online."""
+
+    def without_listener(self) -> PresentUserQuerySet:
+        """Return those none of whose listeners is present."""
+        theirs = PresentListener.objects.filter(listener__owner=models.OuterRef("user"))
+        return self.exclude(models.Exists(theirs))
+
+
+class PresentUser(models.Model):
+    """
+    A user that is online, as PresentListener: the process that inserts the row sends the signal.
+
+    Recorded only while receivers of users' signals are connected.
+    """
+
+    user = UserKey(on_delete=models.DO_NOTHING, verbose_name=_("user"), db_index=False)
+    process = models.BigIntegerField(_("server"))
+    since = models.DateTimeField(_("since"))
+
+    objects = PresentUserQuerySet.as_manager()
+
+    class Meta:
+        base_manager_name = "objects"
+        verbose_name = _("present user")
+        verbose_name_plural = _("present users")
+        constraints = [
+            # One process of those that notice it at the same time inserts the row.
+            models.UniqueConstraint(fields=["user"], name="eric_present_user"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.user_id)
 
 
 class Monitor(ServerProcess):

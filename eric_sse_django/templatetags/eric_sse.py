@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import template
+from django.utils.functional import cached_property
 
 from eric_sse_django import shortcuts, stream_urls
 from eric_sse_django.authorization import opens_without_ticket
@@ -26,6 +27,39 @@ def eric_cursor() -> str:
     A view that queries the data calls shortcuts.cursor() first and passes it in the context.
     """
     return str(shortcuts.cursor())
+
+
+class Online:
+    """
+    The users and watchers that are online in a channel; in a template, their number.
+
+    `watchers` is the number of their streams. Each is queried at its first use.
+    """
+
+    def __init__(self, channel_id: Any) -> None:
+        self._channel = channel_id
+
+    @cached_property
+    def users(self) -> list[Any]:
+        return shortcuts.users_online(self._channel)
+
+    @cached_property
+    def watchers(self) -> int:
+        return shortcuts.watchers_online(self._channel)
+
+    def __str__(self) -> str:
+        return str(len(self.users) + self.watchers)
+
+
+@register.simple_tag
+def eric_online(channel_id: Any) -> Online:
+    """
+    Return the users and watchers that are online in a channel.
+
+    `{% eric_online "orders" %}` is the number of users and watchers; with `as online`,
+    `online.users` are the users, and `online.watchers` is the number of streams that watch.
+    """
+    return Online(channel_id)
 
 
 @register.simple_tag(takes_context=True)

@@ -9,6 +9,7 @@ from django.db import DatabaseError, connections, transaction
 from eric_sse_django import log, notifier
 from eric_sse_django.authorization import revoke
 from eric_sse_django.database import DatabaseChannel, channel, operations
+from eric_sse_django.doctor import GOOD, clocks, databases
 from eric_sse_django.hub import Hub
 from eric_sse_django.models import QueuedMessage
 from eric_sse_django.shortcuts import listen, publish
@@ -55,6 +56,12 @@ def test_what_gets_positions_is_passed_on_with_transaction_pooling(database, poo
     assert [each.position for s in segments for each in s.entries] == [
         each.position for each in entries()
     ]
+
+
+@postgres_only
+def test_the_doctor_finds_nothing_wrong_with_transaction_pooling(database, pooled):
+    found = [*databases.examine(), *clocks.examine()]
+    assert {each.id for each in found if each.level != GOOD} <= {"database.durability"}
 
 
 @postgres_only

@@ -70,7 +70,7 @@ def test_the_quick_start_has_these_files():
         [*(f"mysite/{name}" for name in files), "templates/orders.html"]
     )
     assert SECTION.count("```") // 2 == len(BLOCKS) + 1  # and the block that publishes
-    assert len(COMMANDS) == 5  # install, migrate, createsuperuser, runserver, shell
+    assert len(COMMANDS) == 5  # install, migrate, createsuperuser, runserver, publish
 
 
 def test_every_block_and_command_of_readme_is_tested():
@@ -138,7 +138,7 @@ def test_a_user_logs_in_and_sees_what_is_published(project, server):
             assert stream.status_code == 200
             lines = within(PATIENCE_S, stream.iter_lines())
             assert next(lines).startswith("retry:")
-            project.run(command("python manage.py shell"))
+            project.run(command("python manage.py eric_publish"))
             assert next(line for line in lines if line.startswith("event:")) == "event: paid"
             assert next(lines) == 'data: {"id":7}'
 
@@ -158,7 +158,7 @@ def test_a_browser_shows_what_is_published(project, chromium):
         with page.expect_response(lambda response: "/events/" in response.url) as answer:
             page.click("[type=submit]")
         assert answer.value.status == 200
-        project.run(command("python manage.py shell"))
+        project.run(command("python manage.py eric_publish"))
         page.get_by_text("order 7").wait_for()
         assert problems == []
         browser.close()

@@ -1,5 +1,6 @@
 """The files of docs/testing.md work in a project as the page describes."""
 
+import os
 import re
 import subprocess
 import sys
@@ -36,14 +37,19 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
 ]
 ROOT_URLCONF = "urls"
+ASGI_APPLICATION = "asgi.application"
 DATABASES = {{"default": {entry!r}}}
+""",
+    "pytest.ini": """
+[pytest]
+asyncio_default_fixture_loop_scope = function
 """,
     "urls.py": """
 from django.urls import path
 
 from orders import views
 
-urlpatterns = [path("pay/<int:number>/", views.pay), path("apay/<int:number>/", views.apay)]
+urlpatterns = [path("pay/<int:number>/", views.pay), path("board/", views.board)]
 """,
     "asgi.py": """
 import os
@@ -85,7 +91,7 @@ def project(tmp_path, database, database_servers):
 def run(project: Path, *arguments: str) -> str:
     """Return the output of `python -m …` in the project; fail the test if it fails."""
     environment = {
-        "PATH": "/usr/bin:/bin",
+        "PATH": os.environ["PATH"],
         "PYTHONPATH": f"{ROOT}:{project}",
         "DJANGO_SETTINGS_MODULE": "settings",
     }
@@ -109,19 +115,20 @@ def count_of(*paths: str) -> int:
     return sum(len(re.findall(r"^\s*(?:async )?def test_", FILES[path], re.M)) for path in paths)
 
 
-CASES = ("orders/tests/test_views.py", "orders/tests/test_streams.py")
-FUNCTIONS = ("orders/tests/test_with_pytest.py", "orders/tests/test_http.py")
+PLUGIN = "eric_sse_django.pytest_plugin"
+CASES = ("orders/tests/test_views.py", "orders/tests/test_browser.py")
+MODULES = [path.removesuffix(".py").replace("/", ".") for path in CASES]
+FUNCTIONS = ("orders/tests/test_with_pytest.py",)
 
 
 def test_the_page_has_the_files_that_are_tested():
-    assert {*CASES, *FUNCTIONS, "orders/views.py", "conftest.py", "pytest.ini"} <= FILES.keys()
+    assert {*CASES, *FUNCTIONS, "orders/views.py", "settings.py"} <= FILES.keys()
     assert len(FILES) == PAGE.count("```") // 2  # every block is a file
 
 
 @on("sqlite", "postgres")
-def test_djangos_runner_runs_the_cases(project):
-    (project / "conftest.py").unlink()
-    output = run(project, "django", "test", "orders.tests.test_views", "orders.tests.test_streams")
+def test_djangos_runner_runs_the_cases(project, chromium):
+    output = run(project, "django", "test", *MODULES)
     assert f"Ran {count_of(*CASES)} tests" in output
     assert "OK" in output
     assert "failed" not in output  # no error in a thread of the app
@@ -129,16 +136,23 @@ def test_djangos_runner_runs_the_cases(project):
 
 
 @on("sqlite", "postgres")
-def test_djangos_runner_runs_the_cases_in_parallel(project):
-    (project / "conftest.py").unlink()
-    modules = ("orders.tests.test_views", "orders.tests.test_streams")
-    output = run(project, "django", "test", "--parallel", "2", *modules)
+def test_djangos_runner_runs_the_cases_in_parallel(project, chromium):
+    output = run(project, "django", "test", "--parallel", "2", *MODULES)
     assert f"Ran {count_of(*CASES)} tests" in output
     assert "failed" not in output
 
 
+@on("sqlite")
+def test_without_the_settings_all_but_the_browser_runs_in_memory(project):
+    settings = project / "settings.py"
+    settings.write_text(settings.read_text().replace(FILES["settings.py"], ""))
+    assert "OK" in run(project, "django", "test", MODULES[0])
+
+
 @on("sqlite", "postgres")
-def test_pytest_runs_all_tests(project):
-    output = run(project, "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", "orders")
+def test_pytest_runs_all_tests(project, chromium):
+    # Named here for an installation that was made before the package had the plugin.
+    plugins = ("-p", PLUGIN, "-p", "no:randomly", "-p", "no:cacheprovider")
+    output = run(project, "pytest", "-q", *plugins, "orders")
     assert f"{count_of(*CASES, *FUNCTIONS)} passed" in output
     assert "warning" not in output

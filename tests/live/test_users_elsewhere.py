@@ -16,6 +16,7 @@ FILES = [
     "tests/database/test_shortcuts.py",
     "tests/streams/test_consumers.py",
     "tests/streams/test_revocation.py",
+    "tests/streams/test_user_signals.py",
     "tests/admin/test_pages.py",
     "tests/admin/test_actions.py",
     "tests/api/test_callers.py",

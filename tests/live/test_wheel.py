@@ -90,6 +90,13 @@ def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(wheel):
     assert "eric_sse_django/py.typed" in names
 
 
+def test_pytest_finds_the_plugin(wheel):
+    archive = zipfile.ZipFile(wheel)
+    [name] = [name for name in archive.namelist() if name.endswith("/entry_points.txt")]
+    text = archive.read(name).decode()
+    assert "[pytest11]\neric_sse_django.pytest_plugin = eric_sse_django.pytest_plugin" in text
+
+
 def test_it_names_its_licence_and_its_authors(metadata):
     assert metadata["License-Expression"] == "MIT"
     assert metadata["Author"] == "The eric_sse_django authors"

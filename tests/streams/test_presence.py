@@ -71,6 +71,23 @@ async def test_a_stream_shorter_than_a_round_is_never_written(transactional_db):
     assert not presence.due(0)
 
 
+async def test_a_stream_whose_write_failed_halfway_and_that_then_ended_is_gone(transactional_db):
+    presence = Presence()
+    await presence.flush(run, 0, FACTS)
+    key = presence.opened(7)
+
+    async def fails_at_the_end(function, *args):
+        await run(function, *args)
+        raise OSError
+
+    with pytest.raises(OSError):
+        await presence.flush(fails_at_the_end, 0, FACTS)
+    assert await open_streams() == [7]
+    presence.ended(key)
+    await presence.flush(run, 0, FACTS)
+    assert await open_streams() == []
+
+
 async def test_presence_that_could_not_be_written_is_written_later(transactional_db):
     presence = Presence()
     presence.opened(7)

@@ -59,7 +59,7 @@ def new_changes(*presences):
     """Return what these have found since the last time: ["joined a"]."""
     found = []
     for presence in presences:
-        found += [f"{WORDS[signal]} {listener.name}" for signal, listener in presence.changes]
+        found += [f"{WORDS[signal]} {listener.name}" for signal, listener, _ in presence.changes]
         presence.changes.clear()
     return found
 

@@ -1,4 +1,4 @@
-"""For the tests of projects that publish or stream."""
+"""Ending the app's threads, before a test database is removed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from eric_sse_django import log, notifier
 from eric_sse_django.authorization import revocation
 from eric_sse_django.database import orphans
-from eric_sse_django.hub import Hub, abandon_all
+from eric_sse_django.hub import abandon_all
 
 
 def close_all() -> None:
@@ -25,6 +25,3 @@ def close_all() -> None:
     notifier.close()
     abandon_all()
     log.forget_counts()
-
-
-__all__ = ["Hub", "close_all"]

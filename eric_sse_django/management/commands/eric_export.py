@@ -1,0 +1,42 @@
+"""Writes the log with its channels and listeners, for eric_import in another database."""
+
+from __future__ import annotations
+
+import gzip
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+from eric_sse_django.database import moving
+from eric_sse_django.management.command import OperatorCommand
+
+
+class Command(OperatorCommand):
+    help = "Writes channels, listeners and messages with their positions, as lines of JSON, for "
+    help += "eric_import in another database. Stop what publishes before: what is published "
+    help += "meanwhile is not in it."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("file", help="A new file; compressed if it ends in .gz; - for none.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        name, count = options["file"], 0
+        if running := moving.serving():
+            text = f"Server processes run ({', '.join(running)}): what is published meanwhile is "
+            self.stderr.write(self.style.WARNING(f"{text}not exported. Stop them first."))
+        if name == "-":
+            for line in moving.export():
+                self.stdout.write(line)
+            return
+        opened: Any = gzip.open if name.endswith(".gz") else open
+        try:
+            # Exclusive: an earlier export is not overwritten.
+            with opened(name, "xt", encoding="utf-8") as file:
+                for line in moving.export():
+                    file.write(f"{line}\n")
+                    count += 1
+        except FileExistsError:
+            raise CommandError(f"{name} exists: remove it, or give another name.") from None
+        except OSError as error:
+            raise CommandError(f"{name} cannot be written: {error}") from error
+        self.stdout.write(self.style.SUCCESS(f"{count} lines written to {name}."))

@@ -1,0 +1,5 @@
+"""The plugin is loaded here, for where the package was installed before it had one."""
+
+from eric_sse_django.pytest_plugin import eric_clock, eric_live_server
+
+__all__ = ["eric_clock", "eric_live_server"]
