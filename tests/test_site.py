@@ -1,4 +1,4 @@
-"""The documentation as a site: it builds without a warning, and its pages work on a code host too."""
+"""The documentation as a site: it builds without a warning; its pages work on a code host."""
 
 import json
 import os
@@ -23,7 +23,20 @@ CONFIGURATION = (ROOT / "mkdocs.yml").read_text()
 NAVIGATION = CONFIGURATION.partition("\nnav:\n")[2].partition("\n\n")[0]
 LISTED = re.findall(r"(\S+\.md)$", NAVIGATION, re.MULTILINE)
 # What a reader sees as wrong if only one of the two renderers finds it.
-ELEMENTS = {"li", "ul", "ol", "table", "tr", "pre", "blockquote", "h1", "h2", "h3", "img", "strong"}
+ELEMENTS = {
+    "li",
+    "ul",
+    "ol",
+    "table",
+    "tr",
+    "pre",
+    "blockquote",
+    "h1",
+    "h2",
+    "h3",
+    "img",
+    "strong",
+}
 
 
 def build(into: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -33,7 +33,9 @@ OUTSIDE = {
 SOURCE_OF = {site: path for path, site in OUTSIDE.items()}
 
 FENCED = re.compile(r"(^```.*?^```\n?)", re.MULTILINE | re.DOTALL)
-LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?!https?:|mailto:|#|<)([^)#\s]+)(#[^)\s]*)?\)")
+LINK = re.compile(
+    r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?!https?:|mailto:|#|<)([^)#\s]+)(#[^)\s]*)?\)"
+)
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:

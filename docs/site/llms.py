@@ -48,7 +48,11 @@ def _description(markdown: str) -> str:
         text = " ".join(paragraph.split())
         if text and text[0] not in "#|!-:<>*`" and not paragraph.startswith("    "):
             text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
-            return text if len(text) <= MAX_CHARACTERS else text[:MAX_CHARACTERS].rsplit(" ", 1)[0] + " …"
+            return (
+                text
+                if len(text) <= MAX_CHARACTERS
+                else text[:MAX_CHARACTERS].rsplit(" ", 1)[0] + " …"
+            )
     return ""
 
 

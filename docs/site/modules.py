@@ -17,7 +17,12 @@ DIRECTIVE = "::: {name}\n"
 # Modules whose classes are named in settings and sites: their methods are Django's.
 CLASSES_ONLY = {"eric_sse_django.admin", "eric_sse_django.health.checks"}
 # Shows a module's docstring without the names in it.
-INTRODUCTION = "::: {name}\n    options:\n      members: false\n      show_root_heading: false\n      show_root_toc_entry: false\n"
+INTRODUCTION = """::: {name}
+    options:
+      members: false
+      show_root_heading: false
+      show_root_toc_entry: false
+"""
 
 
 @dataclass(frozen=True)

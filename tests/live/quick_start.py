@@ -1,4 +1,4 @@
-"""A new project with the code of a page, unchanged: of README's quick start, or of the tutorial."""
+"""A new project with the code of a page, unchanged: README's quick start, or the tutorial."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.server import free_port, until
 
 README = (ROOT / "README.md").read_text()
 SECTION = README.split("## In your project, in five minutes\n")[1].split("\n## ")[0]
-# A line that begins with the name of a file, and the block below it: (path, rest of the line, text).
+# A line that begins with the name of a file, and the block below it: (path, where, text).
 BLOCK = re.compile(r"^`([\w./]+)`([^`\n]*):\n\n```\w+\n(.*?)^```", re.MULTILINE | re.DOTALL)
 BLOCKS: list[tuple[str, str, str]] = BLOCK.findall(SECTION)
 

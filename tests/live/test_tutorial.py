@@ -105,7 +105,7 @@ def lines_are(page: Page, *lines: str) -> None:
     expect(page.locator("#lines li")).to_have_text(list(lines))
 
 
-def say(page: Page, text: str) -> None:
+def send(page: Page, text: str) -> None:
     page.fill("[name=text]", text)
     page.press("[name=text]", "Enter")
 
@@ -118,9 +118,9 @@ def test_every_block_of_the_page_is_a_file():
 def test_the_chat_has_history_presence_and_a_test(reader, browser):
     reader.until(SERVER)
     ada, bob = (logged_in(browser, reader.url, name) for name in ("ada", "bob"))
-    say(ada, "Hello <b>Bob</b>")
+    send(ada, "Hello <b>Bob</b>")
     lines_are(bob, "ada: Hello <b>Bob</b>")
-    say(bob, "Hello Ada")
+    send(bob, "Hello Ada")
     lines_are(ada, "ada: Hello <b>Bob</b>", "bob: Hello Ada")
 
     bob.reload()
