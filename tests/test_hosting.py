@@ -7,6 +7,7 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.urls import resolve
@@ -27,7 +28,7 @@ LIMIT_S = 30.0
 
 
 @cache
-def documents(path: str) -> list:
+def documents(path: str) -> list[Any]:
     return list(yaml.safe_load_all(BLOCKS[path]))
 
 

@@ -37,6 +37,9 @@ LINK = re.compile(
     r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?!https?:|mailto:|#|<)([^)#\s]+)(#[^)\s]*)?\)"
 )
 
+TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
+LONG_CODE = re.compile(r"<code>([^<]{20,})</code>")
+
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Add the pages of the public modules to the section Reference."""
@@ -64,6 +67,17 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     text = "".join(_relinked(markdown, source, site, config.repo_url or ""))
     llms.keep(page, text)
     return text
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Return the page with places in its tables at which a path may be continued below."""
+
+    def broken(table: re.Match[str]) -> str:
+        return LONG_CODE.sub(
+            lambda code: re.sub(r"(?<=\w)[./](?=\w)", r"\g<0><wbr>", code[0]), table[0]
+        )
+
+    return TABLE.sub(broken, html)
 
 
 def on_post_build(config: MkDocsConfig) -> None:
