@@ -20,6 +20,9 @@ from tests.test_scaling import BESIDE_PATH
 
 yaml = pytest.importorskip("yaml")
 
+# Neither Python nor Django changes what other programs accept.
+pytestmark = pytest.mark.gate
+
 PAGE = (ROOT / "docs" / "hosting.md").read_text()
 BLOCKS = {path: text for path, _, text in BLOCK.findall(PAGE)}
 # The Caddyfile's block has no language.
