@@ -1,1 +1,1 @@
-"""The documentation as a site: what mkdocs.yml cannot express. See docs/contributing of pages."""
+"""The documentation as a site: what mkdocs.yml cannot express. See docs/writing.md."""
