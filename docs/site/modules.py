@@ -64,10 +64,10 @@ def _entry(module: str, name: str, names: list[str]) -> str:
     kind, code = _defined(module).get(name, (None, ""))
     if kind is None or kind is ast.Assign:
         shown = f"\n```python\n{code}\n```\n" if code and "\n" not in code else ""
-        return f"## `{name}`\n{shown}"
-    entry = DIRECTIVE.format(name=f"{module}.{name}")
-    if module in CLASSES_ONLY:
-        entry += "    options:\n      members: false\n"
+        entry = f"## `{name}`\n{shown}"
+    else:
+        options = "    options:\n      members: false\n" if module in CLASSES_ONLY else ""
+        entry = DIRECTIVE.format(name=f"{module}.{name}") + options
     if f"a{name}" in names:
         entry += f"\n`a{name}()` is the same as a coroutine function.\n"
     return entry
@@ -80,11 +80,19 @@ def _defined(module: str) -> dict[str, tuple[type[ast.stmt], str]]:
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     text = file.read_text()
     found: dict[str, tuple[type[ast.stmt], str]] = {}
-    for node in ast.parse(text).body:
+    for node in _statements(ast.parse(text).body):
         code = ast.get_source_segment(text, node) or ""
         for name in _names(node):
             found[name] = (type(node), code)
     return found
+
+
+def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Yield the statements of a module, and those below an `if TYPE_CHECKING`."""
+    for node in body:
+        yield node
+        if isinstance(node, ast.If):
+            yield from _statements(node.body)
 
 
 def _names(node: ast.stmt) -> Iterator[str]:
