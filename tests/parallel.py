@@ -22,7 +22,15 @@ LONGEST = (
     *("test_quick_start", "test_kills", "test_shared_stream", "test_users_elsewhere"),
     *("test_runs_clients", "test_runs_recipes", "test_demo_runs"),
     *("test_monitor", "test_networks", "test_streams", "test_footprint", "test_revocation"),
-    *("test_nats", "test_wrapped", "test_hostile", "test_faults", "test_http2", "test_forks"),
+    *(
+        "test_tutorial",
+        "test_nats",
+        "test_wrapped",
+        "test_hostile",
+        "test_faults",
+        "test_http2",
+        "test_forks",
+    ),
 )
 MAX_WORKERS = 16
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from docs import tables
 from eric_sse_django import conf
 
 ROOT = Path(__file__).parent.parent
@@ -14,12 +15,27 @@ README = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def test_the_settings_table_of_readme_agrees_with_conf():
-    expected = [
-        f"| `{each.name}` | `{each.default!r}` | {each.meaning} |" for each in conf.SETTINGS
-    ]
-    table = README.split("| name | default | meaning |\n|---|---|---|\n")[1].split("\n\n")[0]
-    assert table.splitlines() == expected
+def test_the_pages_of_settings_and_commands_agree_with_the_code():
+    page = (ROOT / "docs" / "settings.md").read_text()
+    written = {"settings.md": tables.settings(page), "commands.md": tables.commands()}
+    stale = [name for name, text in written.items() if (ROOT / "docs" / name).read_text() != text]
+    assert stale == [], "run: python -m docs.tables"
+
+
+def test_the_first_settings_are_the_same_in_readme_and_exist():
+    table = README.split("| name | meaning |\n|---|---|\n")[1].split("\n\n")[0]
+    names = re.findall(r"^\| `(\w+)`", table, re.MULTILINE)
+    section = (ROOT / "docs" / "settings.md").read_text().split("\n## ")[1]
+    assert names == re.findall(r"^- \*\*`(\w+)`\*\*", section, re.MULTILINE)
+    assert len(names) == 3
+    assert set(names) <= conf.BY_NAME.keys()
+
+
+def test_the_page_of_checks_has_each_id():
+    code = "".join(path.read_text() for path in (ROOT / "eric_sse_django").rglob("*.py"))
+    ids = set(re.findall(r"\"eric_sse_django\.([EWI]\d{3})\"", code))
+    page = (ROOT / "docs" / "checks.md").read_text()
+    assert set(re.findall(r"^\| `([EWI]\d{3})` \|", page, re.MULTILINE)) == ids
 
 
 def test_the_readme_is_short():

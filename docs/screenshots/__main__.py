@@ -41,7 +41,7 @@ def main() -> None:
         directory = stack.enter_context(tempfile.TemporaryDirectory())
         prepare(Path(directory))
         # These import the settings.
-        from docs.screenshots import data, site  # noqa: PLC0415
+        from docs.screenshots import animation, data, site  # noqa: PLC0415
 
         stack.callback(site.connections.close_all)
         choose = random.Random(SEED)
@@ -58,6 +58,7 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=path, args=sandbox)
         pages = Pages(browser, servers[0], cookie)
         take(pages, paths, options)
+        animation.create(browser, options.into)
         browser.close()
 
 

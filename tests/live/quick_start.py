@@ -1,4 +1,4 @@
-"""A new project with the code of README's quick start, unchanged."""
+"""A new project with the code of a page, unchanged: README's quick start, or the tutorial."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from tests.server import free_port, until
 
 README = (ROOT / "README.md").read_text()
 SECTION = README.split("## In your project, in five minutes\n")[1].split("\n## ")[0]
-# A line that begins with the name of a file, and the block below it.
-BLOCK = re.compile(r"^`([\w./]+)`[^`\n]*:\n\n```\w+\n(.*?)^```", re.MULTILINE | re.DOTALL)
-BLOCKS = BLOCK.findall(SECTION)
+# A line that begins with the name of a file, and the block below it: (path, where, text).
+BLOCK = re.compile(r"^`([\w./]+)`([^`\n]*):\n\n```\w+\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCKS: list[tuple[str, str, str]] = BLOCK.findall(SECTION)
 
 
 def commands(text: str) -> list[str]:
@@ -48,18 +48,19 @@ def command(beginning: str) -> str:
 
 
 class Project:
-    """A project created by `startproject`, with README's code."""
+    """An empty folder, and the commands of a user who has this package installed."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.environment = clean_environment() | {"PYTHONPATH": str(ROOT)}
         self.environment["PYTHONWARNINGS"] = "error"
-        self.run("django-admin startproject mysite .")
-        for path, text in BLOCKS:
-            file = folder / path
-            file.parent.mkdir(exist_ok=True)
-            before = file.read_text() + "\n" if file.exists() else ""
-            file.write_text(before + text)
+
+    def write(self, path: str, where: str, text: str) -> None:
+        """Write a block of a page into its file: ", at the end", or as the whole file."""
+        file = self.folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        before = file.read_text() + "\n" if "at the end" in where else ""
+        file.write_text(before + text)
 
     def run(self, line: str) -> str:
         """Return the output of a shell command; raise AssertionError if it fails."""

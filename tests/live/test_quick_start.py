@@ -44,6 +44,9 @@ pytestmark = pytest.mark.versions
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     project = Project(tmp_path_factory.mktemp("mysite"))
+    project.run("django-admin startproject mysite .")
+    for block in BLOCKS:
+        project.write(*block)
     project.run(command("python manage.py migrate"))
     project.converse(
         command("python manage.py createsuperuser"),
@@ -66,7 +69,7 @@ def within(seconds, lines):
 
 def test_the_quick_start_has_these_files():
     files = ["settings.py", "asgi.py", "views.py", "urls.py"]
-    assert sorted(path for path, _ in BLOCKS) == sorted(
+    assert sorted(path for path, _, _ in BLOCKS) == sorted(
         [*(f"mysite/{name}" for name in files), "templates/orders.html"]
     )
     assert SECTION.count("```") // 2 == len(BLOCKS) + 1  # and the block that publishes
@@ -74,7 +77,7 @@ def test_the_quick_start_has_these_files():
 
 
 def test_every_block_and_command_of_readme_is_tested():
-    python = [block for block in CODE if block not in [text for _, text in BLOCKS]]
+    python = [block for block in CODE if block not in [text for _, _, text in BLOCKS]]
     assert python == [PUBLISHING]
     checkout, demo, gate = (
         "python3 -m venv .venv && .venv/bin/",

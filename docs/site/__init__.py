@@ -1,0 +1,1 @@
+"""The documentation as a site: what mkdocs.yml cannot express. See docs/writing.md."""
