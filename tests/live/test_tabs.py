@@ -1,8 +1,7 @@
-"""shared-stream.js in Chromium: tabs of one browser, and one connection for all of them."""
+"""The client in Chromium: tabs of one browser, and one connection for all of them."""
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 
 import pytest
@@ -14,12 +13,9 @@ from eric_sse_django.database import DatabaseChannel, operations
 from eric_sse_django.message import Message
 from eric_sse_django.shortcuts import acursor
 from tests.databases import sqlite_only
-from tests.live import site
+from tests.live import tabs
+from tests.live.tabs import got
 
-async_api = pytest.importorskip("playwright.async_api")
-
-SITE = "tests.live.tabs_asgi:application"
-TIMEOUT_MS = 15_000
 # A busy tab receives and answers as little as one that the browser has frozen.
 SLEEP = """
   localStorage.until = Date.now() + 6_000;
@@ -30,33 +26,6 @@ SLEEP = """
 pytestmark = sqlite_only
 
 
-class Browser:
-    """One browser session with tabs of the site."""
-
-    def __init__(self, server, context):
-        self.server = server
-        self.context = context
-        self.problems = []
-
-    async def tab(self, query=""):
-        """Return a new tab, once it has received the stream's state."""
-        page = await self.context.new_page()
-        page.set_default_timeout(TIMEOUT_MS)
-        page.on("pageerror", lambda error: self.problems.append(str(error)))
-        await page.goto(f"{self.server.url}/tab?{query}")
-        await page.wait_for_function("window.states?.includes('live')")
-        return page
-
-    async def streams(self):
-        return json.loads(await site.get(f"{self.server.url}/streams"))
-
-
-async def got(page, *numbers):
-    """Wait until these numbers came to a tab, each once and in this order, and no others."""
-    await page.wait_for_function("count => got.length >= count", arg=len(numbers))
-    assert await page.evaluate("got") == list(numbers)
-
-
 @pytest.fixture
 async def channel(database):
     return await DatabaseChannel.acreate("orders")
@@ -64,29 +33,16 @@ async def channel(database):
 
 @pytest.fixture
 async def browser(channel, serve, chromium):
-    server = serve("daphne", application=SITE)
-    async with async_api.async_playwright() as playwright:
-        process = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        browser = Browser(server, await process.new_context())
+    async with tabs.launched(chromium, serve("daphne", application=tabs.SITE).url) as browser:
         yield browser
-        await process.close()
-    assert browser.problems == []
 
 
 @pytest.fixture
 async def keeping(channel, serve, chromium):
     """Return a browser that keeps the pages which were left, as Chromium does for people."""
-    server = serve("daphne", application=SITE)
-    async with async_api.async_playwright() as playwright:
-        process = await playwright.chromium.launch(
-            executable_path=chromium,
-            args=["--no-sandbox"],
-            ignore_default_args=["--disable-back-forward-cache"],
-        )
-        browser = Browser(server, await process.new_context())
+    url = serve("daphne", application=tabs.SITE).url
+    async with tabs.launched(chromium, url, keeps_pages=True) as browser:
         yield browser
-        await process.close()
-    assert browser.problems == []
 
 
 async def go_back(page):
@@ -228,7 +184,7 @@ async def test_a_page_in_the_back_forward_cache_gives_its_stream_to_the_other_ta
     first, second = [await keeping.tab() for _ in range(2)]
     await publish(channel, 1)
     await got(second, 1)
-    await first.goto(f"{keeping.server.url}/elsewhere")
+    await first.goto(f"{keeping.url}/elsewhere")
     await publish(channel, 2)
     await got(second, 1, 2)
     await go_back(first)
@@ -240,7 +196,7 @@ async def test_a_page_in_the_back_forward_cache_gives_its_stream_to_the_other_ta
 
 async def test_a_page_in_the_back_forward_cache_gets_no_stream(keeping, channel):
     first, second, third = [await keeping.tab() for _ in range(3)]
-    await second.goto(f"{keeping.server.url}/elsewhere")
+    await second.goto(f"{keeping.url}/elsewhere")
     await first.close()
     await publish(channel, 1)
     await got(third, 1)
@@ -257,7 +213,7 @@ async def test_messages_published_while_the_user_is_on_another_page_of_the_site_
     page = await keeping.tab("listener=till-7")
     await publish(channel, 1)
     await got(page, 1)
-    await page.goto(f"{keeping.server.url}/tab?listener=till-7&types=n,m")
+    await page.goto(f"{keeping.url}/tab?listener=till-7&types=n,m")
     await page.wait_for_function("window.states?.includes('live')")
     await publish(channel, 2)
     await got(page, 2)
