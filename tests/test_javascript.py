@@ -72,6 +72,10 @@ def test_the_package_contains_what_its_exports_name_and_nothing_else(package, pa
     assert files - types - named == {"LICENSE", "README.md"}
 
 
+def test_the_parser_reads_what_the_standard_describes(package):
+    npm.run("node", "tests/parser.js")
+
+
 def test_a_users_file_compiles_against_the_types_and_wrong_uses_do_not(packed, tmp_path):
     """As installed: from the packed file, not from the checkout."""
     modules = tmp_path / "node_modules"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -206,6 +207,54 @@ async def test_tabs_that_do_not_share_have_a_stream_each(browser, channel, missi
     for page in pages:
         await got(page, 1, 2)
     assert (await browser.streams())["open"] == 2
+
+
+async def test_no_tab_misses_or_repeats_a_message_whatever_happens(link, channel, server):
+    """A random walk, which the seed of pytest-randomly repeats."""
+    proxy, browser = link
+    pages, first, last = [], {}, 0
+
+    async def open_tab():
+        page = await browser.tab(f"at={await acursor()}")
+        pages.append(page)
+        first[page] = last + 1
+
+    async def close_tab():
+        if len(pages) > 2:
+            await pages.pop(random.randrange(len(pages))).close()
+
+    async def cut():
+        proxy.cut()
+        await publish_more(5)
+        proxy.repair()
+
+    async def freeze():
+        debugger = await browser.context.new_cdp_session(random.choice(pages))
+        await debugger.send("Page.setWebLifecycleState", {"state": "frozen"})
+        await publish_more(5)
+        await debugger.send("Page.setWebLifecycleState", {"state": "active"})
+
+    async def leave():
+        page = pages.pop(random.randrange(len(pages)))
+        await page.goto(f"{browser.url}/elsewhere")
+        await open_tab()
+
+    async def publish_more(count):
+        nonlocal last
+        await publish(channel, *range(last + 1, last + count + 1))
+        last += count
+
+    await open_tab()
+    await open_tab()
+    for _ in range(16):
+        await random.choice([open_tab, close_tab, cut, cut, freeze, freeze, leave])()
+        await publish_more(random.randint(1, 30))
+    for page in pages:
+        await page.wait_for_function("last => got.at(-1) === last", arg=last)
+        numbers = await page.evaluate("got")
+        assert numbers[0] <= first[page]  # its cursor may be before the youngest
+        assert numbers == list(range(numbers[0], last + 1))
+    assert (await browser.streams())["open"] == 1
 
 
 # What pages do with messages ------------------------------------------------------------
