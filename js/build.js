@@ -1,5 +1,5 @@
-// `node build.js` builds the package's files, `node build.js static` the one file that Django
-// serves without a build.
+// `node build.js [OUT]` builds the package's files, `node build.js static [OUT]` the one file that
+// Django serves without a build.
 
 import { execFileSync } from "node:child_process";
 import { readFileSync, rmSync } from "node:fs";
@@ -22,11 +22,19 @@ async function buildStatic(outfile = STATIC) {
   await build({ ...common, entryPoints: ["src/index.ts"], outfile, minify: true });
 }
 
-async function buildPackage() {
-  rmSync(here("dist"), { recursive: true, force: true });
+async function buildPackage(outdir = here("dist")) {
+  rmSync(outdir, { recursive: true, force: true });
   const compiler = here("node_modules/typescript/bin/tsc");
-  execFileSync(process.execPath, [compiler, "-p", here(".")], { stdio: "inherit" });
-  await build({ ...common, entryPoints: ["src/index.ts"], outdir: "dist" });
+  const options = [compiler, "-p", here("."), "--outDir", outdir];
+  execFileSync(process.execPath, options, { stdio: "inherit" });
+  // Each file once: the others import it.
+  const layers = [["index"], ["store"], ["react", "vue", "svelte"]];
+  const external = ["./index.js", "./store.js", "react", "vue", "svelte"];
+  for (const names of layers) {
+    const entryPoints = names.map((name) => `src/${name}.ts`);
+    await build({ ...common, entryPoints, outdir, external });
+  }
 }
 
-await (process.argv[2] === "static" ? buildStatic(process.argv[3]) : buildPackage());
+const [what, out] = process.argv.slice(2);
+await (what === "static" ? buildStatic(out) : buildPackage(what));

@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+import shutil
 import tarfile
 
 import pytest
@@ -86,9 +87,9 @@ def test_a_users_file_compiles_against_the_types_and_wrong_uses_do_not(packed, t
     with tarfile.open(packed) as archive:
         archive.extractall(tmp_path, filter="data")
     (tmp_path / "package").rename(modules / "eric-sse")
-    for name in ("user.ts", "tsconfig.json"):
-        (tmp_path / name).write_text((npm.PACKAGE / "tests" / name).read_text())
-    for number, block in enumerate(re.findall(r"^```ts\n(.*?)^```", DOCS, re.M | re.S)):
-        (tmp_path / f"docs{number}.ts").write_text(block)
+    shutil.copytree(npm.PACKAGE / "tests", tmp_path, dirs_exist_ok=True)
+    blocks = re.findall(r"^```(tsx?)\n(.*?)^```", DOCS, re.M | re.S)
+    for number, (language, block) in enumerate(blocks):
+        (tmp_path / f"docs{number}.{language}").write_text(block)
     (tmp_path / "package.json").write_text('{"type": "module"}')
     npm.run("npx", "--no-install", "tsc", "-p", str(tmp_path))

@@ -1,7 +1,7 @@
 // The format of Server-Sent Events, as the WHATWG standard defines it (9.2.6).
 
 export interface Handlers {
-  /** `id` is the id of this event, null if it has none of its own. */
+  /** `id` is the id of this event, null if it has none itself. */
   event(type: string, data: string, id: string | null): void;
   /** An id without an event: the position up to which there is nothing for this client. */
   position(id: string): void;

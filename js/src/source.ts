@@ -101,7 +101,7 @@ export class Source {
     });
   }
 
-  // Returns the milliseconds until the next try.
+  // Returns the milliseconds until the next attempt.
   async #connect(): Promise<number> {
     const request = (this.#request = new AbortController());
     const endWatch = this.#watch();

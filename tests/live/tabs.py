@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -53,11 +54,22 @@ class Browser:
         return page
 
     async def streams(self) -> dict[str, int]:
-        return dict(json.loads(await site.get(f"{self.url}/streams")))
+        return await streams_at(self.url)
 
     def _note(self, response: Any) -> None:
         if "/events/" in response.url:
             self.statuses.append(response.status)
+
+
+async def streams_at(url: str) -> dict[str, int]:
+    """Return how many streams of the site are open, and were opened."""
+    return dict(json.loads(await site.get(f"{url}/streams")))
+
+
+async def until_no_stream(url: str) -> None:
+    """Wait until the server has closed all."""
+    while (await streams_at(url))["open"]:
+        await asyncio.sleep(0.02)
 
 
 @asynccontextmanager

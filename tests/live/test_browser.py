@@ -8,11 +8,9 @@ import random
 import pytest
 from asgiref.sync import sync_to_async
 
-from eric_sse_django import notifier
 from eric_sse_django.database import DatabaseChannel
-from eric_sse_django.log import retention
 from eric_sse_django.message import Message
-from eric_sse_django.models import Listener, QueuedMessage
+from eric_sse_django.models import Listener
 from eric_sse_django.shortcuts import acursor
 from tests.databases import sqlite_only
 from tests.faults.proxy import Proxy
@@ -21,7 +19,12 @@ from tests.live.tabs import got
 
 RETRY_MS = 200
 HEARTBEAT_S = 0.5
-QUICK = {"RETRY_MS": RETRY_MS, "HEARTBEAT_S": HEARTBEAT_S, "SQLITE_LOOK_INTERVAL_S": 0.02}
+QUICK = {
+    "RETRY_MS": RETRY_MS,
+    "HEARTBEAT_S": HEARTBEAT_S,
+    "SQLITE_LOOK_INTERVAL_S": 0.02,
+    "RING_MESSAGES": 0,
+}
 
 pytestmark = sqlite_only
 
@@ -314,20 +317,12 @@ async def test_a_channel_of_text_is_read_as_text(browser, database):
 # Resets ---------------------------------------------------------------------------------
 
 
-@sync_to_async
-def lose(count):
-    """Remove the first messages, as retention does."""
-    notifier.flush()
-    QueuedMessage.objects.all().update(expires_at="2020-01-01T00:00Z")
-    assert retention.trim() >= count
-
-
 async def broken(link, page, channel, *numbers):
     """Publish messages while the link is cut, and have them removed."""
     link.cut()
     await until_state(page, "reconnecting")
     await publish(channel, *numbers)
-    await lose(len(numbers))
+    await sync_to_async(site.lose)()
     link.repair()
 
 

@@ -9,11 +9,13 @@ import pytest
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.message import Message
 from eric_sse_django.shortcuts import acursor
+from tests import npm
 from tests.databases import sqlite_only
 from tests.live import tabs
 from tests.live.tabs_urls import blocks, shown
 
-IMPORTS = {"imports": {"eric-sse": "/static/eric_sse_django/eric-sse.js"}}
+CLIENT = "/static/eric_sse_django/eric-sse.js"
+IMPORTS = {"imports": {"eric-sse": CLIENT, "eric-sse/store": "/store.js"}}
 # What the blocks call, and what a page around them has.
 AROUND = """() => {
     window.shown = [];
@@ -43,21 +45,20 @@ def block_with(text):
     return found
 
 
-async def run(browser, block):
+async def run(browser, block, exported="stream"):
     """Run a block as a module of a page, once its stream is live; return the page."""
     page = await browser.page("/elsewhere")
     await page.evaluate(AROUND)
     await page.add_script_tag(type="importmap", content=json.dumps(IMPORTS))
+    # Its variables become those of the page, where the test reads them.
+    module = f"{block}\nObject.assign(window, {{ {exported} }});"
     async with page.expect_response(lambda response: "/events/" in response.url):
-        # Its variables become those of the page, where the test reads them.
-        await page.add_script_tag(
-            type="module", content=block + "\nObject.assign(window, { stream });"
-        )
+        await page.add_script_tag(type="module", content=module)
     return page
 
 
 def test_every_block_is_run(database):
-    tested = ("end();", "for await", "refetch", "orders.json", "refresh:", "acknowledge:")
+    tested = ("end();", "for await", "refetch(", "onreset({", "refresh:", "acknowledge:", "/store")
     assert len(blocks("js")) == len(tested)
     assert [text for text in tested if block_with(text) is None] == []
     assert (len(blocks("html")), len(blocks("python")), len(blocks("ts"))) == (1, 1, 1)
@@ -100,12 +101,12 @@ async def test_a_loop_gets_all_messages(browser, channel):
     ]
 
 
-@pytest.mark.parametrize("text", ["refetch", "orders.json"])
+@pytest.mark.parametrize("text", ["refetch(", "onreset({"])
 async def test_blocks_for_resets_show_what_comes(browser, channel, text):
-    """That resets are obeyed is tested in test_browser.py."""
+    """What they do after a reset is tested in test_browser.py."""
     await tabs.log_in(browser, channel)
     block = block_with(text) + "\nObject.assign(window, { shown: window.orders = orders });"
-    page = await run(browser, block if "orders.json" in block else block_with(text))
+    page = await run(browser, block if "onreset({" in block else block_with(text))
     await channel.abroadcast(Message("paid", ORDER))
     await page.wait_for_function("shown.length")
 
@@ -126,3 +127,19 @@ async def test_what_was_saved_is_acknowledged(browser, channel):
     assert (await answer.value).status == 200
     await listener.row.arefresh_from_db()
     assert listener.row.cursor == await acursor()
+
+
+async def test_a_store_without_a_framework(browser, channel, tmp_path):
+    npm.install()
+    npm.run("node", "build.js", str(tmp_path))
+    store = (tmp_path / "store.js").read_text().replace('"./index.js"', '"eric-sse"')
+    await browser.context.route(
+        "**/store.js",
+        lambda route: route.fulfill(body=store, content_type="text/javascript"),
+    )
+    await tabs.log_in(browser, channel)
+    page = await run(browser, block_with("/store"), exported="end")
+    await channel.abroadcast(Message("paid", ORDER))
+    await page.wait_for_function("shown.some(([count, state]) => count === 1 && state === 'live')")
+    await page.evaluate("end()")
+    await tabs.until_no_stream(browser.url)
