@@ -53,7 +53,8 @@ class Client implements Tab {
     this.#acknowledger = send && new Acknowledger(send, () => this.#leads());
     if (options.onmessage) this.#add(options.onmessage);
     this.#listen();
-    this.#open();
+    // Of a page that is loaded in advance nobody knows whether it will be shown.
+    if (!(globalThis.document as { prerendering?: boolean } | undefined)?.prerendering) this.#open();
   }
 
   get lastEventId(): string {
@@ -101,6 +102,7 @@ class Client implements Tab {
     add(page, "visibilitychange", shown);
     add(page, "freeze", () => this.#shut());
     add(page, "resume", () => this.#open());
+    add(page, "prerenderingchange", () => this.#open());
     add(page && globalThis, "pagehide", () => this.#shut());
     add(page && globalThis, "pageshow", (event) => {
       if ((event as PageTransitionEvent).persisted) this.#shut();

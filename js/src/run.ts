@@ -46,7 +46,7 @@ export function reduceRun<Result, Value>(
   { type, data }: MessageOf<RunEvents<Result, Value>>,
 ): Run<Result, Value> {
   switch (type) {
-    case "run": // comes before the output: its end has a message of its own
+    case "run": // precedes the output, whose end is another message
       return { ...run, progress: data.progress, status: data.status === "waiting" ? data.status : "running" };
     case "run-chunk":
       if ("text" in data) return { ...run, status: "running", text: run.text + data.text };

@@ -10,8 +10,8 @@ const MAX_PAUSE_MS = 30_000;
 const HEARTBEAT_S = 15; // until the server sends its own
 const HEARTBEATS = 3; // that may be missing before a connection counts as broken
 const TICK_MS = 1_000;
-// Answers of a proxy or server that will be better later.
-const PASSING = new Set([408, 425, 429, 500, 502, 503, 504]);
+const REFUSED_MS = 300_000; // after an answer that a later one may contradict, such as 403
+const PASSING = [408, 425, 429]; // and those of a server or proxy that is unavailable
 
 /** A message, or without a type the position up to which there is none. */
 export interface Frame {
@@ -93,7 +93,7 @@ export class Source {
 
   #pause(ms: number): Promise<void> {
     return new Promise((resolve) => {
-      const timer = ms < Infinity ? setTimeout(resolve, ms) : undefined;
+      const timer = setTimeout(resolve, ms);
       this.#endPause = () => {
         clearTimeout(timer);
         resolve();
@@ -114,7 +114,9 @@ export class Source {
       } else {
         request.abort();
         if (response.status === 204) return this.#end();
-        if (!PASSING.has(response.status)) return await this.#refused();
+        if (response.status < 500 && !PASSING.includes(response.status)) {
+          return await this.#refused();
+        }
         return this.#failed(Number(response.headers.get("retry-after")) * 1_000);
       }
     } catch {
@@ -223,7 +225,7 @@ export class Source {
     const pauseMs = this.#backOff();
     const isFirst = this.#failures === 1; // then a new path usually has access
     this.#host.setState(refresh && isFirst ? "reconnecting" : "refused");
-    if (!refresh) return Infinity; // until hasten(), when the page is shown again
+    if (!refresh) return REFUSED_MS * (0.5 + Math.random() / 2); // or until hasten()
     await this.#pause(pauseMs);
     if (!this.#isOpen) return 0;
     try {

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests import npm
 from tests.live import asgi_servers, nginx
 
 
@@ -42,3 +43,12 @@ def proxy(tmp_path: Path) -> Iterator[Callable[[asgi_servers.ASGIServer], str]]:
     for one in started:
         one.terminate()
         one.wait(10)
+
+
+@pytest.fixture(scope="session")
+def apps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder with the bundles of js/tests/apps: eric-sse with each framework."""
+    npm.install()
+    folder = tmp_path_factory.mktemp("apps")
+    npm.run("node", "tests/apps/build.js", str(folder))
+    return folder

@@ -200,6 +200,18 @@ async def test_ten_tabs_have_one_connection_and_each_has_every_message(browser, 
     assert (await browser.streams())["open"] == 1
 
 
+async def test_a_visible_tab_notices_a_leader_that_hangs(browser, channel):
+    """Without an event of the browser: this tab is visible all the time."""
+    first, second = await browser.tab(), await browser.tab()
+    await first.evaluate("void setTimeout(() => { for (;;); })")
+    await second.evaluate("""() => {  // half a minute later
+        const now = Date.now;
+        Date.now = () => now() + 31_000;
+    }""")
+    await publish(channel, 1)
+    await got(second, 1)
+
+
 @pytest.mark.parametrize("missing", ["share", "locks"])
 async def test_tabs_that_do_not_share_have_a_stream_each(browser, channel, missing):
     options = '{"share":false}' if missing == "share" else "{}"
@@ -284,6 +296,25 @@ async def test_a_loop_gets_the_messages_from_before_it_began(browser, channel):
     assert await page.evaluate("got") == [["n", 1], ["n", 2], ["m", 3]]
     await page.evaluate("stream.close()")
     assert await page.evaluate("loop") == "ended"
+
+
+async def test_messages_that_nobody_takes_become_a_reset(browser, channel):
+    page = await browser.blank()
+    await page.evaluate("""() => {
+        window.stream = client.connect(url, { onstate: state => states.push(state) });
+    }""")
+    await until_state(page, "live")
+    first = await acursor() + 1
+    await publish(channel, *range(10_001))
+    head = first + 10_000
+    await page.wait_for_function("head => Number(stream.lastEventId) >= head", arg=head)
+    await page.evaluate("""() => void (async () => {
+        for await (const { type, data } of stream) got.push([type, data]);
+    })()""")
+    await publish(channel, 1)
+    await page.wait_for_function("got.length === 2")
+    reset = {"after": first - 1, "floor": head}
+    assert await page.evaluate("got") == [["eric-reset", reset], ["n", 1]]
 
 
 async def test_an_error_of_a_listener_stops_nothing(browser, channel):

@@ -58,8 +58,16 @@ async def run(browser, block, exported="stream"):
 
 
 def test_every_block_is_run(database):
-    tested = ("end();", "for await", "refetch(", "onreset({", "refresh:", "acknowledge:", "/store")
-    assert len(blocks("js")) == len(tested)
+    tested = (
+        "end();",
+        "for await",
+        "refetch(",
+        "onreset({",
+        "refresh:",
+        "acknowledge:",
+        "end = paid",
+    )
+    assert len(blocks("js")) == len(tested) + 1  # useRun: test_runs_frameworks.py
     assert [text for text in tested if block_with(text) is None] == []
     assert (len(blocks("html")), len(blocks("python")), len(blocks("ts"))) == (1, 1, 1)
     assert "board_stream" in shown
@@ -138,7 +146,7 @@ async def test_a_store_without_a_framework(browser, channel, tmp_path):
         lambda route: route.fulfill(body=store, content_type="text/javascript"),
     )
     await tabs.log_in(browser, channel)
-    page = await run(browser, block_with("/store"), exported="end")
+    page = await run(browser, block_with("end = paid"), exported="end")
     await channel.abroadcast(Message("paid", ORDER))
     await page.wait_for_function("shown.some(([count, state]) => count === 1 && state === 'live')")
     await page.evaluate("end()")

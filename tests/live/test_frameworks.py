@@ -7,7 +7,6 @@ from asgiref.sync import sync_to_async
 
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.message import Message
-from tests import npm
 from tests.databases import sqlite_only
 from tests.faults.proxy import Proxy
 from tests.live import site, tabs
@@ -17,15 +16,6 @@ TOGGLE = "(document.querySelector('#toggle button') ?? document.querySelector('#
 
 pytestmark = sqlite_only
 each = pytest.mark.parametrize("framework", ["plain", "react", "vue", "svelte"])
-
-
-@pytest.fixture(scope="module")
-def apps(tmp_path_factory):
-    """Return the folder with the bundles of js/tests/apps."""
-    npm.install()
-    folder = tmp_path_factory.mktemp("apps")
-    npm.run("node", "tests/apps/build.js", str(folder))
-    return folder
 
 
 @pytest.fixture

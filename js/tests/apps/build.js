@@ -41,7 +41,8 @@ for (const language of ["tsx", "vue", "svelte"]) {
   const block = new RegExp(`^\`\`\`${language}\\n([^]*?)^\`\`\``, "m").exec(docs)[1];
   await writeFile(`${out}/docs/Orders.${language}`, block);
 }
-const names = ["plain.ts", "react.tsx", "vue.ts", "svelte.ts"];
+const apps = ["plain.ts", "react.tsx", "vue.ts", "svelte.ts"];
+const names = [...apps, ...apps.map((name) => `run_${name}`)];
 const shown = ["shown_react.js", "shown_vue.js", "shown_svelte.js"];
 
 await build({
