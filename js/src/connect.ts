@@ -53,8 +53,8 @@ class Client implements Tab {
     this.#acknowledger = send && new Acknowledger(send, () => this.#leads());
     if (options.onmessage) this.#add(options.onmessage);
     this.#listen();
-    // Of a page that is loaded in advance nobody knows whether it will be shown.
-    if (!(globalThis.document as { prerendering?: boolean } | undefined)?.prerendering) this.#open();
+    const page = globalThis.document as { prerendering?: boolean } | undefined;
+    if (!page?.prerendering) this.#open(); // else once it is shown, if ever
   }
 
   get lastEventId(): string {
@@ -88,7 +88,8 @@ class Client implements Tab {
 
   // A browser may keep a page that was left, with its connections and locks, and freeze it.
   #listen(): void {
-    const add = (target: EventTarget | undefined, type: string, listener: (event: Event) => void) => {
+    type Listener = (event: Event) => void;
+    const add = (target: EventTarget | undefined, type: string, listener: Listener) => {
       target?.addEventListener?.(type, listener);
       this.#ends.add(() => target?.removeEventListener?.(type, listener));
     };

@@ -41,13 +41,15 @@ export const runBefore = <Result, Value>(): Run<Result, Value> => ({
   progress: null,
 });
 
+const begun = (status: RunStatus) => (status === "waiting" ? status : "running");
+
 export function reduceRun<Result, Value>(
   run: Run<Result, Value>,
   { type, data }: MessageOf<RunEvents<Result, Value>>,
 ): Run<Result, Value> {
   switch (type) {
     case "run": // precedes the output, whose end is another message
-      return { ...run, progress: data.progress, status: data.status === "waiting" ? data.status : "running" };
+      return { ...run, progress: data.progress, status: begun(data.status) };
     case "run-chunk":
       if ("text" in data) return { ...run, status: "running", text: run.text + data.text };
       return { ...run, status: "running", values: [...run.values, ...data.data] };

@@ -113,11 +113,8 @@ export class Source {
         await this.#read(response.body);
       } else {
         request.abort();
-        if (response.status === 204) return this.#end();
-        if (response.status < 500 && !PASSING.includes(response.status)) {
-          return await this.#refused();
-        }
-        return this.#failed(Number(response.headers.get("retry-after")) * 1_000);
+        endWatch();
+        return await this.#onOther(response);
       }
     } catch {
       if (!this.#isLive && !this.#isMoved && this.#isOpen) return this.#failed();
@@ -203,6 +200,12 @@ export class Source {
   }
 
   // What happens after an answer that is not a stream -------------------------------
+
+  async #onOther({ status, headers }: Response): Promise<number> {
+    if (status === 204) return this.#end();
+    if (status < 500 && !PASSING.includes(status)) return this.#refused();
+    return this.#failed(Number(headers.get("retry-after")) * 1_000);
+  }
 
   #end(): number {
     this.#isOpen = false;

@@ -7,7 +7,9 @@ import type { Message, Options, State } from "./types.js";
 type TypeOf<Events> = keyof Events & string;
 
 /** A message of one of the types of `Events`. */
-export type MessageOf<Events> = { [Type in TypeOf<Events>]: Message<Events[Type], Type> }[TypeOf<Events>];
+export type MessageOf<Events> = {
+  [Type in TypeOf<Events>]: Message<Events[Type], Type>;
+}[TypeOf<Events>];
 
 export interface StoreOptions<Events, Value> extends Omit<Options<Events>, "onmessage"> {
   /** The value before the first message: what the page shows at the position of its path. */

@@ -1,4 +1,5 @@
-import { computed, type ComputedRef, type MaybeRefOrGetter, shallowRef, toValue, watchEffect } from "vue";
+import { computed, shallowRef, toValue, watchEffect } from "vue";
+import type { ComputedRef, MaybeRefOrGetter } from "vue";
 import * as store from "./store.js";
 import type { Run, RunOptions, Snapshot, Store, StoreOptions } from "./store.js";
 import type { State } from "./types.js";
@@ -28,7 +29,10 @@ function refs<Value>(make: () => Store<Value>): Refs<Value> {
     snapshot.value = get();
     onCleanup(subscribe(() => (snapshot.value = get())));
   });
-  return { value: computed(() => snapshot.value.value), state: computed(() => snapshot.value.state) };
+  return {
+    value: computed(() => snapshot.value.value),
+    state: computed(() => snapshot.value.state),
+  };
 }
 
 export type { Run };

@@ -65,5 +65,7 @@ untyped.on("paid", (order) => console.log((order as Order).id));
 // @ts-expect-error: unknown
 untyped.on("paid", (order) => console.log(order.id));
 connect("/events/log/", { parse: String, onreset: "reload", silence: 60, share: false });
-connect("/events/orders/till-7/", { acknowledge: (position, { keepalive }) => [position, keepalive] });
+const acknowledge = (position: number, { keepalive }: { keepalive: boolean }) =>
+  console.log(position, keepalive);
+connect("/events/orders/till-7/", { acknowledge });
 untyped.close();

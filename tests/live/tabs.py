@@ -53,23 +53,21 @@ class Browser:
         await page.goto(self.url + path)
         return page
 
-    async def streams(self) -> dict[str, int]:
-        return await streams_at(self.url)
+    async def has_streams(self, count: int) -> None:
+        """Wait until so many streams are open: the server learns a little later of an end."""
+
+        async def wait() -> None:
+            while await self._streams() != count:
+                await asyncio.sleep(0.05)
+
+        await asyncio.wait_for(wait(), TIMEOUT_MS / 1_000)
+
+    async def _streams(self) -> int:
+        return int(json.loads(await site.get(f"{self.url}/streams"))["open"])
 
     def _note(self, response: Any) -> None:
         if "/events/" in response.url:
             self.statuses.append(response.status)
-
-
-async def streams_at(url: str) -> dict[str, int]:
-    """Return how many streams of the site are open, and were opened."""
-    return dict(json.loads(await site.get(f"{url}/streams")))
-
-
-async def until_no_stream(url: str) -> None:
-    """Wait until the server has closed all."""
-    while (await streams_at(url))["open"]:
-        await asyncio.sleep(0.02)
 
 
 @asynccontextmanager

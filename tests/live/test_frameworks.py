@@ -62,11 +62,11 @@ async def test_a_component_shows_each_message_once_also_when_it_is_shown_again(
     await shows(page, f"live: {numbers}")
     await page.evaluate(TOGGLE)
     await shows(page, "")
-    await tabs.until_no_stream(browser.url)
+    await browser.has_streams(0)
     await publish(channel, 31)
     await page.evaluate(TOGGLE)
     await shows(page, f"live: {numbers} 31")
-    assert (await browser.streams())["open"] == 1
+    await browser.has_streams(1)
 
 
 @each

@@ -8,5 +8,6 @@ const Orders = defineComponent(() => {
 });
 
 const isShown = ref(true);
-document.querySelector("#toggle")!.addEventListener("click", () => (isShown.value = !isShown.value));
+const toggle = () => (isShown.value = !isShown.value);
+document.querySelector("#toggle")!.addEventListener("click", toggle);
 createApp(() => (isShown.value ? h(Orders) : "")).mount("#root");
