@@ -19,7 +19,7 @@ import pytest
 # Files in this order before those that are not named: each takes over 20 s.
 LONGEST = (
     *("test_going_back", "test_gates", "test_outages", "test_themes", "test_demo"),
-    *("test_quick_start", "test_kills", "test_shared_stream", "test_users_elsewhere"),
+    *("test_quick_start", "test_kills", "test_tabs", "test_users_elsewhere"),
     *("test_monitor", "test_networks", "test_streams", "test_footprint", "test_revocation"),
     *("test_nats", "test_wrapped", "test_hostile", "test_faults", "test_http2", "test_forks"),
 )
