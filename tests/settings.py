@@ -38,6 +38,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "channels",
     "eric_sse_django",
+    "tests.shop",
 ]
 
 MIDDLEWARE = [
