@@ -39,6 +39,7 @@ INSTALLED_APPS = [
     "channels",
     "eric_sse_django",
     "tests.shop",
+    "tests.shop.documented",
 ]
 
 MIDDLEWARE = [

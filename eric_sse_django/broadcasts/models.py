@@ -106,7 +106,8 @@ def _prepare_managers(model: Any) -> None:
         base.name = _BASE
         managers.append(base)
     for manager in managers:
-        manager.__class__ = managing(type(manager))
+        kind: Any = type(manager)
+        manager.__class__ = managing(kind)
     options.local_managers[:] = managers
     options.default_manager_name = default.name
     options.base_manager_name = base.name

@@ -121,7 +121,8 @@ class BroadcastManager:
 
     def get_queryset(self) -> Any:
         found = super().get_queryset()  # type: ignore[misc]
-        found.__class__ = publishing(type(found))
+        kind: Any = type(found)
+        found.__class__ = publishing(kind)
         return found
 
 

@@ -14,8 +14,17 @@ from django.utils.safestring import SafeString
 HTMX4_TRIGGER = "load, every 15s"
 
 
-def element(library: str, url: str, channel: str) -> SafeString:
-    """Return the element that opens a stream of a channel, as the library wants it."""
+def element(library: str, url: str, channel: str, shared: bool = False) -> SafeString:
+    """
+    Return the element that opens a stream of a channel, as the library wants it.
+
+    With `shared`, it is an <eric-stream> also for htmx and Turbo: all tabs share it, and it
+    continues after its last message when the server is available again.
+    """
+    if library not in ELEMENTS:
+        raise ValueError(f"{library!r} is no library: use one of {', '.join(ELEMENTS)}.")
+    if shared and library != "datastar":
+        return _own(library)(url, channel)
     return ELEMENTS[library](url, channel)
 
 
@@ -49,8 +58,11 @@ def _datastar(url: str, channel: str) -> SafeString:
 def _own(library: str) -> Callable[[str, str], SafeString]:
     def element(url: str, channel: str) -> SafeString:
         client = static("eric_sse_django/shared-stream.js")
-        html = '<eric-stream src="{}" library="{}" client="{}" hidden></eric-stream>'
-        return format_html(html, url, library, client)
+        html = (
+            '<eric-stream src="{}" library="{}" client="{}" hidden>'
+            '<div data-eric-refresh="{}"></div></eric-stream>'
+        )
+        return format_html(html, url, library, client, channel)
 
     return element
 
