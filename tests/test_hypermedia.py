@@ -7,7 +7,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.template import Context, Template
 from django.test import override_settings
 
-from eric_sse_django import conf, wire
+from eric_sse_django import conf, notifier, wire
 from eric_sse_django.database import DatabaseChannel, DatabaseQueue
 from eric_sse_django.hypermedia import (
     LIBRARIES,
@@ -125,6 +125,7 @@ def test_a_template_for_an_owner_is_published_to_that_owner_only(channel, django
     ada, bob = (django_user_model.objects.create(username=name) for name in ("ada", "bob"))
     listeners = [listen("orders", user) for user in (ada, bob)]
     broadcast_template("orders", target="a", action="remove", library="plain", owner=ada)
+    notifier.settle()
     assert [len(DatabaseQueue(each.row)) for each in listeners] == [1, 0]
     with pytest.raises(ValueError, match="owner is None"):
         broadcast_template("orders", target="a", action="remove", library="plain", owner=None)

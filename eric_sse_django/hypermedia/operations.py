@@ -101,7 +101,19 @@ def _htmx2(change: Change) -> Operation:
     if change.action == "replace":
         return Operation("", _outer(parent, swap, change.html))
     html = '<{0} hx-swap-oob="{1}">{2}</{0}>'
+    if change.action == "remove":
+        return Operation("", _removal(change.selector))
     return Operation("", format_html(html, parent, swap, mark_safe(change.html)))
+
+
+def _removal(selector: str) -> str:
+    """Remove an element, if the page has it: htmx 2 logs an error for a target that is missing."""
+    found = re.fullmatch(r"#([\w-]+)", selector)
+    also = ""
+    if found:  # puts another element with the id in the page, which is removed with it
+        html = '<div hx-swap-oob="beforeend:[data-eric-refresh]"><i id="{}"></i></div>'
+        also = format_html(html, found[1])
+    return also + format_html('<div hx-swap-oob="delete:{}"></div>', selector)
 
 
 def _outer(parent: str, swap: str, html: str) -> str:

@@ -1,13 +1,12 @@
 """
 A site whose pages use the libraries of tests/live/npm, and change with a stream.
 
-`/page?library=turbo` shows the orders and opens a stream of their channel; `&source=listener` is
-a listener's, `&shared=1` is shared. `/npm/…` are the libraries' files, and `/count` counts pages.
+`/page?library=turbo&channel=c` shows the orders and opens a stream of the channel;
+`&source=listener` is a listener's, `&shared=1` is shared. `/npm/…` are the libraries' files.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -34,17 +33,15 @@ SCRIPTS = {
 }
 PAGE = Template("""
 {% load static eric_sse %}<!doctype html><html><head><title>page</title>
-<script>window.errors = []; addEventListener("error", (e) => errors.push(e.message));</script>
+<link rel="icon" href="data:,">
 {% for script in scripts %}<script src="/npm/{{ script }}" defer></script>{% endfor %}
 <script type="module" src="{% static 'eric_sse_django/stream-element.js' %}"></script>
 </head><body>
 {% eric_stream source library=library shared=shared unbound=True %}
 <table><tbody id="rows">{% for order in orders %}{% include "shop/row.html" %}{% endfor %}</tbody>
 </table>
-<p id="count">{{ orders|length }}</p><p id="rendered">{{ rendered }}</p><ul id="list"></ul>
 </body></html>
 """)
-rendered = 0
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
@@ -54,25 +51,20 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         await _answer(send, await sync_to_async(_page)(query), b"text/html")
     elif path.startswith("/npm/"):
         await _answer(send, (MODULES / path[5:]).read_text(), b"text/javascript")
-    elif path == "/count":
-        await _answer(send, json.dumps(rendered), b"application/json")
     else:
         await site(scope, receive, send)
 
 
 def _page(query: dict[str, str]) -> str:
-    global rendered
-    rendered += 1
     library = query["library"]
-    source: Any = "orders"
+    source: Any = query["channel"]
     if query.get("source") == "listener":
-        source = shortcuts.listen("orders", listener_id="page")
+        source = shortcuts.listen(source, listener_id="page")
     context = {
         "source": source,
         "library": library,
         "shared": "shared" in query,
         "scripts": SCRIPTS[library],
         "orders": Order.objects.order_by("pk"),
-        "rendered": rendered,
     }
     return str(PAGE.render(Context(context)))

@@ -9,7 +9,8 @@
 const REFRESH_DELAY_MS = 200; // several refreshes within that time are one
 const LONGEST_DELAY_MS = 2_000; // after that a refresh does not wait for a pause any more
 
-const appliers = { unpoly, alpine, plain, turbo, htmx2, htmx4 };
+// Alpine initializes what is put in the page by itself.
+const appliers = { unpoly, alpine: plain, plain, turbo, htmx2, htmx4 };
 
 class EricStream extends HTMLElement {
   #stream = null;
@@ -48,9 +49,6 @@ function changes(html, change) {
 function plain(html) {
   changes(html, swap);
 }
-
-// Alpine initializes what is put in the page by itself.
-const alpine = plain;
 
 function unpoly(html) {
   const discard = (element) => window.up.destroy(element, { log: false });
