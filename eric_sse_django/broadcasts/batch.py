@@ -15,7 +15,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, models, transaction
 
-from eric_sse_django import conf, log, notifier
+from eric_sse_django import conf, hypermedia, log, notifier
 from eric_sse_django.broadcasts.declaration import Broadcast, Content, Recipient
 from eric_sse_django.broadcasts.registry import broadcasts_of
 from eric_sse_django.database import DatabaseChannel
@@ -212,11 +212,14 @@ def _channel(broadcast: Broadcast, name: str, is_one: bool) -> Channel:
     # publish_to() finds out whether what is known still holds, but creates no channel.
     find = known_channel if is_one and is_fixed else channel_row
     try:
-        return find(name)
+        row = find(name)
     except InvalidChannelException:
         if is_fixed or name in conf.channels():
             raise
-    return DatabaseChannel.get_or_create(name, format=_format(broadcast)).row
+        row = DatabaseChannel.get_or_create(name, format=_format(broadcast)).row
+    if broadcast.as_html:
+        hypermedia.check_format(row)
+    return row
 
 
 def _format(broadcast: Broadcast) -> str:

@@ -44,7 +44,7 @@ class Broadcast:
     One of these is the content: `fields` (names, or "__all__"), a `serializer` (a class of
     Django REST framework or a schema of Django Ninja, or a function from a row to a payload), a
     `template` that is rendered for a `target` of the page, or `refresh`: pages fetch the
-    `target` anew, once for each transaction. Without content, a message has the row's key only.
+    `target` again, once for each transaction. Without content, a message has the row's key only.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class Broadcast:
         """Return the messages that make a page load all rows again."""
         if self.as_html:
             found = hypermedia.operations(
-                self._library(), "refresh", self.target, channel=str(self.channel)
+                self._library(), "refresh", self.target, channel=self._place()
             )
             return _contents(found)
         return [Content(self._type(model, RELOAD), None)]
@@ -155,6 +155,10 @@ class Broadcast:
 
     def _type(self, model: type[models.Model], word: str) -> str:
         return f"{self.name or _concrete(model)._meta.model_name}-{word}"
+
+    def _place(self) -> str:
+        """Return the channel whose element fetches; "" for that of any."""
+        return self.channel if isinstance(self.channel, str) else ""
 
     def _library(self) -> str:
         return hypermedia.library_of(self.library, is_needed=bool(self.template))

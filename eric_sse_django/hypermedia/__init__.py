@@ -9,6 +9,7 @@ from eric_sse_django.hypermedia.operations import LIBRARIES, Operation, operatio
 from eric_sse_django.hypermedia.templates import (
     abroadcast_template,
     broadcast_template,
+    check_format,
     library_of,
     render,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "Operation",
     "abroadcast_template",
     "broadcast_template",
+    "check_format",
     "element",
     "library_of",
     "operations",

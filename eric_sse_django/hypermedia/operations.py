@@ -95,14 +95,14 @@ def _htmx2(change: Change) -> Operation:
     """An out-of-band swap: the children of an element that keeps them when HTML is parsed."""
     if change.action == "refresh":
         return Operation("", _htmx_loader(change, "innerHTML"))
+    if change.action == "remove":
+        return Operation("", _removal(change.selector))
     found = _FIRST_TAG.match(change.html)
     parent = _PARENTS.get(found[1].lower(), "div") if found else "div"
     swap = f"{_SWAPS[change.action]}:{change.selector}"
     if change.action == "replace":
         return Operation("", _outer(parent, swap, change.html))
     html = '<{0} hx-swap-oob="{1}">{2}</{0}>'
-    if change.action == "remove":
-        return Operation("", _removal(change.selector))
     return Operation("", format_html(html, parent, swap, mark_safe(change.html)))
 
 
@@ -137,7 +137,7 @@ def _htmx4(change: Change) -> Operation:
 
 def _htmx_loader(change: Change, whole: str) -> str:
     """An element that fetches the page's own path when it arrives. The next one replaces it."""
-    place = f"[data-eric-refresh='{change.channel}']"
+    place = f"[data-eric-refresh='{change.channel}']" if change.channel else "[data-eric-refresh]"
     target = change.selector or "body"
     swap = "outerHTML" if change.selector else whole
     html = (

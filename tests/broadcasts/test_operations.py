@@ -12,12 +12,13 @@ from django.db import IntegrityError, connections, transaction
 from django.db.models import F, Q
 from django.test.utils import CaptureQueriesContext
 
-from eric_sse_django.broadcasts import Broadcast, broadcasts, publish_changed
+from eric_sse_django.broadcasts import Broadcast, broadcasts, publish_changed, registry
 from eric_sse_django.broadcasts import batch as batches
 from eric_sse_django.database import DatabaseChannel
-from eric_sse_django.exception import InvalidChannelException
+from eric_sse_django.exception import InvalidChannelException, NoMessagesException
+from eric_sse_django.shortcuts import listen
 from tests.broadcasts.page import Page
-from tests.databases import sqlite_only
+from tests.databases import rolled_back, sqlite_only
 from tests.router import SelectedDatabaseRouter
 from tests.shop.models import Cheap, Customer, Line, Order
 
@@ -318,3 +319,56 @@ def test_one_kind_of_content_is_given(channel, database):
         Broadcast("orders", fields=["a"], template="a.html")
     with pytest.raises(ImproperlyConfigured, match="target"):
         Broadcast("orders", template="a.html")
+
+
+# What is published --------------------------------------------------------------------
+
+
+@pytest.fixture
+def declare(monkeypatch):
+    """Return a function that makes orders publish by other declarations."""
+
+    def declare(*declared):
+        monkeypatch.setitem(registry._watched, Order, list(declared))
+
+    return declare
+
+
+@rolled_back
+def test_html_needs_a_channel_that_sends_text(channel, declare, database):
+    declare(Broadcast("orders", template="shop/row.html", target="rows", library="turbo"))
+    with pytest.raises(ValueError, match="format text"), transaction.atomic(using=database):
+        Order.objects.create(number="a")
+    assert not Order.objects.exists()
+
+
+@sqlite_only
+def test_refreshes_of_a_transaction_are_one_message(channel, declare, database):
+    declare(Broadcast("orders", refresh=True))
+    page = Page("orders", "order", list)
+    with transaction.atomic():
+        first = Order.objects.create(number="a")
+        first.save()
+        Order.objects.update(total=7)
+    assert page.update() == ["order-reload"]
+    with transaction.atomic():
+        with transaction.atomic():
+            first.delete()
+            transaction.set_rollback(True)
+        Order.objects.update(total=8)
+    assert page.update() == ["order-reload"]
+    first.delete()
+    assert page.update() == ["order-reload"]
+
+
+@sqlite_only
+def test_messages_for_an_owner_are_for_that_owner_only(channel, declare, django_user_model):
+    ada = django_user_model.objects.create(username="ada")
+    names = {"n0": ada, "n1": None}
+    declare(Broadcast("orders", owner=lambda order: names.get(order.number)))
+    listener, other = listen("orders", ada), listen("orders", listener_id="other")
+    Order.objects.bulk_create([Order(number="n0"), Order(number="n1")])
+    assert channel.deliver_next(listener.id).type == "order-created"
+    for each in (listener, other):
+        with pytest.raises(NoMessagesException):
+            channel.deliver_next(each.id)

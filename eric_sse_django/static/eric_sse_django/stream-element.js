@@ -1,6 +1,6 @@
 // <eric-stream src="…" library="unpoly" client="…/shared-stream.js">: a stream that changes the page.
 //
-// It applies the HTML that broadcast_template() sends to libraries without streams of their own
+// It applies the HTML that broadcast_template() sends to libraries that open no streams
 // (Unpoly, Alpine AJAX), and to pages without a library. For htmx and Turbo it is the stream of
 // their messages that survives an error of a proxy, and that all tabs of the browser share.
 //
