@@ -56,10 +56,8 @@ class BroadcastQuerySet(models.QuerySet[Any]):
             return super().bulk_create(objs, *args, **options)
         with changing(self.db) as batch:
             # Before: an object with a key may be a row that is there, with other recipients.
-            may_exist = (
-                bool({*options} & {"ignore_conflicts", "update_conflicts"}) or len(args) > 1
-            )
-            if may_exist and not all_are_static(self.model):
+            asked = options.get("ignore_conflicts") or options.get("update_conflicts")
+            if (asked or any(args[1:])) and not all_are_static(self.model):
                 batch.note_all(self.model)
             found = super().bulk_create(objs, *args, **options)
             keys = [each.pk for each in found]
