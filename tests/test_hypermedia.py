@@ -1,8 +1,13 @@
 """What libraries read: frames, elements, and what cannot be published."""
 
+import re
+from pathlib import Path
+
 import pytest
 from datastar_py import ServerSentEventGenerator
 from datastar_py.consts import ElementPatchMode
+from django.contrib.auth.models import AnonymousUser
+from django.contrib.sessions.backends.db import SessionStore
 from django.core.exceptions import ImproperlyConfigured
 from django.template import Context, Template
 from django.test import override_settings
@@ -174,3 +179,28 @@ async def test_coroutines_publish_templates_too(channel):
     listener = await alisten("orders")
     await abroadcast_template("orders", target="a", action="remove", library="plain")
     assert "data-action" in (await channel.adeliver_next(listener.id)).payload
+
+
+@sqlite_rolled_back
+def test_the_blocks_of_the_page_do_what_they_describe(database, settings, rf):
+    page = (Path(__file__).parents[1] / "docs" / "hypermedia.md").read_text()
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    configured, published = (code for language, code in blocks if language == "python")
+    [shown] = (code for language, code in blocks if language == "django")
+    namespace = {}
+    exec(configured, namespace)
+    settings.ERIC_SSE = namespace["ERIC_SSE"]
+    for name, options in conf.channels().items():
+        DatabaseChannel.create(name, **options)
+    listener = listen("orders")
+    exec(published, namespace)
+    channel = DatabaseChannel.load("orders")
+    received = [channel.deliver_next(listener.id).payload for _ in range(4)]
+    actions = [re.search(r'action="(\w+)"', text)[1] for text in received]
+    assert actions == ["append", "replace", "remove", "refresh"]
+    request = rf.get("/")
+    request.user = AnonymousUser()
+    request.session = SessionStore()
+    orders = [{"pk": 7, "number": "A-7", "total": 3}]
+    html = Template(shown).render(Context({"request": request, "orders": orders}))
+    assert html.index("<turbo-stream-source ") < html.index('<tr id="order-7">')

@@ -217,9 +217,7 @@ def _channel(broadcast: Broadcast, name: str, is_one: bool) -> Channel:
         if is_fixed or name in conf.channels():
             raise
         row = DatabaseChannel.get_or_create(name, format=_format(broadcast)).row
-    if broadcast.as_html:
-        hypermedia.check_format(row)
-    return row
+    return hypermedia.with_text(row) if broadcast.as_html else row
 
 
 def _format(broadcast: Broadcast) -> str:

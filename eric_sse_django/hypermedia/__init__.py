@@ -9,9 +9,9 @@ from eric_sse_django.hypermedia.operations import LIBRARIES, Operation, operatio
 from eric_sse_django.hypermedia.templates import (
     abroadcast_template,
     broadcast_template,
-    check_format,
     library_of,
     render,
+    with_text,
 )
 
 __all__ = [
@@ -19,9 +19,9 @@ __all__ = [
     "Operation",
     "abroadcast_template",
     "broadcast_template",
-    "check_format",
     "element",
     "library_of",
     "operations",
     "render",
+    "with_text",
 ]

@@ -9,7 +9,7 @@ from django.template.loader import render_to_string
 
 from eric_sse_django import conf, log
 from eric_sse_django.database.arguments import TO_ALL, listener_id_of, narrowed, owner_key
-from eric_sse_django.database.channel import known_channel, publish_to
+from eric_sse_django.database.channel import known_channel, publish_to, refreshed
 from eric_sse_django.database.twins import has_twin, twin_of_function
 from eric_sse_django.hypermedia.operations import Operation, operations
 from eric_sse_django.models import Channel
@@ -43,8 +43,7 @@ def broadcast_template(
         raise ValueError(f"{action!r} needs a template.")
     if owner is not TO_ALL and listener_id is not TO_ALL:
         raise ValueError("Give listener_id or owner, not both.")
-    row = known_channel(channel)
-    check_format(row)
+    row = with_text(known_channel(channel))
     html = "" if template is None else render(template, context, request, using)
     for each in operations(library_of(library), action, target, html, channel=row.name):
         _publish(row, each, owner, listener_id, expires_in_s)
@@ -69,13 +68,20 @@ def render(
     return render_to_string(template, context, request, using=using)
 
 
-def check_format(channel: Channel) -> None:
-    """Raise ValueError for a channel whose messages are sent as JSON."""
+def with_text(channel: Channel) -> Channel:
+    """
+    Return the row of a channel that sends text; read again if it had another format.
+
+    Raises ValueError for a channel that sends JSON.
+    """
+    if channel.format != Channel.Format.TEXT:
+        channel = refreshed(channel.name)
     if channel.format != Channel.Format.TEXT:
         raise ValueError(
             f"The channel {channel.name!r} sends JSON: HTML needs a channel of the format text, "
             f"ERIC_SSE['CHANNELS'] = {{{channel.name!r}: {{'format': 'text'}}}}."
         )
+    return channel
 
 
 def library_of(given: str | None, is_needed: bool = True) -> str:

@@ -336,7 +336,8 @@ def declare(monkeypatch):
 
 @rolled_back
 def test_html_needs_a_channel_that_sends_text(channel, declare, database):
-    declare(Broadcast("orders", template="shop/row.html", target="rows", library="turbo"))
+    DatabaseChannel.create("of-json")
+    declare(Broadcast("of-json", template="shop/row.html", target="rows", library="turbo"))
     with pytest.raises(ValueError, match="format text"), transaction.atomic(using=database):
         Order.objects.create(number="a")
     assert not Order.objects.exists()
@@ -353,7 +354,7 @@ def test_refreshes_of_a_transaction_are_one_message(channel, declare, database):
     assert page.update() == ["order-reload"]
     with transaction.atomic():
         with transaction.atomic():
-            first.delete()
+            Order.objects.all().delete()
             transaction.set_rollback(True)
         Order.objects.update(total=8)
     assert page.update() == ["order-reload"]
