@@ -29,8 +29,10 @@ def _run(name: str, recipe: Recipe) -> ModuleType:
     module = ModuleType(f"tests.shop.documented.{name}")  # in an app, for its models
     sys.modules[module.__name__] = module
     exec(compile(recipe.python, f"docs/pages.md {name}", "exec"), module.__dict__)
+    tables = connection.introspection.table_names()  # of a server that ran before, too
     for each in list(vars(module).values()):
-        if isinstance(each, type) and issubclass(each, models.Model):
+        is_model = isinstance(each, type) and issubclass(each, models.Model)
+        if is_model and each._meta.db_table not in tables:
             with connection.schema_editor() as editor:
                 editor.create_model(each)
     return module

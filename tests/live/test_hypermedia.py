@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,8 +40,8 @@ class Case(NamedTuple):
 CASES = [Case("htmx2", listener=True), Case("htmx4"), Case("turbo")]
 CASES += [Case(name, shared=True) for name in ("htmx2", "htmx4", "turbo")]
 CASES += [Case(name) for name in ("unpoly", "alpine", "plain")]
-# The element of Turbo closes for good after an error.
-THAT_RECONNECT = [case for case in CASES if case != Case("turbo")]
+# The element of Turbo closes permanently after an error.
+RECONNECTING = [case for case in CASES if case not in (Case("turbo"), Case("htmx4"))]
 
 pytestmark = databases.sqlite_only
 
@@ -101,18 +101,6 @@ class Site:
         if line.type == "error":
             self.problems.append((case, line.text))
 
-    async def each(self, check, cases=CASES):
-        """Run check(case, page) for the pages of all cases, side by side."""
-
-        async def one(case):
-            try:
-                await check(case, await self.page(case))
-            except Exception as error:
-                raise AssertionError(f"{case}: {error}") from error
-
-        found = await asyncio.gather(*map(one, cases), return_exceptions=True)
-        assert [error for error in found if error is not None] == []
-
 
 @pytest.fixture
 async def site(channels, serve, modules, chromium):
@@ -149,6 +137,7 @@ async def shows(page, *expected, case=None):
     text = "\n".join("\t".join(each) for each in expected)
     script = """text => [...document.querySelectorAll('#rows > tr')]
         .map((row) => row.innerText).join("\\n") === text"""
+    await page.bring_to_front()  # htmx 4 closes the stream of a page that is hidden
     try:
         await page.wait_for_function(script, arg=text, timeout=TIMEOUT_MS)
     except async_api.TimeoutError:
@@ -179,16 +168,19 @@ async def test_a_page_follows_the_rows_of_a_model(site, broadcasting):
     assert site.problems == []
 
 
+async def publish(case, action, target, number=None):
+    order = Order(pk=900 + len(number or ""), number=number)
+    template = None if number is None else "shop/row.html"
+    options = {"target": target, "action": action, "library": case.library}
+    await abroadcast_template(case.channel, template, {"order": order}, **options)
+
+
 async def test_each_action_changes_the_page(site, silent):
     a, b, c = [await Order.objects.acreate(number=name) for name in "abc"]
 
-    async def check(case, page):
-        async def send(action, target, number=None):
-            order = Order(pk=900 + len(number or ""), number=number)
-            template = None if number is None else "shop/row.html"
-            options = {"target": target, "action": action, "library": case.library}
-            await abroadcast_template(case.channel, template, {"order": order}, **options)
-
+    for case in CASES:
+        page = await site.page(case)
+        send = partial(publish, case)
         await send("append", "rows", "last")
         await send("prepend", "#rows", "first1")
         await send("before", f"order-{b.pk}", "before b")
@@ -196,11 +188,9 @@ async def test_each_action_changes_the_page(site, silent):
         await send("replace", f"order-{a.pk}", "new")
         await send("remove", f"order-{c.pk}")
         names = ["first1", "new", "before b", "b", "after2b", "last"]
-        await shows(page, *[(name, "0") for name in names])
+        await shows(page, *[(name, "0") for name in names], case=case)
         await send("update", "rows", "only")
-        await shows(page, ("only", "0"))
-
-    await site.each(check)
+        await shows(page, ("only", "0"), case=case)
     assert site.problems == []
 
 
@@ -218,9 +208,11 @@ async def test_a_refresh_shows_what_the_server_has(site, silent):
     assert site.problems == []
 
 
-async def test_nothing_is_lost_or_repeated_when_the_server_is_restarted(site, broadcasting):
+# With all pages at once, htmx 4 sometimes opened no stream at all in a page behind others.
+@pytest.mark.parametrize("cases", [RECONNECTING, [Case("htmx4")]], ids=["most", "htmx4"])
+async def test_nothing_is_lost_or_repeated_when_the_server_is_restarted(site, broadcasting, cases):
     first = await Order.objects.acreate(number="a")
-    pages = [(case, await site.page(case)) for case in THAT_RECONNECT]
+    pages = [(case, await site.page(case)) for case in cases]
     second = await Order.objects.acreate(number="b")
     for case, page in pages:
         await shows(page, ("a", "0"), ("b", "0"), case=case)
