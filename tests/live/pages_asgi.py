@@ -15,7 +15,7 @@ from tests.live.admin_asgi import application
 
 from django.contrib.auth import get_user_model, login  # isort: skip - Django is set up above
 from django.db import connection, models  # isort: skip
-from django.http import HttpRequest, HttpResponse, JsonResponse  # isort: skip
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse  # isort: skip
 from django.urls import path  # isort: skip
 
 from eric_sse_django import conf  # isort: skip
@@ -50,6 +50,8 @@ def log_in(request: HttpRequest, user: str) -> HttpResponse:
 
 
 def view(request: HttpRequest, recipe: str, function: str = "page") -> HttpResponse:
+    if recipe not in MODULES:
+        raise Http404
     current.set(recipe)
     found: HttpResponse = getattr(MODULES[recipe], function)(request)
     return found
@@ -58,7 +60,8 @@ def view(request: HttpRequest, recipe: str, function: str = "page") -> HttpRespo
 def call(request: HttpRequest, recipe: str, code: str) -> HttpResponse:
     """Evaluate an expression in the module of a recipe."""
     users = {each.username: each for each in get_user_model().objects.all()}
-    result = eval(unquote(request.META["QUERY_STRING"]), MODULES[recipe].__dict__, users)
+    names = {**MODULES[recipe].__dict__, **users}
+    result = eval(unquote(request.META["QUERY_STRING"]), names)
     return JsonResponse(json.dumps(result, default=repr), safe=False)
 
 

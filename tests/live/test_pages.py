@@ -89,23 +89,23 @@ async def typing(site):
 
 async def who_is_online(site):
     ada = await site.page("who_is_online")
-    await text(ada, "#online", "ada")
+    await text(ada, "#online li", ["ada"])
     bob = await site.page("who_is_online", "bob")
-    await text(ada, "#online", "adabob")
+    await text(ada, "#online li", ["ada", "bob"])
     await bob.context.close()
-    await text(ada, "#online", "ada")
+    await text(ada, "#online li", ["ada"])
 
 
 async def live_table(site):
     await site.call("live_table", "Part.objects.create(name='bolt')")
     page = await site.page("live_table")
-    await text(page, "#parts", "bolt0")
+    await text(page, "#parts tr", ["bolt0"])
     await site.call("live_table", "Part.objects.create(name='nut')")
-    await text(page, "#parts", "bolt0nut0")
+    await text(page, "#parts tr", ["bolt0", "nut0"])
     await site.call("live_table", "Part.objects.update(stock=3)")
-    await text(page, "#parts", "bolt3nut3")
+    await text(page, "#parts tr", ["bolt3", "nut3"])
     await site.call("live_table", "Part.objects.filter(name='bolt').delete()")
-    await text(page, "#parts", "nut3")
+    await text(page, "#parts tr", ["nut3"])
 
 
 async def progress(site):
@@ -121,7 +121,7 @@ async def log_tail(site):
     await site.call(
         "log_tail", "[logging.getLogger('shop').error('line %d', n) for n in range(105)]"
     )
-    await text(page, "#lines li:last-child", "104")
+    await text(page, "#lines li:last-child", "line 104")
     await async_api.expect(page.locator("#lines li")).to_have_count(100)
 
 
