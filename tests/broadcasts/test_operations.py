@@ -92,6 +92,13 @@ def set_null(orders):
     customer.delete()
 
 
+def load_data(orders):
+    text = serializers.serialize("json", orders)
+    Order.objects.filter(number="n2").delete()
+    for each in serializers.deserialize("json", text):
+        each.save()
+
+
 OPERATIONS = {
     "update": lambda orders: Order.objects.update(total=5),
     "update some": lambda orders: Order.objects.filter(total__lt=2).update(total=F("total") + 1),
@@ -122,10 +129,7 @@ OPERATIONS = {
     "the base manager": lambda orders: Order._base_manager.update(total=3),
     "values": lambda orders: Order.objects.order_by("-total").values("total").update(total=4),
     "the key": lambda orders: Order.objects.filter(pk=orders[0].pk).update(id=F("id") + 1_000),
-    "loaddata": lambda orders: [
-        each.save()
-        for each in serializers.deserialize("json", serializers.serialize("json", orders))
-    ],
+    "loaddata": load_data,
 }
 
 
