@@ -141,7 +141,8 @@ async def shows(page, *expected, case=None):
     try:
         await page.wait_for_function(script, arg=text, timeout=TIMEOUT_MS)
     except async_api.TimeoutError:
-        raise AssertionError((case, await rows(page))) from None
+        visible = await page.evaluate("document.visibilityState")
+        raise AssertionError((case, await rows(page), visible)) from None
 
 
 async def test_a_page_follows_the_rows_of_a_model(site, broadcasting):
