@@ -35,7 +35,9 @@ SCRIPTS = {
 PAGE = Template("""
 {% load static eric_sse %}<!doctype html><html><head><title>page</title>
 <link rel="icon" href="data:,">
-{% for script in scripts %}<script src="/npm/{{ script }}"{% if library != "htmx4" %} defer{% endif %}></script>{% endfor %}
+{% for script in scripts %}
+<script src="/npm/{{ script }}"{% if library != "htmx4" %} defer{% endif %}></script>
+{% endfor %}
 <script type="module" src="{% static 'eric_sse_django/stream-element.js' %}"></script>
 </head><body>
 {% eric_stream source library=library shared=shared unbound=True %}
