@@ -38,6 +38,8 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "channels",
     "eric_sse_django",
+    "tests.shop",
+    "tests.shop.documented",
 ]
 
 MIDDLEWARE = [
