@@ -24,7 +24,7 @@ async function buildStatic(outfile = STATIC) {
 
 async function buildPackage(outdir = here("dist")) {
   rmSync(outdir, { recursive: true, force: true });
-  const compiler = here("node_modules/typescript/bin/tsc");
+  const compiler = here("../node_modules/typescript/bin/tsc");
   const options = [compiler, "-p", here("."), "--outDir", outdir];
   execFileSync(process.execPath, options, { stdio: "inherit" });
   // Each file once: the others import it.

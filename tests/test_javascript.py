@@ -12,17 +12,18 @@ import eric_sse_django
 from tests import npm
 from tests.conftest import LIVE_S
 
-STATIC = npm.PACKAGE.parent / "eric_sse_django" / "static" / "eric_sse_django" / "eric-sse.js"
+STATIC = npm.ROOT / "eric_sse_django" / "static" / "eric_sse_django" / "eric-sse.js"
 MAX_BYTES = 6 * 1024
-DOCS = (npm.PACKAGE.parent / "docs" / "browser.md").read_text()
+DOCS = (npm.ROOT / "docs" / "browser.md").read_text()
 
 pytestmark = [pytest.mark.gate, pytest.mark.timeout(LIVE_S)]
 
 
 @pytest.fixture(scope="module")
 def package():
-    """Return the folder of the package, with its tools."""
-    return npm.install()
+    """Return the folder of the package, whose tools are installed."""
+    npm.install()
+    return npm.PACKAGE
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def test_the_package_has_the_version_of_the_app():
 def test_the_package_has_no_dependencies_and_its_lock_names_no_host():
     described = json.loads((npm.PACKAGE / "package.json").read_text())
     assert "dependencies" not in described
-    assert "://" not in (npm.PACKAGE / "package-lock.json").read_text().replace(
+    assert "://" not in (npm.ROOT / "package-lock.json").read_text().replace(
         '"url": "https://', ""
     )
 
@@ -81,7 +82,7 @@ def test_a_users_file_compiles_against_the_types_and_wrong_uses_do_not(packed, t
     """As installed: from the packed file, not from the checkout."""
     modules = tmp_path / "node_modules"
     modules.mkdir()
-    for each in (npm.PACKAGE / "node_modules").iterdir():
+    for each in npm.MODULES.iterdir():
         if each.name != "eric-sse":
             (modules / each.name).symlink_to(each)
     with tarfile.open(packed) as archive:

@@ -57,7 +57,7 @@ def _datastar(url: str, channel: str) -> SafeString:
 
 def _own(library: str) -> Callable[[str, str], SafeString]:
     def element(url: str, channel: str) -> SafeString:
-        client = static("eric_sse_django/shared-stream.js")
+        client = static("eric_sse_django/eric-sse.js")
         html = (
             '<eric-stream src="{}" library="{}" client="{}" hidden>'
             '<div data-eric-refresh="{}"></div></eric-stream>'

@@ -46,9 +46,14 @@ def proxy(tmp_path: Path) -> Iterator[Callable[[asgi_servers.ASGIServer], str]]:
 
 
 @pytest.fixture(scope="session")
-def apps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def apps() -> Path:
     """Return the folder with the bundles of js/tests/apps: eric-sse with each framework."""
-    npm.install()
-    folder = tmp_path_factory.mktemp("apps")
-    npm.run("node", "tests/apps/build.js", str(folder))
-    return folder
+    return npm.apps()
+
+
+@pytest.fixture(scope="session")
+def modules() -> Path:
+    """Return the folder node_modules, with the libraries that pages of the tests use."""
+    found = npm.install()
+    npm.datastar()
+    return found

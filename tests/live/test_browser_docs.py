@@ -9,7 +9,6 @@ import pytest
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.message import Message
 from eric_sse_django.shortcuts import acursor
-from tests import npm
 from tests.databases import sqlite_only
 from tests.live import tabs
 from tests.live.tabs_urls import blocks, shown
@@ -137,10 +136,8 @@ async def test_what_was_saved_is_acknowledged(browser, channel):
     assert listener.row.cursor == await acursor()
 
 
-async def test_a_store_without_a_framework(browser, channel, tmp_path):
-    npm.install()
-    npm.run("node", "build.js", str(tmp_path))
-    store = (tmp_path / "store.js").read_text().replace('"./index.js"', '"eric-sse"')
+async def test_a_store_without_a_framework(browser, channel, apps):
+    store = (apps / "dist" / "store.js").read_text().replace('"./index.js"', '"eric-sse"')
     await browser.context.route(
         "**/store.js",
         lambda route: route.fulfill(body=store, content_type="text/javascript"),

@@ -1,28 +1,28 @@
-"""Pages of htmx, Turbo, Unpoly and Alpine AJAX in Chromium, with their files from npm."""
+"""Pages of htmx, Turbo, Datastar, Unpoly and Alpine AJAX in Chromium, through nginx."""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
+import asyncio
+import json
+from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
+import psutil
 import pytest
 
 from eric_sse_django.broadcasts import Broadcast, registry
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.hypermedia import abroadcast_template
 from tests import databases
-from tests.conftest import missing
+from tests.faults.proxy import Proxy
+from tests.live import site as sites
 from tests.shop.models import Order
 
 async_api = pytest.importorskip("playwright.async_api")
 
-NPM = Path(__file__).parent / "npm"
 SITE = "tests.live.hyper_asgi:application"
 TIMEOUT_MS = 15_000
-INSTALL_S = 120
 
 
 class Case(NamedTuple):
@@ -39,28 +39,13 @@ class Case(NamedTuple):
 
 CASES = [Case("htmx2", listener=True), Case("htmx4"), Case("turbo")]
 CASES += [Case(name, shared=True) for name in ("htmx2", "htmx4", "turbo")]
-CASES += [Case(name) for name in ("unpoly", "alpine", "plain")]
+CASES += [Case(name) for name in ("datastar", "unpoly", "alpine", "plain")]
 # The element of Turbo closes permanently after an error.
 RECONNECTING = [case for case in CASES if case != Case("turbo")]
+# Those of <eric-stream>.
+SHARED = [case for case in CASES if case.shared or case.library in ("unpoly", "alpine", "plain")]
 
 pytestmark = databases.sqlite_only
-
-
-@pytest.fixture(scope="module")
-def modules(tmp_path_factory):
-    """Return the folder node_modules with the libraries of the lock file."""
-    if shutil.which("npm") is None:
-        missing("npm is not installed (on Debian: apt-get install npm)")
-    at = tmp_path_factory.mktemp("npm")
-    for name in ("package.json", "package-lock.json"):
-        shutil.copy(NPM / name, at)
-    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    done = subprocess.run(
-        command, cwd=at, capture_output=True, text=True, timeout=INSTALL_S, check=False
-    )
-    if done.returncode:
-        missing(f"npm could not install the libraries: {done.stderr[-300:]}")
-    return at / "node_modules"
 
 
 @pytest.fixture
@@ -71,44 +56,56 @@ def channels(database):
 
 
 class Site:
-    """A running site, and a browser with pages of it."""
+    """A running site behind a link that can be cut and nginx, and a browser with pages of it."""
 
-    def __init__(self, serve, modules, browser):
-        self.start = lambda port=None: serve(
-            "daphne",
-            application=SITE,
-            port=port,
-            environment={"ERIC_SSE_TEST_NODE_MODULES": str(modules)},
-            settings={"RETRY_MS": 200},
-        )
-        self.server = self.start()
-        self.browser = browser
-        self.problems = []
+    def __init__(self, server, link, url, browser):
+        self.server, self.link, self.url, self.browser = server, link, url, browser
+        self.problems, self.statuses = [], []
 
-    async def page(self, case):
+    async def page(self, case, context=None):
         # A browser has six connections to a site, and each context its own.
-        context = await self.browser.new_context()
+        context = context or await self.browser.new_context()
         page = await context.new_page()
         page.set_default_timeout(TIMEOUT_MS)
         page.on("pageerror", lambda error: self.problems.append((case, str(error))))
         page.on("console", lambda line: self.note(case, line))
+        page.on("response", lambda found: self.statuses.append(found.status))
         query = f"library={case.library}&channel={case.channel}"
         query += "&source=listener" if case.listener else ""
-        await page.goto(f"{self.server.url}/page?{query}{'&shared=1' if case.shared else ''}")
+        await page.goto(f"{self.url}/page?{query}{'&shared=1' if case.shared else ''}")
         return page
+
+    async def pages(self, cases):
+        return [(case, await self.page(case)) for case in cases]
 
     def note(self, case, line):
         if line.type == "error":
             self.problems.append((case, line.text))
 
 
-@pytest.fixture
-async def site(channels, serve, modules, chromium):
-    async with async_api.async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        found = Site(serve, modules, browser)
-        yield found
+@asynccontextmanager
+async def running(serve, proxy, modules, chromium, **settings):
+    """Run a site; its browser has a back/forward cache, as for people."""
+    server = serve(
+        "daphne",
+        application=SITE,
+        environment={"ERIC_SSE_TEST_NODE_MODULES": str(modules)},
+        settings={"RETRY_MS": 200, "HEARTBEAT_S": 0.5, **settings},
+    )
+    async with Proxy(server.port) as link, async_api.async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=chromium,
+            args=["--no-sandbox"],
+            ignore_default_args=["--disable-back-forward-cache"],
+        )
+        yield Site(server, link, proxy(link), browser)
         await browser.close()
+
+
+@pytest.fixture
+async def site(channels, serve, proxy, modules, chromium):
+    async with running(serve, proxy, modules, chromium) as found:
+        yield found
 
 
 @pytest.fixture
@@ -145,27 +142,28 @@ async def shows(page, *expected, case=None):
         raise AssertionError((case, await rows(page), visible)) from None
 
 
+async def all_show(pages, *expected):
+    for case, page in pages:
+        await shows(page, *expected, case=case)
+
+
 async def test_a_page_follows_the_rows_of_a_model(site, broadcasting):
     first = await Order.objects.acreate(number="a", total=1)
-    pages = [(case, await site.page(case)) for case in CASES]
+    pages = await site.pages(CASES)
 
-    async def all_show(*expected):
-        for case, page in pages:
-            await shows(page, *expected, case=case)
-
-    await all_show(("a", "1"))
+    await all_show(pages, ("a", "1"))
     second = await Order.objects.acreate(number="b", total=2)
-    await all_show(("a", "1"), ("b", "2"))
+    await all_show(pages, ("a", "1"), ("b", "2"))
     await Order.objects.aupdate(total=7)
-    await all_show(("a", "7"), ("b", "7"))
+    await all_show(pages, ("a", "7"), ("b", "7"))
     await Order.objects.abulk_create([Order(number="c"), Order(number="<d>")])
-    await all_show(("a", "7"), ("b", "7"), ("c", "0"), ("<d>", "0"))
+    await all_show(pages, ("a", "7"), ("b", "7"), ("c", "0"), ("<d>", "0"))
     await first.adelete()
     await Order.objects.filter(number="c").adelete()
-    await all_show(("b", "7"), ("<d>", "0"))
+    await all_show(pages, ("b", "7"), ("<d>", "0"))
     second.total = 8
     await second.asave()
-    await all_show(("b", "8"), ("<d>", "0"))
+    await all_show(pages, ("b", "8"), ("<d>", "0"))
     assert site.problems == []
 
 
@@ -196,7 +194,7 @@ async def test_each_action_changes_the_page(site, silent):
 
 
 async def test_a_refresh_shows_what_the_server_has(site, silent):
-    pages = [(case, await site.page(case)) for case in CASES]
+    pages = await site.pages(CASES)
     await Order.objects.acreate(number="a")
     for case, page in pages:
         await shows(page)
@@ -209,27 +207,118 @@ async def test_a_refresh_shows_what_the_server_has(site, silent):
     assert site.problems == []
 
 
-async def test_nothing_is_lost_or_repeated_when_the_server_is_restarted(site, broadcasting):
+async def test_nothing_is_lost_or_repeated_in_a_deploy_during_which_nginx_answers_502(
+    site, broadcasting
+):
     first = await Order.objects.acreate(number="a")
-    pages = [(case, await site.page(case)) for case in RECONNECTING]
+    pages = await site.pages(RECONNECTING)
     second = await Order.objects.acreate(number="b")
-    for case, page in pages:
-        await shows(page, ("a", "0"), ("b", "0"), case=case)
-    port = site.server.port
+    await all_show(pages, ("a", "0"), ("b", "0"))
     site.server.kill()
+    await sites.until(lambda: site.statuses.count(502) >= len(pages), 30)
     await Order.objects.acreate(number="c")
     await first.adelete()
     for _, page in pages:
         await page.evaluate(COUNT)
-    site.server = site.start(port)
-    for case, page in pages:
-        await shows(page, ("b", "0"), ("c", "0"), case=case)
+    site.server.start()
+    await all_show(pages, ("b", "0"), ("c", "0"))
     await second.adelete()
     await Order.objects.acreate(number="d")
+    await all_show(pages, ("c", "0"), ("d", "0"))
     for case, page in pages:
-        await shows(page, ("c", "0"), ("d", "0"), case=case)
         # Neither "a" nor "b" were put in the page a second time.
         assert await page.evaluate("added") == ["c", "d"], case
+
+
+async def test_nothing_is_lost_or_repeated_by_cut_links_and_a_machine_that_sleeps(
+    site, broadcasting
+):
+    pages = await site.pages(RECONNECTING)
+    for _, page in pages:
+        await page.evaluate(COUNT)
+    names = []
+
+    async def create():
+        names.append(f"n{len(names)}")
+        await Order.objects.acreate(number=names[-1])
+
+    async def cut():
+        await create()
+        site.link.cut()
+        await create()
+        site.link.repair()
+
+    await cut()
+    await all_show(pages, *[(name, "0") for name in names])
+    await cut()
+    asleep = [each for each in psutil.Process().children(True) if "chrom" in each.name()]
+    assert asleep
+    try:
+        for process in asleep:
+            process.suspend()
+        await cut()
+        await asyncio.sleep(2)
+    finally:
+        for process in asleep:
+            process.resume()
+    await create()
+    await all_show(pages, *[(name, "0") for name in names])
+    for case, page in pages:
+        assert await page.evaluate("added") == names, case
+
+
+async def test_a_hidden_page_shows_what_happened_once_it_is_visible_again(site, broadcasting):
+    """htmx 4 and Datastar close the streams of hidden pages; the others go on."""
+    first = await Order.objects.acreate(number="a")
+    pages = await site.pages(CASES)
+    await all_show(pages, ("a", "0"))
+    for _, page in pages:
+        front = await page.context.new_page()
+        await front.bring_to_front()
+        await page.wait_for_function("document.visibilityState === 'hidden'", polling=100)
+    await Order.objects.acreate(number="b")
+    await first.adelete()
+    await Order.objects.aupdate(total=3)
+    await all_show(pages, ("b", "3"))
+    assert site.problems == []
+
+
+async def test_a_page_that_the_browser_kept_shows_what_happened_meanwhile(site, broadcasting):
+    first = await Order.objects.acreate(number="a")
+    pages = await site.pages(SHARED)
+    await all_show(pages, ("a", "0"))
+    for _, page in pages:
+        await page.goto(f"{site.url}/elsewhere")
+    await first.adelete()
+    await Order.objects.acreate(number="b")
+    for _, page in pages:
+        await page.evaluate("void setTimeout(() => history.back())")
+        await page.wait_for_function("window.isRestored === true")
+    await all_show(pages, ("b", "0"))
+    await Order.objects.acreate(number="c")
+    await all_show(pages, ("b", "0"), ("c", "0"))
+    assert site.problems == []
+
+
+async def test_ten_tabs_have_one_connection(site, broadcasting):
+    context = await site.browser.new_context()
+    pages = []
+    for number in range(10):
+        pages.append((Case("plain"), await site.page(Case("plain"), context)))
+        await Order.objects.acreate(number=f"n{number}")
+    await all_show(pages, *[(f"n{number}", "0") for number in range(10)])
+    assert json.loads(await sites.get(f"{site.url}/streams"))["open"] == 1
+    assert site.problems == []
+
+
+async def test_an_expired_ticket_is_replaced_by_that_of_the_page(
+    channels, serve, proxy, modules, chromium, broadcasting
+):
+    async with running(serve, proxy, modules, chromium, TICKET_MAX_AGE_S=3) as site:
+        pages = await site.pages(SHARED)
+        await sites.until(lambda: site.statuses.count(403) >= len(pages), 20)
+        await Order.objects.acreate(number="a")
+        await all_show(pages, ("a", "0"))
 
 
 # Records what is put in the table from now on.

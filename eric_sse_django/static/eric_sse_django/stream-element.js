@@ -1,10 +1,10 @@
-// <eric-stream src="…" library="unpoly" client="…/shared-stream.js">: a stream that changes the page.
+// <eric-stream src="…" library="unpoly" client="…/eric-sse.js">: a stream that changes the page.
 //
 // It applies the HTML that broadcast_template() sends to libraries that open no streams
 // (Unpoly, Alpine AJAX), and to pages without a library. For htmx and Turbo it is the stream of
 // their messages that survives an error of a proxy, and that all tabs of the browser share.
 //
-// The template tag {% eric_stream %} writes the element.
+// The template tag {% eric_stream %} writes the element; its stream is that of connect().
 
 const REFRESH_DELAY_MS = 200; // several refreshes within that time are one
 const LONGEST_DELAY_MS = 2_000; // after that a refresh does not wait for a pause any more
@@ -14,25 +14,53 @@ const appliers = { unpoly, alpine: plain, plain, turbo, htmx2, htmx4 };
 
 class EricStream extends HTMLElement {
   #stream = null;
+  #last = null; // an element that is moved continues after its last message
 
   async connectedCallback() {
-    const { SharedStream } = await import(new URL(this.getAttribute("client"), document.baseURI));
+    const { connect } = await import(new URL(this.getAttribute("client"), document.baseURI));
     if (!this.isConnected || this.#stream) return;
     const apply = appliers[this.getAttribute("library")] ?? plain;
-    const stream = new SharedStream(this.getAttribute("src"), { types: ["message"] });
-    this.#stream = stream;
-    stream.addEventListener("message", ({ data }) => apply(data, this));
-    stream.addEventListener("eric-reset", () => refresh(""));
-    stream.addEventListener("state", ({ detail }) => {
-      this.setAttribute("state", detail);
-      this.dispatchEvent(new CustomEvent("eric-state", { detail, bubbles: true }));
+    const path = pathOf(this);
+    if (this.#last) path.searchParams.set("last_event_id", this.#last);
+    this.#stream = connect(path, {
+      parse: String,
+      refresh: () => freshPath(path.pathname),
+      onreset: "reload",
+      onmessage: ({ type, data }) => type === "message" && apply(data, this),
+      onstate: (state) => this.#show(state),
     });
   }
 
   disconnectedCallback() {
+    this.#last = this.#stream?.lastEventId || this.#last;
     this.#stream?.close();
     this.#stream = null;
   }
+
+  #show(state) {
+    this.setAttribute("state", state);
+    this.dispatchEvent(new CustomEvent("eric-state", { detail: state, bubbles: true }));
+  }
+}
+
+const pathOf = (element) => new URL(element.getAttribute("src"), document.baseURI);
+
+// A page that is rendered again has a new ticket. Returns the path of its stream.
+async function freshPath(pathname) {
+  const page = await fetchPage();
+  const found = [...page.querySelectorAll("eric-stream")].map(pathOf);
+  const path = found.find((each) => each.pathname === pathname);
+  if (!path) throw new Error(`no new ticket: ${location.href} has no stream of ${pathname}`);
+  return path;
+}
+
+async function fetchPage() {
+  const response = await fetch(location.href, {
+    headers: { Accept: "text/html" },
+    cache: "no-store",
+  });
+  if (!response.ok) throw new Error(`not loaded: ${response.status} of ${response.url}`);
+  return new DOMParser().parseFromString(await response.text(), "text/html");
 }
 
 // Applies the changes of a message, each a <template data-action data-target>.
@@ -112,8 +140,7 @@ async function load() {
   since = null;
   if (targets.includes("")) return location.reload();
   if (window.up) return window.up.reload(targets.join(", "));
-  const response = await fetch(location.href, { headers: { Accept: "text/html" } });
-  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  const page = await fetchPage();
   for (const target of targets) {
     const found = [...page.querySelectorAll(target)];
     [...document.querySelectorAll(target)].forEach((old, index) => {

@@ -52,7 +52,7 @@ await build({
   outdir: out,
   jsx: "automatic",
   conditions: ["browser"],
-  nodePaths: [here("../../node_modules")],
+  nodePaths: [here("../../../node_modules")],
   alias: {
     docs: `${out}/docs`,
     ...Object.fromEntries(
