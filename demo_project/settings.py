@@ -32,6 +32,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "eric_sse_django",  # eric_sse_django: the models, the admin, the commands
     "demo_project",
+    "demo_project.pages",  # a page for each idea
 ]
 
 MIDDLEWARE = [

@@ -2,13 +2,14 @@
 
 from django.contrib import admin
 from django.templatetags.static import static
-from django.urls import path
+from django.urls import include, path
 from django.views.generic import RedirectView
 
 from demo_project import views
 
 urlpatterns = [
     path("", views.page, name="page"),
+    path("", include("demo_project.pages.urls")),
     path("streams/", views.streams, name="streams"),
     path("dispatch/", views.dispatch, name="dispatch"),
     path("broadcast/", views.broadcast, name="broadcast"),

@@ -22,6 +22,8 @@ M = TypeVar("M", bound=type[models.Model])
 _BEFORE = "_eric_sse_before"
 # The name of the manager by which Django changes related rows.
 _BASE = "_eric_sse_base"
+# The name that Django gives it where the model names none.
+UNNAMED = "_base_manager"
 
 
 class Broadcasts:
@@ -101,7 +103,9 @@ def _prepare_managers(model: Any) -> None:
     options = model._meta
     default, base = options.default_manager, options.base_manager
     managers = [copy.copy(manager) for manager in options.managers]
-    if all(manager.name != base.name for manager in managers):
+    if type(default) is models.Manager and base.name == UNNAMED:
+        base = default  # alike; one more manager would be in the model's migrations
+    elif all(manager.name != base.name for manager in managers):
         base = copy.copy(base)
         base.name = _BASE
         managers.append(base)

@@ -9,6 +9,7 @@ from django.apps import apps
 from django.core import serializers
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, connections, transaction
+from django.db.migrations.state import ModelState
 from django.db.models import F, Q
 from django.test.utils import CaptureQueriesContext
 
@@ -315,6 +316,10 @@ async def test_coroutines_publish_too(page, database):
         "order-changed",
         "order-deleted",
     ]
+
+
+def test_publishing_leaves_the_migrations_of_a_model_with_djangos_manager_alone():
+    assert ModelState.from_model(Line).managers == []
 
 
 @sqlite_only

@@ -55,6 +55,7 @@ BLANK = Template("""
   window.client = client;
 </script>
 """)
+ELSEWHERE = "<!doctype html><title>elsewhere</title><link rel=icon href=data:,>"
 PAGES = {"/tab": PAGE, "/blank": BLANK}
 counts = {"open": 0, "opened": 0}
 
@@ -67,7 +68,7 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         query = {k: v[-1] for k, v in parse_qs(scope["query_string"].decode()).items()}
         await _answer(send, await sync_to_async(_page)(PAGES[path], query), b"text/html")
     elif path == "/elsewhere":
-        await _answer(send, "<!doctype html><title>elsewhere</title>", b"text/html")
+        await _answer(send, ELSEWHERE, b"text/html")
     elif path == "/url":
         await _answer(send, _url(None, 3_600.0), b"text/html")  # as HttpResponse(url) has it
     elif path == "/url.json":
