@@ -40,7 +40,7 @@ class Watchers:
         return type(self), ()
 
     def add(self, wake: Wake) -> Undo:
-        """Return what ends the watching; calling that twice does no harm."""
+        """Return a function that ends the watch; calling it twice does no harm."""
         entry = (wake,)
         with self._lock:
             self._entries = (*self._entries, entry)

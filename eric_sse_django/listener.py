@@ -29,12 +29,12 @@ class MessageQueueListener:
         """
 
     def start(self) -> None:
-        """Start to receive; wakes the watchers."""
+        """Start receiving; wakes the watchers."""
         self._running = True
         self.wake()
 
     def stop(self) -> None:
-        """Stop to receive: the streams of this listener end, also those that wait."""
+        """Stop receiving: the streams of this listener end, also those that wait."""
         self._running = False
         self.wake()
 

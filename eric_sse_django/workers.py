@@ -34,8 +34,8 @@ FIRST, NEXT, LAST = range(3)
 # Seconds without a call after which a thread that is seldom used ends, and closes its connections.
 IDLE_S = 10.0
 
-# Seconds after which one more is started all the same: what hung may work again, though the
-# threads that wait for it never return.
+# Seconds after which one more thread is started although too many hang: what hung may work again,
+# though the threads that wait for it never return.
 ONE_MORE_S = 15.0
 # Seconds without a call that hangs after which the next one is logged again.
 LOG_AGAIN_S = 120.0
@@ -44,11 +44,11 @@ FRAMES = 5
 
 
 class Hung(OperationalError):
-    """A call took longer than it may, or was refused since others hang. Any retry is later."""
+    """A call took longer than it may, or was refused since others hang. Retry it later."""
 
 
 class _Call(NamedTuple):
-    """A call that waits; those of a lower rank and number go first. The end has no function."""
+    """A waiting call: lower ranks first, then lower numbers. No function means the end."""
 
     rank: int
     number: int
@@ -85,10 +85,10 @@ class Workers:
         before: Callable[[], Any] | None = None,
     ) -> None:
         """
-        `before` is called before each function, on its thread; what it raises, the call raises.
+        `before` is called before each function, on its thread; the call raises its exceptions.
 
         `replaced` counts the threads that were replaced, by name. While `max_hung` of them hang,
-        no more are started, but for one each ONE_MORE_S, and calls are refused.
+        none is started, except one every ONE_MORE_S, and calls are refused.
         """
         self.name = name
         self.ended: Future[None] = Future()
@@ -336,8 +336,8 @@ def _raisable(error: BaseException) -> Exception:
     """
     Return what a loop can raise for `error`: another error if that has a meaning to asyncio.
 
-    asyncio takes no StopIteration (older ones of 3.10 to 3.12 leave its future open), ends
-    its loop by SystemExit, and has a task cancelled by CancelledError, concurrent.futures' too.
+    asyncio accepts no StopIteration (3.10 to 3.12 may leave its future open), ends its loop
+    on SystemExit, and cancels the task on CancelledError, also on that of concurrent.futures.
     """
     if isinstance(error, Exception) and not isinstance(error, (StopIteration, CancelledError)):
         return error

@@ -11,9 +11,8 @@ from types import TracebackType
 from urllib.parse import urlsplit
 
 from tests.chunked import ChunkedDecoder
+from tests.patience import PATIENCE_S
 from tests.sse import Event, SSEReader
-
-TIMEOUT_S = 5.0
 
 
 class StreamEnded(Exception):
@@ -53,7 +52,7 @@ class StreamClient:
         headers: Mapping[str, str] | None = None,
         method: str = "GET",
         last_event_id: str = "",
-        timeout_s: float = TIMEOUT_S,
+        timeout_s: float = PATIENCE_S,
         receive_buffer_bytes: int | None = None,
     ) -> StreamClient:
         """
@@ -125,7 +124,7 @@ class StreamClient:
             self.complete = not raw
         self.ended = self.complete or not raw
 
-    async def event(self, timeout_s: float = TIMEOUT_S) -> Event:
+    async def event(self, timeout_s: float = PATIENCE_S) -> Event:
         """Return the next event. Raises StreamEnded, and asyncio.TimeoutError after a while."""
 
         async def wait() -> None:
@@ -137,7 +136,7 @@ class StreamClient:
         await asyncio.wait_for(wait(), timeout_s)
         return self._events.pop(0)
 
-    async def events(self, count: int, timeout_s: float = TIMEOUT_S) -> list[Event]:
+    async def events(self, count: int, timeout_s: float = PATIENCE_S) -> list[Event]:
         """Return the next `count` events, waiting at most `timeout_s` for each."""
         return [await self.event(timeout_s) for _ in range(count)]
 
@@ -149,7 +148,7 @@ class StreamClient:
             except StreamEnded:
                 return
 
-    async def until_body_has(self, part: bytes, timeout_s: float = TIMEOUT_S) -> float:
+    async def until_body_has(self, part: bytes, timeout_s: float = PATIENCE_S) -> float:
         """Return the seconds until the body held `part`, e.g. a comment."""
         began = time.monotonic()
 
@@ -162,7 +161,7 @@ class StreamClient:
         await asyncio.wait_for(wait(), timeout_s)
         return time.monotonic() - began
 
-    async def read_to_end(self, timeout_s: float = TIMEOUT_S) -> bytes:
+    async def read_to_end(self, timeout_s: float = PATIENCE_S) -> bytes:
         """Return the whole body once the server has ended it. Raises asyncio.TimeoutError."""
 
         async def wait() -> None:

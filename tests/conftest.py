@@ -19,6 +19,7 @@ from django.test import TransactionTestCase
 
 from tests import databases, emptying, parallel, servers
 from tests.faults.scale import FULL, sized
+from tests.patience import PATIENCE_MS
 from tests.router import SelectedDatabaseRouter
 from tests.server import Server
 
@@ -27,7 +28,6 @@ REQUIRE_ALL = "ERIC_SSE_TEST_REQUIRE_ALL"
 # longest their own mark (tests.faults.scale.LONG_S).
 LIVE_S = sized(180, 3_600)
 # What a page may take to show something: its own default of 5 s is short on a busy machine.
-PAGE_TIMEOUT_MS = 15_000
 
 
 def missing(reason: str) -> None:
@@ -215,12 +215,12 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """Return the path of the machine's Chromium; pages get PAGE_TIMEOUT_MS."""
+    """Return the path of the machine's Chromium; pages get PATIENCE_MS."""
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
     if found is None:
         missing("Chromium is not installed (on Debian: apt-get install chromium)")
     for api in ("playwright.sync_api", "playwright.async_api"):
-        pytest.importorskip(api).expect.set_options(timeout=PAGE_TIMEOUT_MS)
+        pytest.importorskip(api).expect.set_options(timeout=PATIENCE_MS)
     return str(Path(str(found)))
 
 

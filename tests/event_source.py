@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tests.client import StreamClient, StreamEnded
+from tests.patience import PATIENCE_S
 from tests.sse import Event
 
 
@@ -59,7 +60,7 @@ class EventSourceClient:
         """The last event id of each event, in the order of arrival."""
         return [record.event.last_event_id for record in self.records]
 
-    async def wait_for(self, count: int, timeout_s: float = 10.0) -> list[Record]:
+    async def wait_for(self, count: int, timeout_s: float = PATIENCE_S) -> list[Record]:
         """Return all records once there are `count`. Raises asyncio.TimeoutError."""
 
         async def wait() -> None:
@@ -70,7 +71,7 @@ class EventSourceClient:
         await asyncio.wait_for(wait(), timeout_s)
         return self.records
 
-    async def wait_closed(self, timeout_s: float = 10.0) -> None:
+    async def wait_closed(self, timeout_s: float = PATIENCE_S) -> None:
         """Return once the server has ended the stream permanently. Raises asyncio.TimeoutError."""
         await asyncio.wait_for(asyncio.shield(self._task), timeout_s)
 

@@ -22,9 +22,9 @@ from h2.events import (
 from h2.exceptions import StreamClosedError
 from h2.settings import SettingCodes
 
+from tests.patience import PATIENCE_S
 from tests.sse import Event, SSEReader
 
-TIMEOUT_S = 10.0
 LARGEST_WINDOW = 2**31 - 1
 
 
@@ -67,7 +67,7 @@ class HTTP2Client:
             asyncio.open_connection(
                 self.parts.hostname, self.parts.port, ssl=context, limit=65536
             ),
-            TIMEOUT_S,
+            PATIENCE_S,
         )
         self._h2.initiate_connection()
         if self._window is not None:
@@ -105,7 +105,7 @@ class HTTP2Client:
         self._flush()
         return stream
 
-    async def until(self, condition: Any, timeout_s: float = TIMEOUT_S) -> None:
+    async def until(self, condition: Any, timeout_s: float = PATIENCE_S) -> None:
         """Return once condition() is true. Raises asyncio.TimeoutError."""
 
         async def wait() -> None:

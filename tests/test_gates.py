@@ -1,5 +1,6 @@
 """The gates: style, spelling, types, layers, migrations and system checks are tests."""
 
+import ast
 import configparser
 import os
 import subprocess
@@ -13,6 +14,9 @@ ROOT = Path(__file__).parents[1]
 
 LIMIT_S = 300.0
 pytestmark = [pytest.mark.gate, pytest.mark.timeout(LIMIT_S)]
+
+# Of a function, with its docstring.
+MAX_LINES = 40
 
 # Of the lines and branches of the core, at least; the rest is for the tests with a database.
 CORE_COVERED_PERCENT = 88
@@ -90,6 +94,18 @@ def test_only_the_dialect_compares_the_vendor():
         if "vendor" in path.read_text() and "migrations" not in path.parts
     }
     assert asking == {"log/dialect.py"}
+
+
+def test_no_function_has_more_than_40_lines():
+    long = []
+    for folder in ("eric_sse_django", "benchmarks", "demo_project"):
+        for file in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                    lines = (node.end_lineno or 0) - node.lineno + 1
+                    if lines > MAX_LINES:
+                        long.append(f"{file.relative_to(ROOT)}:{node.lineno} {node.name}: {lines}")
+    assert long == []
 
 
 def test_no_migration_is_missing():

@@ -159,7 +159,6 @@ _LOCALES = [f"eric_sse_django/locale/{each}/LC_MESSAGES/django.po" for each in (
 
 # (file, phrase) that stay.
 EXCEPTIONS = {
-    ("eric_sse_django/consumers/base.py", "put off"),  # a value of a metric's label
     ("tests/live/test_gevent.py", "says"),  # a field of the answer of health/ready/, in code
     *((file, '"who may') for file in ("eric_sse_django/models/channel.py", *_LOCALES)),
     *((file, "of its own") for file in ("eric_sse_django/models/listener.py", *_LOCALES)),

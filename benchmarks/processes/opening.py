@@ -64,6 +64,13 @@ def run(servers: Servers, streams: int, idle_s: float) -> Opening:
             delivered = _Taken(fleet)
             if wrong := crowd.wrong():
                 raise SystemExit(f"The streams were not right: {wrong}.")
+    return _costs(streams, before, opened, idled, delivered)
+
+
+def _costs(
+    streams: int, before: _Taken, opened: _Taken, idled: _Taken, delivered: _Taken
+) -> Opening:
+    """Return what lies between the four moments, for each stream and delivery."""
     share = (delivered.at - idled.at) / (idled.at - opened.at)
     deliveries = BROADCASTS * (FIRST + streams)
 

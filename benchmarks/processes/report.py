@@ -19,6 +19,11 @@ def markdown(
     opening: Opening,
 ) -> str:
     """Return the tables."""
+    tables = (_of_same(same), _of_elsewhere(elsewhere), _of_growing(growing), _of_opening(opening))
+    return "\n\n".join("\n".join(lines) for lines in tables)
+
+
+def _of_same(same: Sequence[Same]) -> list[str]:
     lines = [
         "| processes | streams of each | lost | repeated | out of order | deliveries/s | "
         "µs CPU per delivery | 10 a second: p50, p99 ms |",
@@ -31,8 +36,11 @@ def markdown(
             f"{found.disordered} | {found.deliveries_per_s:,.0f} | {found.cpu_us:.1f} | "
             f"{found.p50_ms:.1f}, {found.p99_ms:.1f} |"
         )
-    lines += [
-        "",
+    return lines
+
+
+def _of_elsewhere(elsewhere: Sequence[Elsewhere]) -> list[str]:
+    lines = [
         "| cost of a message for a process with | fabric | published | µs CPU | statements |",
         "|---|---|---|---:|---:|",
     ]
@@ -41,14 +49,22 @@ def markdown(
         lines.append(
             f"| {cost.process} | {cost.fabric} | {cost.pace} | {cost.cpu_us:,.0f} | {statements} |"
         )
-    lines += ["", "| cost of a message for all processes | fabric | µs CPU | statements |"]
-    lines.append("|---:|---|---:|---:|")
-    for each in growing:
-        lines.append(
+    return lines
+
+
+def _of_growing(growing: Sequence[Growing]) -> list[str]:
+    return [
+        "| cost of a message for all processes | fabric | µs CPU | statements |",
+        "|---:|---|---:|---:|",
+        *(
             f"| {each.processes} | {each.fabric} | {each.cpu_us:,.0f} | {each.statements:.2f} |"
-        )
-    lines += ["", f"| cost of each of {opening.streams:,} streams | |", "|---|---:|"]
-    for what, figure in (
+            for each in growing
+        ),
+    ]
+
+
+def _of_opening(opening: Opening) -> list[str]:
+    figures = (
         ("opening: µs CPU of the server", opening.open_cpu_us),
         ("opening: µs CPU of PostgreSQL", opening.open_database_us),
         ("opening: statements", opening.open_statements),
@@ -58,10 +74,13 @@ def markdown(
         ("a broadcast: µs CPU of the server", opening.delivery_cpu_us),
         ("a broadcast: µs CPU of nginx", opening.delivery_nginx_us),
         ("a broadcast, for its cursor: µs CPU of PostgreSQL", opening.cursor_database_us),
-    ):
-        lines.append(f"| {what} | {figure:,.1f} |")
-    lines.append(f"| all together, idle: % of a core | {opening.idle_percent:.2f} |")
-    return "\n".join(lines)
+    )
+    return [
+        f"| cost of each of {opening.streams:,} streams | |",
+        "|---|---:|",
+        *(f"| {what} | {figure:,.1f} |" for what, figure in figures),
+        f"| all together, idle: % of a core | {opening.idle_percent:.2f} |",
+    ]
 
 
 def write(

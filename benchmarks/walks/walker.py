@@ -6,7 +6,8 @@ import asyncio
 import sys
 import threading
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from types import FrameType
 from typing import Any
 
@@ -100,11 +101,26 @@ async def walk_both(walk: Walk) -> dict[str, list[Call]]:
     async def send(text: str) -> None:
         await sync_to_async(publish)("walks", "walk", text)
 
+    async with _serving() as port:
+        return await _walks(walk, port, url, send)
+
+
+@asynccontextmanager
+async def _serving() -> AsyncIterator[int]:
+    """Serve the application within the block; the value is the port."""
     server = uvicorn.Server(uvicorn.Config(application, port=0, log_level="error", loop="asyncio"))
     serving = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
+    yield server.servers[0].sockets[0].getsockname()[1]
+    server.should_exit = True
+    await asyncio.wait_for(serving, TIMEOUT_S)
+    await Hub.close_all()
+
+
+async def _walks(
+    walk: Walk, port: int, url: str, send: Callable[[str], Awaitable[None]]
+) -> dict[str, list[Call]]:
     client = await Client(port).open(url)
     await client.until(b"retry:")
     for number in range(WARM_UP):
@@ -129,9 +145,6 @@ async def walk_both(walk: Walk) -> dict[str, list[Call]]:
     await asyncio.sleep(SETTLE_S)
     walks["reconnect"] = await walk.of(again)
     client.leave()
-    server.should_exit = True
-    await asyncio.wait_for(serving, TIMEOUT_S)
-    await Hub.close_all()
     return walks
 
 

@@ -141,7 +141,7 @@ class MessageAdmin(WithCounts, EricAdmin):
         return queryset.filter(pk__in=keys), False
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
-        is_filtered = bool(request.GET)  # then the note would be in the way
+        is_filtered = bool(request.GET)  # no note above a filtered list
         waiting = 0 if is_filtered else log.pending()[: MAX_COUNT + 1].count()
         context = {"pending": bounded(waiting) if waiting else "", **(extra_context or {})}
         return super().changelist_view(request, context)

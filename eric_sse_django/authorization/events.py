@@ -54,7 +54,7 @@ def harmless(handler: Handler) -> Handler:
         try:
             handler(**options)
         except Exception:
-            logger.exception("access could not be compared: use revoke() where it was narrowed")
+            logger.exception("could not compare access: call revoke() if it was narrowed")
 
     return handle
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol
 from channels.generic.http import AsyncHttpConsumer
 from django.db import Error as DatabaseError
 
-from eric_sse_django import conf, drain, wire
+from eric_sse_django import conf, shutdown, wire
 from eric_sse_django.cancelling import within
 from eric_sse_django.consumers import limits, origin
 from eric_sse_django.consumers.request import (
@@ -25,7 +25,7 @@ from eric_sse_django.consumers.request import (
 from eric_sse_django.hub import End, Hub, totals
 from eric_sse_django.outage import Quiet
 from eric_sse_django.streaming import Response
-from eric_sse_django.streaming.sender import LAST_WRITE_S
+from eric_sse_django.streaming.clock import LAST_WRITE_S
 
 logger = logging.getLogger(__name__)
 failures = Quiet()
@@ -122,7 +122,7 @@ class EventConsumer(AsyncHttpConsumer):
                 # Before any query: no more requests than this wait for the database.
                 seat.take("MAX_STREAMS", "")
                 seat.take("MAX_STREAMS_PER_ADDRESS", limits.address_of(self.scope))
-            drain.install()
+            shutdown.install()
             served = await asyncio.wait_for(self._open(seat), OPEN_TIMEOUT_S)
             if served is not None:
                 return served
@@ -152,7 +152,7 @@ class EventConsumer(AsyncHttpConsumer):
         response = Response(self.base_send, self._receive, self.scope, self._headers())
         watching = asyncio.ensure_future(self._watch_client(served))
         try:
-            drain.watch(response.stopping)
+            shutdown.watch(response.stopping)
             await self.write(served, response)
             if served.was_cut and served.reason is not End.CLIENT_LEFT:
                 response.cut()
@@ -195,7 +195,9 @@ class EventConsumer(AsyncHttpConsumer):
         if failures.begins(f"{what} {type(error).__name__}"):
             logger.error("%s path=%.200r", what, self.request.path, exc_info=error)
 
-    async def _ask_to_retry(self, why: str = "put off", after_s: float | None = None) -> None:
+    async def _ask_to_retry(
+        self, why: str = "database unavailable", after_s: float | None = None
+    ) -> None:
         """
         Ask the client to reconnect later: it can be neither admitted nor refused now.
 

@@ -365,9 +365,9 @@ def publish_to(
     channel: Channel, draft: log.Draft, listener_id: str | None, expires_in_s: float | None
 ) -> None:
     """
-    Publish by one statement to a channel, or a listener of it, by its row as it once was.
+    Publish by one statement to a channel, or a listener of it, with its row as first read.
 
-    A row that no longer holds is read again by the channel's id. Raises InvalidChannelException
+    A row that is out of date is read again by the channel's id. Raises InvalidChannelException
     and InvalidListenerException for what does not exist.
     """
     notifier.prepare()

@@ -41,7 +41,7 @@ async def entries(
     with Alarm(listener.watch) as stopped:
         while True:
             hub = Hub.for_running_loop()
-            rows, reason = None, End.DATABASE_AWAY
+            rows, reason = None, End.DATABASE_UNAVAILABLE
             try:
                 rows = await hub.run(find)
             except (DatabaseError, RuntimeError):  # the second: the hub closed meanwhile

@@ -40,7 +40,7 @@ class DatabaseListener(MessageQueueListener):
 
     def start(self) -> None:
         """
-        Start to receive: waiting messages are delivered, and streams may open. One query or two.
+        Start receiving: waiting messages are delivered, and streams may open. One query or two.
 
         Raises InvalidListenerException if the listener was removed.
         """
@@ -51,7 +51,7 @@ class DatabaseListener(MessageQueueListener):
         super().start()
 
     def stop(self) -> None:
-        """Stop to receive when the caller's transaction commits; later messages wait."""
+        """Stop receiving when the caller's transaction commits; later messages wait."""
         operations.stop([self.row])
         self.row.running = False
         super().stop()

@@ -18,7 +18,7 @@ from eric_sse_django.retry_thread import RetryThread
 
 logger = logging.getLogger(__name__)
 
-# Seconds for which a process tries again, if the log's database is unavailable as users are
+# Seconds for which a process tries again, if the log's database is unavailable when users are
 # deleted. What is left after that is removed by the next `manage.py eric_trim`.
 TRIES_S = 600.0
 
@@ -103,7 +103,7 @@ def _owners() -> Iterable[list[Any]]:
 
 
 def _remove_each(keys: Iterable[Any]) -> None:
-    """Remove what each user left: if a receiver of the project fails for one, the others go."""
+    """Remove what each user left, also if a receiver of the project fails for another one."""
     failed: Exception | None = None
     for key in keys:
         try:

@@ -35,10 +35,10 @@ class End(str, Enum):
     HUB_CLOSED = "hub closed", Wait.USUAL, logging.INFO, True
     SEND_TIMEOUT = "send timeout", Wait.USUAL, logging.WARNING
     STOPPED = "stopped", Wait.SOON
-    DISCONNECTED = "sent away", Wait.SOON, logging.INFO, True
+    DISCONNECTED = "disconnected", Wait.SOON, logging.INFO, True
     REVOKED = "revoked", Wait.SOON
     HISTORY = "history", Wait.SOON, logging.INFO, True
-    DATABASE_AWAY = "database away", Wait.LONG, logging.INFO, True
+    DATABASE_UNAVAILABLE = "database unavailable", Wait.LONG, logging.INFO, True
     ERROR = "error", Wait.LONG
     CLOSED = "closed"
     NOT_ALLOWED = "not allowed"  # of a monitor page

@@ -19,9 +19,9 @@ from eric_sse_django.hub.chains import OUTCOMES, Chains
 from eric_sse_django.hub.ends import End
 from eric_sse_django.hub.feed import Feeds, ReadLimit
 from eric_sse_django.hub.poll import Poll
+from eric_sse_django.hub.queue_watchers import QueueWatchers
 from eric_sse_django.hub.revocations import Revocations
 from eric_sse_django.hub.waiting import joined, take_joined, take_of_channels
-from eric_sse_django.hub.wakers import Wakers
 from eric_sse_django.log import Channels, ChannelSegment, Known, Log, Look, Segment, is_next
 from eric_sse_django.outage import Outage
 
@@ -68,7 +68,8 @@ class Follower:
         self.feeds = Feeds()
         self.poll = Poll()
         self.outage = Outage(logger, "reading the log")
-        self.wakers = Wakers()  # called when `position` has changed, or a channel has more
+        # Called when `position` has changed, or a channel has more.
+        self.queue_watchers = QueueWatchers()
         self._loop = loop
         self._log = log
         self._run = run
@@ -79,7 +80,7 @@ class Follower:
         self._chains = Chains(self.feeds, counters)
         self._limit = ReadLimit(LIVE_BYTES, LIVE_ROWS)
         self._delivered = 0  # the position up to which all feeds have their entries
-        self._woken_for = 0  # the position of the last calls of the wakers
+        self._woken_for = 0  # the position of the last calls of the queue watchers
         self._awaited: list[asyncio.Future[None]] = []
         self._read_at = time.monotonic()
         self._woken_at: float | None = None  # the first wake that no read has begun for
@@ -153,7 +154,7 @@ class Follower:
                 await asyncio.sleep(self.outage.failed())
         self.outage.over()
         self._skip_to(head)
-        # The first look calls the wakers: a queue may have been read before, and what was
+        # The first look calls them: a queue may have been read before, and what was
         # published since is below this head.
         self.poll.wake()
 
@@ -316,14 +317,14 @@ class Follower:
         """Deliver the entries that are what comes next in a channel; return the outcomes."""
         outcomes = self._chains.take(parts, self.known)
         for part in parts:
-            self.wakers.wake_of(part.channel)
+            self.queue_watchers.wake_of(part.channel)
         return outcomes
 
     def _wake(self) -> None:
         if self._woken_for != self.known.position:
             self._woken_for = self.known.position
-            if self.wakers.by_channel:
-                self.wakers.wake()
+            if self.queue_watchers.by_channel:
+                self.queue_watchers.wake()
 
     def _deliver(self, look: Look, rows: int) -> None:
         """Hand the entries that fit, of `rows` that were read, to the feeds of their channels."""

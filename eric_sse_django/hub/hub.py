@@ -151,7 +151,7 @@ class Hub:
         )
         self.wake = self.follower.wake
         self._receiver = wakes.WakeReceiver(self._receive, self.wake)
-        self.interest = Interest(loop, self.follower.feeds, self.follower.wakers)
+        self.interest = Interest(loop, self.follower.feeds, self.follower.queue_watchers)
         self.records = Records(
             self.run, self.counters, lambda: self.follower.newest, self._announcer.announce
         )
@@ -212,7 +212,7 @@ class Hub:
         if self._closed or self.draining:
             stream.end(End.HUB_CLOSED if self._closed else End.DRAINING)
         elif self.follower.outage.failures and self.is_away():
-            stream.end(End.DATABASE_AWAY)
+            stream.end(End.DATABASE_UNAVAILABLE)
         return feed
 
     def is_away(self) -> bool:
@@ -251,7 +251,7 @@ class Hub:
 
         With a `channel` also after its segments, which the hub then needs.
         """
-        return self.follower.wakers.add(wake, channel)
+        return self.follower.queue_watchers.add(wake, channel)
 
     def drain(self) -> None:
         """End all streams, each with its own `retry:`. Safe from any thread."""
@@ -314,7 +314,7 @@ class Hub:
         for threads in self._threads():
             threads.check(now)
         if self.is_away():
-            self._end_streams(End.DATABASE_AWAY)
+            self._end_streams(End.DATABASE_UNAVAILABLE)
         self.deadlines.tick(now)
         self.follower.feeds.forget_quiet(now)
         self.follower.feeds.bound(len(_hubs))
@@ -333,7 +333,7 @@ class Hub:
             self._writing = self._spawn(self.records.write())
 
     def _is_idle(self, now: float) -> bool:
-        busy = self.streams or self.follower.wakers or self.records.waits
+        busy = self.streams or self.follower.queue_watchers or self.records.waits
         idle = not busy and self._started.done()
         return idle and now - self._used_at > LINGER_S
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from eric_sse_django.hub.feed import Feeds
-from eric_sse_django.hub.wakers import Wakers
+from eric_sse_django.hub.queue_watchers import QueueWatchers
 
 Want: TypeAlias = "Callable[[frozenset[int]], None]"
 
@@ -22,10 +22,12 @@ class Interest:
     Costs nothing without a subscriber, nor while the channels stay the same.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, feeds: Feeds, wakers: Wakers) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, feeds: Feeds, watchers: QueueWatchers
+    ) -> None:
         self._loop = loop
         self._feeds = feeds
-        self._wakers = wakers
+        self._watchers = watchers
         self._want: Want | None = None
         self._wanted: frozenset[int] | None = None  # of the last call
         self._timer: asyncio.TimerHandle | None = None
@@ -35,7 +37,7 @@ class Interest:
         """Call want() with all channels now, and soon after each change; None ends that."""
         self._want = want
         is_wanted = want is not None
-        self._feeds.on_change = self._wakers.on_change = self._changed if is_wanted else None
+        self._feeds.on_change = self._watchers.on_change = self._changed if is_wanted else None
         self._wanted = None
         self._call_if_changed()
 
@@ -46,7 +48,7 @@ class Interest:
 
     def channels(self) -> frozenset[int]:
         """Return the channels."""
-        return frozenset(self._feeds.by_channel) | self._wakers.channels
+        return frozenset(self._feeds.by_channel) | self._watchers.channels
 
     def _changed(self) -> None:
         """Call want() in the next turn of the loop, or after a rest."""

@@ -4,7 +4,7 @@ The log: append, sequence, read, trim. The only package that queries the message
 A row is inserted without a position, in the publisher's transaction. `sequence()` gives
 positions to committed rows, in its own short transaction: so the order is the order of
 commit, and a row that is committed late cannot be skipped. A row that is inserted alone may get
-its position with its INSERT, under the same lock: see placing.
+its position with its INSERT, under the same lock: see inserting.
 """
 
 from eric_sse_django.log.address import END, Address, Recipient
@@ -23,6 +23,7 @@ from eric_sse_django.log.history import (
 from eric_sse_django.log.limits import forget_counts, too_old
 from eric_sse_django.log.memory import MemoryLog
 from eric_sse_django.log.packing import pack_entries, pack_stamp, unpack_entries, unpack_stamp
+from eric_sse_django.log.page import Page
 from eric_sse_django.log.partitions import trim
 from eric_sse_django.log.protocol import (
     SEGMENT_MESSAGES,
@@ -36,7 +37,6 @@ from eric_sse_django.log.protocol import (
     Known,
     Log,
     Look,
-    Page,
     PassOn,
     Replica,
     Segment,

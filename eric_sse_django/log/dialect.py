@@ -71,7 +71,7 @@ class Dialect:
     correlated_ranges = True
     # In a transaction only a locking SELECT sees what others have committed meanwhile.
     stale_snapshot = False
-    # A row that is inserted alone can get its position at once: see placing. MariaDB would take
+    # A row that is inserted alone can get its position at once: see inserting. MariaDB would take
     # six calls instead of one.
     places = False
     # WITH can insert and update.

@@ -19,6 +19,7 @@ from eric_sse_django.log.address import END, Address, Recipient
 from eric_sse_django.log.dialect import moment_of
 from eric_sse_django.log.history import is_same, next_base, number_of
 from eric_sse_django.log.lifetime import UNREAD_S
+from eric_sse_django.log.page import Page, position_of
 from eric_sse_django.log.protocol import (
     SEGMENT_BYTES,
     SEGMENT_MESSAGES,
@@ -28,10 +29,8 @@ from eric_sse_django.log.protocol import (
     Head,
     Known,
     Look,
-    Page,
     PassOn,
     Segment,
-    position_of,
 )
 from eric_sse_django.log.reader import MAX_CONTROLS
 from eric_sse_django.log.reset import add_resets

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from operator import attrgetter
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from eric_sse_django.entry import NO_CHANNEL, RESET, Entry
+from eric_sse_django.entry import NO_CHANNEL, Entry
 from eric_sse_django.log.address import Recipient
 from eric_sse_django.log.dialect import CHANNEL, CREATED_AT, PAYLOAD
-
-position_of = attrgetter("position")
+from eric_sse_django.log.page import Page
 
 # Messages of a segment at most, bytes of their payloads together, and of one payload where these
 # cannot be added up. PostgreSQL sends the rows before it commits: with 14 MB, a client
@@ -160,37 +158,6 @@ class Look(NamedTuple):
     waits: bool
     entries: list[Entry]
     is_same: bool = True
-
-
-class Page(list[Entry]):
-    """
-    Entries in order, with all that there are up to the position `reached`.
-
-    May be empty though more follows, when what was found was removed while it was read.
-    `later_reset` is the position of an `eric-reset` that must follow it, 0 for none.
-    """
-
-    def __init__(self, entries: Iterable[Entry], reached: int, later_reset: int = 0) -> None:
-        super().__init__(entries)
-        self.reached = reached
-        self.later_reset = later_reset
-
-    @classmethod
-    def merged(cls, pages: Sequence[Page], limit: int) -> Page:
-        """Return the first `limit` entries of pages that were read side by side."""
-        if len(pages) == 1 and len(pages[0]) <= limit:
-            return pages[0]
-        reached = min(page.reached for page in pages)
-        entries = sorted((entry for page in pages for entry in page), key=position_of)
-        if len(entries) > limit:
-            reached = min(reached, entries[limit - 1].position)
-        page = cls(entries, reached, max(page.later_reset for page in pages))
-        return page.cut(sum(entry.position <= reached for entry in entries), reached)
-
-    def cut(self, most: int, reached: int) -> Page:
-        """Return the first entries; resets among the others follow the page later."""
-        left = [entry.position for entry in self[most:] if entry.type == RESET]
-        return Page(self[:most], reached, max(self.later_reset, *left, 0))
 
 
 class Found(NamedTuple):

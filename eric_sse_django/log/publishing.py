@@ -22,7 +22,7 @@ from eric_sse_django import conf, wire
 from eric_sse_django.entry import NO_CHANNEL, RESERVED_PREFIX
 from eric_sse_django.exception import InvalidMessageFormat
 from eric_sse_django.log.dialect import Dialect, dialect_of, log_dialect
-from eric_sse_django.log.placing import (
+from eric_sse_django.log.inserting import (
     Appended,
     Insert,
     insert_row,
@@ -242,7 +242,7 @@ def append(drafts: Sequence[Draft]) -> None:
 
 
 def append_one(draft: Draft) -> Segment | None:
-    """As append(); return the message's segment where it has got its position: see placing."""
+    """As append(); return the message's segment where it has got its position: see inserting."""
     dialect, appended = log_dialect(), None
     if may_place(dialect):
         [values] = _rows(dialect, [draft])

@@ -34,7 +34,8 @@ from eric_sse_django.log.history import (
 )
 from eric_sse_django.log.lifetime import ALIVE
 from eric_sse_django.log.limits import too_old
-from eric_sse_django.log.protocol import Between, Channels, Known, Look, Page
+from eric_sse_django.log.page import Page
+from eric_sse_django.log.protocol import Between, Channels, Known, Look
 from eric_sse_django.log.reset import add_resets, floor_of
 from eric_sse_django.log.sequencer import head
 from eric_sse_django.models import Listener, LogHead, QueuedMessage

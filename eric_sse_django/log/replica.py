@@ -16,7 +16,8 @@ from eric_sse_django.log.address import Recipient
 from eric_sse_django.log.dialect import Dialect, dialect_of
 from eric_sse_django.log.history import base_of, connected, is_same, number_of, see, stamp_at
 from eric_sse_django.log.limits import must_count
-from eric_sse_django.log.protocol import AnotherLog, Found, Known, Page, Replica
+from eric_sse_django.log.page import Page
+from eric_sse_django.log.protocol import AnotherLog, Found, Known, Replica
 from eric_sse_django.log.reader import rows_of
 from eric_sse_django.log.reset import add_resets, floor_of
 

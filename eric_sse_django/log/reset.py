@@ -10,7 +10,7 @@ from django.db import connections
 from eric_sse_django.entry import CONTROLS, Entry
 from eric_sse_django.log.address import Recipient
 from eric_sse_django.log.dialect import Dialect, dialect_of
-from eric_sse_django.log.protocol import Page, position_of
+from eric_sse_django.log.page import Page, position_of
 
 
 def floor_of(dialect: Dialect, channel: int, listener: int | None) -> int | None:

@@ -23,7 +23,7 @@ from eric_sse_django.log.dialect import (
     log_dialect,
 )
 from eric_sse_django.log.history import connected, make_head
-from eric_sse_django.log.placing import OLD_MARK, mark
+from eric_sse_django.log.inserting import OLD_MARK, mark
 from eric_sse_django.log.protocol import (
     SEGMENT_BYTES,
     SEGMENT_MESSAGES,

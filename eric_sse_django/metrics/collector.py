@@ -46,7 +46,7 @@ class EricSseCollector(Collector):
         yield self._counter("streams_opened", "Streams opened.", {"": sums.opened})
         text = "Streams ended, by reason."
         yield self._counter("streams_ended", text, sums.ended, "reason")
-        text = "Requests that got no stream, by status, limit reached, or `put off` (retry later)."
+        text = "Requests that got no stream, by status, limit reached, or `database unavailable`."
         yield self._counter("requests_refused", text, refused, "why")
 
     def _messages(self, sums: Counters) -> Iterator[Metric]:

@@ -10,16 +10,13 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from eric_sse_django import wire
 from eric_sse_django.hub import End, Hub, all_hubs
 from eric_sse_django.monitor.snapshot import MAX_MESSAGES, Json, Observer
+from eric_sse_django.monitor.viewer import Viewer
 from eric_sse_django.outage import Outage
-
-if TYPE_CHECKING:
-    from eric_sse_django.monitor.consumer import Viewer
 
 logger = logging.getLogger(__name__)
 

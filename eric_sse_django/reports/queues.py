@@ -97,8 +97,8 @@ def lagging(listeners: QuerySet[Listener], since: datetime) -> QuerySet[Listener
     Two or three index lookups for each listener that is examined.
     """
     if not log_dialect().correlated_ranges:
-        # It cannot begin a range after an outer row's cursor, and would scan from the first
-        # message: so it scans back from the last one, over younger messages.
+        # The database cannot begin a range after an outer row's cursor, and would scan from the
+        # first message: so it scans back from the last one, over younger messages.
         order = [f"-{column}" for column in _IN_ORDER]
         rows = QueuedMessage.objects.filter(created_at__lt=since, position__isnull=False)
         late = Q(**{f"{name}__gt": F("cursor") for name in _ADDRESSES}, _connector=Q.OR)

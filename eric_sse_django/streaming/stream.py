@@ -12,8 +12,9 @@ from django.db import Error as DatabaseError
 from eric_sse_django.entry import Encode, Entry
 from eric_sse_django.hub import Batch, End, Hub, keys_of
 from eric_sse_django.models import Listener, subjects_of
+from eric_sse_django.streaming.clock import Clock
 from eric_sse_django.streaming.reader import Reader
-from eric_sse_django.streaming.sender import AtOnce, Clock, Sender, Write
+from eric_sse_django.streaming.sender import AtOnce, Sender, Write
 from eric_sse_django.streaming.subscription import Subscription
 
 
@@ -108,7 +109,7 @@ class Stream:
         try:
             runs = await self._hub.run(_all_run, listeners)
         except (DatabaseError, RuntimeError):  # the second: the hub closed meanwhile
-            self.end(End.DATABASE_AWAY)
+            self.end(End.DATABASE_UNAVAILABLE)
         else:
             if not runs:
                 self.end(End.STOPPED)

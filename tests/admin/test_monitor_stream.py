@@ -14,9 +14,9 @@ from django.test import Client, RequestFactory
 
 from eric_sse_django import conf, wire
 from eric_sse_django.hub import End, Hub
-from eric_sse_django.monitor import PATH, consumer, sampler
-from eric_sse_django.monitor.consumer import Viewer
+from eric_sse_django.monitor import PATH, sampler, viewer
 from eric_sse_django.monitor.snapshot import Observer
+from eric_sse_django.monitor.viewer import RETRY_MS, Viewer
 from eric_sse_django.routing import with_streams
 from tests.sse import SSEReader
 
@@ -120,7 +120,7 @@ async def test_all_viewers_share_the_snapshots_and_without_viewers_none_is_taken
 async def test_a_user_that_loses_the_permission_loses_the_stream(watch, monkeypatch):
     reader = await watch("view_monitor")
     await reader.event()
-    monkeypatch.setattr(consumer, "PERMISSION_CHECK_S", 0)
+    monkeypatch.setattr(viewer, "PERMISSION_CHECK_S", 0)
     await reader.event()
     await sync_to_async(get_user_model().objects.update)(is_staff=False)
     await reader.read_to_end()
@@ -144,7 +144,7 @@ async def test_a_server_that_stops_sends_when_to_reconnect(watch, hub):
     await reader.event()
     hub.drain()
     await reader.read_to_end()
-    assert reader.judge.retry_ms == consumer.RETRY_MS
+    assert reader.judge.retry_ms == RETRY_MS
 
 
 async def test_a_stream_continues_after_an_outage_of_the_database(watch, monkeypatch):
@@ -191,7 +191,7 @@ async def test_an_end_does_not_interrupt_the_first_write(ends_early):
     if ends_early:
         viewer.end(End.DRAINING)
     await viewer.serve(write, None)
-    farewell = wire.farewell(consumer.RETRY_MS)
+    farewell = wire.farewell(RETRY_MS)
     assert written == [(farewell, True), (farewell, False)]
     assert not viewer.was_cut
 

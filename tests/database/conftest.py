@@ -9,7 +9,7 @@ from asgiref.sync import sync_to_async
 from eric_sse_django import notifier
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.hub import Hub
-from eric_sse_django.log import placing
+from eric_sse_django.log import inserting
 
 
 @pytest.fixture
@@ -55,5 +55,5 @@ def no_notifier(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def sequenced_later(monkeypatch):
-    """Leave all messages to the sequencer: tests of placing set this themselves."""
-    monkeypatch.setattr(placing, "APART_S", float("inf"))
+    """Leave all messages to the sequencer: tests of inserting set this themselves."""
+    monkeypatch.setattr(inserting, "APART_S", float("inf"))

@@ -106,7 +106,7 @@ async def test_it_continues_when_the_database_is_available_again(
     waiting = asyncio.ensure_future(take(stream, 1))
     await asyncio.sleep(0)
     away.set()
-    await ended_once(Hub.for_running_loop(), End.DATABASE_AWAY)
+    await ended_once(Hub.for_running_loop(), End.DATABASE_UNAVAILABLE)
     await call(channel.broadcast, count(1))
     assert not waiting.done()
     away.clear()
@@ -146,7 +146,7 @@ async def test_it_ends_when_its_listener_is_stopped_in_an_outage(channel, call):
     assert await take(stream, 1) == [("count", 0)]
     waiting = asyncio.ensure_future(rest(stream))
     await asyncio.sleep(0)
-    await ended_once(Hub.for_running_loop(), End.DATABASE_AWAY)
+    await ended_once(Hub.for_running_loop(), End.DATABASE_UNAVAILABLE)
     own.stop()
     assert await soon(waiting) == []
 

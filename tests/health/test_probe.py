@@ -7,8 +7,7 @@ import time
 import pytest
 
 from eric_sse_django.health.parts import Probe
-
-PATIENCE_S = 10.0
+from tests.patience import PATIENCE_S
 
 
 class Check:

@@ -17,6 +17,7 @@ from eric_sse_django.models import QueuedMessage
 from eric_sse_django.shortcuts import listen, stream_url
 from tests.client import StreamClient
 from tests.live.asgi_servers import ROOT, ASGIServer
+from tests.patience import PATIENCE_S
 
 # Cases of a test that run at the same time: each starts a server, which takes a second of CPU.
 AT_ONCE = 4
@@ -81,7 +82,7 @@ async def side_by_side(check: Callable[..., Awaitable[None]], cases: Iterable[st
             raise AssertionError(name) from error
 
 
-async def until(condition: Any, timeout_s: float = 5.0) -> None:
+async def until(condition: Any, timeout_s: float = PATIENCE_S) -> None:
     """Return once condition() is true. Raises asyncio.TimeoutError."""
 
     async def wait() -> None:

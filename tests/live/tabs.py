@@ -15,9 +15,9 @@ from django.contrib.auth import get_user_model
 from django.test import Client
 
 from tests.live import site
+from tests.patience import PATIENCE_MS, PATIENCE_S
 
 SITE = "tests.live.tabs_asgi:application"
-TIMEOUT_MS = 15_000
 
 
 class Browser:
@@ -47,7 +47,7 @@ class Browser:
 
     async def page(self, path: str) -> Any:
         page = await self.context.new_page()
-        page.set_default_timeout(TIMEOUT_MS)
+        page.set_default_timeout(PATIENCE_MS)
         page.on("pageerror", lambda error: self.problems.append(str(error)))
         page.on("response", self._note)
         await page.goto(self.url + path)
@@ -60,7 +60,7 @@ class Browser:
             while await self._streams() != count:
                 await asyncio.sleep(0.05)
 
-        await asyncio.wait_for(wait(), TIMEOUT_MS / 1_000)
+        await asyncio.wait_for(wait(), PATIENCE_S)
 
     async def _streams(self) -> int:
         return int(json.loads(await site.get(f"{self.url}/streams"))["open"])

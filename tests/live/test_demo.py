@@ -19,6 +19,7 @@ import httpx
 import pytest
 
 from tests.live.quick_start import README, clean_environment, commands, serving
+from tests.patience import PATIENCE_MS
 from tests.server import free_port, until
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ expect = pytest.importorskip("playwright.sync_api").expect
 ROOT = Path(__file__).parents[2]
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0
-PAGE_TIMEOUT_MS = 15_000
 
 HOSTILE = "<script>document.title = 'owned'</script><img src=x onerror=alert(1)>"
 
@@ -160,7 +160,7 @@ class Visitor:
     def __init__(self, browser: Browser, url: str, width: int = 1280) -> None:
         self.context = browser.new_context(viewport={"width": width, "height": 800})
         self.page = self.context.new_page()
-        self.page.set_default_timeout(PAGE_TIMEOUT_MS)
+        self.page.set_default_timeout(PATIENCE_MS)
         self.problems: list[str] = []
         self.page.on("console", self._on_console)
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
@@ -174,8 +174,8 @@ class Visitor:
             self.problems.append(message.text)
 
     def is_live(self) -> None:
-        expect(self.page.locator("#inbox-state")).to_have_text("live", timeout=PAGE_TIMEOUT_MS)
-        expect(self.page.locator("#vitals-state")).to_have_text("live", timeout=PAGE_TIMEOUT_MS)
+        expect(self.page.locator("#inbox-state")).to_have_text("live", timeout=PATIENCE_MS)
+        expect(self.page.locator("#vitals-state")).to_have_text("live", timeout=PATIENCE_MS)
 
     def broadcast(self, text: str) -> None:
         self.page.fill("#broadcast-text", text)
@@ -194,7 +194,7 @@ class Visitor:
     def receives(self, *texts: str, selector: str = ".note") -> None:
         """Wait until the notes have these texts, in this order."""
         notes = self.page.locator(f"{selector} .text")
-        expect(notes).to_have_text(list(texts), timeout=PAGE_TIMEOUT_MS)
+        expect(notes).to_have_text(list(texts), timeout=PATIENCE_MS)
 
     def queue_of(self, listener: str) -> Locator:
         return self.row_of(listener).locator(".count")
@@ -407,14 +407,14 @@ def test_six_tabs_of_one_browser_share_a_stream_and_show_the_same(demo, browser)
     tabs = [ann.page]
     for _ in range(5):
         tab = ann.context.new_page()
-        tab.set_default_timeout(PAGE_TIMEOUT_MS)
+        tab.set_default_timeout(PATIENCE_MS)
         tab.goto(demo.url)
         tabs.append(tab)
     for tab in tabs:
-        expect(tab.locator("#inbox-state")).to_have_text("live", timeout=PAGE_TIMEOUT_MS)
+        expect(tab.locator("#inbox-state")).to_have_text("live", timeout=PATIENCE_MS)
     ann.broadcast("to all tabs")
     for tab in tabs:
-        expect(tab.locator(".note .text")).to_have_text(["to all tabs"], timeout=PAGE_TIMEOUT_MS)
+        expect(tab.locator(".note .text")).to_have_text(["to all tabs"], timeout=PATIENCE_MS)
     assert ann.problems == []
 
 
@@ -422,15 +422,15 @@ def test_a_tab_that_was_offline_gets_the_messages_of_another_tab(demo, browser):
     ann = Visitor(browser, demo.url)
     other = ann.context.new_page()
     other.goto(demo.url)
-    expect(other.locator("#inbox-state")).to_have_text("live", timeout=PAGE_TIMEOUT_MS)
+    expect(other.locator("#inbox-state")).to_have_text("live", timeout=PATIENCE_MS)
     ann.broadcast("before")
     ann.receives("before")
     ann.toggle()
     expect(ann.page.locator("#inbox-state")).to_have_text("offline")
-    expect(ann.page.locator("#vitals-state")).to_have_text("live", timeout=PAGE_TIMEOUT_MS)
+    expect(ann.page.locator("#vitals-state")).to_have_text("live", timeout=PATIENCE_MS)
     ann.broadcast("while one tab was offline")
     texts = ["before", "while one tab was offline"]
-    expect(other.locator(".note .text")).to_have_text(texts, timeout=PAGE_TIMEOUT_MS)
+    expect(other.locator(".note .text")).to_have_text(texts, timeout=PATIENCE_MS)
     ann.receives("before")
     ann.toggle()
     ann.receives(*texts)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests import npm
-from tests.live.test_demo import PAGE_TIMEOUT_MS, ROOT, Demo, running_browser
+from tests.live.test_demo import ROOT, Demo, running_browser
+from tests.patience import PATIENCE_MS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -32,7 +33,7 @@ class Visitor:
 
     def tab(self, idea: str) -> Page:
         page = self.context.new_page()
-        page.set_default_timeout(PAGE_TIMEOUT_MS)
+        page.set_default_timeout(PATIENCE_MS)
         page.on("console", lambda found: self._note(found.type, found.text))
         page.on("pageerror", lambda error: self.problems.append(str(error)))
         page.goto(f"{self.url}{idea}/" if idea else self.url)

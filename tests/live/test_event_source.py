@@ -13,6 +13,7 @@ from tests.databases import sqlite_only
 from tests.faults.proxy import Proxy
 from tests.live import site
 from tests.live.test_streams import closed
+from tests.patience import PATIENCE_MS
 from tests.server import free_port
 
 async_api = pytest.importorskip("playwright.async_api")
@@ -41,7 +42,7 @@ async def page(chromium):
 
 async def states(page, count):
     """Return when the page's source has had so many states."""
-    await page.wait_for_function("count => states.length >= count", arg=count, timeout=10_000)
+    await page.wait_for_function("count => states.length >= count", arg=count, timeout=PATIENCE_MS)
 
 
 @sqlite_only
@@ -62,7 +63,7 @@ async def test_messages_published_after_a_stream_without_events_are_delivered_af
         await states(page, 2)
         await channel.abroadcast(Message("number", 1))
         proxy.repair()
-        await page.wait_for_function("ids.length == 1", timeout=10_000)
+        await page.wait_for_function("ids.length == 1", timeout=PATIENCE_MS)
     assert "an event without a name" not in await page.evaluate("states")
 
 
@@ -83,11 +84,11 @@ async def test_a_page_that_was_too_busy_to_read_gets_every_message_over_http2(
     busy = asyncio.ensure_future(page.evaluate(BE_BUSY, 6))
     for _ in range(15):
         await channel.abroadcast_many(Message("number", "x" * 100_000) for _ in range(20))
-    await site.until(lambda: closed(process) == 1, 10)
+    await site.until(lambda: closed(process) == 1)
     assert "HTTP/2" in process.log.read_text()
     assert "reason=send timeout" in process.log.read_text()
     await busy
-    await page.wait_for_function("ids.length >= 300", timeout=20_000)
+    await page.wait_for_function("ids.length >= 300", timeout=PATIENCE_MS)
     ids = [int(one) for one in await page.evaluate("ids")]
     assert ids == sorted(set(ids))
     assert len(ids) == 300

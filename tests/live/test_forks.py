@@ -14,11 +14,12 @@ from tests.event_source import EventSourceClient
 from tests.faults.servers import nats_settings
 from tests.live import site
 from tests.live.asgi_servers import ROOT
+from tests.patience import NO_POLL_S
 
 pytestmark = pytest.mark.versions
 
 # Nobody looks by himself while the test runs: what comes was waked for, through Redis or NATS.
-ONLY_WAKES = {"POLL_INTERVAL_S": 60, "SQLITE_LOOK_INTERVAL_S": 60}
+ONLY_WAKES = {"POLL_INTERVAL_S": NO_POLL_S, "SQLITE_LOOK_INTERVAL_S": NO_POLL_S}
 
 
 @pytest.fixture

@@ -17,12 +17,12 @@ from eric_sse_django.hypermedia import abroadcast_template
 from tests import databases
 from tests.faults.proxy import Proxy
 from tests.live import site as sites
+from tests.patience import PATIENCE_MS
 from tests.shop.models import Order
 
 async_api = pytest.importorskip("playwright.async_api")
 
 SITE = "tests.live.hyper_asgi:application"
-TIMEOUT_MS = 15_000
 
 
 class Case(NamedTuple):
@@ -66,7 +66,7 @@ class Site:
         # A browser has six connections to a site, and each context its own.
         context = context or await self.browser.new_context()
         page = await context.new_page()
-        page.set_default_timeout(TIMEOUT_MS)
+        page.set_default_timeout(PATIENCE_MS)
         page.on("pageerror", lambda error: self.problems.append((case, str(error))))
         page.on("console", lambda line: self.note(case, line))
         page.on("response", lambda found: self.statuses.append(found.status))
@@ -136,7 +136,7 @@ async def shows(page, *expected, case=None):
         .map((row) => row.innerText).join("\\n") === text"""
     await page.bring_to_front()  # htmx 4 closes the stream of a page that is hidden
     try:
-        await page.wait_for_function(script, arg=text, timeout=TIMEOUT_MS)
+        await page.wait_for_function(script, arg=text, timeout=PATIENCE_MS)
     except async_api.TimeoutError:
         visible = await page.evaluate("document.visibilityState")
         raise AssertionError((case, await rows(page), visible)) from None

@@ -20,6 +20,7 @@ from tests.client import StreamClient
 from tests.databases import on, sqlite_only
 from tests.live import site
 from tests.live.asgi_servers import SERVERS
+from tests.patience import PATIENCE_MS
 
 async_api = pytest.importorskip("playwright.async_api")
 expect = async_api.expect
@@ -216,4 +217,4 @@ async def test_it_fits_a_phone_and_reconnects_by_itself(database, serve, browser
     server.wait()
     await expect(page.locator("#eric-status")).to_have_text("connection lost, reconnecting")
     server.start()
-    await expect(page.locator("#eric-status")).to_have_text("live", timeout=15_000)
+    await expect(page.locator("#eric-status")).to_have_text("live", timeout=PATIENCE_MS)

@@ -15,10 +15,11 @@ from tests.databases import postgres_only
 from tests.event_source import EventSourceClient
 from tests.live import site
 from tests.live.test_health import until_red
+from tests.patience import NO_POLL_S
 from tests.streams.test_nats import Forger
 
-# Longer than a test waits for a message: what comes in time, came by NATS.
-NO_POLL = {"POLL_INTERVAL_S": 30}
+# What comes in time, came by NATS.
+NO_POLL = {"POLL_INTERVAL_S": NO_POLL_S}
 
 
 def fabric(*urls, **options):

@@ -9,11 +9,11 @@ import pytest
 from tests import databases
 from tests.live import site as sites
 from tests.live.recipes import recipes, settings
+from tests.patience import PATIENCE_MS
 
 async_api = pytest.importorskip("playwright.async_api")
 
 SITE = "tests.live.pages_asgi:application"
-TIMEOUT_MS = 15_000
 
 pytestmark = databases.sqlite_only
 
@@ -27,7 +27,7 @@ class Site:
     async def page(self, recipe, user="ada"):
         context = await self.browser.new_context()
         page = await context.new_page()
-        page.set_default_timeout(TIMEOUT_MS)
+        page.set_default_timeout(PATIENCE_MS)
         page.on("pageerror", lambda error: self.problems.append(str(error)))
         await page.goto(f"{self.server.url}/login/{user}")
         await page.goto(f"{self.server.url}/{recipe}/")

@@ -21,6 +21,7 @@ import eric_sse_django
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.message import Message
 from tests.databases import sqlite_only
+from tests.patience import PATIENCE_MS
 
 async_api = pytest.importorskip("playwright.async_api")
 expect = async_api.expect
@@ -98,11 +99,11 @@ async def test_each_page_with_a_script_of_the_app_works(
         page.on("pageerror", lambda error: problems.append(str(error)))
         await page.goto(server.url + path)
         if path == "/tab":
-            await page.wait_for_function("states.includes('live')", timeout=15_000)
+            await page.wait_for_function("states.includes('live')", timeout=PATIENCE_MS)
             await channel.abroadcast(Message("n", 1))
-            await page.wait_for_function("got.length === 1", timeout=15_000)
+            await page.wait_for_function("got.length === 1", timeout=PATIENCE_MS)
         else:
-            await expect(page.locator("#eric-status")).to_have_text("live", timeout=15_000)
+            await expect(page.locator("#eric-status")).to_have_text("live", timeout=PATIENCE_MS)
         await browser.close()
     assert problems == []
     assert [url for url in missing if not url.endswith("favicon.ico")] == []

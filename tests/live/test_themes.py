@@ -18,6 +18,7 @@ from eric_sse_django.models import Listener, QueuedMessage
 from tests.client import StreamClient
 from tests.databases import sqlite_only
 from tests.live import site
+from tests.patience import PATIENCE_MS
 
 async_api = pytest.importorskip("playwright.async_api")
 expect = async_api.expect
@@ -66,7 +67,7 @@ class Visitor:
 
     def __init__(self, page, root):
         self.page, self.root, self.errors = page, root, []
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(PATIENCE_MS)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
 
     async def go(self, path):

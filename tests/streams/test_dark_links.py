@@ -83,7 +83,7 @@ async def test_streams_end_and_reconnect_though_the_link_stays_dark(
             # The notifier hands it on by another connection, unless a look hangs at the time.
             assert [event.data for event in stream.events] in ([], ["2"])
             assert stream.reader.retry_ms >= 200
-        assert "reason=database away" in caplog.text
+        assert "reason=database unavailable" in caplog.text
         for thread in ("hub", "records"):
             assert caplog.text.count(f"takes its place thread=eric-sse-{thread}") <= 1
         assert "takes its place thread=eric-sse-hub" in caplog.text

@@ -30,7 +30,7 @@ def test_the_page_for_operators_has_each_reason():
         (End.DRAINING, 0, 1_000, 5_000),
         (End.ERROR, 0, 2_000, 3_000),
         (End.ERROR, 60, 60_000, 90_000),
-        (End.DATABASE_AWAY, 10, 10_000, 15_000),
+        (End.DATABASE_UNAVAILABLE, 10, 10_000, 15_000),
     ],
 )
 def test_a_client_waits(end, rest_s, least, most):

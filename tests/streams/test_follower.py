@@ -215,7 +215,7 @@ async def test_another_history_is_logged_once_and_begun_above_what_was_seen(rows
 async def test_a_caller_of_look_waits_for_one_that_began_afterwards(rows, follower):
     following = asyncio.create_task(follower.follow())
     woken = []
-    follower.wakers.add(lambda: woken.append(follower.position))
+    follower.queue_watchers.add(lambda: woken.append(follower.position))
     rows.publish(1)
     await asyncio.wait_for(follower.look(), 1)
     assert follower.position == 1
@@ -227,7 +227,7 @@ async def test_a_queue_that_was_watched_before_the_start_is_read_again_after_it(
     """What was published between its read and the start is at or below the head."""
     follower, _ = follower_of(rows)
     woken = []
-    follower.wakers.add(lambda: woken.append(follower.position))
+    follower.queue_watchers.add(lambda: woken.append(follower.position))
     rows.publish(7)
     await follower.start()
     following = asyncio.create_task(follower.follow())
@@ -242,7 +242,7 @@ async def test_a_wake_that_raises_does_not_stop_the_reads(rows, monkeypatch):
     """A project may watch a queue with its own function, also before the start."""
     follower, _ = follower_of(rows)
     monkeypatch.setattr(follower.outage, "failed", lambda: 0.0)
-    follower.wakers.add(lambda: 1 / 0)
+    follower.queue_watchers.add(lambda: 1 / 0)
     rows.publish(7)
     await follower.start()
     stream = Listening(feed_of(follower, [1]))
@@ -260,8 +260,8 @@ async def test_a_watch_that_raises_affects_no_other_and_is_no_outage(rows, follo
     def fail():
         raise RuntimeError("a project's own")
 
-    follower.wakers.add(fail)
-    follower.wakers.add(lambda: woken.append(follower.position))
+    follower.queue_watchers.add(fail)
+    follower.queue_watchers.add(lambda: woken.append(follower.position))
     rows.publish(1)
     await follower._look()
     assert woken == [1]
@@ -272,7 +272,7 @@ async def test_a_watch_that_raises_affects_no_other_and_is_no_outage(rows, follo
 async def test_what_a_look_delivered_before_it_failed_wakes_with_the_next(rows, follower):
     woken = []
     Listening(feed_of(follower, [1]))
-    follower.wakers.add(lambda: woken.append(follower.position))
+    follower.queue_watchers.add(lambda: woken.append(follower.position))
     follower._limit.rows = 1
     rows.publish(1)
     rows.publish(2)

@@ -40,7 +40,7 @@ def keep(database, settings, monkeypatch):
     monkeypatch.setattr(sys.modules["eric_sse_django.notifier.notifier"], "SETTLE_S", 0.001)
 
     # A message that is published alone gets its position at once, however soon it comes.
-    monkeypatch.setattr(sys.modules["eric_sse_django.log.placing"], "APART_S", -1.0)
+    monkeypatch.setattr(sys.modules["eric_sse_django.log.inserting"], "APART_S", -1.0)
     given = {"POLL_INTERVAL_S": 60, "SQLITE_LOOK_INTERVAL_S": 60, "TRIM_INTERVAL_S": 0}
     settings.ERIC_SSE = given  # once: each time would be a layer more until the end
 

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from eric_sse_django import drain
+from eric_sse_django import shutdown
 
 
 @pytest.fixture
@@ -14,8 +14,8 @@ def received(monkeypatch):
     received = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
     interrupt = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(drain, "_installed", False)
-    monkeypatch.setattr(drain, "BYTES_LEAVE_S", 0.01)
+    monkeypatch.setattr(shutdown, "_installed", False)
+    monkeypatch.setattr(shutdown, "BYTES_LEAVE_S", 0.01)
     yield received
     signal.signal(signal.SIGTERM, before)
     signal.signal(signal.SIGINT, interrupt)
@@ -32,7 +32,7 @@ async def settled(condition):
 async def test_a_signal_ends_the_streams_and_then_the_server(site, received):
     listener = await site.listener()
     reader = await site.read(listener)
-    drain.install()
+    shutdown.install()
     signal.raise_signal(signal.SIGTERM)
     assert received == []
     assert await reader.ended() == "draining"
@@ -40,7 +40,7 @@ async def test_a_signal_ends_the_streams_and_then_the_server(site, received):
 
 
 async def test_without_streams_the_server_gets_the_signal_at_once(received):
-    drain.install()
+    shutdown.install()
     signal.raise_signal(signal.SIGTERM)
     assert received == [signal.SIGTERM]
 
@@ -56,7 +56,7 @@ async def write_without_end(site):
 
 async def test_a_second_signal_is_passed_on_at_once(site, received):
     await write_without_end(site)
-    drain.install()
+    shutdown.install()
     signal.raise_signal(signal.SIGTERM)
     assert received == []
     signal.raise_signal(signal.SIGTERM)
@@ -64,9 +64,9 @@ async def test_a_second_signal_is_passed_on_at_once(site, received):
 
 
 async def test_a_stream_that_does_not_end_delays_the_signal_briefly(site, received, monkeypatch):
-    monkeypatch.setattr(drain, "STREAMS_END_S", 0.01)
+    monkeypatch.setattr(shutdown, "STREAMS_END_S", 0.01)
     await write_without_end(site)
-    drain.install()
+    shutdown.install()
     signal.raise_signal(signal.SIGTERM)
     await settled(lambda: received == [signal.SIGTERM])
 
@@ -74,23 +74,23 @@ async def test_a_stream_that_does_not_end_delays_the_signal_briefly(site, receiv
 async def test_the_setting_leaves_signals_to_the_project(received, settings):
     settings.ERIC_SSE = {"HANDLE_SIGNALS": False}
     before = signal.getsignal(signal.SIGTERM)
-    drain.install()
+    shutdown.install()
     assert signal.getsignal(signal.SIGTERM) is before
 
 
 async def test_only_the_main_thread_installs_and_only_once(received):
     before = signal.getsignal(signal.SIGTERM)
-    await asyncio.to_thread(drain.install)
+    await asyncio.to_thread(shutdown.install)
     assert signal.getsignal(signal.SIGTERM) is before
-    drain.install()
+    shutdown.install()
     ours = signal.getsignal(signal.SIGTERM)
     assert ours is not before
-    drain.install()
+    shutdown.install()
     assert signal.getsignal(signal.SIGTERM) is ours
 
 
 async def test_a_server_that_stops_without_a_signal_ends_its_streams(site, monkeypatch):
-    monkeypatch.setattr(drain, "STOP_CHECK_S", 0.01)
+    monkeypatch.setattr(shutdown, "STOP_CHECK_S", 0.01)
     stops, searches = [], []
 
     def find():
@@ -99,45 +99,45 @@ async def test_a_server_that_stops_without_a_signal_ends_its_streams(site, monke
 
     reader = await site.read(await site.listener())
     for _ in range(3):
-        drain.watch(find)
+        shutdown.watch(find)
     await reader.until(lambda: reader.chunks)
     assert len(searches) == 1  # once for all open streams
     stops.append(1)
     assert await reader.ended() == "draining"
-    assert asyncio.get_running_loop() not in drain._watched
+    assert asyncio.get_running_loop() not in shutdown._watched
 
 
 async def test_a_stop_after_a_signal_is_not_logged_as_one_without(
     site, received, monkeypatch, caplog
 ):
-    caplog.set_level("INFO", logger="eric_sse_django.drain")
-    monkeypatch.setattr(drain, "STOP_CHECK_S", 0.01)
+    caplog.set_level("INFO", logger="eric_sse_django.shutdown")
+    monkeypatch.setattr(shutdown, "STOP_CHECK_S", 0.01)
     reader = await site.read(await site.listener())
-    drain.install()
-    drain.watch(lambda: lambda: bool(received))
+    shutdown.install()
+    shutdown.watch(lambda: lambda: bool(received))
     signal.raise_signal(signal.SIGTERM)
     assert await reader.ended() == "draining"
-    await settled(lambda: asyncio.get_running_loop() not in drain._watched)
+    await settled(lambda: asyncio.get_running_loop() not in shutdown._watched)
     assert received == [signal.SIGTERM]
     assert caplog.messages == []
 
 
 async def test_no_server_is_watched_where_the_project_calls_drain(site, settings):
     settings.ERIC_SSE = {"HANDLE_SIGNALS": False}
-    drain.watch(lambda: pytest.fail("the server was searched for"))
+    shutdown.watch(lambda: pytest.fail("the server was searched for"))
     settings.ERIC_SSE = {}
-    drain.watch(lambda: None)
-    assert asyncio.get_running_loop() not in drain._watched
+    shutdown.watch(lambda: None)
+    assert asyncio.get_running_loop() not in shutdown._watched
 
 
 async def test_a_server_that_was_not_found_is_not_searched_for_by_each_stream(monkeypatch):
     """On uvicorn that searches all tasks: each of 20,000 streams would read 20,000."""
     searches = []
     for _ in range(3):
-        drain.watch(lambda: searches.append(1))
+        shutdown.watch(lambda: searches.append(1))
     assert len(searches) == 1
-    monkeypatch.setattr(drain, "SEARCH_AGAIN_S", 0.0)
-    drain._search_at.clear()
+    monkeypatch.setattr(shutdown, "SEARCH_AGAIN_S", 0.0)
+    shutdown._search_at.clear()
     for _ in range(2):
-        drain.watch(lambda: searches.append(1))
+        shutdown.watch(lambda: searches.append(1))
     assert len(searches) == 3

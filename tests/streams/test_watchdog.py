@@ -101,13 +101,13 @@ async def test_streams_end_while_the_log_cannot_be_read_and_so_do_new_ones(
 
     monkeypatch.setattr(site.log, "look", look)
     hub.wake()
-    assert await reader.ended() == "database away"
+    assert await reader.ended() == "database unavailable"
     assert reader.complete  # with a farewell
     assert reader.reader.retry_ms >= 3_000
     [health] = examine(["hub"])
     assert not health.works
     async with site.stream(last_event_id=before) as stream:
-        assert stream.reason == "database away"
+        assert stream.reason == "database unavailable"
     monkeypatch.undo()
     hub.wake()
     await until(lambda: not hub.is_away())

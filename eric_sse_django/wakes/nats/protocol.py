@@ -112,7 +112,7 @@ class Address(NamedTuple):
 
 
 def greeting_of(line: bytes) -> dict[str, Any]:
-    """Return what a server sends first; raise ConnectionError if it is no NATS."""
+    """Return what a server sends first; raise ConnectionError if it is not a NATS server."""
     try:
         found = json.loads(line.removeprefix(b"INFO "))
         return {**found, "max_payload": int(found["max_payload"])}

@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from eric_sse_django import log, notifier
 from eric_sse_django.database import channel as channel_module
 from eric_sse_django.exception import InvalidChannelException, InvalidListenerException
-from eric_sse_django.log import dialect, placing
+from eric_sse_django.log import dialect, inserting
 from eric_sse_django.log.history import make_head
 from eric_sse_django.log.protocol import SEGMENT_BYTES
 from eric_sse_django.models import Channel, LogHead, QueuedMessage
@@ -27,9 +27,9 @@ def placed_always(monkeypatch, sequenced_later, database, channel, no_notifier):
     make_head(database)
     monkeypatch.setattr(channel_module, "_known", {})
     channel_module.known_channel("orders")  # its row is read before statements are counted
-    monkeypatch.setattr(placing, "APART_S", -1.0)
-    monkeypatch.setattr(placing, "SLOW_S", float("inf"))
-    monkeypatch.setattr(placing, "_paused_until", float("-inf"))
+    monkeypatch.setattr(inserting, "APART_S", -1.0)
+    monkeypatch.setattr(inserting, "SLOW_S", float("inf"))
+    monkeypatch.setattr(inserting, "_paused_until", float("-inf"))
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_it_has_its_position_when_it_is_committed(channel, passed_on):
 def test_segments_are_a_chain_whoever_gives_the_positions(channel, passed_on, monkeypatch):
     known = log.follow()
     for number in range(6):
-        monkeypatch.setattr(placing, "APART_S", -1.0 if number % 2 else float("inf"))
+        monkeypatch.setattr(inserting, "APART_S", -1.0 if number % 2 else float("inf"))
         publish("orders", "n", number)
         log.sequence(passed_on.append)
     for segment in passed_on:
@@ -153,9 +153,9 @@ def test_in_a_transaction_that_django_does_not_know_it_gets_none(
 
 @both
 def test_after_one_that_waits_it_waits_too(channel, passed_on, monkeypatch):
-    monkeypatch.setattr(placing, "APART_S", float("inf"))
+    monkeypatch.setattr(inserting, "APART_S", float("inf"))
     publish("orders", "n", 1)
-    monkeypatch.setattr(placing, "APART_S", -1.0)
+    monkeypatch.setattr(inserting, "APART_S", -1.0)
     publish("orders", "n", 2)
     assert head().position == 0
     assert passed_on == []
@@ -165,8 +165,8 @@ def test_after_one_that_waits_it_waits_too(channel, passed_on, monkeypatch):
 
 @both
 def test_of_several_at_once_only_the_first_gets_one(channel, passed_on, monkeypatch):
-    monkeypatch.setattr(placing, "APART_S", 60.0)
-    monkeypatch.setattr(placing, "_published_at", float("-inf"))
+    monkeypatch.setattr(inserting, "APART_S", 60.0)
+    monkeypatch.setattr(inserting, "_published_at", float("-inf"))
     for number in range(3):
         publish("orders", "n", number)
     assert len(passed_on) == 1
@@ -201,7 +201,7 @@ def test_a_conflict_of_a_stricter_isolation_level_fails_no_publisher(
         cause.sqlstate = "40001"
         raise OperationalError("could not serialize access") from cause
 
-    monkeypatch.setattr(placing, "_place", conflict)
+    monkeypatch.setattr(inserting, "_place", conflict)
     publish("orders", "n", 1)
     assert log.sequence() == 1
     assert payloads() == [1]
@@ -210,11 +210,11 @@ def test_a_conflict_of_a_stricter_isolation_level_fails_no_publisher(
 @on("sqlite")
 def test_after_one_that_was_slow_others_wait_for_a_while(channel, passed_on, monkeypatch):
     """It has kept the lock for writing for as long, which other processes wait for."""
-    monkeypatch.setattr(placing, "SLOW_S", 0.0)
+    monkeypatch.setattr(inserting, "SLOW_S", 0.0)
     publish("orders", "n", 1)
     publish("orders", "n", 2)
     assert len(passed_on) == 1
-    monkeypatch.setattr(placing, "_paused_until", time.monotonic())
+    monkeypatch.setattr(inserting, "_paused_until", time.monotonic())
     log.sequence()
     publish("orders", "n", 3)
     assert len(passed_on) == 2
@@ -225,12 +225,12 @@ def test_after_one_that_was_slow_others_wait_for_a_while(channel, passed_on, mon
 def test_after_one_that_failed_for_a_lock_others_wait_for_a_while(
     database, channel, passed_on, monkeypatch
 ):
-    monkeypatch.setattr(placing, "SLOW_S", 0.0)
+    monkeypatch.setattr(inserting, "SLOW_S", 0.0)
 
     def fail(*_):
         raise OperationalError("database is locked")
 
-    monkeypatch.setattr(placing, "_place", fail)
+    monkeypatch.setattr(inserting, "_place", fail)
     with pytest.raises(OperationalError):
         publish("orders", "n", 1)
     publish("orders", "n", 2)
@@ -242,7 +242,7 @@ def test_after_one_that_failed_for_a_lock_others_wait_for_a_while(
 def test_one_that_was_slow_changes_nothing_where_it_keeps_no_lock_from_others(
     channel, passed_on, monkeypatch
 ):
-    monkeypatch.setattr(placing, "SLOW_S", 0.0)
+    monkeypatch.setattr(inserting, "SLOW_S", 0.0)
     publish("orders", "n", 1)
     publish("orders", "n", 2)
     assert len(passed_on) == 2

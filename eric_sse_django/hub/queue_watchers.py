@@ -10,7 +10,7 @@ from eric_sse_django.alarm import Undo, Wake
 logger = logging.getLogger(__name__)
 
 
-class Wakers:
+class QueueWatchers:
     """
     The functions to call, by the channel that each is for, or None. Only for the hub's loop.
 
