@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from django.utils import timezone
 
@@ -13,7 +14,7 @@ from eric_sse_django.models import Listener
 # Messages of these channels are short: the rows are in tables.
 SHORT_S = 3_600
 VISITOR_MAX_AGE = timedelta(days=1)
-CHANNELS = {
+CHANNELS: dict[str, dict[str, Any]] = {
     "chat": {"retention_s": SHORT_S},
     "room": {"retention_s": SHORT_S},
     "orders": {"retention_s": SHORT_S, "format": "text"},

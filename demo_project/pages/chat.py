@@ -34,7 +34,7 @@ def page(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
-def say(request: HttpRequest) -> HttpResponse:
+def send(request: HttpRequest) -> HttpResponse:
     author = my_listener(request).id
     Line.objects.create(author=author, text=request.POST["text"][:200])  # and it is published
     return HttpResponse(status=204)

@@ -1,4 +1,4 @@
-"""The inbox: what is sent while a visitor is away waits for the visitor."""
+"""The inbox: what is sent while a visitor is offline waits for the visitor."""
 
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache

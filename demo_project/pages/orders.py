@@ -1,4 +1,4 @@
-"""The table: a model publishes its rows as HTML, bulk operations too. The page has no script."""
+"""The table: a model publishes its rows as HTML, bulk operations too."""
 
 import random
 

@@ -37,7 +37,7 @@ class Visitor:
         page.on("console", lambda found: self._note(found.type, found.text))
         page.on("pageerror", lambda error: self.problems.append(str(error)))
         page.goto(f"{self.url}{idea}/" if idea else self.url)
-        expect(page.locator("#state, #inbox-state")).to_have_text("live")
+        expect(page.locator("span#state, #inbox-state")).to_have_text("live")
         return page
 
     def _note(self, kind: str, text: str) -> None:
@@ -56,7 +56,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 @pytest.fixture
 def visitor(demo: Demo, running_browser: Browser) -> Iterator[Callable[..., Visitor]]:
-    """Return a function that returns a new visitor, of whom no page may have a problem."""
+    """Return a function that returns a new visitor, none of which may have a problem."""
     visitors: list[Visitor] = []
 
     def visit(**options: Any) -> Visitor:
@@ -97,7 +97,7 @@ def test_two_tabs_of_the_inbox_agree_and_what_came_while_it_was_closed_is_marked
     )
     assert answer.status == 204
     page = ann.tab("inbox")
-    expect(entries(page)).to_have_text(["one", "<b>two</b>", "three while you were away"])
+    expect(entries(page)).to_have_text(["one", "<b>two</b>", "three while you were offline"])
 
 
 def test_lines_of_the_chat_are_kept_and_typing_is_not(visitor):

@@ -268,7 +268,7 @@ async def test_nothing_is_lost_or_repeated_by_cut_links_and_a_machine_that_sleep
 
 
 async def test_a_hidden_page_shows_what_happened_once_it_is_visible_again(site, broadcasting):
-    """htmx 4 and Datastar close the streams of hidden pages; the others go on."""
+    """htmx 4 and Datastar close the streams of hidden pages; the others continue."""
     first = await Order.objects.acreate(number="a")
     pages = await site.pages(CASES)
     await all_show(pages, ("a", "0"))

@@ -50,5 +50,5 @@ let sentAt = 0;
 find("text").addEventListener("input", ({ target }) => {
   if (Date.now() - sentAt < 1_500) return;
   sentAt = Date.now();
-  void fetch(target.dataset.typing, { method: "POST", body: new FormData(find("say")) });
+  void fetch(target.dataset.typing, { method: "POST", body: new FormData(find("send")) });
 });
