@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests import npm
+from tests.faults.scale import FULL
 from tests.live.test_demo import ROOT, Demo, running_browser
 from tests.patience import PATIENCE_MS
 
@@ -20,7 +20,9 @@ expect = pytest.importorskip("playwright.sync_api").expect
 __all__ = ["running_browser"]
 PAGES = ROOT / "demo_project" / "pages"
 IDEAS = ("inbox", "chat", "dashboard", "orders", "notifications")
-SIZES = ({"width": 1280, "height": 800}, {"width": 390, "height": 844})
+WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+LOOKS = [(WIDE, "light"), (NARROW, "dark")]
+LOOKS += [(WIDE, "dark"), (NARROW, "light")] if FULL else []
 
 
 class Visitor:
@@ -200,23 +202,16 @@ def test_the_source_beside_a_page_is_what_runs(visitor, idea):
         assert text == files[name].read_text().strip()
 
 
-@contextmanager
-def looking(visitor: Callable[..., Visitor], idea: str, size: Any, scheme: str) -> Iterator[Page]:
-    page = visitor(viewport=size, color_scheme=scheme).tab(idea)
-    yield page
-    page.close()
-
-
 @pytest.mark.parametrize("idea", ["", *IDEAS])
 def test_axe_finds_nothing_and_the_page_fits_each_window(visitor, idea):
     axe = (npm.install() / "axe-core" / "axe.min.js").read_text()
-    for size in SIZES:
-        for scheme in ("light", "dark"):
-            with looking(visitor, idea, size, scheme) as page:
-                if idea in ("inbox", "chat", "notifications"):
-                    send(page, "W" * 120)
-                    expect(entries(page).last).to_contain_text("W" * 120)
-                page.evaluate(axe)
-                found = page.evaluate("axe.run()")["violations"]
-                assert [(each["id"], each["nodes"][0]["html"]) for each in found] == []
-                assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+    for size, scheme in LOOKS:
+        page = visitor(viewport=size, color_scheme=scheme).tab(idea)
+        if idea in ("inbox", "chat", "notifications"):
+            send(page, "W" * 120)
+            expect(entries(page).last).to_contain_text("W" * 120)
+        page.evaluate(axe)
+        found = page.evaluate("axe.run()")["violations"]
+        assert [(each["id"], each["nodes"][0]["html"]) for each in found] == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+        page.close()
