@@ -6,9 +6,10 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import subprocess
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -140,7 +141,7 @@ async def webkit(directory: Path) -> AsyncIterator[Browser]:
     wanted = {"capabilities": {"alwaysMatch": {"webkitgtk:browserOptions": options}}}
     screen = subprocess.Popen([display, number, "-nolisten", "tcp"], stderr=subprocess.DEVNULL)
     try:
-        with running([program, "--port", str(port)], port, environment):
+        with running([program, f"--port={port}"], port, environment):
             url = f"http://127.0.0.1:{port}"
             async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_S) as client:
                 answer = await client.post("/session", json=wanted)
@@ -153,27 +154,17 @@ async def webkit(directory: Path) -> AsyncIterator[Browser]:
         screen.wait(PATIENCE_S)
 
 
-class running:
+@contextmanager
+def running(command: list[str], port: int, environment: dict[str, str]) -> Iterator[None]:
     """Run a program, once it listens on a port, and end it with all that it started."""
-
-    def __init__(self, command: list[str], port: int, environment: dict[str, str]) -> None:
-        self._process = subprocess.Popen(
-            command,
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        self._port = port
-
-    def __enter__(self) -> None:
-        assert until(lambda: not is_free(self._port), PATIENCE_S)
-
-    def __exit__(self, *exc: object) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, 15)
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, 9)
-            self._process.wait(10)
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command, env=environment, start_new_session=True, **silent)
+    try:
+        assert until(lambda: not is_free(port), PATIENCE_S)
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(10)
