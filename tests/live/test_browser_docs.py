@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from functools import partial
 
 import pytest
 
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.message import Message
+from eric_sse_django.models import Listener
 from eric_sse_django.shortcuts import acursor
 from tests.databases import sqlite_only
 from tests.live import tabs
 from tests.live.tabs_urls import blocks, shown
+from tests.patience import PATIENCE_S
 
 CLIENT = "/static/eric_sse_django/eric-sse.js"
 IMPORTS = {"imports": {"eric-sse": CLIENT, "eric-sse/store": "/store.js"}}
@@ -72,15 +76,13 @@ def test_every_block_is_run(database):
     assert "board_stream" in shown
 
 
-async def test_a_template_imports_the_static_file(browser, channel):
-    await tabs.log_in(browser, channel)
+async def template(browser, channel):
     page = await browser.page("/shown/0")
     await channel.abroadcast(Message("paid", ORDER))
     await page.wait_for_function("document.body.textContent.includes('order 7')")
 
 
-async def test_a_listener_may_end(browser, channel):
-    await tabs.log_in(browser, channel)
+async def listener_that_ends(browser, channel):
     page = await run(browser, block_with("end();"))
     await page.evaluate("void stream.on('paid', (order) => shown.push(order.id))")
     await channel.abroadcast(Message("paid", ORDER))
@@ -88,8 +90,7 @@ async def test_a_listener_may_end(browser, channel):
     assert await page.evaluate("shown") == [7]
 
 
-async def test_a_loop_gets_all_messages(browser, channel):
-    await tabs.log_in(browser, channel)
+async def loop(browser, channel):
     block = block_with("for await").replace(
         "for await", "Object.assign(window, { stream });\nfor await"
     )
@@ -108,10 +109,8 @@ async def test_a_loop_gets_all_messages(browser, channel):
     ]
 
 
-@pytest.mark.parametrize("text", ["refetch(", "onreset({"])
-async def test_blocks_for_resets_show_what_comes(browser, channel, text):
-    """What they do after a reset is tested in test_browser.py."""
-    await tabs.log_in(browser, channel)
+async def block_for_a_reset(browser, channel, text):
+    """Run it; what it does after a reset is tested in test_browser.py."""
     block = block_with(text) + "\nObject.assign(window, { shown: window.orders = orders });"
     page = await run(browser, block if "onreset({" in block else block_with(text))
     await channel.abroadcast(Message("paid", ORDER))
@@ -136,15 +135,41 @@ async def test_what_was_saved_is_acknowledged(browser, channel):
     assert listener.row.cursor == await acursor()
 
 
-async def test_a_store_without_a_framework(browser, channel, apps):
-    store = (apps / "dist" / "store.js").read_text().replace('"./index.js"', '"eric-sse"')
+async def store(browser, channel, apps):
+    body = (apps / "dist" / "store.js").read_text().replace('"./index.js"', '"eric-sse"')
     await browser.context.route(
         "**/store.js",
-        lambda route: route.fulfill(body=store, content_type="text/javascript"),
+        lambda route: route.fulfill(body=body, content_type="text/javascript"),
     )
-    await tabs.log_in(browser, channel)
     page = await run(browser, block_with("end = paid"), exported="end")
     await channel.abroadcast(Message("paid", ORDER))
     await page.wait_for_function("shown.some(([count, state]) => count === 1 && state === 'live')")
     await page.evaluate("end()")
     await browser.has_streams(0)
+
+
+async def close_pages(browser, row):
+    """Close all pages, and wait until it is recorded what they were served."""
+    for page in browser.context.pages:
+        await page.close()
+    await browser.has_streams(0)
+
+    async def wait():
+        while (await Listener.objects.aget(pk=row.pk)).cursor != await acursor():
+            await asyncio.sleep(0.05)
+
+    await asyncio.wait_for(wait(), PATIENCE_S)
+
+
+async def test_blocks_show_what_comes(browser, channel, apps):
+    listener = await tabs.log_in(browser, channel)
+    for show in (
+        template,
+        listener_that_ends,
+        loop,
+        partial(block_for_a_reset, text="refetch("),
+        partial(block_for_a_reset, text="onreset({"),
+        partial(store, apps=apps),
+    ):
+        await show(browser, channel)
+        await close_pages(browser, listener.row)

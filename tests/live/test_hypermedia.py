@@ -40,10 +40,10 @@ class Case(NamedTuple):
 CASES = [Case("htmx2", listener=True), Case("htmx4"), Case("turbo")]
 CASES += [Case(name, shared=True) for name in ("htmx2", "htmx4", "turbo")]
 CASES += [Case(name) for name in ("datastar", "unpoly", "alpine", "plain")]
-# The element of Turbo closes permanently after an error.
-RECONNECTING = [case for case in CASES if case != Case("turbo")]
-# Those of <eric-stream>.
-SHARED = [case for case in CASES if case.shared or case.library in ("unpoly", "alpine", "plain")]
+# Each stream that survives errors (that of Turbo closes permanently), once.
+STREAMS = [Case("htmx2", listener=True), Case("htmx4"), Case("datastar"), Case("plain")]
+# Pages of <eric-stream>, with a library and without.
+OWN = [Case("turbo", shared=True), Case("plain")]
 
 pytestmark = databases.sqlite_only
 
@@ -220,7 +220,7 @@ async def test_nothing_is_lost_or_repeated_in_a_deploy_during_which_nginx_answer
     site, broadcasting
 ):
     first = await Order.objects.acreate(number="a")
-    pages = await site.pages(RECONNECTING)
+    pages = await site.pages(STREAMS)
     second = await Order.objects.acreate(number="b")
     await all_show(pages, ("a", "0"), ("b", "0"))
     site.server.kill()
@@ -242,7 +242,7 @@ async def test_nothing_is_lost_or_repeated_in_a_deploy_during_which_nginx_answer
 async def test_nothing_is_lost_or_repeated_by_cut_links_and_a_machine_that_sleeps(
     site, broadcasting
 ):
-    pages = await site.pages(RECONNECTING)
+    pages = await site.pages(STREAMS)
     for _, page in pages:
         await page.evaluate(COUNT)
     names = []
@@ -279,7 +279,7 @@ async def test_nothing_is_lost_or_repeated_by_cut_links_and_a_machine_that_sleep
 async def test_a_hidden_page_shows_what_happened_once_it_is_visible_again(site, broadcasting):
     """htmx 4 and Datastar close the streams of hidden pages; the others continue."""
     first = await Order.objects.acreate(number="a")
-    pages = await site.pages(CASES)
+    pages = await site.pages(STREAMS)
     await all_show(pages, ("a", "0"))
     for _, page in pages:
         await page.evaluate(SHOW, "hidden")
@@ -297,7 +297,7 @@ async def test_a_hidden_page_shows_what_happened_once_it_is_visible_again(site, 
 
 async def test_a_page_that_the_browser_kept_shows_what_happened_meanwhile(site, broadcasting):
     first = await Order.objects.acreate(number="a")
-    pages = await site.pages(SHARED)
+    pages = await site.pages(OWN)
     await all_show(pages, ("a", "0"))
     for _, page in pages:
         await page.goto(f"{site.url}/elsewhere")
@@ -327,7 +327,7 @@ async def test_an_expired_ticket_is_replaced_by_that_of_the_page(
     channels, serve, proxy, modules, chromium, broadcasting
 ):
     async with running(serve, proxy, modules, chromium, TICKET_MAX_AGE_S=3) as site:
-        pages = await site.pages(SHARED)
+        pages = await site.pages(OWN)
         await sites.until(lambda: site.statuses.count(403) >= len(pages), 20)
         await Order.objects.acreate(number="a")
         await all_show(pages, ("a", "0"))
