@@ -193,13 +193,16 @@ def sources(page: Page) -> Iterator[tuple[str, str]]:
         yield each.locator("summary").inner_text(), each.locator("pre").text_content() or ""
 
 
-@pytest.mark.parametrize("idea", IDEAS)
-def test_the_source_beside_a_page_is_what_runs(visitor, idea):
+def test_the_source_beside_a_page_is_what_runs(visitor):
     files = {path.name: path for path in PAGES.rglob("*.*")}
-    found = dict(sources(visitor().tab(idea)))
-    assert f"{idea}.py" in found
-    for name, text in found.items():
-        assert text == files[name].read_text().strip()
+    ann = visitor()
+    for idea in IDEAS:
+        page = ann.tab(idea)
+        found = dict(sources(page))
+        assert f"{idea}.py" in found
+        for name, text in found.items():
+            assert text == files[name].read_text().strip()
+        page.close()
 
 
 @pytest.mark.parametrize("idea", ["", *IDEAS])

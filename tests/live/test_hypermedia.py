@@ -183,7 +183,7 @@ async def publish(case, action, target, number=None):
     await abroadcast_template(case.channel, template, {"order": order}, **options)
 
 
-async def test_each_action_changes_the_page(site, silent):
+async def test_each_action_changes_the_page_and_a_refresh_shows_what_the_server_has(site, silent):
     a, b, c = [await Order.objects.acreate(number=name) for name in "abc"]
 
     for case in CASES:
@@ -199,20 +199,9 @@ async def test_each_action_changes_the_page(site, silent):
         await shows(page, *[(name, "0") for name in names], case=case)
         await send("update", "rows", "only")
         await shows(page, ("only", "0"), case=case)
-    assert site.problems == []
-
-
-async def test_a_refresh_shows_what_the_server_has(site, silent):
-    pages = await site.pages(CASES)
-    await Order.objects.acreate(number="a")
-    for case, page in pages:
-        await shows(page)
         for _ in range(5):
-            await abroadcast_template(
-                case.channel, target="rows", action="refresh", library=case.library
-            )
-    for case, page in pages:
-        await shows(page, ("a", "0"), case=case)
+            await send("refresh", "rows")
+        await shows(page, *[(name, "0") for name in "abc"], case=case)
     assert site.problems == []
 
 

@@ -13,7 +13,7 @@ from tests.databases import sqlite_only
 from tests.live import site, tabs
 from tests.live.other_browsers import firefox, wait_for, webkit
 
-pytestmark = sqlite_only
+pytestmark = [sqlite_only, pytest.mark.slow]
 
 
 async def streams(url):
