@@ -149,6 +149,8 @@ def _is_origin(value: Any) -> bool:
 
 
 DAY_S = 86_400
+# Seconds that a message may be kept, or delivered, at most: ten years.
+MAX_RETENTION_S = 3_650 * DAY_S
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("URL_PREFIX", "events/", "Path under which streams are served.", _path),
@@ -355,7 +357,7 @@ SETTINGS: tuple[Setting, ...] = (
         "RETENTION_S",
         7.0 * DAY_S,
         "Seconds a message is kept, unless its channel has another retention.",
-        _seconds(60, 3_650 * DAY_S),
+        _seconds(60, MAX_RETENTION_S),
     ),
     Setting(
         "TRIM_INTERVAL_S",

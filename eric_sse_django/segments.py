@@ -36,11 +36,15 @@ MAX_AGE_S = 30
 # Bytes of one parcel at most, unless one segment alone takes more: it has SEGMENT_BYTES of
 # payloads, in which JSON escapes the quotes.
 PARCEL_BYTES = 32_768
+# Characters of a segment with its messages at most. Longer, it is sent without them: types and ids
+# of 255 characters, each of which JSON escapes, take more than a fabric carries. In the parcel's
+# own JSON it may be twice as long, and 256 KiB is what receivers take.
+SEGMENT_TEXT = 130_000
 # What WAKES_CARRY may be.
 CHANNELS, MESSAGES, NOTHING = conf.CARRIED
 
 
-class Refused(Exception):
+class WakeRefused(Exception):
     """No process of this site has sent what a wake carries, or it is older than MAX_AGE_S."""
 
 
@@ -58,7 +62,10 @@ def pack(segments: Sequence[Segment]) -> list[Parcel]:
         if carry == NOTHING or not parts:
             return [Parcel(None, {})]
         for channel, part in parts:
-            shares.setdefault(channel, []).append(_text(part, carry == MESSAGES))
+            text = _text(part, carry == MESSAGES)
+            if len(text) > SEGMENT_TEXT:
+                text = _text(part, with_entries=False)
+            shares.setdefault(channel, []).append(text)
     return [
         Parcel(channel, {"v": VERSION, "segments": _signer().sign(f"[{','.join(some)}]")})
         for channel, texts in shares.items()
@@ -70,22 +77,22 @@ def unpack(message: Mapping[str, Any]) -> list[Segment | ChannelSegment]:
     """
     Return the segments of a wake, in order: none if it is plain, or of another version.
 
-    Raises Refused unless a process of this site has sent it in the last MAX_AGE_S.
+    Raises WakeRefused unless a process of this site has sent it in the last MAX_AGE_S.
     """
     if message is MALFORMED:
-        raise Refused("a wake has another form")
+        raise WakeRefused("a wake has another form")
     if message.get("v") != VERSION or "segments" not in message:
         return []
     try:
         text = _signer().unsign(message["segments"], max_age=MAX_AGE_S)
         return [_KINDS[kind](*values) for kind, *values in json.loads(text)]
     except SignatureExpired as error:
-        raise Refused(f"a wake was refused ({error})") from error
+        raise WakeRefused(f"a wake was refused ({error})") from error
     except BadSignature:
         # Not its text, which has a part of the message: of any length, with any characters.
-        raise Refused("a wake was refused (its signature is another one)") from None
+        raise WakeRefused("a wake was refused (its signature is another one)") from None
     except Exception as error:  # JSON that is too deep, a key that is none
-        raise Refused(f"a wake has another form: {type(error).__name__}") from error
+        raise WakeRefused(f"a wake has another form: {type(error).__name__}") from error
 
 
 def _signer() -> TimestampSigner:

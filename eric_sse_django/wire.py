@@ -30,6 +30,8 @@ _NOT_IN_A_LINE = re.compile("[\r\n\0]")
 MAX_DEPTH = 100
 # Characters of a dict's key that an error shows.
 MAX_KEY_SHOWN = 50
+# Characters of what an encoder raises that an error shows.
+MAX_REASON_SHOWN = 200
 # Milliseconds of a `retry:`: a day. A client that waits longer is not expected to reconnect.
 MAX_RETRY_MS = 86_400_000
 # Encoders that are kept, one for each channel of streams of several channels. When exceeded, the
@@ -122,14 +124,25 @@ def _offender(value: Any, place: str, encoder: json.JSONEncoder, levels: int) ->
         return next(filter(None, found), None)
     try:
         default = encoder.default(value)
-    except Exception:  # noqa: BLE001 - as json_text()
-        return f"{place} is of type {_type_name(value)}"
+    except Exception as error:  # noqa: BLE001 - as json_text()
+        return f"{place} is of type {_type_name(value)}{_reason(value, error)}"
     return _offender(default, place, encoder, levels - 1)
 
 
+def _reason(value: Any, error: Exception) -> str:
+    """Return the reason that a project's encoder gives; none for what json itself refuses."""
+    if str(error) == f"Object of type {type(value).__name__} is not JSON serializable":
+        return ""
+    reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return f" ({_cut(reason, MAX_REASON_SHOWN)})"
+
+
 def _short(key: Any) -> str:
-    text = repr(key)
-    return text if len(text) <= MAX_KEY_SHOWN else f"{text[:MAX_KEY_SHOWN]}…"
+    return _cut(repr(key), MAX_KEY_SHOWN)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def _type_name(value: Any) -> str:

@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from ninja import Field, Path, Query, Schema
 from pydantic import ConfigDict, StrictBool, StrictFloat, StrictInt, StrictStr
 
+from eric_sse_django.conf import MAX_RETENTION_S
 from eric_sse_django.models import (
     IDENTIFIER_MAX_LENGTH,
     IDENTIFIER_WORDS,
@@ -20,7 +21,6 @@ from eric_sse_django.models import (
 # As models.IDENTIFIER, which also excludes "." and "..": pydantic has no lookahead.
 ID_PATTERN = f"^[A-Za-z0-9_.:@~+-]{{1,{IDENTIFIER_MAX_LENGTH}}}$"
 MAX_POSITION = 2**63 - 1
-MAX_RETENTION_S = 3_650 * 86_400
 NAME_MAX_LENGTH = 254  # of a user: more than Django's own 150
 MAX_PAGE = 1_000
 

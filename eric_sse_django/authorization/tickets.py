@@ -109,8 +109,11 @@ def make_ticket(
     key) or to a `session` (a request's, or its key), it is no longer valid once that is revoked,
     as logging out does. A session's ticket is valid for TICKET_MAX_AGE_S at most, and longer only
     for requests with that session's cookie; any other is valid for a year at most. Signed with
-    SECRET_KEY; SECRET_KEY_FALLBACKS are accepted.
+    SECRET_KEY; SECRET_KEY_FALLBACKS are accepted. Raises ValueError for a `max_age_s` that is
+    not a number.
     """
+    if max_age_s is not None and not _is_number(max_age_s):
+        raise ValueError(f"max_age_s is {max_age_s!r}: give a number of seconds, or None.")
     channel_id, listener_id, key, since = _opened(channel, listener, since)
     now, usual = time.time(), conf.get("TICKET_MAX_AGE_S")
     age = usual if max_age_s is None else min(max_age_s, MAX_AGE_S)
@@ -125,6 +128,12 @@ def make_ticket(
 
 
 amake_ticket = sync_to_async(make_ticket)
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether it is one: not NaN, with which a ticket would never expire."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and value == value
 
 
 def bound_to(request: Any) -> dict[str, Any]:

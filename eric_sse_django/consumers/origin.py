@@ -24,6 +24,7 @@ BAD_HOST = "This server does not serve this host.\n"
 FOREIGN_PAGE = "Pages of this origin may not open streams here: see ERIC_SSE['ALLOWED_ORIGINS'].\n"
 # An EventSource may always send them; a client made with fetch() needs a preflight.
 ALLOWED_HEADERS = b"Accept, Cache-Control, Last-Event-ID"
+_SCHEMES = ("http", "https")
 # Names of headers, as in RFC 9110 5.6.2, and as many as a page may ask for.
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}"
 _NAMES = re.compile(rf"{_NAME}(?:[ \t]*,[ \t]*{_NAME}){{0,49}}".encode())
@@ -56,9 +57,22 @@ def check_origin(request: StreamRequest) -> Headers:
     # Compared one by one: in a str, set by mistake instead of a list, `in` would find a substring.
     is_allowed = any(origin == allowed for allowed in conf.get("ALLOWED_ORIGINS"))
     if len(origins) > 1 or not (is_allowed or _is_own(origin, host, as_django)):
-        logger.warning("origin refused origin=%.200r path=%.200r", origin, request.path)
+        logger.warning(
+            "origin refused origin=%.200r path=%.200r: %s",
+            *(origin, request.path, _why(origins, host, as_django)),
+        )
         raise Refused(403, FOREIGN_PAGE)
     return _cors(origins[0], request) if is_allowed else []
+
+
+def _why(origins: list[bytes], host: str, request: HttpRequest) -> str:
+    """Return why an origin is refused, for the log."""
+    if len(origins) > 1:
+        return f"the request has {len(origins)} Origin headers"
+    scheme, name = request.scheme, host.lower()
+    if any(_is_of(origins[0].decode("latin-1"), other, name) for other in _SCHEMES):
+        return f"this site is {scheme}://{name}: check the proxy, and SECURE_PROXY_SSL_HEADER"
+    return f"this site is {scheme}://{name}, and the origin is not in ERIC_SSE['ALLOWED_ORIGINS']"
 
 
 def _check_site(request: StreamRequest) -> None:
@@ -70,7 +84,11 @@ def _check_site(request: StreamRequest) -> None:
     """
     site = request.header(b"sec-fetch-site")
     if site not in ("none", "same-origin"):
-        logger.warning("origin refused site=%.200r", site)
+        logger.warning(
+            "origin refused site=%.200r path=%.200r: it is a link or an image of another site, "
+            "which has no Origin",
+            *(site, request.path),
+        )
         raise Refused(403, FOREIGN_PAGE)
 
 
@@ -108,14 +126,17 @@ def _is_own(origin: str, host: str, request: HttpRequest) -> bool:
     Behind a proxy that may hide TLS (plain http, no SECURE_PROXY_SSL_HEADER) both schemes are
     accepted: the response has no CORS header, so a browser that sees two origins shows it to none.
     """
-    scheme, _, name = origin.partition("://")
-    if scheme not in ("http", "https"):
-        return False
     knows_scheme = request.is_secure() or settings.SECURE_PROXY_SSL_HEADER
-    if knows_scheme and scheme != request.scheme:
-        return False
+    schemes = (request.scheme or "",) if knows_scheme else _SCHEMES
+    return any(_is_of(origin, scheme, host) for scheme in schemes)
+
+
+def _is_of(origin: str, scheme: str, host: str) -> bool:
+    """Return whether an origin is a host's by a scheme: one of the two that browsers have."""
+    given, _, name = origin.partition("://")
     default = ":443" if scheme == "https" else ":80"
-    return name.removesuffix(default) == host.lower().removesuffix(default)
+    is_same = name.removesuffix(default) == host.lower().removesuffix(default)
+    return scheme in _SCHEMES and given == scheme and is_same
 
 
 class _Request(HttpRequest):

@@ -67,9 +67,7 @@ def send(
     channels with them: else each takes a query.
     """
     if rows:
-        notifier.publish(
-            [log.row(row.channel, message, row.pk, None, expires_in_s) for row in rows]
-        )
+        notifier.publish(log.copies(rows, message, expires_in_s))
     return len(rows)
 
 

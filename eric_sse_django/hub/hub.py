@@ -273,7 +273,7 @@ class Hub:
         """Take what another process's wake carries, or read the log."""
         try:
             found = segments.unpack(message)
-        except segments.Refused as refused:
+        except segments.WakeRefused as refused:
             self.counters.segments["refused"] += 1
             if _refusals.begins("wake"):
                 logger.warning("%s, the log is read: is its SECRET_KEY the same?", refused)

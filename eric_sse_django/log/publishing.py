@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -95,6 +96,20 @@ def rows(
     return [_row(terms, message) for message in messages]
 
 
+def copies(
+    listeners: Sequence[Listener], message: MessageContract, expires_in_s: float | None = None
+) -> list[Draft]:
+    """Return the row() of a message for each of some listeners. Encodes it once."""
+    made: list[Draft] = []
+    for listener in listeners:
+        if made:
+            made.append(replace(made[0], listener=listener.pk))
+            readdress(made[-1], listener.channel, expires_in_s)
+        else:
+            made.append(row(listener.channel, message, listener.pk, None, expires_in_s))
+    return made
+
+
 class _Terms(NamedTuple):
     """What the messages of one call to one channel have in common."""
 
@@ -113,7 +128,10 @@ def _draft(
     terms: _Terms, type: str, payload: Any, listener: Any = None, owner: Any = None
 ) -> Draft:
     """All messages pass here."""
-    wire.check_text("type", type, TYPE_MAX_LENGTH)
+    if not wire.check_text("type", type, TYPE_MAX_LENGTH):
+        raise InvalidMessageFormat(
+            "its type is empty, which clients would take for 'message'; give it a name"
+        )
     if type.startswith(RESERVED_PREFIX):
         raise InvalidMessageFormat(
             f"its type {type!r} begins with {RESERVED_PREFIX!r}, which is reserved for this app; "

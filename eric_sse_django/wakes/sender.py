@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import threading
@@ -87,8 +86,16 @@ class WakeSender(Generic[Item]):
 
     def _send_in_turn(self, carrier: Carrier, item: Item) -> bool:
         is_sent = False
-        with contextlib.suppress(Exception):  # the thread meets the same error, and reports it
+        try:
             is_sent = carrier.send_at_once(self._packed([item]))
+        except Exception:  # noqa: BLE001 - the thread meets the same error, and reports it
+            pass
+        except BaseException:  # a signal has ended it: what was sent before may be lost, too
+            with self._lock:
+                self._drop_items()
+                self._idle.clear()
+                self._wanted.set()
+            raise
         if is_sent:
             self._is_unverified = True
             if time.monotonic() - self._verified_at > TRUST_S:

@@ -116,6 +116,24 @@ class TestPayload:
         with pytest.raises(InvalidMessageFormat, match=r"payload is of type fractions.Fraction"):
             wire.json_text(Fraction(1, 2), MANY_BYTES, wire.encoder(Broken))
 
+    @pytest.mark.parametrize(
+        ("raised", "reason"),
+        [
+            (ValueError("no currency"), "(ValueError: no currency)"),
+            (ZeroDivisionError(), "(ZeroDivisionError)"),
+            (KeyError("x" * 999), "(KeyError: '" + "x" * 189 + "…)"),
+        ],
+        ids=lambda each: each if isinstance(each, str) else "",
+    )
+    def test_a_refusal_has_the_encoders_own_reason(self, raised, reason):
+        class Encoder(json.JSONEncoder):
+            def default(self, o):
+                raise raised
+
+        with pytest.raises(InvalidMessageFormat, match=r"payload\[0\] is of type") as refused:
+            wire.json_text([Fraction(1, 2)], MANY_BYTES, wire.encoder(Encoder))
+        assert f"Fraction {reason}, which cannot be encoded" in str(refused.value)
+
     def test_a_circle_is_refused(self):
         circle = []
         circle.append(circle)

@@ -92,7 +92,8 @@ class TestIds:
             channel.broadcast(count(1))  # the caller's transaction continues
 
     @pytest.mark.parametrize(
-        "options", [{"format": "xml"}, {"retention_s": 0}, {"retention_s": -1}]
+        "options",
+        [{"format": "xml"}, {"retention_s": 0}, {"retention_s": -1}, {"retention_s": 10**12}],
     )
     def test_an_invalid_option_is_refused(self, database, options):
         with pytest.raises(ValidationError):

@@ -92,6 +92,8 @@ def test_before_that_the_error_names_the_command(database, settings):
         ({"orders": {"access": "nobody"}}, "E021"),
         ({"orders": {"retention_s": 1}}, "E021"),
         ({"orders": {"retention_s": "x"}}, "E021"),
+        ({"orders": {"retention_s": float("inf")}}, "E021"),
+        ({"orders": {"expires_in_s": True}}, "E021"),
     ],
 )
 @databases.sqlite_rolled_back

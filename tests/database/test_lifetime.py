@@ -1,8 +1,10 @@
 """Lifetimes: an expired message goes to nobody, and nobody misses it."""
 
 import json
+import math
 import time
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from django.contrib.auth.models import User
@@ -92,9 +94,11 @@ class TestPublishing:
         assert [end.total_seconds() for end in ends] == [60, 60]
 
     def test_a_channels_is_a_whole_number_of_seconds(self, database):
-        for wrong in (0, -1, "x"):
-            with pytest.raises(ValidationError):
+        for wrong in (0, -1, "x", True, 1.5, Decimal("1.5"), math.inf, math.nan, b"1", 10**12):
+            with pytest.raises(ValidationError, match="expires_in_s"):
                 DatabaseChannel.create("typing", expires_in_s=wrong)
+        day_s = timedelta(days=1).total_seconds()
+        assert DatabaseChannel.create("typing", expires_in_s=day_s).row.expires_in_s == 86_400
 
 
 class TestEntries:

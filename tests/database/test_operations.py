@@ -1,5 +1,6 @@
 """What an operator does to listeners."""
 
+from collections import UserDict
 from datetime import timedelta
 
 import pytest
@@ -9,7 +10,8 @@ from eric_sse_django import log
 from eric_sse_django.database import DatabaseChannel, operations
 from eric_sse_django.entry import CLOSE, REPLAY, REVOKE, STOP
 from eric_sse_django.exception import NoMessagesException
-from eric_sse_django.message import Message
+from eric_sse_django.log import retention
+from eric_sse_django.message import Message, UniqueMessage
 from eric_sse_django.models import Listener, QueuedMessage
 from eric_sse_django.shortcuts import listen
 
@@ -119,3 +121,51 @@ def test_a_visitor_who_is_not_logged_in_can_own_nothing(channel):
         listen("orders", owner=AnonymousUser())
     with pytest.raises(ValueError, match="log in"):
         channel.dispatch_to_owner(AnonymousUser(), Message("paid", 1))
+
+
+def test_what_gets_its_position_while_its_channel_is_removed_begins_no_history(
+    channel, database, monkeypatch, no_notifier
+):
+    log.append([log.row(channel.row, Message("paid", number)) for number in range(3)])
+    note, readers = retention.note_removed, []
+
+    def sequence_first(positions):
+        settle()  # what was listed without a position
+        readers.append(log.follow())
+        note(positions)
+
+    monkeypatch.setattr(retention, "note_removed", sequence_first)
+    assert log.forget(channel.row.pk) == 3
+    assert not QueuedMessage.objects.exists()
+    other = DatabaseChannel.create("other")
+    log.append([log.row(other.row, Message("paid", 4))])
+    settle()
+    looks = [log.look(known, None, 10) for known in readers]
+    assert [(look.is_same, len(look.entries)) for look in looks] == [(True, 1)] * len(readers)
+
+
+class Counted(UserDict[str, int]):
+    """A payload that counts how often it is encoded."""
+
+    encoded = 0
+
+    def keys(self):
+        self.encoded += 1
+        return super().keys()
+
+
+def test_a_message_to_many_is_encoded_once(channel, database):
+    typing = DatabaseChannel.create("typing", retention_s=600, expires_in_s=60)
+    names = [*[(channel, f"till-{number}") for number in range(3)], (typing, "ana")]
+    listeners = [each.add_listener(listener_id=name) for each, name in names]
+    payload = Counted(id=7)
+    message = UniqueMessage(Message("paid", payload), "shop", "m-1")
+    assert operations.send([row(each) for each in listeners], message) == 4
+    assert payload.encoded == 1
+    sent = QueuedMessage.objects.order_by("id")
+    assert [each.listener_id for each in sent] == [each.row.pk for each in listeners]
+    assert [each.channel_id for each in sent] == [each.row.pk for each, _ in names]
+    assert [each.perishable for each in sent] == [False, False, False, True]
+    assert (sent[3].expires_at - sent[3].created_at).total_seconds() == 60
+    fields = sent.values_list("type", "payload", "sender", "uid")
+    assert set(fields) == {("paid", '{"id":7}', "shop", "m-1")}

@@ -26,6 +26,7 @@ TYPES: dict[str, Any] = {
     "NUL": "\0",
     "a lone surrogate": "a\ud800",
     "too long": "x" * 256,
+    "empty": "",
     "the app's own": "eric-reset",
     "one that may be the app's": "eric-",
     "no str": 7,

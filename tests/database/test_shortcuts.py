@@ -1,6 +1,8 @@
 """What a view calls: publish, listen, and the URLs of streams with their tickets."""
 
+import math
 import time
+from datetime import timedelta
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
@@ -143,6 +145,15 @@ class TestTickets:
     def test_an_expired_one_is_refused(self):
         with pytest.raises(InvalidTicket, match="has expired"):
             read_ticket(make_ticket("orders", max_age_s=-1))
+
+    @pytest.mark.parametrize("age", [math.nan, True, "60", timedelta(hours=1)], ids=repr)
+    def test_an_age_that_is_not_a_number_is_refused(self, age):
+        with pytest.raises(ValueError, match="max_age_s is"):
+            make_ticket("orders", max_age_s=age)
+
+    def test_none_is_valid_for_more_than_a_year(self):
+        ticket = read_ticket(make_ticket("orders", max_age_s=math.inf))
+        assert ticket.expires_at == pytest.approx(time.time() + 365 * 86_400, abs=5)
 
     def test_a_changed_one_is_refused(self):
         text = make_ticket("orders", "till-7")

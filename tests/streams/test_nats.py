@@ -394,10 +394,23 @@ async def test_the_configuration_of_the_docs_works(way, monkeypatch):
             await ear.hears(*messages(1, 2))
 
 
-async def test_an_address_that_asks_for_encryption_gets_it_or_an_error(server):
-    fabric = NatsFabric(server.url.replace("nats:", "tls:"), {"token": "secret"})
+@pytest.mark.parametrize(
+    ("scheme", "options"),
+    [
+        ("tls", {}),
+        ("nats", {"tls": ssl.create_default_context()}),
+        ("nats", {"tls_hostname": "localhost"}),
+    ],
+    ids=["address", "context", "name"],
+)
+async def test_a_project_that_asks_for_encryption_gets_it_or_an_error(
+    server, way, scheme, options
+):
+    fabric = NatsFabric(server.url.replace("nats:", f"{scheme}:"), {"token": "secret", **options})
     with pytest.raises(ConnectionError, match="does not encrypt"):
         await asyncio.to_thread(fabric.probe)
+    with pytest.raises(ConnectionError, match="does not encrypt"):
+        await fabric.receiver().receive(print, print)
 
 
 async def test_a_token_is_sent_as_by_its_client(way):

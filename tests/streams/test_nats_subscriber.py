@@ -9,7 +9,7 @@ from nats.aio.client import Client, Srv
 
 from eric_sse_django.wakes.fabric import MALFORMED
 from eric_sse_django.wakes.nats import protocol
-from eric_sse_django.wakes.nats.protocol import MAX_BYTES, Address, decoded
+from eric_sse_django.wakes.nats.protocol import MAX_BYTES, ServerAddress, decoded
 from eric_sse_django.wakes.nats.subscriber import MAX_LINE_BYTES, Subscriber
 
 INFO = b'INFO {"server_id": "a", "max_payload": 1048576}\r\n'
@@ -137,7 +137,7 @@ def test_a_connection_that_is_lost_has_ended_once():
     ],
 )
 async def test_the_login_is_the_one_of_nats_py(url, options, login):
-    line = Address.of(url).connect_line(options)
+    line = ServerAddress.of(url).connect_line(options)
     sent = json.loads(line.removeprefix(b"CONNECT "))
     client = Client()
     client._setup_server_pool(url)

@@ -200,11 +200,38 @@ def test_no_part_of_a_string_is_an_allowed_origin(settings):
         check(SHOP)
 
 
-async def test_a_refused_origin_is_logged(application, caplog):
-    sent = headers("https://evil.example")
+@pytest.mark.parametrize(
+    ("sent", "reason"),
+    [
+        (
+            headers("https://evil.example"),
+            "origin='https://evil.example' path='/events/orders/l/': this site is "
+            "http://site.example, and the origin is not in ERIC_SSE['ALLOWED_ORIGINS']",
+        ),
+        (
+            headers("https://site.example"),
+            "origin='https://site.example' path='/events/orders/l/': this site is "
+            "http://site.example: check the proxy, and SECURE_PROXY_SSL_HEADER",
+        ),
+        (
+            [*headers(SHOP), (b"origin", SHOP.encode())],
+            f"origin='{SHOP}' path='/events/orders/l/': the request has 2 Origin headers",
+        ),
+        (
+            headers(sec_fetch_site="cross-site"),
+            "site='cross-site' path='/events/orders/l/': it is a link or an image of another "
+            "site, which has no Origin",
+        ),
+    ],
+    ids=["another site", "another scheme", "two origins", "no origin"],
+)
+async def test_a_refused_origin_is_logged_with_its_reason(
+    application, caplog, settings, sent, reason
+):
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     await answer(application, "/events/orders/l/", headers=sent)
     (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert "https://evil.example" in record.getMessage()
+    assert record.getMessage() == f"origin refused {reason}"
 
 
 # The host's own origin -------------------------------------------------------------------

@@ -10,11 +10,12 @@ from django.core.signing import TimestampSigner
 from eric_sse_django import segments as packing
 from eric_sse_django import wakes
 from eric_sse_django.entry import NO_CHANNEL, REVOKE
-from eric_sse_django.log import MemoryLog
+from eric_sse_django.log import SEGMENT_MESSAGES, MemoryLog
 from eric_sse_django.log.dialect import ENTRY_FIELDS
 from eric_sse_django.outage import Quiet
-from eric_sse_django.segments import Refused, pack, unpack
+from eric_sse_django.segments import WakeRefused, pack, unpack
 from eric_sse_django.wakes import sender as sending
+from eric_sse_django.wakes.nats.protocol import MAX_BYTES, decoded, encoded
 from tests.streams import passing
 from tests.streams.passing import client, draft, live, received, sequenced, until
 from tests.streams.test_segments import Chaos
@@ -101,6 +102,20 @@ def test_several_are_in_one_parcel_as_far_as_they_fit():
     assert all(len(parcel.message["segments"]) < packing.PARCEL_BYTES * 1.1 for parcel in parcels)
 
 
+@pytest.mark.parametrize("character", ["x", '"', "\u2603", "\U0001f600"])
+@pytest.mark.parametrize("afters", [None, {1: 0, NO_CHANNEL: 0}], ids=["of all", "of a channel"])
+def test_whatever_its_names_are_a_parcel_is_what_receivers_take(character, afters):
+    drafts = [draft('"' * 120) for _ in range(SEGMENT_MESSAGES)]
+    segment = sequenced(MemoryLog(), *drafts)._replace(afters=afters)
+    for entry in segment.entries:
+        entry.type = entry.sender = entry.uid = character * 255
+    [parcel] = pack([segment])
+    data = encoded(parcel)
+    assert len(data) < MAX_BYTES - 1_000  # of the wake's own fields
+    [found] = unpack(decoded(data))
+    assert (found.known, found.entries) == (segment.known, None)
+
+
 # What is refused --------------------------------------------------------------------
 
 
@@ -109,19 +124,19 @@ def test_any_changed_character_is_refused():
     text = message["segments"]
     for at in chance.sample(range(len(text)), 50):
         changed = text[:at] + ("x" if text[at] != "x" else "y") + text[at + 1 :]
-        with pytest.raises(Refused):
+        with pytest.raises(WakeRefused):
             unpack({**message, "segments": changed})
 
 
 @pytest.mark.parametrize("text", ["", "[]", "x:y", "x:y:z", ":", 7, None, [], {"a": 1}, b"x:y:z"])
 def test_what_is_not_signed_is_refused(text):
-    with pytest.raises(Refused):
+    with pytest.raises(WakeRefused):
         unpack({"v": 1, "segments": text})
 
 
 def test_nothing_of_what_is_refused_is_in_the_reason():
     for text in ("[]:a:stranger\n" * 100, "stranger", "[:stranger"):
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(WakeRefused) as refused:
             unpack({"v": 1, "segments": text})
         assert "stranger" not in "".join(traceback.format_exception(refused.value))
 
@@ -129,7 +144,7 @@ def test_nothing_of_what_is_refused_is_in_the_reason():
 def test_one_of_a_site_with_another_key_is_refused(settings):
     message = packed(some_segment())
     settings.SECRET_KEY = "another"
-    with pytest.raises(Refused):
+    with pytest.raises(WakeRefused):
         unpack(message)
 
 
@@ -146,7 +161,7 @@ def test_one_of_another_database_is_refused(monkeypatch):
     monkeypatch.setattr("eric_sse_django.log.dialect.Dialect.place", lambda self: place)
     monkeypatch.setattr("eric_sse_django.log.dialect.SQLite.place", lambda self: place)
     packing._salt.cache_clear()
-    with pytest.raises(Refused):
+    with pytest.raises(WakeRefused):
         unpack(message)
     packing._salt.cache_clear()
 
@@ -154,7 +169,7 @@ def test_one_of_another_database_is_refused(monkeypatch):
 def test_an_old_one_is_refused(monkeypatch):
     message = packed(some_segment())
     monkeypatch.setattr(packing, "MAX_AGE_S", -1)
-    with pytest.raises(Refused):
+    with pytest.raises(WakeRefused):
         unpack(message)
 
 
@@ -184,17 +199,17 @@ def test_one_of_another_version_is_a_plain_wake(change):
 )
 def test_one_of_another_form_is_refused_though_it_is_signed(text):
     signed = packing._signer().sign(text.replace("K", '[1, 2, 3, "x"]'))
-    with pytest.raises(Refused):
+    with pytest.raises(WakeRefused):
         unpack({"v": 1, "segments": signed})
 
 
 def test_what_is_no_message_is_refused():
-    with pytest.raises(Refused):
+    with pytest.raises(WakeRefused):
         unpack(wakes.MALFORMED)
 
 
 def test_no_other_signature_of_the_site_is_one_of_a_wake():
-    with pytest.raises(Refused):
+    with pytest.raises(WakeRefused):
         unpack({"v": 1, "segments": TimestampSigner(salt="tickets").sign("[]")})
 
 

@@ -228,6 +228,21 @@ def test_what_cannot_be_packed_is_a_plain_wake_and_logged_once(at_once, packing,
     ]
 
 
+@pytest.mark.parametrize("signal", [KeyboardInterrupt, SystemExit])
+def test_what_a_signal_ends_others_are_asked_to_read(at_once, packing, signal):
+    packing.wake(1)
+    assert packing.flush(2)
+
+    def interrupt(parcels):
+        raise signal
+
+    at_once.send_at_once = interrupt
+    with pytest.raises(signal):
+        packing.wake(2)
+    assert packing.flush(2)
+    assert items_of(at_once.sends) == [1, None]
+
+
 def test_what_was_sent_at_once_before_a_connection_ended_may_be_lost(at_once, packing):
     packing.wake(1)
     assert packing.flush(2)

@@ -22,6 +22,8 @@ from eric_sse_django.wakes.nats.protocol import (
     IDLE_S,
     JOIN_S,
     TRUST_S,
+    UNENCRYPTED,
+    ServerAddress,
     Site,
     encoded,
 )
@@ -60,9 +62,19 @@ class ClientConnection:
             error_cb=self._on_error,
             closed_cb=self._on_closed,
         )
+        # nats-py continues without encryption, if the server does not ask for it.
+        if ServerAddress.of(server).wants_encryption(options) and not self._is_encrypted():
+            raise ConnectionError(UNENCRYPTED)
         self.error = None  # the first of two attempts may have failed
         self._ended.clear()
         self.is_open = True
+
+    def _writer(self) -> Any:
+        return getattr(getattr(self._client, "_transport", None), "_io_writer", None)
+
+    def _is_encrypted(self) -> bool:
+        writer = self._writer()
+        return writer is not None and writer.get_extra_info("ssl_object") is not None
 
     async def publish(self, subject: str, data: bytes) -> None:
         """Send, and wait for no answer."""
@@ -115,7 +127,7 @@ class ClientConnection:
         with contextlib.suppress(Exception):
             await within(LAYER_TIMEOUT_S, self._client.close())
         # nats-py has no way to give up what the server does not read.
-        writer = getattr(getattr(self._client, "_transport", None), "_io_writer", None)
+        writer = self._writer()
         if writer is not None:
             writer.transport.abort()
         if self._pinging is not None:

@@ -25,11 +25,12 @@ IDLE_S = 30.0
 # Bytes of a message that are parsed at most: this app sends a quarter of it at most. And of
 # what a server sends to a publisher between two messages.
 MAX_BYTES = 262_144
+# The options of encryption.
+TLS_OPTIONS = ("tls", "tls_hostname", "tls_handshake_first")
+UNENCRYPTED = "the server does not encrypt, and its address is tls://, or OPTIONS have 'tls'"
 # What FABRIC["OPTIONS"] may have beside "namespace"; with anything else (keys, credentials,
 # callbacks) nats-py connects.
-KNOWN = frozenset(
-    ("name", "user", "password", "token", "tls", "tls_hostname", "tls_handshake_first")
-)
+KNOWN = frozenset(("name", "user", "password", "token", *TLS_OPTIONS))
 
 
 class Site(NamedTuple):
@@ -63,7 +64,7 @@ def is_plain(options: Mapping[str, Any]) -> bool:
     return is_known and all(isinstance(part, str) for part in login)
 
 
-class Address(NamedTuple):
+class ServerAddress(NamedTuple):
     """Where a server is, and the login in its URL."""
 
     host: str
@@ -73,24 +74,28 @@ class Address(NamedTuple):
     password: str | None
 
     @staticmethod
-    def of(url: str) -> Address:
+    def of(url: str) -> ServerAddress:
         parts = urlsplit(url)
         is_encrypted = parts.scheme == "tls"
         login = parts.username, parts.password
-        return Address(parts.hostname or "", parts.port or PORT, is_encrypted, *login)
+        return ServerAddress(parts.hostname or "", parts.port or PORT, is_encrypted, *login)
 
     def tls(self, options: Mapping[str, Any]) -> tuple[ssl.SSLContext, str]:
         """Return the context, and the name that the certificate must have."""
         context = options.get("tls") or ssl.create_default_context()
         return context, options.get("tls_hostname") or self.host
 
-    def must_encrypt(self, greeting: Mapping[str, Any]) -> bool:
-        """Return whether the server asks for encryption; raise if only its address does."""
+    def must_encrypt(self, greeting: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
+        """Return whether the server asks for encryption; raise if only the project does."""
         if greeting.get("tls_required"):
             return True
-        if self.is_encrypted:
-            raise ConnectionError("the server does not encrypt, and its address is tls://")
+        if self.wants_encryption(options):
+            raise ConnectionError(UNENCRYPTED)
         return False
+
+    def wants_encryption(self, options: Mapping[str, Any]) -> bool:
+        """Return whether the project does: by the address, or by what OPTIONS have for TLS."""
+        return self.is_encrypted or any(options.get(name) for name in TLS_OPTIONS)
 
     def connect_line(self, options: Mapping[str, Any]) -> bytes:
         """Return the command by which a client identifies itself, as nats-py does."""

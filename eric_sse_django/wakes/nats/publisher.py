@@ -21,7 +21,7 @@ from eric_sse_django.wakes.nats.protocol import (
     JOIN_S,
     MAX_BYTES,
     TRUST_S,
-    Address,
+    ServerAddress,
     Site,
     encoded,
     error_of,
@@ -186,12 +186,12 @@ class Link:
 
 def connect(server: str, options: Mapping[str, Any]) -> Link:
     """Return a connection that the server has accepted; raises OSError."""
-    address = Address.of(server)
+    address = ServerAddress.of(server)
     link = Link(socket.create_connection((address.host, address.port), LAYER_TIMEOUT_S))
     try:
         link.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         is_first = bool(options.get("tls_handshake_first"))
-        if is_first or address.must_encrypt(link.greet()):
+        if is_first or address.must_encrypt(link.greet(), options):
             context, name = address.tls(options)
             link.socket = context.wrap_socket(link.socket, server_hostname=name)
         if is_first:

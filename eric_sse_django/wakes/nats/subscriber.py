@@ -17,7 +17,7 @@ from eric_sse_django.wakes.nats.protocol import (
     CONNECT_S,
     JOIN_S,
     MAX_BYTES,
-    Address,
+    ServerAddress,
     Site,
     error_of,
     greeting_of,
@@ -46,14 +46,14 @@ class Subscriber(asyncio.Protocol):
 
     async def open(self, server: str, options: dict[str, Any]) -> None:
         """Connect; raise what hinders it."""
-        address, loop = Address.of(server), asyncio.get_running_loop()
+        address, loop = ServerAddress.of(server), asyncio.get_running_loop()
         is_first = bool(options.get("tls_handshake_first"))
         context, name = address.tls(options) if is_first else (None, None)
         at = address.host, address.port
         await loop.create_connection(lambda: self, *at, ssl=context, server_hostname=name)
         if self.greeting is None:
             await self._answered(CONNECT_S)
-        if not is_first and address.must_encrypt(self.greeting or {}):
+        if not is_first and address.must_encrypt(self.greeting or {}, options):
             context, name = address.tls(options)
             encrypting = loop.start_tls(self._transport, self, context, server_hostname=name)
             self._transport = await encrypting
