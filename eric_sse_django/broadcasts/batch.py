@@ -192,8 +192,8 @@ def _publish(using: str, found: Iterable[tuple[Broadcast, Recipient, Content]]) 
         for broadcast, each, _ in wanted
     }
     drafts = [
-        log.draft(channels[to.channel], content.type, content.payload, owner=to.owner)
-        for _, to, content in wanted
+        log.draft(channels[to.channel], *content, owner=to.owner, is_html=each.as_html)
+        for each, to, content in wanted
     ]
     if len(drafts) == 1:
         publish_to(next(iter(channels.values())), drafts[0], None, None)

@@ -57,7 +57,9 @@ def _publish(
 ) -> None:
     name = None if listener_id is TO_ALL else listener_id_of(narrowed("listener_id", listener_id))
     key = None if owner is TO_ALL else owner_key(narrowed("owner", owner))
-    draft = log.draft(row, operation.type, operation.text, owner=key, expires_in_s=expires_in_s)
+    draft = log.draft(
+        row, operation.type, operation.text, owner=key, expires_in_s=expires_in_s, is_html=True
+    )
     publish_to(row, draft, name, expires_in_s)
 
 

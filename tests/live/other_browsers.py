@@ -157,7 +157,7 @@ async def webkit(directory: Path) -> AsyncIterator[Browser]:
 @contextmanager
 def running(command: list[str], port: int, environment: dict[str, str]) -> Iterator[None]:
     """Run a program, once it listens on a port, and end it with all that it started."""
-    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    silent: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen(command, env=environment, start_new_session=True, **silent)
     try:
         assert until(lambda: not is_free(port), PATIENCE_S)
