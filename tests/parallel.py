@@ -20,6 +20,7 @@ import pytest
 LONGEST = (
     *("test_going_back", "test_gates", "test_outages", "test_themes", "test_demo"),
     *("test_quick_start", "test_kills", "test_tabs", "test_users_elsewhere"),
+    *("test_browser", "test_hypermedia", "test_demo_pages", "test_pages", "test_frameworks"),
     *("test_monitor", "test_networks", "test_streams", "test_footprint", "test_revocation"),
     *("test_nats", "test_wrapped", "test_hostile", "test_faults", "test_http2", "test_forks"),
 )

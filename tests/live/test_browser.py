@@ -111,10 +111,7 @@ async def test_without_a_new_path_it_is_refused_until_the_page_is_shown(browser,
     await got(page, 1)
     await got(other, 1)
     assert len(browser.statuses) <= count + 2
-
-
-async def test_a_page_that_is_no_stream_is_refused(browser, channel):
-    page = await browser.blank()
+    page = await browser.blank()  # and an answer that is no stream
     await page.evaluate("""() => {
         window.stream = client.connect("/elsewhere", { onstate: state => states.push(state) });
     }""")
@@ -340,7 +337,7 @@ async def test_messages_that_nobody_takes_become_a_reset(browser, channel):
     assert await page.evaluate("got") == [["eric-reset", reset], ["n", 1]]
 
 
-async def test_an_error_of_a_listener_stops_nothing(browser, channel):
+async def test_an_error_of_a_listener_stops_nothing_and_text_is_read_as_text(browser, channel):
     page = await browser.blank()
     await page.evaluate("""() => {
         window.stream = client.connect(url, { onstate: state => states.push(state) });
@@ -352,9 +349,8 @@ async def test_an_error_of_a_listener_stops_nothing(browser, channel):
     await got(page, 1, 2)
     await site.until(lambda: browser.problems == ["mine", "mine"])
     browser.problems.clear()
+    await page.close()
 
-
-async def test_a_channel_of_text_is_read_as_text(browser, database):
     await DatabaseChannel.acreate("lines", format="text", access="everyone")
     page = await browser.blank()
     await page.evaluate("""() => {
@@ -471,7 +467,9 @@ ACKNOWLEDGE = """() => {
 }"""
 
 
-async def test_what_was_processed_is_acknowledged_at_once_for_many(browser, channel, ada):
+async def test_what_was_processed_is_acknowledged_for_many_at_once_or_when_a_page_is_left(
+    browser, channel, ada
+):
     page = await browser.blank()
     posts = []
     page.on("request", lambda request: request.method == "POST" and posts.append(request.url))
@@ -481,14 +479,8 @@ async def test_what_was_processed_is_acknowledged_at_once_for_many(browser, chan
     await got(page, *range(50))
     await reaches(ada, await acursor())
     assert len(posts) <= 2
-
-
-async def test_a_page_that_is_left_acknowledges_what_it_has(browser, channel, ada):
-    page = await browser.blank()
-    await page.evaluate(ACKNOWLEDGE)
-    await until_state(page, "live")
-    await publish(channel, 1)
-    await got(page, 1)
+    await publish(channel, 50)
+    await got(page, *range(51))
     await page.goto(f"{browser.url}/elsewhere")
     await reaches(ada, await acursor(), 3)
 

@@ -205,71 +205,34 @@ async def test_each_action_changes_the_page_and_a_refresh_shows_what_the_server_
     assert site.problems == []
 
 
-async def test_nothing_is_lost_or_repeated_in_a_deploy_during_which_nginx_answers_502(
-    site, broadcasting
-):
-    first = await Order.objects.acreate(number="a")
-    pages = await site.pages(STREAMS)
-    second = await Order.objects.acreate(number="b")
-    await all_show(pages, ("a", "0"), ("b", "0"))
-    site.server.terminate()
-    site.server.wait()
-    await sites.until(lambda: site.statuses.count(502) >= len(pages), 30)
-    await Order.objects.acreate(number="c")
-    await first.adelete()
-    for _, page in pages:
-        await page.evaluate(COUNT)
-    site.server.start()
-    await all_show(pages, ("b", "0"), ("c", "0"))
-    await second.adelete()
-    await Order.objects.acreate(number="d")
-    await all_show(pages, ("c", "0"), ("d", "0"))
-    for case, page in pages:
-        # Neither "a" nor "b" were put in the page a second time.
-        assert await page.evaluate("added") == ["c", "d"], case
-
-
-async def test_nothing_is_lost_or_repeated_by_cut_links_and_a_machine_that_sleeps(
+async def test_nothing_is_lost_or_repeated_by_hiding_a_deploy_cut_links_and_sleep(
     site, broadcasting
 ):
     pages = await site.pages(STREAMS)
+    await hide(site, pages)
+    assert site.problems == []
     for _, page in pages:
         await page.evaluate(COUNT)
-    names = []
+    created = []
 
     async def create():
-        names.append(f"n{len(names)}")
-        await Order.objects.acreate(number=names[-1])
+        created.append(f"n{len(created)}")
+        await Order.objects.acreate(number=created[-1])
 
-    async def cut():
-        await create()
-        site.link.cut()
-        await create()
-        site.link.repair()
-
-    await cut()
-    await all_show(pages, *[(name, "0") for name in names])
-    await cut()
-    asleep = [each for each in psutil.Process().children(True) if "chrom" in each.name()]
-    assert asleep
-    try:
-        for process in asleep:
-            process.suspend()
-        await cut()
-        await asyncio.sleep(2)
-    finally:
-        for process in asleep:
-            process.resume()
     await create()
-    await all_show(pages, *[(name, "0") for name in names])
+    await deploy(site, pages, create)
+    for _ in range(3):
+        await cut(site, create)
+    await sleep(site, create)
+    await create()
+    await all_show(pages, *[(name, "0") for name in created[1:]])
     for case, page in pages:
-        assert await page.evaluate("added") == names, case
+        assert await page.evaluate("added") == created, case
 
 
-async def test_a_hidden_page_shows_what_happened_once_it_is_visible_again(site, broadcasting):
-    """htmx 4 and Datastar close the streams of hidden pages; the others continue."""
+async def hide(site, pages):
+    """Hide the pages: htmx 4 and Datastar close their streams, the others continue."""
     first = await Order.objects.acreate(number="a")
-    pages = await site.pages(STREAMS)
     await all_show(pages, ("a", "0"))
     for _, page in pages:
         await page.evaluate(SHOW, "hidden")
@@ -282,10 +245,45 @@ async def test_a_hidden_page_shows_what_happened_once_it_is_visible_again(site, 
         await page.evaluate(SHOW, "visible")
     await all_show(pages, ("b", "3"))
     await open_streams(site, len(pages))
-    assert site.problems == []
+    await Order.objects.all().adelete()
+    await all_show(pages)
 
 
-async def test_a_page_that_the_browser_kept_shows_what_happened_meanwhile(site, broadcasting):
+async def deploy(site, pages, create):
+    """Replace the server, during which nginx answers 502; meanwhile a row is deleted."""
+    await all_show(pages, ("n0", "0"))
+    site.server.terminate()
+    site.server.wait()
+    await sites.until(lambda: site.statuses.count(502) >= len(pages), PATIENCE_S)
+    await create()
+    await Order.objects.filter(number="n0").adelete()
+    site.server.start()
+    await create()
+    await all_show(pages, ("n1", "0"), ("n2", "0"))
+
+
+async def cut(site, create):
+    await create()
+    site.link.cut()
+    await create()
+    site.link.repair()
+
+
+async def sleep(site, create):
+    """Cut the link while the browser's machine sleeps."""
+    asleep = [each for each in psutil.Process().children(True) if "chrom" in each.name()]
+    assert asleep
+    try:
+        for process in asleep:
+            process.suspend()
+        await cut(site, create)
+        await asyncio.sleep(2)
+    finally:
+        for process in asleep:
+            process.resume()
+
+
+async def test_pages_that_the_browser_kept_and_ten_tabs_show_what_happened(site, broadcasting):
     first = await Order.objects.acreate(number="a")
     pages = await site.pages(OWN)
     await all_show(pages, ("a", "0"))
@@ -297,20 +295,21 @@ async def test_a_page_that_the_browser_kept_shows_what_happened_meanwhile(site, 
         await page.evaluate("void setTimeout(() => history.back())")
         await page.wait_for_function("window.isRestored === true")
     await all_show(pages, ("b", "0"))
-    await Order.objects.acreate(number="c")
-    await all_show(pages, ("b", "0"), ("c", "0"))
+    await have_one_connection(site)
+    names = ["b", *(f"n{number}" for number in range(10))]
+    await all_show(pages, *[(name, "0") for name in names])
     assert site.problems == []
 
 
-async def test_ten_tabs_have_one_connection(site, broadcasting):
+async def have_one_connection(site):
+    """Open ten tabs of one browser; each shows what the others have."""
     context = await site.browser.new_context()
-    pages = []
+    tabs = []
     for number in range(10):
-        pages.append((Case("plain"), await site.page(Case("plain"), context)))
+        tabs.append((Case("plain"), await site.page(Case("plain"), context)))
         await Order.objects.acreate(number=f"n{number}")
-    await all_show(pages, *[(f"n{number}", "0") for number in range(10)])
-    await open_streams(site, 1)
-    assert site.problems == []
+    await all_show(tabs, ("b", "0"), *[(f"n{number}", "0") for number in range(10)])
+    await open_streams(site, len(OWN) + 1)
 
 
 async def test_an_expired_ticket_is_replaced_by_that_of_the_page(
