@@ -10,6 +10,7 @@ from django.db.models import DateTimeField, F, QuerySet
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from demo_project.pages import channels as pages
 from eric_sse_django.database import DatabaseChannel, DatabaseQueue
 from eric_sse_django.models import Listener
 from eric_sse_django.shortcuts import listen
@@ -59,6 +60,7 @@ _ANIMALS = (
 
 def create() -> None:
     """Create missing channels and listeners, and remove listeners of old visitors."""
+    pages.create()
     DatabaseChannel.get_or_create(VITALS, retention_s=VITALS_RETENTION_S)
     inbox = DatabaseChannel.get_or_create(INBOX, retention_s=INBOX_RETENTION_S)
     for name in PROGRAMS:

@@ -33,6 +33,7 @@ INSTALLED_APPS = [
     "eric_sse_django",  # eric_sse_django: the models, the admin, the commands
     "eric_sse_django.runs",  # eric_sse_django: output that outlives its request
     "demo_project",
+    "demo_project.pages",  # a page for each idea
 ]
 
 MIDDLEWARE = [

@@ -9,6 +9,7 @@ from demo_project import views
 
 urlpatterns = [
     path("", views.page, name="page"),
+    path("", include("demo_project.pages.urls")),
     path("streams/", views.streams, name="streams"),
     path("dispatch/", views.dispatch, name="dispatch"),
     path("broadcast/", views.broadcast, name="broadcast"),

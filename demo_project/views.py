@@ -43,7 +43,7 @@ def page(request: HttpRequest) -> HttpResponse:
     state["notes"] = notes(listener, state["head"])
     state["loads"] = loads(state["head"])
     state["listeners"] = overview()
-    state["client"] = static("eric_sse_django/shared-stream.js")
+    state["client"] = static("eric_sse_django/eric-sse.js")
     context = {"listener": listener.id, "state": state, "command": command()}
     return render(request, "demo_project/page.html", context)
 

@@ -91,6 +91,16 @@ def _fabric(value: Any) -> str | None:
     )
 
 
+# What pages may use: see HYPERMEDIA.
+LIBRARIES = ("htmx2", "htmx4", "turbo", "datastar", "unpoly", "alpine", "plain")
+
+
+def _library(value: Any) -> str | None:
+    if value is None or value in LIBRARIES:
+        return None
+    return f"must be one of {', '.join(map(repr, LIBRARIES))}, or None"
+
+
 # What a wake may carry: see WAKES_CARRY.
 CARRIED = ("channels", "messages", "nothing")
 
@@ -373,6 +383,13 @@ SETTINGS: tuple[Setting, ...] = (
         "Seconds of past broadcasts that a watcher may replay; with a ticket, all since the "
         "ticket was created, if that is more.",
         _seconds(0, 3_650 * DAY_S),
+    ),
+    Setting(
+        "HYPERMEDIA",
+        None,
+        "The library of the project's pages, in whose form HTML is published: 'htmx2', 'htmx4', "
+        "'turbo', 'datastar', 'unpoly', 'alpine' or 'plain'.",
+        _library,
     ),
     Setting(
         "MAX_BATCH_MESSAGES",

@@ -279,9 +279,15 @@ def named_encoder(encoders: Mapping[int, Encode]) -> Encode:
 # What a stream sends beside events ----------------------------------------------------
 
 
-def opening(retry_ms: int, position: int, blank: bool) -> bytes:
-    """Return a stream's first bytes, which are sent before any message. See mark()."""
-    return f"retry: {retry_ms}\nid: {position}\n: ok\n{chr(10) if blank else ''}".encode()
+def opening(retry_ms: int, position: int, blank: bool, heartbeat_s: float | None = None) -> bytes:
+    """
+    Return a stream's first bytes, which are sent before any message. See mark().
+
+    With `heartbeat_s` the comment has it: a client that reads comments then knows after which
+    silence a connection is broken.
+    """
+    comment = "ok" if heartbeat_s is None else f"ok heartbeat={heartbeat_s:g}"
+    return f"retry: {retry_ms}\nid: {position}\n: {comment}\n{chr(10) if blank else ''}".encode()
 
 
 def farewell(retry_ms: int) -> bytes:

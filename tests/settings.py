@@ -39,6 +39,8 @@ INSTALLED_APPS = [
     "channels",
     "eric_sse_django",
     "eric_sse_django.runs",
+    "tests.shop",
+    "tests.shop.documented",
 ]
 
 MIDDLEWARE = [

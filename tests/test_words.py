@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 # Not text, not ours, or generated; migrations, which never change; and this file, which has the
 # phrases.
 SKIPPED = re.compile(
-    r"LICENSE|.*\.(png|svg|jpg|ico|gif|webp|mo|woff2?|json|csv)|tests/test_words\.py"
+    r"(js/)?LICENSE|.*\.(png|svg|jpg|ico|gif|webp|mo|woff2?|json|csv)|tests/test_words\.py"
     r"|eric_sse_django/migrations/.*"
 )
 

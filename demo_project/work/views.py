@@ -31,7 +31,7 @@ BUSY = "One answer at a time: wait for its end, or stop it."
 def page(request: HttpRequest) -> HttpResponse:
     """The page, with its state as JSON."""
     state = state_of(request)
-    state["client"] = static("eric_sse_django/shared-stream.js")
+    state["client"] = static("eric_sse_django/eric-sse.js")
     return render(request, "demo_project/work.html", {"state": state})
 
 

@@ -348,10 +348,10 @@ def known_channel(channel: Any) -> Channel:
     """
     name = channel if isinstance(channel, str) else channel_id_of(channel)
     row = _known.get(name)
-    return _refreshed(name) if row is None else row
+    return refreshed(name) if row is None else row
 
 
-def _refreshed(name: str) -> Channel:
+def refreshed(name: str) -> Channel:
     """Return the row of a channel, read again. One query; raises InvalidChannelException."""
     _known.pop(name, None)
     row = channel_row(name)
@@ -373,7 +373,7 @@ def publish_to(
     notifier.prepare()
     appended = log.append_to(channel, draft, listener_id)
     if appended is None:
-        channel = _refreshed(channel.name)
+        channel = refreshed(channel.name)
         if listener_id is not None:
             listener_row(channel, listener_id)
         log.readdress(draft, channel, expires_in_s)

@@ -60,6 +60,8 @@ _COLUMNS = (
     *("channel", "listener", "owner", "type", "payload", "sender", "uid"),
     *("perishable", "created_at", "expires_at"),
 )
+# How clients name an event without a name.
+UNNAMED = "message"
 _CREATED_AT = _COLUMNS.index("created_at")
 
 # A message before its row exists ----------------------------------------------------
@@ -72,14 +74,18 @@ def draft(
     listener: Any = None,
     owner: Any = None,
     expires_in_s: float | None = None,
+    is_html: bool = False,
 ) -> Draft:
     """
     Return the draft of a message to a channel, or to one listener's or owner's key.
 
-    `expires_in_s` is its lifetime, None for that of the channel's messages. Raises
+    `expires_in_s` is its lifetime, None for that of the channel's messages. If it `is_html`, its
+    type may be "": an event without a name, as htmx 4 and Turbo read. Raises
     InvalidMessageFormat for what cannot be sent.
     """
-    return _draft(_terms(channel, expires_in_s), type, payload, listener, owner)
+    checked = type or (UNNAMED if is_html else "")
+    found = _draft(_terms(channel, expires_in_s), checked, payload, listener, owner)
+    return found if type else replace(found, type="")
 
 
 def row(

@@ -18,15 +18,15 @@ class Clock:
     Starts when it is built. `since` is the time.monotonic() of the last write's begin.
     """
 
-    __slots__ = ("_ends_at", "_heartbeat_s", "_send_timeout_s", "is_writing", "since")
+    __slots__ = ("_ends_at", "_send_timeout_s", "heartbeat_s", "is_writing", "since")
 
     def __init__(self, ends_at: float | None = None, ages: bool = True) -> None:
         """`ends_at` is the time.monotonic() at which it is old, if that is before its age."""
         self.since = time.monotonic()
         self._ends_at = float("inf")
-        self._heartbeat_s: float
+        self.heartbeat_s: float
         self._send_timeout_s: float
-        age, self._heartbeat_s, self._send_timeout_s = conf.several(
+        age, self.heartbeat_s, self._send_timeout_s = conf.several(
             "MAX_STREAM_AGE_S", "HEARTBEAT_S", "SEND_TIMEOUT_S"
         )
         if ages:
@@ -46,13 +46,13 @@ class Clock:
         """Return when to look next; what is written later only defers it."""
         # What is silent is written to at once.
         since = now if self.is_silent(now) else self.since
-        return min(self._ends_at, since + min(self._heartbeat_s, self._send_timeout_s))
+        return min(self._ends_at, since + min(self.heartbeat_s, self._send_timeout_s))
 
     def is_old(self, now: float) -> bool:
         return now >= self._ends_at
 
     def is_silent(self, now: float) -> bool:
-        return not self.is_writing and now - self.since >= self._heartbeat_s
+        return not self.is_writing and now - self.since >= self.heartbeat_s
 
     def is_stuck(self, now: float, ends: bool) -> bool:
         """Return whether a write takes too long; a stream that `ends` has less time for it."""

@@ -64,7 +64,8 @@ class Sender:
         reader, clock, write = self._reader, self._clock, self._write
         clock.writes()
         retry_ms = int(conf.get("RETRY_MS") * random.uniform(1, 1.5))
-        await write(wire.opening(retry_ms, reader.cursor, self._blank), True)
+        opening = wire.opening(retry_ms, reader.cursor, self._blank, clock.heartbeat_s)
+        await write(opening, True)
         clock.wrote()
         self._write_at_once = at_once()
         while (batches := await reader.next()) is not None:

@@ -7,8 +7,9 @@ from typing import Any
 from django import template
 from django.utils.functional import cached_property
 
-from eric_sse_django import shortcuts, stream_urls
+from eric_sse_django import hypermedia, log, notifier, shortcuts, stream_urls
 from eric_sse_django.authorization import opens_without_ticket
+from eric_sse_django.broadcasts.declaration import dom_id
 from eric_sse_django.database import DatabaseListener
 from eric_sse_django.database.rows import channel_row
 from eric_sse_django.exception import InvalidChannelException
@@ -105,6 +106,51 @@ def eric_watch_url(
         return stream_urls.with_query(stream_urls.path_of(channel_id), cursor=cursor)
     request = None if unbound else _request(context, "eric_watch_url")
     return shortcuts.watch_url(channel_id, request=request, cursor=cursor)
+
+
+@register.simple_tag(takes_context=True)
+def eric_stream(
+    context: Any,
+    source: Any,
+    library: str | None = None,
+    cursor: int | str | None = None,
+    shared: bool = False,
+    unbound: bool = False,
+) -> str:
+    """
+    Return the element by which the pages of a library open a stream: hypermedia.element().
+
+    `source` is a listener, or the id of a channel to watch; without a `cursor`, a page watches
+    from the place of the tag on. The library is that of ERIC_SSE["HYPERMEDIA"], unless one is
+    given. With `shared`, the stream is that of <eric-stream>, which all tabs share.
+    """
+    name = hypermedia.library_of(library)
+    if isinstance(source, DatabaseListener):
+        url = eric_stream_url(context, source, cursor, unbound)
+        return hypermedia.element(name, url, source.row.channel.name, shared=shared)
+    at = eric_cursor() if cursor is None else cursor
+    url = eric_watch_url(context, source, at, unbound)
+    # The extension of htmx 2 opens the same URL again after an error, with the same cursor.
+    return hypermedia.element(name, url, source, shared=shared or name == "htmx2")
+
+
+@register.simple_tag
+def eric_unread(listener: Any) -> str:
+    """
+    Return how many messages wait for a listener: of one that acknowledges, the unread ones.
+
+    One query. A string, because Django would localize an integer ("1,234").
+    """
+    if not isinstance(listener, DatabaseListener):
+        raise TypeError(f"eric_unread takes a listener, as listen() returns, not {listener!r}.")
+    notifier.settle()
+    return str(log.waiting(listener.row))
+
+
+@register.simple_tag
+def eric_dom_id(row: Any) -> str:
+    """Return the id of a row's element, by which a model's broadcasts replace and remove it."""
+    return dom_id(row)
 
 
 def _request(context: Any, tag: str) -> Any:

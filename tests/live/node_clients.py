@@ -1,9 +1,8 @@
-"""The clients from npm that the live tests run: installed once, each run in a process of Node."""
+"""The clients from npm that the live tests run, each in a process of Node: see tests/npm.py."""
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import os
 import shutil
@@ -13,44 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import missing
+from tests.npm import MODULES
 
 SOURCES = Path(__file__).with_name("clients")
-PACKAGES = SOURCES / "node_modules"
-INSTALL_TIMEOUT_S = 150
 TIMEOUT_S = 60.0
-
-
-def install() -> None:
-    """
-    Install the clients of package-lock.json, if they are not; skips where that cannot be.
-
-    The first caller of a checkout does it; those of other processes wait meanwhile. `.ci/run` is
-    the first in the gate, so that no test has to wait for npm.
-    """
-    npm = shutil.which("npm")
-    if npm is None or shutil.which("node") is None:
-        missing("Node and npm are not installed (on Debian: apt-get install nodejs npm)")
-    done = PACKAGES / ".installed"
-    with (SOURCES / "package-lock.json").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        wanted = lock.read()
-        if done.exists() and done.read_text() == wanted:
-            return
-        command = [npm, "ci", "--no-audit", "--no-fund", "--loglevel=error"]
-        found = subprocess.run(
-            command, cwd=SOURCES, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S
-        )
-        if found.returncode:
-            missing(f"npm could not install the clients: {found.stderr[-500:]}")
-        done.write_text(wanted)
 
 
 def bundle(page: Path, directory: Path) -> Path:
     """Return a page's script with all that it imports, as one file in a directory."""
     out = directory / f"{page.stem}.js"
-    esbuild = PACKAGES / ".bin" / "esbuild"
+    esbuild = MODULES / ".bin" / "esbuild"
     command = [str(esbuild), str(page), "--bundle", "--jsx=automatic", f"--outfile={out}"]
-    environment = {**os.environ, "NODE_PATH": str(PACKAGES)}
+    environment = {**os.environ, "NODE_PATH": str(MODULES)}
     subprocess.run(command, env=environment, check=True, capture_output=True, timeout=60)
     return out
 

@@ -10,7 +10,10 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 
+from eric_sse_django import notifier
 from eric_sse_django.database import DatabaseChannel
+from eric_sse_django.log import retention
+from eric_sse_django.models import QueuedMessage
 from eric_sse_django.shortcuts import listen, stream_url
 from tests.client import StreamClient
 from tests.live.asgi_servers import ROOT, ASGIServer
@@ -38,6 +41,13 @@ async def publisher(
         cwd=ROOT,
         env=server.environment,
     )
+
+
+def lose() -> None:
+    """Remove all messages from the log, as retention does."""
+    notifier.flush()
+    QueuedMessage.objects.update(expires_at="2020-01-01T00:00Z")
+    assert retention.trim() > 0
 
 
 async def get(url: str) -> bytes:

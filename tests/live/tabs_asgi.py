@@ -2,8 +2,10 @@
 A site for tabs: a page that shares its stream with its like, and how many streams are open.
 
 `/tab?at=7` is rendered with that cursor, `/tab` with the log's head; `&ticket_s=` is the age
-of its ticket, `&types=` what it listens for, `&listener=` whose stream it has. `/streams`
+of its ticket, `&types=` what it listens for, `&listener=` whose stream it has, `&options=` JSON
+for connect(). `/streams`
 counts, `/url` is a fresh address, `/elsewhere` another page of the site.
+`/blank`, with the same query, has the client as `client`, and opens no stream.
 """
 
 from __future__ import annotations
@@ -23,22 +25,38 @@ from eric_sse_django.authorization import make_ticket  # isort: skip
 
 PAGE = Template("""
 {% load static %}<!doctype html><title>tab</title>
-{{ url|json_script:"url" }}{{ types|json_script:"types" }}
+{{ url|json_script:"url" }}{{ types|json_script:"types" }}{{ options|json_script:"options" }}
 <script type="module">
-  import { SharedStream } from "{% static 'eric_sse_django/shared-stream.js' %}";
+  import { connect } from "{% static 'eric_sse_django/eric-sse.js' %}";
   const read = (id) => JSON.parse(document.getElementById(id).textContent);
-  const refresh = async () => (await fetch("/url")).text();
-  const types = read("types");
-  const stream = (window.stream = new SharedStream(read("url"), { types, refresh }));
   window.got = [];
   window.states = [];
+  window.resets = [];
   window.addEventListener("pageshow", ({ persisted }) => (window.isRestored = persisted));
-  for (const type of types) {
-    stream.addEventListener(type, (event) => got.push(JSON.parse(event.data)));
-  }
-  stream.addEventListener("state", (event) => states.push(event.detail));
+  const types = read("types");
+  const stream = (window.stream = connect(read("url"), {
+    types,
+    refresh: "/url",
+    onstate: (state) => states.push(state),
+    onreset: (reset) => resets.push(reset),
+    ...read("options"),
+  }));
+  for (const type of types) stream.on(type, (data) => got.push(data));
 </script>
 """)
+BLANK = Template("""
+{% load static %}<!doctype html><title>blank</title>
+{{ url|json_script:"url" }}<ul id="list"></ul>
+<script type="module">
+  import * as client from "{% static 'eric_sse_django/eric-sse.js' %}";
+  window.url = JSON.parse(document.getElementById("url").textContent);
+  window.got = [];
+  window.states = [];
+  window.client = client;
+</script>
+""")
+ELSEWHERE = "<!doctype html><title>elsewhere</title><link rel=icon href=data:,>"
+PAGES = {"/tab": PAGE, "/blank": BLANK}
 counts = {"open": 0, "opened": 0}
 
 
@@ -46,13 +64,15 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
     path = scope["path"]
     if path.startswith("/events/"):
         await _counted(scope, receive, send)
-    elif path == "/tab":
+    elif path in PAGES:
         query = {k: v[-1] for k, v in parse_qs(scope["query_string"].decode()).items()}
-        await _answer(send, await sync_to_async(_tab)(query), b"text/html")
+        await _answer(send, await sync_to_async(_page)(PAGES[path], query), b"text/html")
     elif path == "/elsewhere":
-        await _answer(send, "<!doctype html><title>elsewhere</title>", b"text/html")
+        await _answer(send, ELSEWHERE, b"text/html")
     elif path == "/url":
-        await _answer(send, _url(None, 3_600.0), b"text/plain")
+        await _answer(send, _url(None, 3_600.0), b"text/html")  # as HttpResponse(url) has it
+    elif path == "/url.json":
+        await _answer(send, json.dumps({"url": _url(None, 3_600.0)}), b"application/json")
     elif path == "/streams":
         await _answer(send, json.dumps(counts), b"application/json")
     else:
@@ -68,12 +88,13 @@ async def _counted(scope: Any, receive: Any, send: Any) -> None:
         counts["open"] -= 1
 
 
-def _tab(query: dict[str, str]) -> str:
+def _page(template: Template, query: dict[str, str]) -> str:
     listener = query.get("listener")
     cursor = None if listener else query.get("at", shortcuts.cursor())
     url = _url(cursor, float(query.get("ticket_s", 3_600)), listener)
     types = query.get("types", "n").split(",")
-    return str(PAGE.render(Context({"url": url, "types": types})))
+    options = json.loads(query.get("options", "{}"))
+    return str(template.render(Context({"url": url, "types": types, "options": options})))
 
 
 def _url(cursor: Any, age_s: float, listener: str | None = None) -> str:

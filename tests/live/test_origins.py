@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import threading
+from pathlib import Path
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -11,6 +12,7 @@ from django.conf import settings as project_settings
 from django.contrib.auth import get_user_model
 from django.test import Client
 
+import eric_sse_django
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.message import Message
 from eric_sse_django.shortcuts import listen, stream_url
@@ -42,6 +44,15 @@ FETCH = """async ([url, lastEventId]) => {
     } catch (error) {
         return [0, String(error)];
     }
+}"""
+
+CLIENT = Path(eric_sse_django.__file__).parent / "static" / "eric_sse_django" / "eric-sse.js"
+CONNECT = """async ([text, url]) => {
+    const module = URL.createObjectURL(new Blob([text], {type: "text/javascript"}));
+    const {connect} = await import(module);
+    window.events = [];
+    window.stream = connect(url);
+    stream.on("paid", (data) => void events.push(data));
 }"""
 
 
@@ -156,6 +167,24 @@ async def test_a_client_with_fetch_passes_the_preflight(channel, serve, browser,
     assert (status, text.split("\n")[0].split(":")[0]) == (200, "retry")
     status, text = await page.evaluate(FETCH, [f"{server.url}/events/orders/", "0"])
     assert (status, bool(text)) == (403, True)  # it can read that it was refused, and why
+
+
+@sqlite_only
+async def test_the_client_of_a_listed_origin_needs_no_preflight_and_reconnects(
+    channel, serve, browser, elsewhere
+):
+    server = serve("daphne", settings={"ALLOWED_ORIGINS": [elsewhere], **SHORT})
+    path, cookie = await owned_stream(channel)
+    page = await page_of(browser, elsewhere, cookie)
+    await page.evaluate(CONNECT, [CLIENT.read_text(), server.url + path])
+    await channel.abroadcast(Message("paid", 1))
+    await page.wait_for_function("events.length == 1")
+    await opens(page, path, 2)
+    await channel.abroadcast(Message("paid", 2))
+    await page.wait_for_function("events.length == 2")
+    assert await page.evaluate("events") == [1, 2]
+    assert {request.method for request in page.requests} == {"GET"}
+    assert "OPTIONS" not in server.logged()
 
 
 @pytest.mark.parametrize("server", SERVERS)

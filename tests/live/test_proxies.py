@@ -1,66 +1,13 @@
 """nginx as it is set up for other pages: it may compress, and it holds no stream back."""
 
-import os
-import shutil
-import subprocess
-
 import pytest
 
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.message import Message
 from eric_sse_django.monitor import PATH
 from tests.client import StreamClient
-from tests.conftest import missing
 from tests.databases import sqlite_only
 from tests.live import site
-from tests.server import free_port, is_free, until
-
-CONFIGURATION = """
-daemon off; worker_processes 1; error_log {directory}/error.log; pid {directory}/pid;
-events {{ worker_connections 64; }}
-http {{
-    access_log off;
-    client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/f; uwsgi_temp_path {directory}/u; scgi_temp_path {directory}/s;
-    gzip on; gzip_proxied any; gzip_min_length 0;
-    gzip_types text/event-stream application/json;
-    server {{
-        listen 127.0.0.1:{port};
-        location /shop/ {{
-            proxy_pass http://127.0.0.1:{upstream};
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-            proxy_set_header Host $host;
-        }}
-        location / {{ proxy_pass http://127.0.0.1:{upstream}; }}
-    }}
-}}
-"""
-
-
-@pytest.fixture
-def proxy(tmp_path):
-    """Return a function that puts nginx, which compresses what it can, before a server."""
-    started = []
-
-    def start(process):
-        nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-        if nginx is None:
-            missing("nginx is not installed")
-        port = free_port()
-        text = CONFIGURATION.format(directory=tmp_path, port=port, upstream=process.port)
-        if os.geteuid() == 0:
-            text = f"user root;{text}"
-        (tmp_path / "nginx.conf").write_text(text)
-        command = [nginx, "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf"), "-e", "stderr"]
-        started.append(subprocess.Popen(command))
-        assert until(lambda: not is_free(port), 10)
-        return f"http://127.0.0.1:{port}"
-
-    yield start
-    for one in started:
-        one.terminate()
-        one.wait(10)
 
 
 @sqlite_only

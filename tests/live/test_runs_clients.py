@@ -1,5 +1,5 @@
 """
-Runs read by the clients that exist, of the versions in clients/package-lock.json.
+Runs read by the clients that exist, of the versions in clients/package.json.
 
 Whatever happens during an answer, in the end each client has what its producer wrote, byte by
 byte.
@@ -20,7 +20,7 @@ from django.contrib.auth import get_user_model
 
 from eric_sse_django import runs
 from eric_sse_django.authorization import make_ticket
-from tests import emptying
+from tests import emptying, npm
 from tests.conftest import missing
 from tests.databases import sqlite_only
 from tests.event_source import EventSourceClient
@@ -50,7 +50,7 @@ pytestmark = sqlite_only
 @pytest.fixture(scope="session")
 def scripts(tmp_path_factory):
     """Return the folder of the pages' scripts; the clients are installed."""
-    node_clients.install()
+    npm.install()
     return tmp_path_factory.mktemp("scripts")
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests import npm
 from tests.conftest import missing
 from tests.faults.ending import ending_with_parent
 from tests.live import node_clients
@@ -375,10 +376,10 @@ async def page(chromium, project):
 @pytest.fixture(scope="module")
 def bundles(project):
     """Put the page's scripts and htmx into the project, as its build would."""
-    node_clients.install()
+    npm.install()
     place = project.directory / "bundles"
     node_clients.bundle(project.directory / "chat.jsx", place)
-    shutil.copy(node_clients.PACKAGES / "htmx.org/dist/htmx.min.js", place)
+    shutil.copy(npm.MODULES / "htmx.org/dist/htmx.min.js", place)
 
 
 async def has_text(page, selector, text):

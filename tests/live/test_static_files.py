@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -13,6 +14,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.contrib.staticfiles.storage import ManifestStaticFilesStorage
 from django.test import Client
 
 import eric_sse_django
@@ -25,7 +27,9 @@ async_api = pytest.importorskip("playwright.async_api")
 expect = async_api.expect
 
 STATIC = Path(eric_sse_django.__file__).parent / "static"
-IMPORT = re.compile(r"""^\s*(import\b|export\b.*\bfrom\b)|\bimport\(""", re.MULTILINE)
+IMPORT = re.compile(
+    r"""(^|[;\s])(import\s*["'{*]|export\b.*\bfrom\b)|\bimport\(["'`]""", re.MULTILINE
+)
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +51,25 @@ def environment(tmp_path_factory):
     return environment
 
 
-def test_no_script_imports_another():
+def test_no_script_imports_another_by_name():
     # Its name has no hash, so the browser finds none, or an old one in a cache.
     importing = [path.name for path in STATIC.rglob("*.js") if IMPORT.search(path.read_text())]
     assert importing == []
+
+
+@pytest.mark.parametrize("rewrites", [False, True], ids=["plain", "rewriting imports"])
+def test_every_storage_with_hashes_takes_the_scripts(tmp_path, rewrites):
+    class Storage(ManifestStaticFilesStorage):
+        support_js_module_import_aggregation = rewrites
+
+    shutil.copytree(STATIC, tmp_path, dirs_exist_ok=True)
+    names = [str(path.relative_to(STATIC)) for path in STATIC.rglob("*.*")]
+    storage = Storage(location=tmp_path)
+    processed = list(storage.post_process({name: (storage, name) for name in names}))
+    assert len(processed) == len(names)
+    for name, hashed, is_done in processed:
+        assert is_done is True, f"{name}: {is_done}"
+        assert (tmp_path / hashed).read_text() == (tmp_path / name).read_text()
 
 
 @sync_to_async

@@ -48,7 +48,7 @@ async def test_it_opens_with_retry_and_its_position_before_any_message(site):
     reader = await site.read(listener)
     await reader.until(lambda: reader.chunks)
     assert reader.chunks[0].startswith(b"retry: ")
-    assert reader.chunks[0].endswith(b"id: %d\n: ok\n\n" % listener.start)
+    assert reader.chunks[0].endswith(b"id: %d\n: ok heartbeat=15\n\n" % listener.start)
     assert 3_000 <= reader.reader.retry_ms <= 4_500
 
 

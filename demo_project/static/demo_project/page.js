@@ -8,7 +8,7 @@ import { Vitals } from "./vitals.js";
 
 const find = (id) => document.getElementById(id);
 const state = JSON.parse(find("state").textContent);
-const { SharedStream } = await import(state.client);
+const { connect } = await import(state.client);
 
 async function fetchUrls() {
   const response = await fetch("/streams/", { headers: { Accept: "application/json" } });
@@ -61,7 +61,7 @@ const receive = {
   note: (payload, about) => inbox.add("note", payload, about),
   "eric-reset": (reset, about) => inbox.add("eric-reset", reset, about),
 };
-const stream = new Stream(SharedStream, {
+const stream = new Stream(connect, {
   fetchUrls,
   last: state.head,
   onMessage: (type, payload, about) => receive[type](payload, about),

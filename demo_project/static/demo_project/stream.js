@@ -1,27 +1,26 @@
-// The page's stream. One is open at a time, and tabs with the same content share it. It uses the
-// app's shared-stream.js, which gets a new URL when a ticket has expired, and continues after the
-// last event. Delivery is at least once: a repeated event has the same id.
+// The page's stream. One is open at a time, and tabs with the same content share it. The app's
+// client fetches a new URL when a ticket has expired, and drops repeated messages.
 
 // In a stream of several channels, the channel precedes each type.
 const TYPES = {
-  online: ["vitals/load", "vitals/queues", "inbox/note", "inbox/eric-reset"],
+  online: ["vitals/load", "vitals/queues", "inbox/note"],
   offline: ["load", "queues"],
 };
 
 export class Stream {
-  #SharedStream;
+  #client;
   #fetchUrls;
   #onMessage;
   #onState;
-  #shared = null;
+  #stream = null;
   #kind = null;
   #left = null; // the last position while online, to continue after
   #head; // of the log at the last (re)connect: messages up to it are a replay
   #turn = Promise.resolve(); // keeps messages in order
 
   // `fetchUrls` returns the stream URLs. The page has all messages up to the position `last`.
-  constructor(SharedStream, { fetchUrls, last, onMessage, onState }) {
-    this.#SharedStream = SharedStream;
+  constructor(connect, { fetchUrls, last, onMessage, onState }) {
+    this.#client = connect;
     this.#fetchUrls = fetchUrls;
     this.#onMessage = onMessage;
     this.#onState = onState;
@@ -32,13 +31,14 @@ export class Stream {
   // Replaces the stream by one of this kind ("online": with the inbox), at a URL of `known` or,
   // without it, at a new one.
   async open(kind, known = null) {
-    this.#shared?.close();
-    this.#shared = null;
+    const left = this.#stream;
+    this.#stream = null;
+    left?.close();
     if (kind === "offline" && this.#kind === "online") this.#left = this.last;
     this.#kind = kind;
     this.#onState("connecting", kind);
     const found = known ?? (await this.#fetch());
-    if (this.#kind !== kind || this.#shared) return; // switched again in the meantime
+    if (this.#kind !== kind || this.#stream) return; // switched again in the meantime
     this.#head = Promise.resolve(found.head);
     if (kind === "online" && this.#left !== null) [this.last, this.#left] = [this.#left, null];
     this.#connect(kind, found[kind]);
@@ -47,29 +47,31 @@ export class Stream {
   #connect(kind, path) {
     const url = new URL(path, location.href);
     url.searchParams.set("last_event_id", this.last);
-    const refresh = async () => (await this.#fetchUrls())[kind];
-    const options = { types: TYPES[kind], refresh, name: `demo ${url.pathname}${recipients(url)}` };
-    const shared = (this.#shared = new this.#SharedStream(url.href, options));
     let wasLive = false;
-    shared.addEventListener("state", ({ detail: state }) => {
-      if (shared !== this.#shared) return;
-      // After a reconnect: messages published until now are a replay.
-      if (state === "live" && wasLive) this.#head = this.#fetch().then(({ head }) => head);
-      wasLive ||= state === "live";
-      this.#onState(state, kind);
-    });
+    const stream = (this.#stream = this.#client(url, {
+      types: TYPES[kind],
+      refresh: async () => (await this.#fetchUrls())[kind],
+      onstate: (state) => {
+        if (stream !== this.#stream) return;
+        // After a reconnect: messages published until now are a replay.
+        if (state === "live" && wasLive) this.#head = this.#fetch().then(({ head }) => head);
+        wasLive ||= state === "live";
+        this.#onState(state, kind);
+      },
+      onreset: (reset) => this.#receive("eric-reset", reset, stream.lastEventId),
+    }));
     for (const type of TYPES[kind]) {
-      shared.addEventListener(type, (event) => this.#receive(event));
+      stream.on(type, (data, { id }) => this.#receive(type.split("/").at(-1), data, id));
     }
   }
 
-  #receive(event) {
-    const position = Number(event.lastEventId);
+  #receive(type, data, id) {
+    const position = Number(id);
     this.last = position;
     const head = this.#head;
     this.#turn = this.#turn.then(async () => {
       const replayed = position <= (await head);
-      this.#onMessage(event.type.split("/").at(-1), JSON.parse(event.data), { position, replayed });
+      this.#onMessage(type, data, { position, replayed });
     });
     this.#turn = this.#turn.catch((error) => console.error(error));
   }
@@ -85,9 +87,4 @@ export class Stream {
       }
     }
   }
-}
-
-// The channels and listeners of a stream: the part of its URL that is the same in all tabs.
-function recipients(url) {
-  return ["channel", "listener"].map((name) => url.searchParams.getAll(name).join()).join(" ");
 }

@@ -8,7 +8,7 @@ import { wire } from "./forms.js";
 
 const find = (id) => document.getElementById(id);
 const state = JSON.parse(find("state").textContent);
-const { SharedStream } = await import(state.client);
+const { connect } = await import(state.client);
 const token = document.querySelector("[name=csrfmiddlewaretoken]").value;
 
 async function post(path) {
@@ -66,16 +66,13 @@ find("kill").addEventListener("click", () => post("/runs/kill/"));
 // The stream ----------------------------------------------------------------------
 
 const url = new URL(state.stream, location.href);
-const shared = new SharedStream(url.href, {
+const stream = connect(url.href, {
   types: ["started", "took", "worker"],
   refresh: async () => (await (await fetch("/runs/state/")).json()).stream,
-  name: `work ${url.pathname}`,
 });
-const on = (type, receive) =>
-  shared.addEventListener(type, ({ data }) => receive(JSON.parse(data)));
-on("started", show);
-on("worker", showWorker);
-on("took", (taken) => {
+stream.on("started", show);
+stream.on("worker", showWorker);
+stream.on("took", (taken) => {
   answers.took(taken);
   if (taken.index) note(`Worker ${taken.pid} continued a run at ${taken.index}`);
 });

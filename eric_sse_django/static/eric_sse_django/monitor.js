@@ -1,6 +1,6 @@
 // The live monitor: one stream from the server, shown as charts and tables.
 //
-// One file, because an import of another file fails if static files have a hash in their
+// The page names the client's file: an import by name fails if static files have a hash in their
 // names, or if a cache keeps the old ones.
 
 // Numbers and times, in the page's language --------------------------------------
@@ -525,8 +525,9 @@ function searched({ channel, type, payload, listener, owner }) {
 
 // Seconds between two summaries for screen readers.
 const SUMMARY_S = 15;
-// Seconds without a snapshot after which the page shows it.
+// Seconds without a snapshot after which the page shows it, and after which it reconnects.
 const SILENT_S = 4;
+const BROKEN_S = 10;
 
 class MonitorPage {
   #root = document.getElementById("eric-monitor");
@@ -534,23 +535,18 @@ class MonitorPage {
   #status = document.getElementById("eric-status");
   #numbers = new Numbers(this.#root, this.#texts);
   #tail = new Tail(this.#root, this.#texts);
-  #source;
   #receivedAt = null; // performance.now() of the last snapshot
   #describedAt = -Infinity;
 
-  open() {
-    this.#connect();
+  async open() {
+    const { client, events } = this.#root.dataset;
+    const { connect } = await import(client);
+    const onstate = (state) => this.#showState(state);
+    // Not shared: each connection begins with the history.
+    const stream = connect(events, { onstate, share: false, silence: BROKEN_S });
+    stream.on("history", (history) => this.#begin(history));
+    stream.on("snapshot", (snapshot) => this.#show(snapshot));
     setInterval(() => this.#checkSilence(), 1_000);
-    // A browser may keep a page that the user has left, with its connection.
-    window.addEventListener("pagehide", () => this.#source.close());
-    window.addEventListener("pageshow", ({ persisted }) => persisted && this.#connect());
-  }
-
-  #connect() {
-    this.#source = new EventSource(this.#root.dataset.events);
-    this.#source.addEventListener("history", ({ data }) => this.#begin(JSON.parse(data)));
-    this.#source.addEventListener("snapshot", ({ data }) => this.#show(JSON.parse(data)));
-    this.#source.addEventListener("error", () => this.#lost());
   }
 
   #begin(history) {
@@ -616,13 +612,12 @@ class MonitorPage {
     return length(this.#numbers.now - Date.parse(iso) / 1_000);
   }
 
-  #lost() {
-    const closed = this.#source.readyState === EventSource.CLOSED;
-    if (closed) this.#setStatus("closed", this.#texts.closed);
-    else this.#setStatus("lost", this.#texts.lost);
+  // It is live from the first snapshot on.
+  #showState(state) {
+    if (state === "reconnecting") this.#setStatus("lost", this.#texts.lost);
+    else if (state !== "live") this.#setStatus("closed", this.#texts.closed);
   }
 
-  // EventSource does not report an open connection that is silent.
   #checkSilence() {
     if (this.#receivedAt === null || this.#status.dataset.state === "closed") return;
     const silent = Math.floor((performance.now() - this.#receivedAt) / 1_000);

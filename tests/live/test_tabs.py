@@ -1,8 +1,7 @@
-"""shared-stream.js in Chromium: tabs of one browser, and one connection for all of them."""
+"""The client in Chromium: tabs of one browser, and one connection for all of them."""
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 
 import pytest
@@ -14,12 +13,9 @@ from eric_sse_django.database import DatabaseChannel, operations
 from eric_sse_django.message import Message
 from eric_sse_django.shortcuts import acursor
 from tests.databases import sqlite_only
-from tests.live import site
-from tests.patience import PATIENCE_MS
+from tests.live import tabs
+from tests.live.tabs import got
 
-async_api = pytest.importorskip("playwright.async_api")
-
-SITE = "tests.live.tabs_asgi:application"
 # A busy tab receives and answers as little as one that the browser has frozen.
 SLEEP = """
   localStorage.until = Date.now() + 6_000;
@@ -30,33 +26,6 @@ SLEEP = """
 pytestmark = sqlite_only
 
 
-class Browser:
-    """One browser session with tabs of the site."""
-
-    def __init__(self, server, context):
-        self.server = server
-        self.context = context
-        self.problems = []
-
-    async def tab(self, query=""):
-        """Return a new tab, once it has received the stream's state."""
-        page = await self.context.new_page()
-        page.set_default_timeout(PATIENCE_MS)
-        page.on("pageerror", lambda error: self.problems.append(str(error)))
-        await page.goto(f"{self.server.url}/tab?{query}")
-        await page.wait_for_function("window.states?.includes('live')")
-        return page
-
-    async def streams(self):
-        return json.loads(await site.get(f"{self.server.url}/streams"))
-
-
-async def got(page, *numbers):
-    """Wait until these numbers came to a tab, each once and in this order, and no others."""
-    await page.wait_for_function("count => got.length >= count", arg=len(numbers))
-    assert await page.evaluate("got") == list(numbers)
-
-
 @pytest.fixture
 async def channel(database):
     return await DatabaseChannel.acreate("orders")
@@ -64,29 +33,16 @@ async def channel(database):
 
 @pytest.fixture
 async def browser(channel, serve, chromium):
-    server = serve("daphne", application=SITE)
-    async with async_api.async_playwright() as playwright:
-        process = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        browser = Browser(server, await process.new_context())
+    async with tabs.launched(chromium, serve("daphne", application=tabs.SITE).url) as browser:
         yield browser
-        await process.close()
-    assert browser.problems == []
 
 
 @pytest.fixture
 async def keeping(channel, serve, chromium):
     """Return a browser that keeps the pages which were left, as Chromium does for people."""
-    server = serve("daphne", application=SITE)
-    async with async_api.async_playwright() as playwright:
-        process = await playwright.chromium.launch(
-            executable_path=chromium,
-            args=["--no-sandbox"],
-            ignore_default_args=["--disable-back-forward-cache"],
-        )
-        browser = Browser(server, await process.new_context())
+    url = serve("daphne", application=tabs.SITE).url
+    async with tabs.launched(chromium, url, keeps_pages=True) as browser:
         yield browser
-        await process.close()
-    assert browser.problems == []
 
 
 async def go_back(page):
@@ -105,7 +61,7 @@ async def test_tabs_share_one_connection_and_each_gets_every_event(browser, chan
     await publish(channel, 3)
     for tab in tabs:
         await got(tab, 1, 2, 3)
-    assert (await browser.streams())["open"] == 1
+    await browser.has_streams(1)
 
 
 async def test_when_the_tab_that_leads_is_closed_another_continues(browser, channel):
@@ -121,7 +77,7 @@ async def test_when_the_tab_that_leads_is_closed_another_continues(browser, chan
     await second.close()
     await publish(channel, 4)
     await got(third, 1, 2, 3, 4)
-    assert (await browser.streams())["open"] == 1
+    await browser.has_streams(1)
 
 
 async def test_a_tab_gets_messages_published_between_rendering_and_joining(browser, channel):
@@ -134,7 +90,7 @@ async def test_a_tab_gets_messages_published_between_rendering_and_joining(brows
     await publish(channel, 3)
     await got(second, 1, 2, 3)
     await got(first, 1, 2, 3)
-    assert (await browser.streams())["open"] == 1
+    await browser.has_streams(1)
 
 
 async def test_a_leading_tab_that_sleeps_is_replaced_and_catches_up(browser, channel):
@@ -151,7 +107,7 @@ async def test_a_leading_tab_that_sleeps_is_replaced_and_catches_up(browser, cha
     await publish(channel, 3)
     for tab, numbers in ((first, (1, 2, 3)), (second, (1, 2, 3)), (third, (2, 3))):
         await got(tab, *numbers)
-    assert (await browser.streams())["open"] == 1
+    await browser.has_streams(1)
 
 
 async def test_a_tab_may_listen_for_other_types(browser, channel):
@@ -173,7 +129,7 @@ async def test_an_expired_ticket_is_replaced(browser, channel):
     await tab.wait_for_function("states.filter(state => state === 'live').length >= 2")
     await publish(channel, 1)
     await got(tab, 1)
-    assert (await browser.streams())["open"] == 1
+    await browser.has_streams(1)
 
 
 async def test_a_replay_is_sent_again_to_each_tab(browser, channel):
@@ -195,7 +151,7 @@ async def test_a_stream_that_is_closed_hands_over(browser, channel):
     await publish(channel, 1)
     await got(second, 1)
     await got(first)
-    assert (await browser.streams())["open"] == 1
+    await browser.has_streams(1)
 
 
 async def test_no_tab_misses_or_repeats_a_message_while_tabs_open_and_close(browser, channel):
@@ -219,7 +175,7 @@ async def test_no_tab_misses_or_repeats_a_message_while_tabs_open_and_close(brow
         numbers = await tab.evaluate("got")
         assert numbers[0] <= first[tab]  # its cursor may be before the youngest
         assert numbers == list(range(numbers[0], last + 1))
-    assert (await browser.streams())["open"] == 1
+    await browser.has_streams(1)
 
 
 async def test_a_page_in_the_back_forward_cache_gives_its_stream_to_the_other_tabs(
@@ -228,25 +184,25 @@ async def test_a_page_in_the_back_forward_cache_gives_its_stream_to_the_other_ta
     first, second = [await keeping.tab() for _ in range(2)]
     await publish(channel, 1)
     await got(second, 1)
-    await first.goto(f"{keeping.server.url}/elsewhere")
+    await first.goto(f"{keeping.url}/elsewhere")
     await publish(channel, 2)
     await got(second, 1, 2)
     await go_back(first)
     await publish(channel, 3)
     await got(first, 1, 2, 3)
     await got(second, 1, 2, 3)
-    assert (await keeping.streams())["open"] == 1
+    await keeping.has_streams(1)
 
 
 async def test_a_page_in_the_back_forward_cache_gets_no_stream(keeping, channel):
     first, second, third = [await keeping.tab() for _ in range(3)]
-    await second.goto(f"{keeping.server.url}/elsewhere")
+    await second.goto(f"{keeping.url}/elsewhere")
     await first.close()
     await publish(channel, 1)
     await got(third, 1)
     await go_back(second)
     await got(second, 1)
-    assert (await keeping.streams())["open"] == 1
+    await keeping.has_streams(1)
 
 
 async def test_messages_published_while_the_user_is_on_another_page_of_the_site_are_shown_there(
@@ -257,7 +213,7 @@ async def test_messages_published_while_the_user_is_on_another_page_of_the_site_
     page = await keeping.tab("listener=till-7")
     await publish(channel, 1)
     await got(page, 1)
-    await page.goto(f"{keeping.server.url}/tab?listener=till-7&types=n,m")
+    await page.goto(f"{keeping.url}/tab?listener=till-7&types=n,m")
     await page.wait_for_function("window.states?.includes('live')")
     await publish(channel, 2)
     await got(page, 2)
@@ -265,4 +221,4 @@ async def test_messages_published_while_the_user_is_on_another_page_of_the_site_
     await got(page, 1, 2)
     await publish(channel, 3)
     await got(page, 1, 2, 3)
-    assert (await keeping.streams())["open"] == 1
+    await keeping.has_streams(1)

@@ -1,0 +1,1 @@
+"""Pages that show one idea each, with their source beside it."""

@@ -1,0 +1,224 @@
+"""
+The rows that an operation changes, and their messages: one INSERT in the same transaction.
+
+What is published is what the database has at the end of the operation, not what an object has in
+memory: an object may be older than its row, or have an expression as a value.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections, models, transaction
+
+from eric_sse_django import conf, hypermedia, log, notifier
+from eric_sse_django.broadcasts.declaration import Broadcast, Content, Recipient
+from eric_sse_django.broadcasts.registry import broadcasts_of
+from eric_sse_django.database import DatabaseChannel
+from eric_sse_django.database.channel import known_channel, publish_to
+from eric_sse_django.database.rows import channel_row
+from eric_sse_django.exception import InvalidChannelException
+from eric_sse_django.models import Channel
+
+# Rows of one operation that are published one by one to a channel that is the same for all rows;
+# of more, pages load all rows again.
+MAX_ROWS = 1_000
+# Rows that are read in one query: SQLite and Oracle limit the parameters of a statement.
+READ_ROWS = 500
+
+# Where a row was published before an operation: for each broadcast of its model.
+Before = list[tuple[Recipient, ...]]
+
+
+class Batch:
+    """The rows that one operation has changed so far."""
+
+    def __init__(self, using: str) -> None:
+        self.using = using
+        # Whether it is new, and where it was published before.
+        self.rows: dict[tuple[Any, Any], tuple[bool, Before | None]] = {}
+        self.reloads: dict[Any, None] = {}
+
+    def note(
+        self, model: Any, key: Any, is_new: bool = False, before: Before | None = None
+    ) -> None:
+        """Record a row. What is known of it from before stays."""
+        place = (model._meta.concrete_model, key)
+        was_new, known = self.rows.get(place, (is_new, None))
+        self.rows[place] = (was_new and is_new, before if known is None else known)
+
+    def note_all(self, model: Any) -> None:
+        """Record that any row of the model may have changed. Raises ImproperlyConfigured."""
+        for each in broadcasts_of(model):
+            each.everyone()
+        self.reloads[model._meta.concrete_model] = None
+
+    def publish(self) -> None:
+        """Publish the messages for all rows. Waits for the rows, which it locks."""
+        drafts = list(self._messages())
+        if drafts:
+            _publish(self.using, drafts)
+
+    def _messages(self) -> Iterator[tuple[Broadcast, Recipient, Content]]:
+        keys: dict[Any, list[Any]] = {}
+        for model, key in self.rows:
+            keys.setdefault(model, []).append(key)
+        for model in self.reloads:
+            keys.setdefault(model, [])
+        for model, found in keys.items():
+            yield from self._of_model(model, found)
+
+    def _of_model(
+        self, model: Any, keys: list[Any]
+    ) -> Iterator[tuple[Broadcast, Recipient, Content]]:
+        every = broadcasts_of(model)
+        as_one = model in self.reloads or len(keys) > MAX_ROWS
+        for each in every:
+            if as_one and each.is_static:
+                yield from ((each, each.everyone(), content) for content in each.reload(model))
+        rest = [(n, each) for n, each in enumerate(every) if not (as_one and each.is_static)]
+        for first in range(0, len(keys) if rest else 0, READ_ROWS):
+            some = keys[first : first + READ_ROWS]
+            there = {row.pk: row for row in locked(model, self.using, some)}
+            for key in some:
+                for number, each in rest:
+                    yield from self._of_row(model, key, there.get(key), number, each)
+
+    def _of_row(
+        self, model: Any, key: Any, row: Any, number: int, broadcast: Broadcast
+    ) -> Iterator[tuple[Broadcast, Recipient, Content]]:
+        is_new, before = self.rows[model, key]
+        old = () if before is None else before[number]
+        if broadcast.is_static and not is_new:
+            old = (broadcast.everyone(),)
+        now = () if row is None else broadcast.recipients(row)
+        for recipient in now:
+            # Those that did not have the row get it as a new one.
+            first = is_new or (recipient not in old and not broadcast.is_static)
+            yield from ((broadcast, recipient, each) for each in broadcast.saved(row, first))
+        for recipient in old:
+            if recipient not in now:
+                yield from ((broadcast, recipient, c) for c in broadcast.deleted(model, key))
+
+
+_local = threading.local()
+
+
+@contextmanager
+def changing(using: str) -> Iterator[Batch]:
+    """
+    Collect what an operation changes; publish it at the end, in the transaction of the change.
+
+    Within another operation, its messages are those of the outer one.
+    """
+    open_batches: dict[str, Batch] = _local.__dict__.setdefault("batches", {})
+    outer = open_batches.get(using)
+    if outer is not None:
+        yield outer
+        return
+    # An error of the change has in a caller's transaction the effect that Django gives it; an
+    # error of publishing rolls the transaction back.
+    is_within = connections[using].in_atomic_block
+    with nullcontext() if is_within else transaction.atomic(using=using):
+        batch = open_batches[using] = Batch(using)
+        try:
+            yield batch
+        finally:
+            del open_batches[using]
+        with transaction.atomic(using=using, savepoint=False):
+            batch.publish()
+
+
+def locked(model: Any, using: str, keys: Sequence[Any]) -> list[Any]:
+    """
+    Return the rows with these keys as they are now, locked until the transaction ends.
+
+    Without the lock, another transaction could change a row and commit before this one, and its
+    message would come first. MariaDB reads only locked rows as they are now.
+    """
+    rows: Any = models.QuerySet(model, using=using).filter(pk__in=keys).order_by("pk")
+    if connections[using].features.has_select_for_update:
+        rows = rows.select_for_update()
+    return list(rows)
+
+
+def before(model: Any, using: str, keys: Sequence[Any]) -> dict[Any, Before]:
+    """Return where rows are published now, by key. Locks them."""
+    every = broadcasts_of(model)
+    found = {}
+    for first in range(0, len(keys), READ_ROWS):
+        for row in locked(model._meta.concrete_model, using, keys[first : first + READ_ROWS]):
+            found[row.pk] = [each.recipients(row) for each in every]
+    return found
+
+
+# Publishing ---------------------------------------------------------------------------
+
+
+class _Once:
+    """Marks in a transaction that a message was published; rolled back with its savepoint."""
+
+    def __init__(self, key: Any) -> None:
+        self.key = key
+
+    def __call__(self) -> None:
+        pass
+
+
+def _is_first(using: str, key: Any) -> bool:
+    """Return whether this is the first call with the key in the transaction."""
+    # Django drops what a savepoint registered when it is rolled back, as its messages are.
+    for registered in connections[using].run_on_commit:
+        if isinstance(registered[1], _Once) and registered[1].key == key:
+            return False
+    transaction.on_commit(_Once(key), using=using)
+    return True
+
+
+def _publish(using: str, found: Iterable[tuple[Broadcast, Recipient, Content]]) -> None:
+    if using != log.database():
+        raise ImproperlyConfigured(
+            f"The model is in the database {using!r}, the log in {log.database()!r}: one "
+            "transaction cannot change both. Route them to the same database, or publish in "
+            "transaction.on_commit()."
+        )
+    wanted = [each for each in found if _is_wanted(using, *each)]
+    channels = {
+        each.channel: _channel(broadcast, each.channel, is_one=len(wanted) == 1)
+        for broadcast, each, _ in wanted
+    }
+    drafts = [
+        log.draft(channels[to.channel], *content, owner=to.owner, is_html=each.as_html)
+        for each, to, content in wanted
+    ]
+    if len(drafts) == 1:
+        publish_to(next(iter(channels.values())), drafts[0], None, None)
+    elif drafts:
+        notifier.publish(drafts)
+
+
+def _is_wanted(using: str, broadcast: Broadcast, to: Recipient, content: Content) -> bool:
+    """Return whether it has to be published: a refresh once for each transaction."""
+    return not broadcast.refresh or _is_first(using, (to, content))
+
+
+def _channel(broadcast: Broadcast, name: str, is_one: bool) -> Channel:
+    """Return the row of a channel; create it if its id depends on the row that is published."""
+    is_fixed = isinstance(broadcast.channel, str)
+    # publish_to() finds out whether what is known still holds, but creates no channel.
+    find = known_channel if is_one and is_fixed else channel_row
+    try:
+        row = find(name)
+    except InvalidChannelException:
+        if is_fixed or name in conf.channels():
+            raise
+        row = DatabaseChannel.get_or_create(name, format=_format(broadcast)).row
+    return hypermedia.with_text(row) if broadcast.as_html else row
+
+
+def _format(broadcast: Broadcast) -> str:
+    return "text" if broadcast.as_html else "json"

@@ -1,0 +1,152 @@
+// <eric-stream src="…" library="unpoly" client="…/eric-sse.js">: a stream that changes the page.
+//
+// It applies the HTML that broadcast_template() sends to libraries that open no streams
+// (Unpoly, Alpine AJAX), and to pages without a library. For htmx and Turbo it is the stream of
+// their messages that survives an error of a proxy, and that all tabs of the browser share.
+//
+// The template tag {% eric_stream %} writes the element; its stream is that of connect().
+
+const REFRESH_DELAY_MS = 200; // several refreshes within that time are one
+const LONGEST_DELAY_MS = 2_000; // after that a refresh does not wait for a pause any more
+
+// Alpine initializes what is put in the page by itself.
+const appliers = { unpoly, alpine: plain, plain, turbo, htmx2, htmx4 };
+
+class EricStream extends HTMLElement {
+  #stream = null;
+  #last = null; // an element that is moved continues after its last message
+
+  async connectedCallback() {
+    const { connect } = await import(new URL(this.getAttribute("client"), document.baseURI));
+    if (!this.isConnected || this.#stream) return;
+    const apply = appliers[this.getAttribute("library")] ?? plain;
+    const path = pathOf(this);
+    if (this.#last) path.searchParams.set("last_event_id", this.#last);
+    this.#stream = connect(path, {
+      parse: String,
+      refresh: () => freshPath(path.pathname),
+      onreset: "reload",
+      onmessage: ({ type, data }) => type === "message" && apply(data, this),
+      onstate: (state) => this.#show(state),
+    });
+  }
+
+  disconnectedCallback() {
+    this.#last = this.#stream?.lastEventId || this.#last;
+    this.#stream?.close();
+    this.#stream = null;
+  }
+
+  #show(state) {
+    this.setAttribute("state", state);
+    this.dispatchEvent(new CustomEvent("eric-state", { detail: state, bubbles: true }));
+  }
+}
+
+const pathOf = (element) => new URL(element.getAttribute("src"), document.baseURI);
+
+// A page that is rendered again has a new ticket. Returns the path of its stream.
+async function freshPath(pathname) {
+  const page = await fetchPage();
+  const found = [...page.querySelectorAll("eric-stream")].map(pathOf);
+  const path = found.find((each) => each.pathname === pathname);
+  if (!path) throw new Error(`no new ticket: ${location.href} has no stream of ${pathname}`);
+  return path;
+}
+
+async function fetchPage() {
+  const response = await fetch(location.href, {
+    headers: { Accept: "text/html" },
+    cache: "no-store",
+  });
+  if (!response.ok) throw new Error(`not loaded: ${response.status} of ${response.url}`);
+  return new DOMParser().parseFromString(await response.text(), "text/html");
+}
+
+// Applies the changes of a message, each a <template data-action data-target>.
+function changes(html, change) {
+  const message = document.createElement("template");
+  message.innerHTML = html;
+  for (const each of message.content.querySelectorAll("template[data-action]")) {
+    const { action, target } = each.dataset;
+    if (action === "refresh") refresh(target);
+    else change(action, target, each.content);
+  }
+}
+
+function plain(html) {
+  changes(html, swap);
+}
+
+function unpoly(html) {
+  const discard = (element) => window.up.destroy(element, { log: false });
+  changes(html, (...change) => swap(...change, discard).forEach((each) => window.up.hello(each)));
+}
+
+function turbo(html) {
+  window.Turbo.renderStreamMessage(html);
+}
+
+function htmx2(html, element) {
+  window.htmx.swap(element, html, { swapStyle: "none" }, { contextElement: element });
+}
+
+function htmx4(html, element) {
+  window.htmx.swap({ sourceElement: element, target: element, text: html, swap: "none" });
+}
+
+// Returns the elements that were put in the page. `discard` removes one.
+function swap(action, selector, content, discard = (element) => element.remove()) {
+  const added = [];
+  for (const target of document.querySelectorAll(selector)) {
+    const copy = document.importNode(content, true);
+    const elements = [...copy.children];
+    if (action === "append" || action === "prepend") {
+      // A page that has the element already does not get it twice.
+      const ids = elements.map(({ id }) => id && document.getElementById(id));
+      ids.filter(Boolean).forEach(discard);
+    }
+    const old = action === "update" ? [...target.childNodes] : [];
+    if (action === "append" || action === "update") target.append(copy);
+    else if (action === "prepend") target.prepend(copy);
+    else if (action === "before") target.before(copy);
+    else if (action === "after") target.after(copy);
+    else if (action === "replace") target.before(copy);
+    for (const each of old) each instanceof Element ? discard(each) : each.remove();
+    if (action === "replace" || action === "remove") discard(target);
+    added.push(...elements);
+  }
+  return added;
+}
+
+// Refreshing -----------------------------------------------------------------------------
+
+const wanted = new Set();
+let since = null;
+let timer = null;
+
+// Fetches targets from the page's own path, "" for the whole page.
+function refresh(target) {
+  wanted.add(target);
+  since ??= Date.now();
+  clearTimeout(timer);
+  const longest = since + LONGEST_DELAY_MS - Date.now();
+  timer = setTimeout(load, Math.max(0, Math.min(REFRESH_DELAY_MS, longest)));
+}
+
+async function load() {
+  const targets = [...wanted];
+  wanted.clear();
+  since = null;
+  if (targets.includes("")) return location.reload();
+  if (window.up) return window.up.reload(targets.join(", "));
+  const page = await fetchPage();
+  for (const target of targets) {
+    const found = [...page.querySelectorAll(target)];
+    [...document.querySelectorAll(target)].forEach((old, index) => {
+      if (found[index]) old.replaceWith(document.importNode(found[index], true));
+    });
+  }
+}
+
+customElements.define("eric-stream", EricStream);
