@@ -208,6 +208,15 @@ def nats_server() -> Iterator[servers.Nats]:
 
 
 @pytest.fixture
+def passed_on(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Return the segments that are passed on to hubs and other processes."""
+    segments: list[Any] = []
+    target = "eric_sse_django.notifier.Notifier.pass_on"
+    monkeypatch.setattr(target, lambda self, segment: segments.append(segment))
+    return segments
+
+
+@pytest.fixture
 def free_port() -> int:
     """Return a port of loopback that nobody listens on."""
     return servers.free_port()

@@ -154,8 +154,8 @@ def segments_of(
     """
     Return the segments of messages that an Insertion gave positions to, in their order.
 
-    `drafts` are those that were inserted, `placed` is what the statement returned. None, if that
-    is of another number of messages.
+    `drafts` are those that were inserted, `placed` is what the statement returned. Returns no
+    segments if that is of another number of messages.
     """
     position, marked, stamp, trimmed, identity, total, new_stamp = placed
     if total != len(drafts):

@@ -83,7 +83,7 @@ def _enqueue_due() -> None:
     A run that waits has a lease for as long as that may take, and none afterwards.
     """
     due = Run.objects.filter(is_late(), status=Status.WAITING, lease_until__gt=0)
-    for run in due.exclude(task=None)[:REAPED_AT_ONCE]:
+    for run in due.filter(task__isnull=False)[:REAPED_AT_ONCE]:
         if due.filter(pk=run.pk).update(lease_until=lease_end()):  # one process does it
             on_lost(run)
 

@@ -7,7 +7,7 @@ import pytest
 from django.db import OperationalError, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
-from eric_sse_django import log, notifier
+from eric_sse_django import log
 from eric_sse_django.database import channel as channel_module
 from eric_sse_django.exception import InvalidChannelException, InvalidListenerException
 from eric_sse_django.log import dialect, inserting
@@ -30,16 +30,6 @@ def placed_always(monkeypatch, sequenced_later, database, channel, no_notifier):
     monkeypatch.setattr(inserting, "APART_S", -1.0)
     monkeypatch.setattr(inserting, "SLOW_S", float("inf"))
     monkeypatch.setattr(inserting, "_paused_until", float("-inf"))
-
-
-@pytest.fixture
-def passed_on(monkeypatch):
-    """Return the segments that are passed on to hubs and other processes."""
-    segments = []
-    monkeypatch.setattr(
-        notifier.Notifier, "pass_on", lambda self, segment: segments.append(segment)
-    )
-    return segments
 
 
 def head():

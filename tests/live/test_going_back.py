@@ -174,7 +174,7 @@ def dump(alias, file):
             "-U",
             "postgres",
         ]
-        command += ["-t", "eric_sse_django_*", "-f", str(file), where]
+        command += ["-t", "eric_sse_*", "-f", str(file), where]
     else:
         command = ["mariadb-dump", "--no-defaults", "--protocol=tcp", "-h127.0.0.1", f"-P{port}"]
         command += ["-uroot", f"--result-file={file}", where, *tables(alias)]

@@ -79,7 +79,7 @@ DATABASES = {
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
-ERIC_SSE = {"RUNS_LEASE_S": 2, "SQLITE_LOOK_INTERVAL_S": 0.02, "RETRY_MS": 200}
+ERIC_SSE = {"RUNS_LEASE_S": 5, "SQLITE_LOOK_INTERVAL_S": 0.02, "RETRY_MS": 200}
 """,
     "mysite/__init__.py": "from mysite.tasks import app\n",
     "mysite/tasks.py": """

@@ -36,16 +36,6 @@ def sequenced_by_the_test(monkeypatch, database):
 
 
 @pytest.fixture
-def passed_on(monkeypatch):
-    """Return the segments that are passed on to hubs and other processes."""
-    segments = []
-    monkeypatch.setattr(
-        notifier.Notifier, "pass_on", lambda self, segment: segments.append(segment)
-    )
-    return segments
-
-
-@pytest.fixture
 def orders(database):
     return DatabaseChannel.create("orders")
 
