@@ -36,9 +36,15 @@ class Schema:
         self.connection = connections[alias]
 
     def to(self, name: str | None) -> None:
-        """Migrate to a migration, None for before the first; alone, without signals."""
+        """
+        Migrate to a migration, None for before the first; alone, without signals.
+
+        To the last one with those of the apps that need it: the others take these back.
+        """
         notifier.close()
-        MigrationExecutor(self.connection).migrate([(APP, name)])
+        executor = MigrationExecutor(self.connection)
+        leaves = executor.loader.graph.leaf_nodes()
+        executor.migrate(leaves if name == NAMES[-1] else [(APP, name)])
 
     def models_of(self, name: str) -> Any:
         """Return the models as they were at a migration: `models_of(…).Channel`."""
