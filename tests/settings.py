@@ -38,6 +38,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "channels",
     "eric_sse_django",
+    "eric_sse_django.contrib.undelivered",
     "eric_sse_django.contrib.webhooks",
 ]
 

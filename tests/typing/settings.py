@@ -5,5 +5,6 @@ from demo_project.settings import INSTALLED_APPS as INSTALLED
 
 INSTALLED_APPS = [
     *INSTALLED,
+    "eric_sse_django.contrib.undelivered",
     "eric_sse_django.contrib.webhooks",
 ]
