@@ -12,7 +12,7 @@ import sys
 
 for name in (
     *("ninja", "pydantic", "pydantic_core", "celery", "debug_toolbar", "django_tasks"),
-    *("opentelemetry", "rest_framework", "sentry_sdk", "structlog"),
+    *("opentelemetry", "rest_framework", "sentry_sdk", "structlog", "unfold"),
 ):
     sys.modules[name] = None  # as Python marks what cannot be imported
 
@@ -20,7 +20,10 @@ NEED_EXTRAS = (
     "eric_sse_django.api.",
     *(
         f"eric_sse_django.contrib.{name}"
-        for name in ("celery", "debug_toolbar", "drf.", "ninja", "opentelemetry", "structlog")
+        for name in (
+            *("celery", "debug_toolbar", "drf.", "ninja", "opentelemetry", "structlog"),
+            "unfold.",
+        )
     ),
 )
 
