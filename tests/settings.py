@@ -41,6 +41,8 @@ INSTALLED_APPS = [
     "eric_sse_django.runs",
     "tests.shop",
     "tests.shop.documented",
+    "eric_sse_django.contrib.undelivered",
+    "eric_sse_django.contrib.webhooks",
 ]
 
 MIDDLEWARE = [

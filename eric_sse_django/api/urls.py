@@ -34,6 +34,13 @@ BUSY_S = 1  # by then a deadlock or a lock has usually ended
 MAX_ERRORS = 20
 
 
+def with_problems(schema: OpenAPISchema) -> OpenAPISchema:
+    """Add the schema of problems, which the operations refer to; return the document."""
+    model = ProblemOut.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema["components"]["schemas"].update(model.pop("$defs"), ProblemOut=model)
+    return schema
+
+
 class EricAPI(NinjaAPI):
     """NinjaAPI with the schema of problems; an operation's id is its function's name."""
 
@@ -41,10 +48,7 @@ class EricAPI(NinjaAPI):
         return str(operation.view_func.__name__)
 
     def get_openapi_schema(self, **options: Any) -> OpenAPISchema:
-        schema = super().get_openapi_schema(**options)
-        model = ProblemOut.model_json_schema(ref_template="#/components/schemas/{model}")
-        schema["components"]["schemas"].update(model.pop("$defs"), ProblemOut=model)
-        return schema
+        return with_problems(super().get_openapi_schema(**options))
 
 
 api = EricAPI(

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
 
-from eric_sse_django import conf, log, notifier, wire
+from eric_sse_django import conf, instruments, log, notifier, wire
 from eric_sse_django.connection import Connection
 from eric_sse_django.database.acknowledgement import acknowledge
 from eric_sse_django.database.arguments import channel_id_of, listener_id_of, narrowed, owner_key
@@ -370,6 +370,16 @@ def publish_to(
     A row that is out of date is read again by the channel's id. Raises InvalidChannelException
     and InvalidListenerException for what does not exist.
     """
+    if instruments.makers:
+        with instruments.publishing([draft], channel.name, listener_id):
+            _publish_to(channel, draft, listener_id, expires_in_s)
+    else:
+        _publish_to(channel, draft, listener_id, expires_in_s)
+
+
+def _publish_to(
+    channel: Channel, draft: log.Draft, listener_id: str | None, expires_in_s: float | None
+) -> None:
     notifier.prepare()
     appended = log.append_to(channel, draft, listener_id)
     if appended is None:

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from django.db import connections
 
-from eric_sse_django import conf, log, segments, wakes
+from eric_sse_django import conf, instruments, log, segments, wakes
 from eric_sse_django.counters import Delays
 from eric_sse_django.log import (
     DATABASE,
@@ -394,6 +394,14 @@ def ring() -> None:
 
 def publish(drafts: Sequence[log.Draft]) -> None:
     """Append messages in the caller's transaction, and wake their streams when it commits."""
+    if instruments.makers:
+        with instruments.publishing(drafts):
+            _publish(drafts)
+    else:
+        _publish(drafts)
+
+
+def _publish(drafts: Sequence[log.Draft]) -> None:
     prepare()
     if len(drafts) == 1:
         published(log.append_one(drafts[0]))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
-from eric_sse_django import conf, wire
-from eric_sse_django.entry import Encode
+from eric_sse_django import conf, instruments, wire
+from eric_sse_django.entry import RESERVED_PREFIX, Encode, Entry
 from eric_sse_django.exception import EncodingFailed
 from eric_sse_django.hub import Apart, Batch, End, Hub
 from eric_sse_django.streaming.clock import Clock
@@ -78,7 +78,11 @@ class Sender:
                 chunk = await self._fail(batches, failed)
             await write(chunk, True)
             clock.wrote()
-            reader.delivered(reader.cursor, sum([batch.count for batch in batches]))
+            self._delivered(batches)
+
+    def _delivered(self, batches: list[Batch]) -> None:
+        """Note that batches, or a heartbeat, were written by the task."""
+        self._reader.delivered(self._reader.cursor, sum([batch.count for batch in batches]))
 
     async def finish(self, reason: End) -> None:
         """Write the last chunk: when the client is to reconnect."""
@@ -173,3 +177,32 @@ class Sender:
         except EncodingFailed:
             self._reader.cursor = self._marked
             return wire.HEARTBEAT
+
+
+class ObservedSender(Sender):
+    """A Sender while there is code to call after each delivery: see instruments."""
+
+    __slots__ = ()
+
+    def send_at_once(self, batch: Batch) -> bool:
+        before = self.sent
+        is_done = super().send_at_once(batch)
+        if self.sent != before:
+            self._note(batch.entries)
+        return is_done
+
+    def _delivered(self, batches: list[Batch]) -> None:
+        super()._delivered(batches)
+        cursor = self._reader.cursor  # where one has no event, those from it on are not written
+        entries = [entry for batch in batches for entry in batch.entries]
+        self._note([entry for entry in entries if entry.position <= cursor])
+
+    def _note(self, entries: Sequence[Entry]) -> None:
+        if messages := [each for each in entries if not each.type.startswith(RESERVED_PREFIX)]:
+            listeners = [each.listener for each in self._reader.subscriptions]
+            instruments.delivered(instruments.Delivery(messages, listeners))
+
+
+def sender_class() -> type[Sender]:
+    """Return the class of the senders of new streams."""
+    return ObservedSender if instruments.calls else Sender

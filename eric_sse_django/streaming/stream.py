@@ -14,7 +14,7 @@ from eric_sse_django.hub import Batch, End, Hub, keys_of
 from eric_sse_django.models import Listener, subjects_of
 from eric_sse_django.streaming.clock import Clock
 from eric_sse_django.streaming.reader import Reader
-from eric_sse_django.streaming.sender import AtOnce, Sender, Write
+from eric_sse_django.streaming.sender import AtOnce, Sender, Write, sender_class
 from eric_sse_django.streaming.subscription import Subscription
 
 
@@ -190,7 +190,7 @@ class Stream:
         Where nothing waits, what `at_once()` returns is tried first. `write` is cancelled when it
         takes too long or the client leaves: `was_cut` is then true. For the others see Sender.
         """
-        self._sender = sender = Sender(
+        self._sender = sender = sender_class()(
             *(self._hub, self.reader, self._clock, self.end),
             *(write, encode, blank),
         )

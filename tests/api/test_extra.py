@@ -1,4 +1,4 @@
-"""The package works where the extra is not installed."""
+"""The package works where the extras are not installed."""
 
 import os
 import subprocess
@@ -10,8 +10,22 @@ ROOT = Path(__file__).parents[2]
 WITHOUT = """
 import sys
 
-for name in ("ninja", "pydantic", "pydantic_core"):
+for name in (
+    *("ninja", "pydantic", "pydantic_core", "celery", "debug_toolbar", "django_tasks"),
+    *("opentelemetry", "rest_framework", "sentry_sdk", "structlog", "unfold"),
+):
     sys.modules[name] = None  # as Python marks what cannot be imported
+
+NEED_EXTRAS = (
+    "eric_sse_django.api.",
+    *(
+        f"eric_sse_django.contrib.{name}"
+        for name in (
+            *("celery", "debug_toolbar", "drf.", "ninja", "opentelemetry", "structlog"),
+            "unfold.",
+        )
+    ),
+)
 
 import importlib, pkgutil
 import django
@@ -20,7 +34,7 @@ from django.core.management import call_command
 call_command("check")
 import eric_sse_django
 for module in pkgutil.walk_packages(eric_sse_django.__path__, "eric_sse_django."):
-    if not module.name.startswith("eric_sse_django.api."):
+    if not module.name.startswith(NEED_EXTRAS):
         importlib.import_module(module.name)
 from django.contrib import admin
 from eric_sse_django.models import ApiToken
@@ -32,7 +46,7 @@ except ModuleNotFoundError as error:
 """
 
 
-def test_only_the_api_needs_the_extra():
+def test_only_the_api_and_integrations_need_an_extra():
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT],
         cwd=ROOT,

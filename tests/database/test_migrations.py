@@ -21,7 +21,6 @@ from eric_sse_django.models import Channel, Listener
 from tests.contract import count
 
 APP = "eric_sse_django"
-RUNS = "eric_sse_runs"
 NAMES = sorted(name for app, name in MigrationLoader(None).graph.nodes if app == APP)
 FIRST = NAMES[0]
 MODELS = (
@@ -38,13 +37,14 @@ class Schema:
 
     def to(self, name: str | None) -> None:
         """
-        Migrate to a migration, None for before the first; without signals.
+        Migrate to a migration, None for before the first; alone, without signals.
 
-        The app of runs depends on the last one, and its tables are there with it.
+        To the last one with those of the apps that need it: the others take these back.
         """
         notifier.close()
-        last = [(RUNS, "0001_initial")] if name == NAMES[-1] else []
-        MigrationExecutor(self.connection).migrate([(APP, name), *last])
+        executor = MigrationExecutor(self.connection)
+        leaves = executor.loader.graph.leaf_nodes()
+        executor.migrate(leaves if name == NAMES[-1] else [(APP, name)])
 
     def models_of(self, name: str) -> Any:
         """Return the models as they were at a migration: `models_of(…).Channel`."""

@@ -7,4 +7,6 @@ from tests.settings import *  # noqa: F403 - what a project with a theme has bes
 
 THEME = os.environ.get("ERIC_SSE_TEST_THEME", "")
 INSTALLED_APPS = [*([THEME] if THEME else []), *settings.INSTALLED_APPS]
+if THEME == "unfold":
+    INSTALLED_APPS.append("eric_sse_django.contrib.unfold")
 ROOT_URLCONF = "tests.admin.two_sites"
