@@ -118,13 +118,13 @@ class ChannelHandler(logging.Handler):
         self.fields = tuple(fields)
         self._capacity = capacity
         self._bucket = TokenBucket(rate_per_s, burst)
-        self._is_emitting = False
         self._outage = Outage(logger, f"publishing records to the channel {channel!r}")
         self._begin()
 
     def _begin(self) -> None:
         """Begin with an empty queue and no thread: also in a fork, which has the parent's."""
         self._process = os.getpid()
+        self._is_emitting = False  # a thread of the parent may have been, which is not here
         self._waiting: deque[_Waiting] = deque()
         # What only the logging threads write, with the handler's lock, and what only its own does.
         self._dropped = self._refused = self._reported = 0
@@ -146,6 +146,8 @@ class ChannelHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue a record. Never waits, and never raises."""
+        if self._process != os.getpid():
+            self._begin()
         if self._is_emitting:
             return  # to format a record, or a signal meanwhile, has logged another one
         self._is_emitting = True
@@ -157,8 +159,6 @@ class ChannelHandler(logging.Handler):
             self._is_emitting = False
 
     def _emit(self, record: logging.LogRecord) -> None:
-        if self._process != os.getpid():
-            self._begin()
         if len(self._waiting) >= self._capacity or not self._bucket.take():
             self._dropped += 1
             return
