@@ -2,7 +2,12 @@
 
 import re
 import socket
+import socketserver
+import threading
+import time
+from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 from urllib.parse import urlsplit
 
@@ -127,6 +132,69 @@ def test_a_server_that_gives_no_answer_is_found(transactional_db, impatient):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         assert list(visit(url)) == ["stream.no_answer"]
+
+
+@contextmanager
+def answering(*pieces, pause_s=0.0):
+    """Serve these bytes to each client, one after another; yield the URL and what clients sent."""
+    sent, over = [], threading.Event()
+
+    class Answer(socketserver.BaseRequestHandler):
+        def handle(self):
+            sent.append(self.request.recv(65_536))
+            for piece in pieces:
+                try:
+                    self.request.sendall(piece)
+                except OSError:
+                    return
+                over.wait(pause_s)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Answer) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=[0.05], daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}", sent
+        finally:
+            over.set()
+            server.shutdown()
+
+
+STREAM = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n3\r\n:a\n\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("begin", "id"),
+    [(b"HTTP/1.1 200 OK\r\nX-Slow: ", "stream.no_answer"), (STREAM, "stream.not_delivered")],
+    ids=["headers", "body"],
+)
+def test_an_answer_that_comes_byte_by_byte_takes_no_longer(
+    transactional_db, settings, impatient, begin, id
+):
+    settings.ERIC_SSE = {"CURSOR_WRITE_S": 0.1}
+    began = time.monotonic()
+    with answering(begin, *[b"0"] * 600, pause_s=0.1) as (url, _):
+        assert list(visit(url, waits=False)) == [id]
+    assert time.monotonic() - began < 30  # of 60
+
+
+def test_a_server_without_tls_has_no_certificate_to_renew(transactional_db):
+    with answering(b"HTTP/1.1 400 Bad Request\r\n\r\n") as (url, _):
+        found = visit(url.replace("http:", "https:"))
+    assert list(found) == ["stream.tls"]
+    assert "http://" in found["stream.tls"].next_step
+
+
+def test_a_password_of_the_address_is_sent_and_never_shown(transactional_db):
+    with answering(b"HTTP/1.1 302 Found\r\nLocation: /\x1b[2J\r\n\r\n") as (url, sent):
+        found = visit(url.replace("http://", "http://ann:4%3111@"))
+    assert b"Authorization: Basic " + b64encode(b"ann:4111") in sent[0]
+    assert "\x1b" not in str(found)
+    found = visit(f"http://ann:4111@127.0.0.1:{free_port()}")
+    assert list(found) == ["stream.unreachable"]
+    assert "4111" not in str(found)
 
 
 def test_a_certificate_that_browsers_refuse_is_found(eric_live_server, tmp_path):
