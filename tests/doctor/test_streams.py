@@ -1,8 +1,10 @@
 """The doctor opens a real stream through a real nginx, and finds what is wrong with it."""
 
+import os
 import re
 import socket
 import socketserver
+import subprocess
 import threading
 import time
 from base64 import b64encode
@@ -11,6 +13,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from django.db import connections
 
@@ -21,8 +24,9 @@ from eric_sse_django.shortcuts import channel, watch_url
 from tests import certificates
 from tests.doctor.nginx import RECIPE, nginx
 from tests.doctor.relay import relay
+from tests.live.test_other_proxies import caddy, traefik
 from tests.patience import PATIENCE_S
-from tests.server import free_port
+from tests.server import free_port, is_free, until
 
 HIDE = "proxy_hide_header Content-Encoding; gzip on; gzip_proxied any; gzip_min_length 0;"
 CUT = RECIPE.replace("60s", "1s")
@@ -58,6 +62,31 @@ def test_nginx_as_recommended_is_healthy(eric_live_server, settings):
     settings.ERIC_SSE = {"HEARTBEAT_S": 1}
     with nginx(eric_live_server) as url:
         assert visit(url) == {}
+
+
+@pytest.mark.parametrize("kind", [caddy, traefik], ids=lambda kind: kind.__name__)
+def test_caddy_and_traefik_with_the_files_of_the_page_are_healthy(
+    eric_live_server, settings, tmp_path, kind
+):
+    settings.ERIC_SSE = {"HEARTBEAT_S": 1}
+    port = free_port()
+    command, environment = kind(tmp_path, port, urlsplit(eric_live_server).port)
+    process = subprocess.Popen(command, cwd=tmp_path, env={**os.environ, **environment})
+    try:
+        url = f"http://127.0.0.1:{port}"
+        assert until(lambda: not is_free(port) and passes_on(f"{url}/events/none/"), PATIENCE_S)
+        assert visit(url) == {}
+    finally:
+        process.terminate()
+        process.wait(PATIENCE_S)
+
+
+def passes_on(url):
+    """Return whether a proxy passes requests on: the server refuses one without a ticket."""
+    try:
+        return httpx.get(url, timeout=PATIENCE_S).status_code == 403
+    except httpx.HTTPError:
+        return False
 
 
 def test_the_server_itself_is_healthy(eric_live_server):
