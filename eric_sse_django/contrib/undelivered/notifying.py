@@ -31,7 +31,7 @@ def notify(after: timedelta, channel_id: str | None = None) -> int:
     Send the signal for the listeners, of one channel or of all, with older messages than `after`.
 
     Returns for how many. Several processes may do this at the same time: each signal is sent by
-    one. A few queries for each listener that is offline and behind, about 1 ms.
+    one. A few queries for each listener that is found: 1 ms on SQLite, 3 to 4 ms on others.
     """
     notifier.settle()
     upto = log.position_at(timezone.now() - after)
