@@ -129,6 +129,7 @@ class ChannelHandler(logging.Handler):
         # What only the logging threads write, with the handler's lock, and what only its own does.
         self._dropped = self._refused = self._reported = 0
         self._is_planned = False
+        self._ends_at = float("inf")  # of the last flush, a time.monotonic()
         self._closing = threading.Event()
         self._workers = Workers(
             f"{THREADS}logging", lambda: float("inf"), Counter(), idle_s=IDLE_S
@@ -195,12 +196,17 @@ class ChannelHandler(logging.Handler):
                 self._is_planned = False
 
     def flush(self) -> None:
-        """Wait until what was logged is published, FLUSH_S at most. Never raises."""
+        """
+        Wait until what was logged is published, FLUSH_S at most. Never raises.
+
+        When the process ends, logging calls it once more: both together take FLUSH_S at most.
+        """
         if self._process != os.getpid() or not self._waiting:
             return
         with contextlib.suppress(Exception):
             self._plan()
-            self._workers.submit(LAST, lambda: None).result(FLUSH_S)
+            left_s = min(FLUSH_S, max(0.0, self._ends_at - time.monotonic()))
+            self._workers.submit(LAST, lambda: None).result(left_s)
 
     def close(self) -> None:
         """Stop the thread; what is not published yet is dropped: call flush() before."""
@@ -266,6 +272,7 @@ class ChannelHandler(logging.Handler):
 def _flush(handler: weakref.ref[ChannelHandler]) -> None:
     found = handler()
     if found is not None:
+        found._ends_at = time.monotonic() + FLUSH_S
         found.flush()
 
 
