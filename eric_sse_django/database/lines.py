@@ -38,7 +38,7 @@ Line = dict[str, Any]
 
 def head_of(line: Line) -> tuple[int, int]:
     """Return the head's `position` and `trimmed`. This and the others raise ValueError."""
-    position = _position(line, "position", log.END)
+    position = _position(line, "position", log.MAX_POSITION)
     return position, _position(line, "trimmed", position)
 
 

@@ -202,6 +202,26 @@ def test_a_tail_lets_no_message_control_the_terminal(database):
 
 
 @sqlite_only
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("eric_tail", "--interval", "inf"), "--interval is inf"),
+        (("eric_tail", "--since", "999999d"), "more than 36500 days"),
+        (("eric_tail", "\udcff"), "not UTF-8"),
+        (("eric_stats", "--watch", "nan"), "--watch is nan"),
+        (("eric_listeners", "--away", "999999d"), "more than 36500 days"),
+        (("eric_publish", "orders", "paid", "[" * 100_000), "is not JSON"),
+        (("eric_restored", "--seen", "-1"), "--seen is -1"),
+        (("eric_restored", "--seen", str(2**60)), "positions are from 0 to"),
+    ],
+    ids=lambda value: None,
+)
+def test_a_value_that_no_command_can_use_is_named(some, arguments, problem):
+    with pytest.raises(CommandError, match=problem):
+        run(*arguments)
+
+
+@sqlite_only
 def test_a_tail_that_does_not_follow_shows_the_whole_log(some):
     assert len(run("eric_tail", "--no-follow").splitlines()) == 4
 
