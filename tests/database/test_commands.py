@@ -547,7 +547,7 @@ def test_a_line_that_this_app_does_not_write_changes_nothing(some, tmp_path, cha
 
 @sqlite_only
 def test_a_listener_that_was_served_during_the_export_misses_nothing(some, tmp_path):
-    """Its cursor is beyond the head of the file: what is published here comes after that head."""
+    """Its cursor is above the head of the file: what is published here comes after that head."""
     lines = run("eric_export", "-").splitlines()
     head = json.loads(lines[0])["position"]
     empty()
