@@ -76,7 +76,7 @@ def kill(request: HttpRequest) -> JsonResponse:
 
 @require_safe
 def stream(request: HttpRequest, run_id: str) -> HttpResponse:
-    """The stream of one of the session's runs, for an EventSource."""
+    """The stream of one of the session's runs, for its element."""
     return handing_over.hand_over(request, my_run(request, run_id), "")
 
 

@@ -1,21 +1,23 @@
 // Questions and their answers, oldest first. All content is set as text, never as markup.
 
 import { element } from "./element.js";
-import { RunStream } from "./run.js";
+import { runElement } from "./run.js";
 
 export class Answers {
   #list;
   #empty;
   #scroll;
   #stop;
+  #client;
   #shown = new Map(); // the id of a run: its element
 
-  // `stop` stops the run with an id.
-  constructor(root, stop) {
+  // `stop` stops the run with an id; `client` is the module that runs are received with.
+  constructor(root, stop, client) {
     this.#list = root.querySelector("#answers");
     this.#empty = root.querySelector("#chat-empty");
     this.#scroll = root.querySelector("#chat-scroll");
     this.#stop = stop;
+    this.#client = client;
   }
 
   add({ id, title }) {
@@ -46,21 +48,22 @@ export class Answers {
   }
 
   #receive(id, item, writing, state, stop) {
-    const stream = new RunStream(id);
     const show = (status, text) => {
       state.dataset.state = status;
       state.textContent = text;
     };
-    stream.addEventListener("chunk", ({ detail: { text } }) => {
+    const run = runElement(id, this.#client);
+    run.addEventListener("run-text", ({ detail: text }) => {
       show("live", "writing");
       this.#follow(() => writing.write(text));
     });
-    stream.addEventListener("lost", () => show("reconnecting", "its worker is gone"));
-    stream.addEventListener("end", ({ detail: { status } }) => {
+    run.addEventListener("run-end", ({ detail: { status } }) => {
+      if (status === "lost") return show("reconnecting", "its worker is gone");
       show(status, status);
       item.dataset.ended = status;
       stop.remove();
     });
+    item.append(run);
   }
 
   // Scrolls down after a change only if the end of the list is visible.

@@ -20,8 +20,9 @@ async function post(path) {
 // The runs ------------------------------------------------------------------------
 
 const stop = (id) => post(`/runs/${id}/stop/`);
-const answers = new Answers(document, stop);
-const exported = new Export(find, { start: () => post("/runs/export/").then(show), stop });
+const answers = new Answers(document, stop, state.client);
+const start = () => post("/runs/export/").then(show);
+const exported = new Export(find, { start, stop }, state.client);
 
 function show(run) {
   if (run.sent) run = run.sent;
