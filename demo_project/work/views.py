@@ -137,4 +137,5 @@ def described(run: Run) -> dict[str, Any]:
         "kind": run.kind,
         "title": run.title,
         "created": run.created_at.isoformat(),
+        "ended": run.has_ended,
     }

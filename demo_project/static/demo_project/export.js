@@ -46,8 +46,11 @@ export class Export {
   }
 
   #buttons(isActive) {
-    this.#find("export-start").hidden = isActive;
-    this.#find("export-stop").hidden = !isActive;
+    const [start, stop] = ["export-start", "export-stop"].map(this.#find);
+    const hadFocus = [start, stop].includes(document.activeElement);
+    start.hidden = isActive;
+    stop.hidden = !isActive;
+    if (hadFocus) (isActive ? stop : start).focus();
     if (isActive) this.#find("export-file").hidden = true;
   }
 

@@ -35,6 +35,7 @@ wire(find("ask"), () => "");
 for (const idea of document.querySelectorAll(".idea")) {
   idea.addEventListener("click", () => {
     find("ask-text").value = idea.textContent;
+    find("ask-text").focus(); // the button goes away
     find("ask").requestSubmit();
   });
 }
@@ -52,7 +53,7 @@ function showWorker(worker) {
   place.dataset.state = isRunning ? "live" : "reconnecting";
   place.textContent = isRunning ? `process ${worker.pid}` : "none, the next one starts";
   find("worker-pid").textContent = worker?.pid ?? "…";
-  find("kill").disabled = !isRunning;
+  find("kill").setAttribute("aria-disabled", !isRunning); // disabled, it would lose the focus
 }
 
 function note(text, kind = "") {
@@ -62,7 +63,7 @@ function note(text, kind = "") {
 
 workerId = state.worker?.pid ?? null;
 showWorker(state.worker);
-find("kill").addEventListener("click", () => post("/runs/kill/"));
+find("kill").addEventListener("click", () => workerId && post("/runs/kill/"));
 
 // The stream ----------------------------------------------------------------------
 
