@@ -26,10 +26,11 @@ class Recipient(NamedTuple):
 
 
 class Content(NamedTuple):
-    """The type and payload of a message."""
+    """The type and payload of a message, and whether it makes pages load rows again."""
 
     type: str
     payload: Any
+    loads_rows: bool = False
 
 
 class Broadcast:
@@ -132,8 +133,8 @@ class Broadcast:
             found = hypermedia.operations(
                 self._library(), "refresh", self.target, channel=self._place()
             )
-            return _contents(found)
-        return [Content(self._type(model, RELOAD), None)]
+            return _contents(found, loads_rows=True)
+        return [Content(self._type(model, RELOAD), None, loads_rows=True)]
 
     def _rendered(self, row: models.Model, is_new: bool) -> list[Content]:
         element = f"#{dom_id(type(row), row.pk)}"
@@ -164,8 +165,8 @@ class Broadcast:
         return hypermedia.library_of(self.library, is_needed=bool(self.template))
 
 
-def _contents(operations: list[hypermedia.Operation]) -> list[Content]:
-    return [Content(each.type, each.text) for each in operations]
+def _contents(operations: list[hypermedia.Operation], loads_rows: bool = False) -> list[Content]:
+    return [Content(each.type, each.text, loads_rows) for each in operations]
 
 
 def dom_id(model: Any, key: Any = None) -> str:
