@@ -123,7 +123,7 @@ class Broadcast:
         if self.refresh:
             return self.reload(model)
         if self.template:
-            library, target = self._library(), f"#{dom_id(model, key)}"
+            library, target = self._library(), hypermedia.selector_of(dom_id(model, key))
             return _contents(hypermedia.operations(library, "remove", target))
         return [Content(self._type(model, DELETED), {"id": key})]
 
@@ -137,7 +137,7 @@ class Broadcast:
         return [Content(self._type(model, RELOAD), None, loads_rows=True)]
 
     def _rendered(self, row: models.Model, is_new: bool) -> list[Content]:
-        element = f"#{dom_id(type(row), row.pk)}"
+        element = hypermedia.selector_of(dom_id(type(row), row.pk))
         context = {"object": row, str(row._meta.model_name): row}
         html = hypermedia.render(str(self.template), context)
         library = self._library()
