@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from eric_sse_django.doctor import ERROR, GOOD, NOTE, WARNING, Finding, examine
+from eric_sse_django.doctor.finding import shown
 from eric_sse_django.doctor.link import site_of
 
 MARKS = {GOOD: "✓", NOTE: "·", WARNING: "!", ERROR: "✗"}
@@ -75,5 +76,5 @@ def _check_url(url: str | None) -> None:
     try:
         site_of(url)
     except ValueError:
-        text = f"--url is {url!r}: give an address such as https://www.example.com."
+        text = f"--url is {shown(url)!r}: give an address such as https://www.example.com."
         raise CommandError(text) from None
