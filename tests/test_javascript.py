@@ -78,6 +78,10 @@ def test_the_parser_reads_what_the_standard_describes(package):
     npm.run("node", "tests/parser.js")
 
 
+def test_a_run_has_each_chunk_once(package):
+    npm.run("node", "tests/run.js")
+
+
 def test_a_users_file_compiles_against_the_types_and_wrong_uses_do_not(packed, tmp_path):
     """As installed: from the packed file, not from the checkout."""
     modules = tmp_path / "node_modules"

@@ -176,8 +176,8 @@ async def test_a_page_follows_the_rows_of_a_model(site, broadcasting):
     assert site.problems == []
 
 
-async def publish(case, action, target, number=None):
-    order = Order(pk=900 + len(number or ""), number=number)
+async def publish(case, action, target, number=None, key=None):
+    order = Order(pk=key or 900 + len(number or ""), number=number)
     template = None if number is None else "shop/row.html"
     options = {"target": target, "action": action, "library": case.library}
     await abroadcast_template(case.channel, template, {"order": order}, **options)
@@ -196,6 +196,11 @@ async def test_each_action_changes_the_page_and_a_refresh_shows_what_the_server_
         await send("replace", f"order-{a.pk}", "new")
         await send("remove", f"order-{c.pk}")
         names = ["first1", "new", "before b", "b", "after2b", "last"]
+        await shows(page, *[(name, "0") for name in names], case=case)
+        await send("append", "rows", "odd", key="9:a.b#c")
+        await send("replace", "order-9:a.b#c", "even", key="7,'")
+        await shows(page, *[(name, "0") for name in [*names, "even"]], case=case)
+        await send("remove", "order-7,'")
         await shows(page, *[(name, "0") for name in names], case=case)
         await send("update", "rows", "only")
         await shows(page, ("only", "0"), case=case)
