@@ -6,8 +6,7 @@ import logging
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from django.apps import apps
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from eric_sse_django import log, notifier
@@ -16,14 +15,12 @@ from eric_sse_django.contrib.undelivered.signals import MAX_MESSAGES, undelivere
 from eric_sse_django.database.events import message_of
 from eric_sse_django.entry import CONTROLS, RESET, Entry
 from eric_sse_django.log import Recipient
-from eric_sse_django.models import Listener, OpenStream, with_user
+from eric_sse_django.models import Listener, OpenStream, of_programs, with_user
 
 logger = logging.getLogger(__name__)
 
 # Listeners that are read together.
 BATCH = 500
-# Apps that have separate listeners, and the relation of these.
-PROGRAMS = {"eric_sse_django.runs": "run", "eric_sse_django.contrib.webhooks": "webhook"}
 
 
 def notify(after: timedelta, channel_id: str | None = None) -> int:
@@ -45,22 +42,13 @@ def _behind(upto: int, channel_id: str | None) -> Iterator[Listener]:
     )
     online = OpenStream.objects.online().filter(listener=OuterRef("pk"))
     rows = Listener.objects.filter(running=True, cursor__lt=upto)
-    rows = rows.exclude(Exists(known)).exclude(Exists(online)).exclude(_of_programs())
+    rows = rows.exclude(Exists(known)).exclude(Exists(online)).exclude(of_programs())
     if channel_id is not None:
         rows = rows.filter(channel__name=channel_id)
     last = 0
     while batch := _batch(rows.filter(pk__gt=last)):
         yield from batch
         last = batch[-1].pk
-
-
-def _of_programs() -> Q:
-    """Return which listeners no person listens to: those of runs and of webhooks."""
-    found = Q(pk__in=())
-    for app, name in PROGRAMS.items():
-        if apps.is_installed(app):
-            found |= Q(**{f"{name}__isnull": False})
-    return found
 
 
 def _batch(rows: QuerySet[Listener]) -> list[Listener]:

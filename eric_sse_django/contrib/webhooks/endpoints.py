@@ -24,8 +24,6 @@ from eric_sse_django.models import Listener
 LEASE_MARGIN_S = 30.0
 # Seconds by which the clocks of workers may differ, so that none takes the lease of another.
 MAX_SKEW_S = LEASE_MARGIN_S
-# Seconds after which a listener counts as seen again, so that it is not removed as unused.
-SEEN_AFTER = timedelta(days=1)
 
 
 def register(
@@ -128,13 +126,6 @@ def release(endpoint: Endpoint) -> None:
 def leased(endpoint: Endpoint) -> QuerySet[Endpoint]:
     """Return its row for an update, as long as the lease is its own."""
     return Endpoint.objects.filter(pk=endpoint.pk, lease=endpoint.lease)
-
-
-def keep_seen() -> None:
-    """Count the listeners of all endpoints as seen: `eric_listeners` removes none of them."""
-    now = timezone.now()
-    old = Q(last_seen=None) | Q(last_seen__lt=now - SEEN_AFTER)
-    Listener.objects.filter(old, webhook__isnull=False).update(last_seen=now)
 
 
 def _is_free(now: datetime) -> Q:

@@ -39,6 +39,8 @@ class Endpoint(models.Model):
     starting are the listener's. `lease` names the worker that serves it now.
     """
 
+    owns_listener = True  # it is removed with its endpoint, not with those of users
+
     listener = models.OneToOneField(
         Listener, models.CASCADE, related_name="webhook", verbose_name=_("listener")
     )
