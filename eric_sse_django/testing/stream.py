@@ -157,7 +157,11 @@ class StreamClient:
     def wait_for_comment(self, count: int = 1, timeout_s: float | None = None) -> None:
         """Return when `count` more comments have come: heartbeats."""
         wanted = len(self.comments) + count
-        self._until(lambda: len(self.comments) >= wanted, "No comment came.", timeout_s)
+        self._until(
+            lambda: len(self.comments) >= wanted or self.ended, "No comment came.", timeout_s
+        )
+        if len(self.comments) < wanted:
+            raise NoEvent(f"The stream has ended. {self._state()}")
 
     # Async twins ------------------------------------------------------------------
 
