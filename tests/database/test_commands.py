@@ -3,6 +3,8 @@
 import gzip
 import io
 import json
+import os
+import stat
 import sys
 import time
 from threading import Thread
@@ -400,6 +402,7 @@ def test_what_is_of_missing_users_stays_out_and_is_named(some, tmp_path):
     make_listener("orders", get_user_model().objects.get(username="ann"), "anns")
     file = str(tmp_path / "log.jsonl")
     run("eric_export", file)
+    assert stat.filemode(os.stat(file).st_mode) == "-rw-------"  # it has all payloads
     with pytest.raises(CommandError, match="exists: remove it"):
         run("eric_export", file)
     with pytest.raises(CommandError, match="cannot be written"):
