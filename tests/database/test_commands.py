@@ -12,7 +12,7 @@ from threading import Thread
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, connections
 from django.utils import timezone
 
 from eric_sse_django import log, notifier, runs
@@ -593,7 +593,7 @@ def test_what_is_published_during_an_import_comes_after_it(some, tmp_path, monke
         channel("late")
         publish("late", "n", 6)
         notifier.flush()
-        connection.close()
+        connections.close_all()
 
     check = moving.Import._check_empty
 
