@@ -385,7 +385,7 @@ LISTEN = """
         for (const { target, type, addedNodes } of records) {
             const element = target.nodeType === Node.ELEMENT_NODE ? target : target.parentElement;
             const region = element?.closest(REGION);
-            if (!region || region.ariaLive === "off") continue;
+            if (!region?.checkVisibility() || region.ariaLive === "off") continue;
             const isWhole = region.role === "status" || type === "characterData";
             const texts = isWhole ? [region] : [...addedNodes];
             spoken.push(...texts.map((each) => each.textContent.trim()).filter(Boolean));
