@@ -78,6 +78,10 @@ def test_the_parser_reads_what_the_standard_describes(package):
     npm.run("node", "tests/parser.js")
 
 
+def test_the_client_neither_hammers_nor_comes_with_all_others(package):
+    npm.run("node", "tests/source.js")
+
+
 def test_a_users_file_compiles_against_the_types_and_wrong_uses_do_not(packed, tmp_path):
     """As installed: from the packed file, not from the checkout."""
     modules = tmp_path / "node_modules"
