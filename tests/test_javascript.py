@@ -82,6 +82,10 @@ def test_a_run_has_each_chunk_once(package):
     npm.run("node", "tests/run.js")
 
 
+def test_the_client_neither_hammers_nor_comes_with_all_others(package):
+    npm.run("node", "tests/source.js")
+
+
 def test_a_users_file_compiles_against_the_types_and_wrong_uses_do_not(packed, tmp_path):
     """As installed: from the packed file, not from the checkout."""
     modules = tmp_path / "node_modules"

@@ -178,6 +178,44 @@ async def test_a_page_follows_the_rows_of_a_model(site, broadcasting):
     assert site.problems == []
 
 
+async def test_messages_wait_for_a_library_that_loads_late(site, broadcasting):
+    case, context = Case("turbo", shared=True), await site.browser.new_context()
+    released = asyncio.Event()
+
+    async def hold(route):
+        await released.wait()
+        await route.continue_()
+
+    await context.route("**/npm/**", hold)
+    page = await context.new_page()
+    page.on("pageerror", lambda error: site.problems.append((case, str(error))))
+    url = f"{site.url}/page?library=turbo&channel={case.channel}&shared=1&late=1"
+    await page.goto(url, wait_until="commit")
+    await page.wait_for_function("Boolean(customElements.get('eric-stream'))")
+    await Order.objects.acreate(number="a")
+    other = await site.page(Case("plain"))
+    await Order.objects.acreate(number="b")
+    await shows(other, ("a", "0"), ("b", "0"))
+    released.set()
+    await shows(page, ("a", "0"), ("b", "0"))
+    assert site.problems == []
+
+
+async def test_an_element_imports_no_file_of_another_origin(site):
+    page = await site.page(Case("plain"))
+    imported = []
+    await page.route("https://attacker.example/**", lambda route: imported.append(route))
+    await page.evaluate("""() => {
+        const element = document.createElement("eric-stream");
+        element.setAttribute("client", "https://attacker.example/x.js");
+        element.setAttribute("src", "/events/");
+        document.body.append(element);
+    }""")
+    await sites.until(lambda: site.problems, PATIENCE_S)
+    assert imported == []
+    assert "another origin" in site.problems[0][1]
+
+
 async def publish(case, action, target, number=None, key=None):
     order = Order(pk=key or 900 + len(number or ""), number=number)
     template = None if number is None else "shop/row.html"
