@@ -38,7 +38,7 @@ Line = dict[str, Any]
 
 def head_of(line: Line) -> tuple[int, int]:
     """Return the head's `position` and `trimmed`. This and the others raise ValueError."""
-    position = _position(line, "position", log.END)
+    position = _position(line, "position", log.MAX_POSITION)
     return position, _position(line, "trimmed", position)
 
 
@@ -53,7 +53,7 @@ def listener_of(line: Line, head: int) -> Line:
     """Return a listener's columns, without those of its channel and owner."""
     fields = fields_of(line, LISTENER)
     for name in ("start", "cursor", "floor"):
-        # Servers that ran during the export may have served what is not in it. A cursor beyond
+        # Servers that ran during the export may have served what is not in it. A cursor above
         # the head would skip what is published here.
         fields[name] = min(head, _position(fields, name, log.END))
     return _cleaned(Listener(**fields), fields, "channel", "owner")

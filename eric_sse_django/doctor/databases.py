@@ -62,7 +62,7 @@ def examine() -> Iterator[Finding]:
 
 
 def _connect(alias: str) -> None:
-    """Connect once, and close it: on a thread of its own, which has its own connections."""
+    """Connect once, and close it: on a separate thread, which has its own connections."""
     connection = connections[alias]
     try:
         connection.ensure_connection()

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 def within(seconds: float, function: Callable[[], T]) -> T:
     """
-    Return what a function returns, or raise what it raises, on a thread of its own.
+    Return what a function returns, or raise what it raises, on a separate thread.
 
     Raises TimeoutError if it takes longer. The thread is a daemon: the process ends without it.
     """

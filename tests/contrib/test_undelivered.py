@@ -218,6 +218,7 @@ def test_the_command_refuses_what_cannot_work(channel, sent):
     for options, text in (
         ({"after": "soon"}, "'soon'"),
         ({"after": "0m"}, "'0m'"),
+        ({"after": "999999d"}, "more than"),
         ({"after": "15m", "channel": "unknown"}, "'unknown'"),
     ):
         with pytest.raises(CommandError, match=text):

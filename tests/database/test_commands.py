@@ -202,6 +202,26 @@ def test_a_tail_lets_no_message_control_the_terminal(database):
 
 
 @sqlite_only
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("eric_tail", "--interval", "inf"), "--interval is inf"),
+        (("eric_tail", "--since", "999999d"), "more than 36500 days"),
+        (("eric_tail", "\udcff"), "not UTF-8"),
+        (("eric_stats", "--watch", "nan"), "--watch is nan"),
+        (("eric_listeners", "--away", "999999d"), "more than 36500 days"),
+        (("eric_publish", "orders", "paid", "[" * 100_000), "is not JSON"),
+        (("eric_restored", "--seen", "-1"), "--seen is -1"),
+        (("eric_restored", "--seen", str(2**60)), "positions are from 0 to"),
+    ],
+    ids=lambda value: None,
+)
+def test_a_value_that_no_command_can_use_is_named(some, arguments, problem):
+    with pytest.raises(CommandError, match=problem):
+        run(*arguments)
+
+
+@sqlite_only
 def test_a_tail_that_does_not_follow_shows_the_whole_log(some):
     assert len(run("eric_tail", "--no-follow").splitlines()) == 4
 
@@ -527,7 +547,7 @@ def test_a_line_that_this_app_does_not_write_changes_nothing(some, tmp_path, cha
 
 @sqlite_only
 def test_a_listener_that_was_served_during_the_export_misses_nothing(some, tmp_path):
-    """Its cursor is beyond the head of the file: what is published here comes after that head."""
+    """Its cursor is above the head of the file: what is published here comes after that head."""
     lines = run("eric_export", "-").splitlines()
     head = json.loads(lines[0])["position"]
     empty()

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 # Listeners that are read together.
 BATCH = 500
-# Apps that have listeners of their own, and the relation of these.
+# Apps that have separate listeners, and the relation of these.
 PROGRAMS = {"eric_sse_django.runs": "run", "eric_sse_django.contrib.webhooks": "webhook"}
 
 

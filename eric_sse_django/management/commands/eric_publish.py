@@ -77,6 +77,6 @@ class Command(OperatorCommand):
             elif line.strip():
                 try:
                     yield json.loads(line)
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     text = f"{line[:80]!r} is not JSON ({error}): use --text."
                     raise ValueError(text) from None
