@@ -16,7 +16,7 @@ SIZE: Any = {"width": 1280, "height": 860}
 WATCHED_S = 45.0
 # Milliseconds after which a page sends again that its visitor is typing.
 TYPING_MS = 1_600
-COMMAND = "python manage.py eric_publish inbox note '{\"text\": \"Hello from a shell\"}'"
+COMMAND = """python manage.py eric_publish inbox note '{"text": "Hello from a shell"}'"""
 
 
 def create(browser: Browser, save: Callable[[Page, str], None], watch_s: float) -> None:
