@@ -46,7 +46,7 @@ class EricStream extends HTMLElement {
   }
 }
 
-// The file of connect(). HTML that others write must not be able to name a file of theirs.
+// The file of connect(). HTML that others write must not be able to name another one.
 function clientOf(element) {
   const url = new URL(element.getAttribute("client"), document.baseURI);
   if (url.origin === new URL(import.meta.url).origin) return url.href;
