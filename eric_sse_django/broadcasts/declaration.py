@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from operator import attrgetter
 from typing import Any, NamedTuple
 
 from django.core.exceptions import ImproperlyConfigured
@@ -73,7 +72,7 @@ class Broadcast:
         self.fields = (fields,) if isinstance(fields, str) else tuple(fields or ())
         self.serializer, self.template, self.target = serializer, template, target
         self.refresh, self.when, self.library = refresh, when, library
-        self.owner = attrgetter(owner) if isinstance(owner, str) else owner
+        self.owner = _getter(owner) if isinstance(owner, str) else owner
         self.name = name
 
     @property
@@ -163,6 +162,17 @@ class Broadcast:
 
     def _library(self) -> str:
         return hypermedia.library_of(self.library, is_needed=bool(self.template))
+
+
+def _getter(path: str) -> Callable[[Any], Any]:
+    """Return a function that follows attributes such as "customer.user", up to a None."""
+
+    def get(row: Any) -> Any:
+        for name in path.split("."):
+            row = None if row is None else getattr(row, name)
+        return row
+
+    return get
 
 
 def _contents(operations: list[hypermedia.Operation], loads_rows: bool = False) -> list[Content]:

@@ -52,11 +52,16 @@ def publish_changed(*rows: models.Model, using: str | None = None) -> None:
     """
     Publish rows as they are in the database now: after raw SQL, or a change of related rows.
 
-    A row that is not there any more is published as deleted. In the caller's transaction.
+    A row that is not there any more is published as deleted. In the caller's transaction. Raises
+    ValueError for a row without a key.
     """
     for row in rows:
         if not registry.broadcasts_of(type(row)):
             raise ImproperlyConfigured(f"{type(row).__name__} has no broadcasts.")
+        if row.pk is None:
+            raise ValueError(
+                f"This {type(row).__name__} has no key, as after its delete(), which is published."
+            )
     for alias in {using or _alias(row) for row in rows}:
         with changing(alias) as batch:
             for row in rows:

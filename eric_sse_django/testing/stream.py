@@ -236,7 +236,7 @@ class StreamClient:
             return
         self._receive.put_nowait({"type": "http.disconnect"})
         for ask in (self._task.cancel, lambda: None):
-            # An application that ignores both is left: it runs no more.
+            # An application that ignores both is abandoned: nothing runs it any longer.
             await asyncio.wait({self._task}, timeout=min(TIMEOUT_S, self.timeout_s))
             ask()
         if self._task.done() and not self._task.cancelled():

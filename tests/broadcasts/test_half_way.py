@@ -5,9 +5,11 @@ from django.db import connections, transaction
 from django.db.models.signals import post_save
 from django.test.utils import CaptureQueriesContext
 
-from eric_sse_django.broadcasts import publish_changed
+from eric_sse_django.broadcasts import Broadcast, publish_changed, registry
+from eric_sse_django.broadcasts.declaration import Recipient
 from eric_sse_django.database import DatabaseChannel
 from tests.broadcasts.test_operations import load_data, upsert
+from tests.databases import sqlite_only
 from tests.shop.models import Customer, Line, Order
 
 FEW = 20  # queries of an operation of any number of rows, below READ_ROWS
@@ -99,3 +101,22 @@ def test_many_rows_of_one_channel_take_few_queries(channel, database):
         Line.objects.update(text="b")
         Line.objects.filter(text="b").delete()
     assert len(queries) < 3 * FEW
+
+
+@sqlite_only
+def test_a_row_without_a_key_is_not_published(page, orders, database):
+    orders[0].delete()
+    page.update()
+    with pytest.raises(ValueError, match="has no key"):
+        publish_changed(*orders)
+    assert page.update() == []
+
+
+@sqlite_only
+def test_a_row_whose_path_to_an_owner_ends_early_has_none(page, monkeypatch, database):
+    declared = Broadcast("orders", owner="customer.name")
+    monkeypatch.setitem(registry._watched, Order, [declared])
+    order = Order.objects.create(number="a")
+    assert page.update() == []
+    order.customer = Customer(name="7")
+    assert declared.recipients(order) == (Recipient("orders", 7),)

@@ -22,7 +22,7 @@ __all__ = ["demo", "running_browser", "visitor"]
 Visit = Callable[..., Visitor]
 PAGES = ("", "inbox", "chat", "dashboard", "orders", "notifications", "runs")
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
-LOOKS = [(WIDE, "light"), (NARROW, "dark"), (NARROW, "light"), (WIDE, "dark")]
+LOOKS: list[Any] = [(WIDE, "light"), (NARROW, "dark"), (NARROW, "light"), (WIDE, "dark")]
 QUESTION = "How do I deploy behind nginx?"
 
 # What a screen reader has, of each page: its title, and what is in its <main>.
@@ -47,7 +47,7 @@ SOURCE = """
     - group:
       - region /\\.py$/
 """
-SPOKEN = {
+TREES = {
     "": (
         "Start",
         """
@@ -190,9 +190,9 @@ SPOKEN = {
 
 
 def test_a_screen_reader_has_titles_landmarks_headings_and_labels(visitor: Visit) -> None:
-    assert tuple(SPOKEN) == PAGES
+    assert tuple(TREES) == PAGES
     ann = visitor()
-    for name, (title, main) in SPOKEN.items():
+    for name, (title, main) in TREES.items():
         page = ann.tab(name)
         assert page.title() == f"{title}: eric_sse_django"
         assert page.locator("html").get_attribute("lang") == "en"
@@ -379,16 +379,16 @@ def test_runs_are_operated_by_keyboard_and_the_focus_is_never_lost(visitor: Visi
 
 # As a screen reader: what comes into a live region after the page was parsed.
 LISTEN = """
-    window.spoken = [];
+    window.announced = [];
     const REGION = "[aria-live], [role=log], [role=status], [role=alert], output";
     const observer = new MutationObserver((records) => {
         for (const { target, type, addedNodes } of records) {
             const element = target.nodeType === Node.ELEMENT_NODE ? target : target.parentElement;
             const region = element?.closest(REGION);
-            if (!region || region.ariaLive === "off") continue;
+            if (!region?.checkVisibility() || region.ariaLive === "off") continue;
             const isWhole = region.role === "status" || type === "characterData";
             const texts = isWhole ? [region] : [...addedNodes];
-            spoken.push(...texts.map((each) => each.textContent.trim()).filter(Boolean));
+            announced.push(...texts.map((each) => each.textContent.trim()).filter(Boolean));
         }
     });
     document.addEventListener("readystatechange", () => {
@@ -399,9 +399,9 @@ LISTEN = """
 STATE = re.compile(r"^(connecting|live|reconnecting|starting|process \d+|\d+ unread)$")
 
 
-def spoken(page: Page) -> list[str]:
+def announced(page: Page) -> list[str]:
     """Return what was read out, without the states of streams and the number that is unread."""
-    return [text for text in page.evaluate("spoken") if not STATE.match(text)]
+    return [text for text in page.evaluate("announced") if not STATE.match(text)]
 
 
 def test_new_messages_are_read_out_once_and_history_is_not(visitor: Visit) -> None:
@@ -416,24 +416,24 @@ def test_new_messages_are_read_out_once_and_history_is_not(visitor: Visit) -> No
         expect(page.locator("#state")).to_have_text("live")
         expect(entries(page).last).to_contain_text(f"old {name}")
         expect(page.get_by_role("log")).not_to_have_attribute("aria-live", "off")
-        assert spoken(page) == []
-        assert [text for text in page.evaluate("spoken") if "unread" in text] == []
+        assert announced(page) == []
+        assert [text for text in page.evaluate("announced") if "unread" in text] == []
         send(page, f"new {name}")
         page.wait_for_function(
-            "name => spoken.some((each) => each.includes(`new ${name}`))", arg=name
+            "name => announced.some((each) => each.includes(`new ${name}`))", arg=name
         )
-        said = [text for text in spoken(page) if "typing" not in text]
-        assert [text.endswith(f"new {name}") for text in said] == [True]
+        found = [text for text in announced(page) if "typing" not in text]
+        assert [text.endswith(f"new {name}") for text in found] == [True]
         page.close()
     page = ann.tab("")
     expect(page.get_by_role("log")).to_have_attribute("aria-live", "polite")
     assert "old inbox" in page.locator("#notes").inner_text()
-    assert spoken(page) == []
+    assert announced(page) == []
     page.fill("#broadcast-text", "to all")
     page.press("#broadcast-text", "Enter")
-    page.wait_for_function("() => spoken.some((each) => each.includes('to all'))")
-    page.wait_for_function("() => spoken.includes('Sent to everyone.')")
-    assert sum("to all" in text for text in spoken(page)) == 1
+    page.wait_for_function("() => announced.some((each) => each.includes('to all'))")
+    page.wait_for_function("() => announced.includes('Sent to everyone.')")
+    assert sum("to all" in text for text in announced(page)) == 1
 
 
 def test_a_toast_is_read_out_once(visitor: Visit) -> None:
@@ -441,9 +441,9 @@ def test_a_toast_is_read_out_once(visitor: Visit) -> None:
     ann.context.add_init_script(LISTEN)
     page = ann.tab("notifications")
     page.click("button[name=toast]")
-    page.wait_for_function("() => spoken.includes('Saved.')")
+    page.wait_for_function("() => announced.includes('Saved.')")
     expect(page.locator("#toasts p")).to_have_count(0)
-    assert spoken(page) == ["Saved."]
+    assert announced(page) == ["Saved."]
 
 
 def test_of_an_answer_its_begin_and_end_are_read_out_not_each_word(visitor: Visit) -> None:
@@ -454,11 +454,11 @@ def test_of_an_answer_its_begin_and_end_are_read_out_not_each_word(visitor: Visi
     expect(page.locator(".passages p").first).to_be_visible()
     page.click(".stop")
     expect(page.locator(".answer")).to_have_attribute("data-ended", "stopped")
-    assert spoken(page) == [f"Answering: {QUESTION}", "The answer is stopped."]
+    assert announced(page) == [f"Answering: {QUESTION}", "The answer is stopped."]
     page.reload()
     expect(page.locator(".answer")).to_have_attribute("data-ended", "stopped")
     expect(page.locator("#worker-state")).to_have_text(re.compile("process"))
-    assert spoken(page) == []
+    assert announced(page) == []
 
 
 # Looks ----------------------------------------------------------------------------------

@@ -99,6 +99,19 @@ def test_two_tabs_of_the_inbox_agree_and_what_came_while_it_was_closed_is_marked
     expect(entries(page)).to_have_text(["one", "<b>two</b>", "three while you were offline"])
 
 
+def test_each_page_has_one_stream_which_two_tabs_share(visitor):
+    for idea in ("", *IDEAS, "runs"):
+        ann = visitor()
+        streams: list[str] = []
+        ann.context.on("request", lambda request, to=streams: to.append(request.url))
+        tabs = [ann.tab(idea), ann.tab(idea)]
+        opened = [url for url in streams if "/events/" in url]
+        # What is unread is a matter of each tab.
+        assert len(opened) == (2 if idea == "notifications" else 1), (idea, opened)
+        for tab in tabs:
+            tab.close()
+
+
 def test_lines_of_the_chat_are_kept_and_typing_is_not(visitor):
     ann, bob = visitor().tab("chat"), visitor().tab("chat")
     names = [page.locator("#me").inner_text() for page in (ann, bob)]

@@ -9,7 +9,7 @@ export class Answers {
   #scroll;
   #stop;
   #client;
-  #said; // what is read out: not each word
+  #announced; // what is read out: not each word
   #shown = new Map(); // the id of a run: its element
 
   // `stop` stops the run with an id; `client` is the module that runs are received with.
@@ -19,7 +19,7 @@ export class Answers {
     this.#scroll = root.querySelector("#chat-scroll");
     this.#stop = stop;
     this.#client = client;
-    this.#said = root.querySelector("#chat-said");
+    this.#announced = root.querySelector("#chat-announced");
   }
 
   add({ id, title, ended }) {
@@ -36,7 +36,7 @@ export class Answers {
     this.#shown.set(id, item);
     this.#list.append(item);
     this.#follow(() => {}, true);
-    if (!ended) this.#said.textContent = `Answering: ${title}`;
+    if (!ended) this.#announced.textContent = `Answering: ${title}`;
     this.#receive(id, item, new Writing(text), state, stop, !ended);
   }
 
@@ -64,7 +64,7 @@ export class Answers {
       if (status === "lost") return show("reconnecting", "its worker is gone");
       show(status, status);
       item.dataset.ended = status;
-      if (isNew) this.#said.textContent = `The answer is ${status}.`;
+      if (isNew) this.#announced.textContent = `The answer is ${status}.`;
       if (stop === document.activeElement) item.focus();
       stop.remove();
     });

@@ -35,7 +35,7 @@ wire(find("ask"), () => "");
 for (const idea of document.querySelectorAll(".idea")) {
   idea.addEventListener("click", () => {
     find("ask-text").value = idea.textContent;
-    find("ask-text").focus(); // the button goes away
+    find("ask-text").focus(); // the button is hidden
     find("ask").requestSubmit();
   });
 }

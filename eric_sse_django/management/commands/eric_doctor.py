@@ -32,7 +32,12 @@ class Command(OperatorCommand):
             "--fast", action="store_true", help="Do not wait for a heartbeat (HEARTBEAT_S)."
         )
         parser.add_argument("--insecure", action="store_true", help="Accept any certificate.")
-        parser.add_argument("--fail-level", choices=FAILING, default="error")
+        parser.add_argument(
+            "--fail-level",
+            choices=FAILING,
+            default="error",
+            help="From which level on the exit status is 1 (default: %(default)s).",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         found: list[Finding] = []

@@ -29,7 +29,7 @@ class Command(OperatorCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--top", type=int, default=20, help="How many channels are shown.")
-        parser.add_argument("--json", action="store_true")
+        parser.add_argument("--json", action="store_true", help="Print a JSON object.")
         parser.add_argument("--watch", type=float, metavar="S", help="Repeat it every S seconds.")
 
     def handle(self, *args: Any, **options: Any) -> None:
