@@ -20,8 +20,8 @@ from typing import Any
 from celery import signals, states
 
 from eric_sse_django import notifier, wakes
+from eric_sse_django.closing import close_all
 from eric_sse_django.contrib.tasks import MAX_FLUSH_S, StateReport
-from eric_sse_django.testing import close_all
 
 # The dispatch_uid of receivers: install() may be called twice.
 UID = "eric_sse_django"
