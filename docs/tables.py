@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -21,6 +21,7 @@ from eric_sse_django import conf
 from eric_sse_django.management import commands as package
 
 DOCS = Path(__file__).parent
+USAGE_COLUMNS = 78
 HEADING = "| name | default | meaning |\n|---|---|---|\n"
 COMMANDS = """# Commands
 
@@ -47,8 +48,8 @@ def _command(name: str) -> str:
     module = import_module(f"eric_sse_django.management.commands.{name}")
     parser = module.Command().create_parser("manage.py", name)
     actions = list(_own(parser))
-    usage = " ".join(["python manage.py", name, *map(_usage, actions)])
-    text = f"\n## {name}\n\n{_text(parser.description)}\n\n    {usage}\n"
+    usage = _wrapped(f"python manage.py {name}", map(_usage, actions))
+    text = f"\n## {name}\n\n{_text(parser.description)}\n\n{usage}\n"
     rows = "".join(f"| `{_name(each)}` | {_meaning(parser, each)} |\n" for each in actions)
     return f"{text}\n| argument | meaning |\n|---|---|\n{rows}" if rows else text
 
@@ -71,6 +72,17 @@ def _usage(action: argparse.Action) -> str:
     text += " …" if action.nargs in ("*", "+") else ""
     is_optional = not action.required or action.nargs in ("?", "*")
     return f"[{text}]" if is_optional else text
+
+
+def _wrapped(command: str, arguments: Iterable[str]) -> str:
+    """Return the usage in lines that fit on a narrow page, as a block of code."""
+    lines = [f"    {command}"]
+    for each in arguments:
+        if len(lines[-1]) + len(each) > USAGE_COLUMNS:
+            lines[-1] += " \\"
+            lines.append("       ")
+        lines[-1] += f" {each}"
+    return "\n".join(lines)
 
 
 def _meaning(parser: argparse.ArgumentParser, action: argparse.Action) -> str:

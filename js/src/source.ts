@@ -43,7 +43,7 @@ export interface Host {
 export const positionOf = (id: string | null): number | null =>
   id !== null && /^\d+$/.test(id) ? Number(id) : null;
 
-/** What was cut off or put off at one time must not come back at one time. */
+/** Streams that were cut at one time must not reconnect at one time. */
 const spread = (ms: number): number => ms * (1 + Math.random() / 2);
 
 export class Source {

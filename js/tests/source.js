@@ -72,10 +72,10 @@ const RULES = {
     const found = await paused(stream("retry: 99999999999999999999\n\n"));
     all(found, (ms) => ms > 1_000_000 && ms < 2 ** 31);
   },
-  async "a stream that the server ended comes back as the server says"() {
+  async "a stream that the server ended reconnects after the server's retry"() {
     all(await paused(stream("retry: 700\n\n")), (ms) => ms === 700);
   },
-  async "streams that were cut at the same time do not come back at the same time"() {
+  async "streams that were cut at the same time do not reconnect at the same time"() {
     const found = await paused(stream("retry: 700\n\n", cut));
     all(found, (ms) => ms >= 700 && ms <= 1_050);
     assert.ok(differ(found));

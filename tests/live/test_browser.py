@@ -93,6 +93,32 @@ async def test_a_deploy_during_which_the_proxy_answers_502(browser, channel, ser
         await until_state(page, "live")
 
 
+async def test_it_waits_as_long_as_a_server_without_room_asks_and_tries_again_after_504_and_429(
+    browser, channel
+):
+    page = await browser.page("/elsewhere")
+    answers = [(503, {"Retry-After": "3"}), (504, {}), (429, {})]
+    asked_at = []
+
+    async def answer(route):
+        asked_at.append(asyncio.get_running_loop().time())
+        if answers:
+            status, headers = answers.pop(0)
+            await route.fulfill(status=status, headers=headers)
+        else:
+            await route.continue_()
+
+    await page.route("**/events/**", answer)
+    await page.goto(f"{browser.url}/tab")
+    await until_state(page, "live")
+    await publish(channel, 1)
+    await got(page, 1)
+    assert await page.evaluate("states") == ["reconnecting", "live"]
+    first, second, third, fourth = asked_at
+    assert second - first >= 3
+    assert 0.5 <= third - second < fourth - second
+
+
 async def test_an_expired_ticket_is_replaced_by_a_view(browser, channel):
     """Its answer is JSON here; that of docs/browser.md is text."""
     page = await browser.tab('ticket_s=2&options={"refresh":"/url.json"}')

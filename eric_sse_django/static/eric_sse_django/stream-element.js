@@ -48,7 +48,7 @@ class EricStream extends HTMLElement {
   }
 }
 
-// The file of connect(). HTML that others write must not be able to name a file of theirs.
+// The file of connect(). HTML that others write must not be able to name another one.
 function clientOf(element) {
   const url = new URL(element.getAttribute("client"), document.baseURI);
   if (url.origin === new URL(import.meta.url).origin) return url.href;
@@ -88,7 +88,7 @@ function changes(html, change) {
   for (const each of message.content.querySelectorAll("template[data-action]")) {
     const { action, target } = each.dataset;
     if (action === "refresh") refresh(target);
-    else change(action, target, each.content);
+    else keepingFocus(() => change(action, target, each.content));
   }
 }
 
@@ -135,6 +135,21 @@ function swap(action, selector, content, discard = (element) => element.remove()
     added.push(...elements);
   }
   return added;
+}
+
+// If the element with the focus is replaced, the new one with its id gets it; without that, the
+// next one around it that can have it. Else people with a keyboard begin at the top again.
+function keepingFocus(change) {
+  const focused = document.activeElement;
+  const ids = [];
+  for (let each = focused; each; each = each.parentElement) if (each.id) ids.push(each.id);
+  change();
+  if (focused?.isConnected) return;
+  for (const id of ids) {
+    const found = document.getElementById(id);
+    found?.focus();
+    if (found && document.activeElement === found) return;
+  }
 }
 
 // Refreshing -----------------------------------------------------------------------------
@@ -185,9 +200,11 @@ async function load(targets) {
   const page = await fetchPage();
   for (const target of targets) {
     const found = [...page.querySelectorAll(target)];
-    [...document.querySelectorAll(target)].forEach((old, index) => {
-      if (found[index]) old.replaceWith(document.importNode(found[index], true));
-    });
+    keepingFocus(() =>
+      document.querySelectorAll(target).forEach((old, index) => {
+        if (found[index]) old.replaceWith(document.importNode(found[index], true));
+      }),
+    );
   }
 }
 
