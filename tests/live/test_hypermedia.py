@@ -210,6 +210,22 @@ async def test_a_refresh_survives_an_error_and_keeps_what_came_after_the_page_wa
     await shows(page, ("a", "0"), ("b", "0"), ("c", "0"))
 
 
+async def test_a_page_that_is_morphed_into_an_older_one_gets_what_came_since(site, broadcasting):
+    page = await site.page(Case("plain"))
+    await Order.objects.acreate(number="a")
+    await shows(page, ("a", "0"))
+    await page.evaluate("""() => {  // as it was rendered
+        document.getElementById("rows").replaceChildren();
+        const element = document.querySelector("eric-stream");
+        element.setAttribute("src", `${element.getAttribute("src")}&morphed=1`);
+    }""")
+    await shows(page, ("a", "0"))
+    await Order.objects.acreate(number="b")
+    await shows(page, ("a", "0"), ("b", "0"))
+    await open_streams(site, 1)
+    assert site.problems == []
+
+
 async def test_messages_wait_for_a_library_that_loads_late(site, broadcasting):
     case, context = Case("turbo", shared=True), await site.browser.new_context()
     released = asyncio.Event()

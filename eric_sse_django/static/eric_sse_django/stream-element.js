@@ -18,6 +18,7 @@ const globals = { unpoly: "up", turbo: "Turbo", htmx2: "htmx", htmx4: "htmx" };
 class EricStream extends HTMLElement {
   #stream = null;
   #last = null; // an element that is moved continues after its last message
+  static observedAttributes = ["src"];
 
   async connectedCallback() {
     const { connect } = await import(clientOf(this));
@@ -40,6 +41,16 @@ class EricStream extends HTMLElement {
     this.#last = this.#stream?.lastEventId || this.#last;
     this.#stream?.close();
     this.#stream = null;
+  }
+
+  // A page that was loaded again and morphed into this one begins where it was rendered: what came
+  // since then was replaced by it. Without a cursor, the server's decides.
+  attributeChangedCallback(_, before) {
+    if (!this.#stream || before === this.getAttribute("src")) return;
+    if (!pathOf(this).searchParams.has("last_event_id")) return;
+    this.disconnectedCallback();
+    this.#last = null;
+    void this.connectedCallback();
   }
 
   #show(state) {
