@@ -178,6 +178,54 @@ async def test_a_page_follows_the_rows_of_a_model(site, broadcasting):
     assert site.problems == []
 
 
+@pytest.mark.parametrize("library", ["plain", "unpoly"])
+async def test_a_refresh_survives_an_error_and_keeps_what_came_after_the_page_was_rendered(
+    site, broadcasting, library
+):
+    case = Case(library)
+    await Order.objects.acreate(number="a")
+    page, other = await site.page(case), await site.page(case)
+    rendered, released = asyncio.Event(), asyncio.Event()
+    tries = []
+
+    async def answer(route):
+        tries.append(route)
+        if len(tries) == 1:
+            await route.fulfill(status=502)
+        else:
+            response = await route.fetch()
+            rendered.set()
+            await released.wait()
+            await route.fulfill(response=response)
+
+    await page.route("**/page?*", answer)
+    await publish(case, "refresh", "rows")
+    await asyncio.wait_for(rendered.wait(), PATIENCE_S)
+    await Order.objects.acreate(number="b")
+    await shows(other, ("a", "0"), ("b", "0"))
+    await page.evaluate("1")  # it has received as much
+    released.set()
+    await shows(page, ("a", "0"), ("b", "0"))
+    await Order.objects.acreate(number="c")
+    await shows(page, ("a", "0"), ("b", "0"), ("c", "0"))
+
+
+async def test_a_page_that_is_morphed_into_an_older_one_gets_what_came_since(site, broadcasting):
+    page = await site.page(Case("plain"))
+    await Order.objects.acreate(number="a")
+    await shows(page, ("a", "0"))
+    await page.evaluate("""() => {  // as it was rendered
+        document.getElementById("rows").replaceChildren();
+        const element = document.querySelector("eric-stream");
+        element.setAttribute("src", `${element.getAttribute("src")}&morphed=1`);
+    }""")
+    await shows(page, ("a", "0"))
+    await Order.objects.acreate(number="b")
+    await shows(page, ("a", "0"), ("b", "0"))
+    await open_streams(site, 1)
+    assert site.problems == []
+
+
 async def test_messages_wait_for_a_library_that_loads_late(site, broadcasting):
     case, context = Case("turbo", shared=True), await site.browser.new_context()
     released = asyncio.Event()

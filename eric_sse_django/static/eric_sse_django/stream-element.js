@@ -9,6 +9,8 @@
 const REFRESH_DELAY_MS = 200; // several refreshes within that time are one
 const LONGEST_DELAY_MS = 2_000; // after that a refresh does not wait for a pause any more
 
+const TRIES = 7; // to fetch what a refresh names, within two minutes
+
 // Alpine initializes what is put in the page by itself.
 const appliers = { unpoly, alpine: plain, plain, turbo, htmx2, htmx4 };
 const globals = { unpoly: "up", turbo: "Turbo", htmx2: "htmx", htmx4: "htmx" };
@@ -16,6 +18,7 @@ const globals = { unpoly: "up", turbo: "Turbo", htmx2: "htmx", htmx4: "htmx" };
 class EricStream extends HTMLElement {
   #stream = null;
   #last = null; // an element that is moved continues after its last message
+  static observedAttributes = ["src"];
 
   async connectedCallback() {
     const { connect } = await import(clientOf(this));
@@ -29,7 +32,7 @@ class EricStream extends HTMLElement {
       parse: String,
       refresh: () => freshPath(path.pathname),
       onreset: "reload",
-      onmessage: ({ type, data }) => type === "message" && apply(data, this),
+      onmessage: ({ type, data }) => type === "message" && inTurn(() => apply(data, this)),
       onstate: (state) => this.#show(state),
     });
   }
@@ -38,6 +41,16 @@ class EricStream extends HTMLElement {
     this.#last = this.#stream?.lastEventId || this.#last;
     this.#stream?.close();
     this.#stream = null;
+  }
+
+  // A page that was loaded again and morphed into this one begins where it was rendered: what came
+  // since then was replaced by it. Without a cursor, the server's decides.
+  attributeChangedCallback(_, before) {
+    if (!this.#stream || before === this.getAttribute("src")) return;
+    if (!pathOf(this).searchParams.has("last_event_id")) return;
+    this.disconnectedCallback();
+    this.#last = null;
+    void this.connectedCallback();
   }
 
   #show(state) {
@@ -155,20 +168,44 @@ function keepingFocus(change) {
 const wanted = new Set();
 let since = null;
 let timer = null;
+let loading = null; // until what is fetched is in the page
+
+// What is fetched may be older than a message that comes meanwhile: it is applied afterwards.
+function inTurn(change) {
+  return loading ? loading.then(change) : change();
+}
 
 // Fetches targets from the page's own path, "" for the whole page.
 function refresh(target) {
   wanted.add(target);
   since ??= Date.now();
-  clearTimeout(timer);
   const longest = since + LONGEST_DELAY_MS - Date.now();
-  timer = setTimeout(load, Math.max(0, Math.min(REFRESH_DELAY_MS, longest)));
+  loadAfter(Math.max(0, Math.min(REFRESH_DELAY_MS, longest)));
 }
 
-async function load() {
-  const targets = [...wanted];
-  wanted.clear();
-  since = null;
+function loadAfter(ms, tries = 0) {
+  clearTimeout(timer);
+  timer = setTimeout(() => {
+    const targets = [...wanted];
+    wanted.clear();
+    since = null;
+    const own = Promise.resolve(loading)
+      .then(() => load(targets))
+      .catch((error) => again(error, targets, tries + 1))
+      .finally(() => loading === own && (loading = null));
+    loading = own;
+  }, ms);
+}
+
+// The server may be unavailable for some minutes: while it is replaced, for example.
+function again(error, targets, tries) {
+  reportError(error);
+  if (tries === TRIES) return;
+  targets.forEach((target) => wanted.add(target));
+  loadAfter(1_000 * 2 ** tries * (0.5 + Math.random() / 2), tries);
+}
+
+async function load(targets) {
   if (targets.includes("")) return location.reload();
   if (window.up) return window.up.reload(targets.join(", "));
   const page = await fetchPage();
