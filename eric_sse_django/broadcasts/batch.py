@@ -46,12 +46,12 @@ class Batch:
         self.rows: dict[tuple[Any, Any], tuple[bool, Before | None]] = {}
         self.reloads: dict[Any, None] = {}
         # Where rows that will change are published, read for many of them at once.
-        self.befores: dict[tuple[Any, Any], Before] = {}
+        self.states_before: dict[tuple[Any, Any], Before] = {}
 
     def read_before(self, model: Any, keys: Sequence[Any]) -> None:
         """Find where rows are published, before an operation changes them one by one."""
         for key, found in before(model, self.using, keys).items():
-            self.befores[model._meta.concrete_model, key] = found
+            self.states_before[model._meta.concrete_model, key] = found
 
     def note(
         self, model: Any, key: Any, is_new: bool = False, before: Before | None = None
@@ -167,8 +167,8 @@ def _publish_what_stays(batch: Batch) -> None:
 def before_of(model: Any, using: str, key: Any) -> Before | None:
     """Return where a row is published now, None if it is not there. Locks it."""
     batch: Batch | None = _local.__dict__.get("batches", {}).get(using)
-    if batch is not None and (model._meta.concrete_model, key) in batch.befores:
-        return batch.befores[model._meta.concrete_model, key]
+    if batch is not None and (model._meta.concrete_model, key) in batch.states_before:
+        return batch.states_before[model._meta.concrete_model, key]
     return next(iter(before(model, using, [key]).values()), None)
 
 
