@@ -198,23 +198,26 @@ def before(model: Any, using: str, keys: Sequence[Any]) -> dict[Any, Before]:
 # Publishing ---------------------------------------------------------------------------
 
 
-class _Once:
+class _Mark:
     """Marks in a transaction that a message was published; rolled back with its savepoint."""
-
-    def __init__(self, key: Any) -> None:
-        self.key = key
 
     def __call__(self) -> None:
         pass
 
 
-def _is_first(using: str, key: Any) -> bool:
-    """Return whether this is the first call with the key in the transaction."""
+# Messages by which pages load rows, and their marks, in the order of the transaction.
+Marks = list[tuple[Content, _Mark]]
+
+
+def _is_first(using: str, marks: Marks, content: Content) -> bool:
+    """Return whether no mark of the transaction is of this content; mark it."""
     # Django drops what a savepoint registered when it is rolled back, as its messages are.
-    for registered in connections[using].run_on_commit:
-        if isinstance(registered[1], _Once) and registered[1].key == key:
-            return False
-    transaction.on_commit(_Once(key), using=using)
+    registered = {id(each[1]) for each in connections[using].run_on_commit}
+    marks[:] = [each for each in marks if id(each[1]) in registered]
+    if any(known == content for known, _ in marks):
+        return False
+    marks.append((content, _Mark()))
+    transaction.on_commit(marks[-1][1], using=using)
     return True
 
 
@@ -246,8 +249,19 @@ def _publish(using: str, found: Iterable[tuple[Broadcast, Recipient, Content]]) 
 
 
 def _is_wanted(using: str, to: Recipient, content: Content) -> bool:
-    """Return whether it has to be published: one that loads rows once for each transaction."""
-    return not content.loads_rows or _is_first(using, (to, content))
+    """
+    Return whether it has to be published: one that loads rows once for each transaction.
+
+    Again after another message to the recipient: pages apply that to what they have loaded, and
+    it may be older than the last change.
+    """
+    marks: dict[tuple[str, Recipient], Marks] = _local.__dict__.setdefault("marks", {})
+    if not content.loads_rows:
+        marks.pop((using, to), None)
+        return True
+    if not connections[using].run_on_commit:
+        marks.clear()  # of earlier transactions
+    return _is_first(using, marks.setdefault((using, to), []), content)
 
 
 def _channel(broadcast: Broadcast, name: str, is_one: bool) -> Channel:

@@ -173,6 +173,21 @@ def test_many_rows_are_one_message(page, table, database, monkeypatch):
     assert page.rows == table() == {}
 
 
+def test_a_page_loads_rows_again_after_a_message_that_came_between(
+    page, table, database, monkeypatch
+):
+    monkeypatch.setattr(batches, "MAX_ROWS", 10)
+    monkeypatch.setattr("eric_sse_django.broadcasts.queryset.MAX_ROWS", 10)
+    with transaction.atomic(using=database):
+        first, *_ = Order.objects.bulk_create([Order(number=f"n{n}") for n in range(11)])
+        Order.objects.update(total=1)
+        Order.objects.filter(pk=first.pk).update(total=2)  # older than what pages will load
+        Order.objects.update(total=3)
+        Order.objects.update(total=4)
+    assert page.update() == ["order-reload", "order-changed", "order-reload"]
+    assert page.rows == table()
+
+
 def test_raw_sql_is_published_by_publish_changed(page, table, orders, database):
     with connections[database].cursor() as cursor:
         cursor.execute("UPDATE shop_order SET total = 77")
