@@ -11,6 +11,7 @@ from __future__ import annotations
 import html
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,7 @@ from tests.live.quick_start import BLOCKS, NAME, PASSWORD, Project, command, log
 
 MAX_S, MAX_LINES = 300.0, 40
 PIP_S = 240.0
+NOT_COPIED = (".*", "node_modules", "build", "tests", "benchmarks", "images")
 
 
 class NewProject(Project):
@@ -37,9 +39,11 @@ class NewProject(Project):
         self.environment["PATH"] = f"{folder / '.venv' / 'bin'}:{os.environ['PATH']}"
 
     def install(self) -> None:
-        """Run README's line for pip, with the checkout in the place of the package's name."""
+        """Run README's line for pip, with a copy of the checkout in the place of the name."""
         subprocess.run([sys.executable, "-m", "venv", ".venv"], cwd=self.folder, check=True)
-        line = command("pip install").replace("eric-sse-django", str(ROOT)) + " --quiet"
+        source = self.folder / "source"  # a build in the checkout would leave files there
+        shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(*NOT_COPIED))
+        line = command("pip install").replace("eric-sse-django", "./source") + " --quiet"
         subprocess.run(
             line, shell=True, cwd=self.folder, env=self.environment, check=True, timeout=PIP_S
         )
