@@ -61,6 +61,6 @@ def report_states(channel: Any, *, names: Any = None) -> StateReport:
         report.publish(state or states.FAILURE, task_id, task.name)
         flush()  # the other receiver of this signal may have been called before
 
-    signals.task_prerun.connect(started, weak=False, dispatch_uid=(UID, report.channel, "started"))
-    signals.task_postrun.connect(ended, weak=False, dispatch_uid=(UID, report.channel, "ended"))
+    signals.task_prerun.connect(started, weak=False, dispatch_uid=(UID, report.key, "started"))
+    signals.task_postrun.connect(ended, weak=False, dispatch_uid=(UID, report.key, "ended"))
     return report

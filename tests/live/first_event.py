@@ -31,7 +31,7 @@ NOT_COPIED = (".*", "node_modules", "build", "tests", "benchmarks", "images")
 
 
 class NewProject(Project):
-    """A project in an environment of its own, which has nothing but what pip installs there."""
+    """A project in a new environment, which has nothing but what pip installs there."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)

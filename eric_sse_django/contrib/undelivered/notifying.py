@@ -6,7 +6,8 @@ import logging
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.apps import apps
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from eric_sse_django import log, notifier
@@ -21,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 # Listeners that are read together.
 BATCH = 500
+# Apps that have separate listeners, and the relation of these.
+PROGRAMS = {"eric_sse_django.runs": "run", "eric_sse_django.contrib.webhooks": "webhook"}
 
 
 def notify(after: timedelta, channel_id: str | None = None) -> int:
@@ -28,7 +31,7 @@ def notify(after: timedelta, channel_id: str | None = None) -> int:
     Send the signal for the listeners, of one channel or of all, with older messages than `after`.
 
     Returns for how many. Several processes may do this at the same time: each signal is sent by
-    one. A few queries for each listener that is offline and behind, about 1 ms.
+    one. A few queries for each listener that is found: 1 ms on SQLite, 3 to 4 ms on others.
     """
     notifier.settle()
     upto = log.position_at(timezone.now() - after)
@@ -42,13 +45,22 @@ def _behind(upto: int, channel_id: str | None) -> Iterator[Listener]:
     )
     online = OpenStream.objects.online().filter(listener=OuterRef("pk"))
     rows = Listener.objects.filter(running=True, cursor__lt=upto)
-    rows = rows.exclude(Exists(known)).exclude(Exists(online))
+    rows = rows.exclude(Exists(known)).exclude(Exists(online)).exclude(_of_programs())
     if channel_id is not None:
         rows = rows.filter(channel__name=channel_id)
     last = 0
     while batch := _batch(rows.filter(pk__gt=last)):
         yield from batch
         last = batch[-1].pk
+
+
+def _of_programs() -> Q:
+    """Return which listeners no person listens to: those of runs and of webhooks."""
+    found = Q(pk__in=())
+    for app, name in PROGRAMS.items():
+        if apps.is_installed(app):
+            found |= Q(**{f"{name}__isnull": False})
+    return found
 
 
 def _batch(rows: QuerySet[Listener]) -> list[Listener]:

@@ -24,6 +24,9 @@ class Command(OperatorCommand):
         if running := moving.serving():
             text = f"Server processes run ({', '.join(running)}): what is published meanwhile is "
             self.stderr.write(self.style.WARNING(f"{text}not exported. Stop them first."))
+        if left := moving.left_behind():
+            text = f"Not exported, but their listeners and messages are: {', '.join(left)}."
+            self.stderr.write(self.style.WARNING(text))
         if name == "-":
             for line in moving.export():
                 self.stdout.write(line)

@@ -79,7 +79,7 @@ class Command(OperatorCommand):
             elif line.strip():
                 try:
                     yield json.loads(line)
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     text = f"{line[:80]!r} is not JSON ({error}): "
                     text += "put texts in double quotes, or add --text."
                     raise ValueError(text) from None

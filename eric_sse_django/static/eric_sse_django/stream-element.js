@@ -11,15 +11,18 @@ const LONGEST_DELAY_MS = 2_000; // after that a refresh does not wait for a paus
 
 // Alpine initializes what is put in the page by itself.
 const appliers = { unpoly, alpine: plain, plain, turbo, htmx2, htmx4 };
+const globals = { unpoly: "up", turbo: "Turbo", htmx2: "htmx", htmx4: "htmx" };
 
 class EricStream extends HTMLElement {
   #stream = null;
   #last = null; // an element that is moved continues after its last message
 
   async connectedCallback() {
-    const { connect } = await import(new URL(this.getAttribute("client"), document.baseURI));
+    const { connect } = await import(clientOf(this));
+    const library = this.getAttribute("library");
+    await scripts(globals[library]);
     if (!this.isConnected || this.#stream) return;
-    const apply = appliers[this.getAttribute("library")] ?? plain;
+    const apply = appliers[library] ?? plain;
     const path = pathOf(this);
     if (this.#last) path.searchParams.set("last_event_id", this.#last);
     this.#stream = connect(path, {
@@ -41,6 +44,19 @@ class EricStream extends HTMLElement {
     this.setAttribute("state", state);
     this.dispatchEvent(new CustomEvent("eric-state", { detail: state, bubbles: true }));
   }
+}
+
+// The file of connect(). HTML that others write must not be able to name another one.
+function clientOf(element) {
+  const url = new URL(element.getAttribute("client"), document.baseURI);
+  if (url.origin === new URL(import.meta.url).origin) return url.href;
+  throw new Error(`not imported: ${url} has another origin than ${import.meta.url}`);
+}
+
+// A library may load after this script, which could not apply a message until then.
+async function scripts(name) {
+  if (!name || window[name] || document.readyState === "complete") return;
+  await new Promise((resolve) => addEventListener("load", resolve, { once: true }));
 }
 
 const pathOf = (element) => new URL(element.getAttribute("src"), document.baseURI);
@@ -70,7 +86,7 @@ function changes(html, change) {
   for (const each of message.content.querySelectorAll("template[data-action]")) {
     const { action, target } = each.dataset;
     if (action === "refresh") refresh(target);
-    else change(action, target, each.content);
+    else keepingFocus(() => change(action, target, each.content));
   }
 }
 
@@ -119,6 +135,21 @@ function swap(action, selector, content, discard = (element) => element.remove()
   return added;
 }
 
+// If the element with the focus is replaced, the new one with its id gets it; without that, the
+// next one around it that can have it. Else people with a keyboard begin at the top again.
+function keepingFocus(change) {
+  const focused = document.activeElement;
+  const ids = [];
+  for (let each = focused; each; each = each.parentElement) if (each.id) ids.push(each.id);
+  change();
+  if (focused?.isConnected) return;
+  for (const id of ids) {
+    const found = document.getElementById(id);
+    found?.focus();
+    if (found && document.activeElement === found) return;
+  }
+}
+
 // Refreshing -----------------------------------------------------------------------------
 
 const wanted = new Set();
@@ -143,9 +174,11 @@ async function load() {
   const page = await fetchPage();
   for (const target of targets) {
     const found = [...page.querySelectorAll(target)];
-    [...document.querySelectorAll(target)].forEach((old, index) => {
-      if (found[index]) old.replaceWith(document.importNode(found[index], true));
-    });
+    keepingFocus(() =>
+      document.querySelectorAll(target).forEach((old, index) => {
+        if (found[index]) old.replaceWith(document.importNode(found[index], true));
+      }),
+    );
   }
 }
 

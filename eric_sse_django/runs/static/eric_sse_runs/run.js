@@ -30,7 +30,7 @@ class EricRun extends HTMLElement {
     this.#next = Number(this.getAttribute("index") ?? 0);
     const status = this.getAttribute("status");
     if (!this.#isShown) this.#show(status);
-    if (["waiting", "running"].includes(status)) void this.#open();
+    if (["waiting", "running"].includes(status)) void this.#open(change);
   }
 
   // What the page was rendered with, as events.
@@ -51,13 +51,13 @@ class EricRun extends HTMLElement {
     this.#close();
   }
 
-  async #open() {
+  async #open(change) {
     const url = new URL(this.getAttribute("src"), document.baseURI);
     url.searchParams.set("index", this.#next);
     const client = this.getAttribute("client");
     if (client) {
       const { connect } = await import(client);
-      if (!this.isConnected) return;
+      if (change !== this.#changes) return;
       const onmessage = ({ type, data }) => this.#take(type, data);
       // A compaction sends again what this element drops by its index.
       const stream = connect(url, { onmessage, onreset() {}, share: false });
