@@ -216,3 +216,18 @@ def test_the_worker_ends_with_the_demo(demo_with, browser):
     worker = psutil.Process(int(tab.page.inner_text("#worker-pid")))
     os.kill(demo.process.pid, 9)
     assert until(lambda: not worker.is_running() or worker.status() == "zombie", PATIENCE_S)
+
+
+def test_the_element_imports_no_file_of_another_origin(demo, tab):
+    imported: list[Any] = []
+    tab.page.route("https://attacker.example/**", lambda route: imported.append(route))
+    with tab.page.expect_event("pageerror"):
+        tab.page.evaluate("""() => {
+            const element = document.createElement("eric-run");
+            element.setAttribute("client", "https://attacker.example/x.js");
+            element.setAttribute("src", "/events/");
+            element.setAttribute("status", "running");
+            document.body.append(element);
+        }""")
+    assert imported == []
+    assert "another origin" in tab.problems.pop()

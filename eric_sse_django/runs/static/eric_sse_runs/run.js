@@ -17,6 +17,13 @@ const parsed =
         window.addEventListener("load", resolve, { once: true });
       });
 
+// The file of connect(). HTML that others write must not be able to name another one.
+function clientOf(element) {
+  const url = new URL(element.getAttribute("client"), document.baseURI);
+  if (url.origin === new URL(import.meta.url).origin) return url.href;
+  throw new Error(`not imported: ${url} has another origin than ${import.meta.url}`);
+}
+
 class EricRun extends HTMLElement {
   #next = 0;
   #isShown = false;
@@ -54,9 +61,8 @@ class EricRun extends HTMLElement {
   async #open(change) {
     const url = new URL(this.getAttribute("src"), document.baseURI);
     url.searchParams.set("index", this.#next);
-    const client = this.getAttribute("client");
-    if (client) {
-      const { connect } = await import(client);
+    if (this.getAttribute("client")) {
+      const { connect } = await import(clientOf(this));
       if (change !== this.#changes) return;
       const onmessage = ({ type, data }) => this.#take(type, data);
       // A compaction sends again what this element drops by its index.
