@@ -257,17 +257,19 @@ settings.configure(
     LOGGING={"version": 1, "handlers": {"live": live}, "root": {"handlers": ["live"]}},
 )
 django.setup()
+from eric_sse_django.contrib import logging as ours
+ours.FLUSH_S = 6.0  # 2 is less than what a busy machine may add
 logging.warning("before the end")
 time.sleep(0.2)  # the thread waits for the database
 print(time.time(), flush=True)
 """
 
 
-def test_a_process_whose_database_gives_no_answer_ends_after_two_seconds(database):
+def test_a_process_whose_database_gives_no_answer_waits_once_when_it_ends(database):
     done = subprocess.run(
         [sys.executable, "-c", ENDS], stdout=subprocess.PIPE, text=True, timeout=PATIENCE_S
     )
-    assert time.time() - float(done.stdout) < 2 * contrib.FLUSH_S
+    assert time.time() - float(done.stdout) < 2 * 6
 
 
 def test_values_without_a_meaning_are_refused(database):
