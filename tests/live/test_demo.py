@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from tests import forking
 from tests.live.quick_start import README, clean_environment, commands, serving
 from tests.patience import PATIENCE_MS
 from tests.server import free_port, until
@@ -50,36 +51,21 @@ class Demo:
         self.log = directory / "demo.log"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | forking.Forked | None = None
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-W", "error", "manage.py", *arguments]
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run another `manage.py …` with the same database, for 30 s at most."""
-        return subprocess.run(
-            self.command(*arguments),
-            cwd=ROOT,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=START_TIMEOUT_S,
-            check=False,
-        )
+        command = self.command(*arguments)
+        return forking.run(command, cwd=ROOT, env=self.environment, timeout_s=START_TIMEOUT_S)
 
     def start(self) -> None:
         """Start it, and return when it accepts connections. Raises AssertionError after 30 s."""
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self.command("demo", "--port", str(self.port)),
-                cwd=ROOT,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+            command = self.command("demo", "--port", str(self.port))
+            self.process = forking.popen(command, cwd=ROOT, env=self.environment, stdout=log)
         process = self.process
         until(lambda: process.poll() is not None or self._answers(), START_TIMEOUT_S)
         assert process.poll() is None, self.logged()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from contextlib import asynccontextmanager
@@ -12,6 +11,7 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth import get_user_model
 
+from tests import forking
 from tests.databases import sqlite_only
 from tests.faults.proxy import Proxy
 from tests.live import tabs
@@ -46,9 +46,8 @@ async def site(database, serve, chromium):
 @asynccontextmanager
 async def worker(server):
     """Run a worker, which produces the runs that wait."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.live.runs_worker", cwd=ROOT, env=server.environment
-    )
+    command = [sys.executable, "-m", "tests.live.runs_worker"]
+    process = await forking.start(command, cwd=ROOT, env=server.environment)
     yield
     process.kill()
     await process.wait()
