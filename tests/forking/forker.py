@@ -19,8 +19,8 @@ from tests.forking.forked import Forked
 
 # What is read only when an interpreter starts: a fork cannot have its own.
 READ_AT_START = ("LD_", "MALLOC_", "GLIBC_", "PYTHON")
-# But not these: a fork sets its own path, and never buffers.
-NOT_READ = {"PYTHONPATH", "PYTHONUNBUFFERED"}
+# But not these: a fork sets its own path, never buffers, and keeps bytecode as its forker does.
+NOT_READ = {"PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"}
 _starting = threading.Lock()
 
 
