@@ -36,7 +36,7 @@ def popen(
     fork: bool = True,
 ) -> subprocess.Popen[bytes] | Forked:
     """
-    Start `python …` with a module (-m), a file or a text (-c), in a session of its own.
+    Start `python …` with a module (-m), a file or a text (-c), in a separate session.
 
     It is forked, unless `fork` is false or a fork would differ. Without `stdin` its input is
     empty; without `stderr` its errors go to `stdout`. `dies_with_us`: it is killed when this

@@ -23,7 +23,7 @@ from tests import databases, forking
 from tests.server import free_port, until
 
 ROOT = Path(__file__).parents[2]
-# The others start processes of their own.
+# The others start separate processes.
 FORKED = ("daphne", "uvicorn", "hypercorn")
 SERVERS = ("daphne", "uvicorn", "hypercorn", "granian")
 START_TIMEOUT_S = 30.0
