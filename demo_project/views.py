@@ -29,7 +29,6 @@ from eric_sse_django.shortcuts import cursor, listen, publish, streams_url, watc
 VITALS_HISTORY = 100
 # Earlier messages in the inbox.
 INBOX_HISTORY = 200
-HELLO = 'from eric_sse_django.shortcuts import publish; publish("inbox", "note", {"text": "%s"})'
 
 
 @require_safe
@@ -140,8 +139,8 @@ def loads(head: int) -> list[Any]:
 
 def command() -> str:
     """Return a shell command that publishes a message."""
-    words = [sys.executable, str(settings.BASE_DIR / "manage.py"), "shell", "-c"]
-    line = shlex.join([*words, HELLO % "Hello from a shell"])
+    words = [sys.executable, str(settings.BASE_DIR / "manage.py"), "eric_publish", "inbox", "note"]
+    line = shlex.join([*words, json.dumps({"text": "Hello from a shell"})])
     chosen = os.environ.get("DEMO_DATABASE")
     return f"DEMO_DATABASE={shlex.quote(os.path.abspath(chosen))} {line}" if chosen else line
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -18,13 +18,20 @@ import django
 from django.core.management.base import BaseCommand
 
 from eric_sse_django import conf
-from eric_sse_django.management import commands as package
 
 DOCS = Path(__file__).parent
+USAGE_COLUMNS = 78
+# The apps that have commands.
+APPS = (
+    "eric_sse_django",
+    "eric_sse_django.runs",
+    "eric_sse_django.contrib.undelivered",
+    "eric_sse_django.contrib.webhooks",
+)
 HEADING = "| name | default | meaning |\n|---|---|---|\n"
 COMMANDS = """# Commands
 
-Commands of `manage.py`. Each has `--help` and the options of all commands. `python -m
+Commands of `manage.py`. Each also has `--help` and the options of every Django command. `python -m
 docs.tables` writes this page from the commands.
 """
 
@@ -39,16 +46,22 @@ def settings(page: str) -> str:
 
 def commands() -> str:
     """Return the page of the commands."""
-    names = sorted(module.name for module in iter_modules(package.__path__))
-    return COMMANDS + "".join(_command(name) for name in names if name.startswith("eric_"))
+    found = {
+        module.name: app
+        for app in APPS
+        for module in iter_modules(import_module(f"{app}.management.commands").__path__)
+        if module.name.startswith("eric_")
+    }
+    return COMMANDS + "".join(_command(name, found[name]) for name in sorted(found))
 
 
-def _command(name: str) -> str:
-    module = import_module(f"eric_sse_django.management.commands.{name}")
+def _command(name: str, app: str) -> str:
+    module = import_module(f"{app}.management.commands.{name}")
     parser = module.Command().create_parser("manage.py", name)
     actions = list(_own(parser))
-    usage = " ".join(["python manage.py", name, *map(_usage, actions)])
-    text = f"\n## {name}\n\n{_text(parser.description)}\n\n    {usage}\n"
+    usage = _wrapped(f"python manage.py {name}", map(_usage, actions))
+    of = "" if app == APPS[0] else f"With `{app}` in `INSTALLED_APPS`. "
+    text = f"\n## {name}\n\n{of}{_text(parser.description)}\n\n{usage}\n"
     rows = "".join(f"| `{_name(each)}` | {_meaning(parser, each)} |\n" for each in actions)
     return f"{text}\n| argument | meaning |\n|---|---|\n{rows}" if rows else text
 
@@ -73,6 +86,17 @@ def _usage(action: argparse.Action) -> str:
     return f"[{text}]" if is_optional else text
 
 
+def _wrapped(command: str, arguments: Iterable[str]) -> str:
+    """Return the usage in lines that fit on a narrow page, as a block of code."""
+    lines = [f"    {command}"]
+    for each in arguments:
+        if len(lines[-1]) + len(each) > USAGE_COLUMNS:
+            lines[-1] += " \\"
+            lines.append("       ")
+        lines[-1] += f" {each}"
+    return "\n".join(lines)
+
+
 def _meaning(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
     shown = _text(parser._get_formatter()._expand_help(action)) if action.help else ""
     if action.choices:
@@ -87,7 +111,7 @@ def _text(text: str | None) -> str:
 
 def main() -> None:
     """Write both pages."""
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "demo_project.settings")
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
     django.setup()
     page = DOCS / "settings.md"
     page.write_text(settings(page.read_text()))

@@ -14,6 +14,7 @@ from django.core.checks import CheckMessage, Error, Info, Tags, Warning, registe
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import get_commands
 from django.db import connections, router
+from django.db.models import Model
 from django.utils.module_loading import import_string
 
 from eric_sse_django import conf, stream_urls, wakes
@@ -22,7 +23,6 @@ from eric_sse_django.database import DatabaseChannel, configured
 from eric_sse_django.hub.hooks import THREADS as HOOK_THREADS
 from eric_sse_django.log import database, dialect_of, kind_of, log_dialect
 from eric_sse_django.log.publishing import encoder
-from eric_sse_django.models import QueuedMessage
 
 IN_MEMORY_LAYER = "channels.layers.InMemoryChannelLayer"
 # Seconds that a SQLite writer waits for another writer: the default of Python is 5.
@@ -274,24 +274,31 @@ def _no_wakes(reason: str) -> CheckMessage:
 
 @register()
 def check_tables_are_together(**_: Any) -> list[CheckMessage]:
-    """Routers that split the app's tables, or do not migrate them in the database they name."""
+    """Routers that split the tables of this package's apps, or do not migrate them there."""
     alias = database()
     hint = (
-        "db_for_write() must return one alias for all models of the app eric_sse_django, and "
-        "allow_migrate() must allow its tables there. Users, sessions and the admin's history may "
-        "be in another database."
+        "db_for_write() must return one alias for all models of the apps whose label begins with "
+        "'eric_sse_', and allow_migrate() must allow their tables there. Users, sessions and the "
+        "admin's history may be in another database."
     )
     found: list[CheckMessage] = []
-    models = apps.get_app_config("eric_sse_django").get_models()
+    models = [model for model in apps.get_models() if _is_ours(model)]
     apart = {model.__name__: router.db_for_write(model) for model in models}
     if any(other != alias for other in apart.values()):
         places = ", ".join(f"{name} in {other!r}" for name, other in sorted(apart.items()))
         message = f"The app's tables are not in one database: {places}."
         found.append(Error(message, hint=hint, id="eric_sse_django.E008"))
-    if not router.allow_migrate_model(alias, QueuedMessage):
-        message = f"Routers write the log to the database {alias!r}, but do not migrate it there."
+    absent = sorted(
+        each.__name__ for each in models if not router.allow_migrate_model(alias, each)
+    )
+    if absent:
+        message = f"Routers do not migrate in {alias!r}, where the log is: {', '.join(absent)}."
         found.append(Error(message, hint=hint, id="eric_sse_django.E009"))
     return found
+
+
+def _is_ours(model: type[Model]) -> bool:
+    return model._meta.app_config.name.partition(".")[0] == __package__
 
 
 @register()

@@ -7,6 +7,7 @@ It is imported before Django is set up, so each fixture imports what it needs.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -21,27 +22,34 @@ if TYPE_CHECKING:
 CLOSE_S = 10.0
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(hookwrapper=True)  # not wrapper=True, which pytest 7.0 does not have
 def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> Iterator[None]:
     """End the app's threads before pytest-django removes the test databases."""
-    made = yield
+    yield
     if fixturedef.argname == "django_db_setup":
         fixturedef.addfinalizer(_close_all)
-    return made
 
 
 def _close_all() -> None:
+    if not _is_used():
+        return
     from asgiref.sync import SyncToAsync
-    from django.apps import apps
     from django.db import connections
 
-    if apps.is_installed("eric_sse_django"):
-        from eric_sse_django.testing import close_all
+    from eric_sse_django.testing import close_all
 
-        close_all()
+    close_all()
     # Of the thread that runs the queries of coroutines, which ends with the process.
     executor = SyncToAsync.single_thread_executor
     executor.submit(connections.close_all).result(CLOSE_S)
+
+
+def _is_used() -> bool:
+    """Return whether these are the tests of a project that has installed the app."""
+    registry = sys.modules.get("django.apps")
+    if registry is None or not registry.apps.ready:
+        return False
+    return bool(registry.apps.is_installed("eric_sse_django"))
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from eric_sse_django.database.channel import known_channel, publish_to
 from eric_sse_django.database.operations import seen
 from eric_sse_django.database.twins import has_twin, twin_of_function
 from eric_sse_django.message import Payload
-from eric_sse_django.models import OpenStream, Watchers
+from eric_sse_django.models import OpenStream, PresentListener, Watchers
 
 # Users that users_online() loads in one query.
 USERS_BATCH = 200
@@ -229,14 +229,22 @@ def users_online(channel_id: Any = None) -> list[Any]:
     """
     Return the owners of listeners that have an open stream now, on any server.
 
+    With receivers of the signals of listeners or users, also of those whose last stream ended
+    less than GRACE_S seconds ago: they have not left, and a reload does not remove them.
+
     Of a channel, or of all. Each user once, ordered by key; watchers have no listener, so no
     user. Two queries, and one for each 200 users. Raises InvalidChannelException.
     """
-    owned = OpenStream.objects.online().filter(listener__owner__isnull=False)
+    only: dict[str, Any] = {"listener__owner__isnull": False}
     if channel_id is not None:
-        channel = DatabaseChannel.load(channel_id_of(channel_id)).row
-        owned = owned.filter(listener__channel=channel)
-    keys = sorted(set(owned.values_list("listener__owner", flat=True)))
+        only["listener__channel"] = DatabaseChannel.load(channel_id_of(channel_id)).row
+    streams, leaving = OpenStream.objects.online(), PresentListener.objects.leaving()
+    owners = [
+        rows.filter(**only).values_list("listener__owner", flat=True)
+        for rows in (streams, leaving)
+    ]
+    # One statement: a stream that opens or ends meanwhile is not missed between two.
+    keys = sorted(owners[0].union(owners[1]))
     users: Any = get_user_model()._default_manager
     found: dict[Any, Any] = {}
     for first in range(0, len(keys), USERS_BATCH):

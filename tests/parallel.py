@@ -21,6 +21,7 @@ LONGEST = (
     *("test_going_back", "test_gates", "test_outages", "test_themes", "test_demo"),
     *("test_quick_start", "test_kills", "test_tabs", "test_users_elsewhere"),
     *("test_runs_clients", "test_runs_recipes", "test_demo_runs"),
+    *("test_demo_access", "test_runs_frameworks"),
     *("test_browser", "test_hypermedia", "test_demo_pages", "test_pages", "test_frameworks"),
     *("test_monitor", "test_networks", "test_streams", "test_footprint", "test_revocation"),
     *(

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-APPS = ("eric_sse_django", "eric_sse_runs")
+
+def is_ours(app_label: str) -> bool:
+    return app_label.startswith("eric_sse_")
 
 
 class SelectedDatabaseRouter:
@@ -18,7 +20,7 @@ class SelectedDatabaseRouter:
     alias = "default"
 
     def db_for_read(self, model: type[Any], **hints: Any) -> str:
-        return "replica" if model._meta.app_label in APPS else self.alias
+        return "replica" if is_ours(model._meta.app_label) else self.alias
 
     def db_for_write(self, model: type[Any], **hints: Any) -> str:
         return self.alias
@@ -31,13 +33,13 @@ class UsersElsewhereRouter(SelectedDatabaseRouter):
     """Keep the app's tables in the alias of the test, and all others in "users"."""
 
     def db_for_read(self, model: type[Any], **hints: Any) -> str:
-        return "replica" if model._meta.app_label in APPS else "users"
+        return "replica" if is_ours(model._meta.app_label) else "users"
 
     def db_for_write(self, model: type[Any], **hints: Any) -> str:
-        return self.alias if model._meta.app_label in APPS else "users"
+        return self.alias if is_ours(model._meta.app_label) else "users"
 
     def allow_relation(self, one: Any, other: Any, **hints: Any) -> bool | None:
         return None
 
     def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool:
-        return (db == "users") != (app_label in APPS)
+        return (db == "users") != is_ours(app_label)

@@ -517,6 +517,13 @@ class Spread:
         return "other" if model._meta.object_name == "ApiToken" else "default"
 
 
+class Forgetful:
+    """Knows the app, and not the other apps of the package."""
+
+    def allow_migrate(self, db, app_label, **_):
+        return app_label == "eric_sse_django"
+
+
 class Unmigrated:
     """Writes to a database that it does not migrate."""
 
@@ -524,14 +531,22 @@ class Unmigrated:
         return False
 
 
-@pytest.mark.parametrize(("router", "found"), [(Spread, ["E008"]), (Unmigrated, ["E009"])])
+@pytest.mark.parametrize(
+    ("router", "found", "named"),
+    [
+        (Spread, "E008", "ApiToken in 'other'"),
+        (Forgetful, "E009", "where the log is: Absence, DeadLetter, Endpoint, Run."),
+        (Unmigrated, "E009", "QueuedMessage"),
+    ],
+)
 def test_routers_that_part_the_apps_tables_are_an_error_that_names_what_belongs_together(
-    settings, router, found
+    settings, router, found, named
 ):
     settings.DATABASE_ROUTERS = [router()]
-    errors = checks.check_tables_are_together()
-    assert ids(errors) == found
-    assert "eric_sse_django" in errors[0].hint
+    [error] = checks.check_tables_are_together()
+    assert ids([error]) == [found]
+    assert named in error.msg
+    assert "'eric_sse_'" in error.hint
 
 
 def test_the_routers_of_the_test_site_are_fine():

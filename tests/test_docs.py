@@ -20,6 +20,8 @@ def test_the_pages_of_settings_and_commands_agree_with_the_code():
     written = {"settings.md": tables.settings(page), "commands.md": tables.commands()}
     stale = [name for name, text in written.items() if (ROOT / "docs" / name).read_text() != text]
     assert stale == [], "run: python -m docs.tables"
+    empty = re.findall(r"^.*\|\s*\|$", "\n".join(written.values()), re.MULTILINE)
+    assert empty == [], "a setting or an argument has no meaning"
 
 
 def test_the_first_settings_are_the_same_in_readme_and_exist():

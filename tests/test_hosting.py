@@ -16,7 +16,7 @@ from eric_sse_django import conf
 from tests.conftest import missing
 from tests.live.quick_start import BLOCK
 from tests.test_docs import ROOT
-from tests.test_scaling import BESIDE_PATH
+from tests.test_scaling import BESIDE_PATH, nginx_takes
 
 yaml = pytest.importorskip("yaml")
 
@@ -69,6 +69,7 @@ def test_each_file_of_the_page_is_checked():
         *("mysite/settings.py", "mysite/urls.py", "gunicorn.conf.py"),
         *("/etc/systemd/system/mysite.service", "Dockerfile", "compose.yaml", "deployment.yaml"),
         *("Caddyfile", "/etc/traefik/traefik.yml", "/etc/traefik/mysite.yml"),
+        "/etc/nginx/conf.d/mysite.conf",
     }
 
 
@@ -183,6 +184,13 @@ def test_each_health_check_asks_for_a_path_that_exists():
     assert len(paths) == 5
     for path in paths:
         resolve(path.partition("?")[0].removeprefix("/health"), "eric_sse_django.health.urls")
+
+
+def test_nginx_takes_its_file(tmp_path):
+    text = BLOCKS["/etc/nginx/conf.d/mysite.conf"]
+    live = "/etc/letsencrypt/live/site.example.com"
+    main = f"user www-data;\nevents {{}}\nhttp {{\n{text}}}\n"
+    nginx_takes(main, f"{live}/fullchain.pem", f"{live}/privkey.pem", tmp_path)
 
 
 def test_caddy_takes_its_file(tmp_path):

@@ -13,6 +13,7 @@ from django.template import Context, Template
 from django.test import override_settings
 
 from eric_sse_django import conf, notifier, wire
+from eric_sse_django.broadcasts import Broadcast
 from eric_sse_django.database import DatabaseChannel, DatabaseQueue
 from eric_sse_django.hypermedia import (
     LIBRARIES,
@@ -20,10 +21,12 @@ from eric_sse_django.hypermedia import (
     broadcast_template,
     element,
     operations,
+    selector_of,
 )
 from eric_sse_django.shortcuts import alisten, listen
 from tests import databases
 from tests.databases import sqlite_rolled_back
+from tests.shop.models import Order
 
 ROW = '<tr id="order-7">\n<td>a</td>\n</tr>\n'
 MODES = {"append": "append", "replace": "outer", "update": "inner", "before": "before"}
@@ -98,6 +101,37 @@ def test_a_target_is_an_id_or_a_selector():
     assert 'targets=".total"' in found.text
     [found] = operations("turbo", "remove", "total")
     assert 'target="total"' in found.text
+
+
+@pytest.mark.parametrize(
+    ("name", "selector"),
+    [
+        ("order-7", "#order-7"),
+        ("user:a.b@c", "#user\\:a\\.b\\@c"),
+        ("7", "#\\37 "),
+        ("-7a", "#-\\37 a"),
+        ("-", "#\\2d "),
+        ("ж_a b", "#ж_a\\ b"),
+        ("a\nb\x00", "#a\\a b\\0 "),
+    ],
+)
+def test_the_selector_of_an_id_finds_any_id(name, selector):
+    assert selector_of(name) == selector
+
+
+def test_the_id_of_a_target_may_have_characters_of_selectors():
+    [found] = operations("turbo", "remove", "user:a.b")
+    assert 'targets="#user\\:a\\.b"' in found.text
+
+
+def test_a_key_adds_no_fields_to_what_datastar_reads():
+    """As of a row whose primary key is a text that users choose."""
+    html = "x\nelements <script>alert(1)</script>"
+    declared = Broadcast("orders", template="shop/row.html", target="rows", library="datastar")
+    [found] = declared.deleted(Order, html)
+    assert [line.split(" ")[0] for line in found.payload.splitlines()] == ["selector", "mode"]
+    with pytest.raises(ValueError, match="control character"):
+        operations("datastar", "remove", f"#{html}")
 
 
 def test_what_does_not_exist_is_refused():

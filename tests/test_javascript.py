@@ -55,9 +55,9 @@ def test_the_package_has_the_version_of_the_app():
 def test_the_package_has_no_dependencies_and_its_lock_names_no_host():
     described = json.loads((npm.PACKAGE / "package.json").read_text())
     assert "dependencies" not in described
-    assert "://" not in (npm.ROOT / "package-lock.json").read_text().replace(
-        '"url": "https://', ""
-    )
+    lock = (npm.ROOT / "package-lock.json").read_text()
+    # Pages of authors are no hosts of packages.
+    assert re.findall(r'"resolved": "https?://.*', lock) == []
 
 
 def test_the_package_contains_what_its_exports_name_and_nothing_else(package, packed):
@@ -76,6 +76,14 @@ def test_the_package_contains_what_its_exports_name_and_nothing_else(package, pa
 
 def test_the_parser_reads_what_the_standard_describes(package):
     npm.run("node", "tests/parser.js")
+
+
+def test_a_run_has_each_chunk_once(package):
+    npm.run("node", "tests/run.js")
+
+
+def test_the_client_neither_hammers_nor_comes_with_all_others(package):
+    npm.run("node", "tests/source.js")
 
 
 def test_a_users_file_compiles_against_the_types_and_wrong_uses_do_not(packed, tmp_path):

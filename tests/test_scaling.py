@@ -31,6 +31,12 @@ def program(name: str) -> str:
 
 
 def test_nginx_takes_its_configuration(tmp_path):
+    text = snippet("# /etc/nginx/nginx.conf")
+    nginx_takes(text, "/etc/ssl/site.pem", "/etc/ssl/site.key", tmp_path)
+
+
+def nginx_takes(text, certificate, its_key, tmp_path):
+    """Fail unless nginx takes a configuration, with a certificate in the place of these files."""
     nginx, openssl = program("nginx"), program("openssl")
     pem, key = tmp_path / "site.pem", tmp_path / "site.key"
     subprocess.run(
@@ -39,14 +45,13 @@ def test_nginx_takes_its_configuration(tmp_path):
         capture_output=True,
         timeout=30,
     )
-    text = snippet("# /etc/nginx/nginx.conf")
     places = "".join(
         f"{name}_temp_path {tmp_path}/{name};"
         for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     for before, after in {
-        "/etc/ssl/site.pem": str(pem),
-        "/etc/ssl/site.key": str(key),
+        certificate: str(pem),
+        its_key: str(key),
         "listen 443": f"listen 127.0.0.1:{free_port()}",
         "user www-data;": f"pid {tmp_path}/pid;",
         "http {": f"http {{ {places}",

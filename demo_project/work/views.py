@@ -76,7 +76,7 @@ def kill(request: HttpRequest) -> JsonResponse:
 
 @require_safe
 def stream(request: HttpRequest, run_id: str) -> HttpResponse:
-    """The stream of one of the session's runs, for an EventSource."""
+    """The stream of one of the session's runs, for its element."""
     return handing_over.hand_over(request, my_run(request, run_id), "")
 
 
@@ -137,4 +137,5 @@ def described(run: Run) -> dict[str, Any]:
         "kind": run.kind,
         "title": run.title,
         "created": run.created_at.isoformat(),
+        "ended": run.has_ended,
     }

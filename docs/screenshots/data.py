@@ -54,7 +54,6 @@ def fill(choose: random.Random) -> None:
     while log.sequence():
         pass
     _spread()
-    _serve(choose)
 
 
 def message(choose: random.Random, channel: str) -> Message:
@@ -89,11 +88,12 @@ def _spread() -> None:
     LogHead.objects.update(marked_at=rows[0].created_at)
 
 
-def _serve(choose: random.Random) -> None:
+def serve(choose: random.Random) -> None:
     """Move the cursors of the listeners, and stop some of the listeners."""
     head, _ = log.head()
     now = timezone.now()
-    for row in Listener.objects.select_related("channel"):
+    rows = Listener.objects.filter(channel__name__in=CHANNELS, webhook=None)
+    for row in rows.select_related("channel"):
         is_shown = (row.channel.name, row.name) == SHOWN
         is_offline = is_shown or choose.random() < 0.4
         row.cursor = head - choose.randint(1, MAX_BEHIND) if is_offline else head
@@ -105,7 +105,8 @@ def _serve(choose: random.Random) -> None:
 def connected(choose: random.Random) -> list[Listener]:
     """Return the listeners to connect: most of those without waiting messages."""
     head, _ = log.head()
-    rows = Listener.objects.filter(running=True, cursor=head).select_related("channel")
+    rows = Listener.objects.filter(channel__name__in=CHANNELS, running=True, cursor=head)
+    rows = rows.filter(webhook=None).select_related("channel")
     return [row for row in rows for _ in range(choose.choice((0, 1, 1, 1, 2)))]
 
 

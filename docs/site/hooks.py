@@ -32,6 +32,16 @@ OUTSIDE = {
 }
 SOURCE_OF = {site: path for path, site in OUTSIDE.items()}
 
+# Pages without others beside them in the navigation: their text has its room.
+ALONE = ("index.md", "tutorial.md")
+# How much more, or less, than other pages these are meant by what a reader searches.
+BOOSTS = {
+    **dict.fromkeys(("guide.md", "deployment.md", "hosting.md", "settings.md"), 3),
+    **dict.fromkeys(("tutorial.md", "browser.md", "stream.md", "compare.md"), 2),
+    **dict.fromkeys(("changelog.md", "contributing.md", "benchmarking.md", "benchmarks.md"), 0.3),
+    **dict.fromkeys(("releasing.md", "writing.md", "reliability.md"), 0.3),
+}
+
 FENCED = re.compile(r"(^```.*?^```\n?)", re.MULTILINE | re.DOTALL)
 LINK = re.compile(
     r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?!https?:|mailto:|#|<)([^)#\s]+)(#[^)\s]*)?\)"
@@ -66,6 +76,10 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     source = SOURCE_OF.get(site, f"docs/{site}")
     text = "".join(_relinked(markdown, source, site, config.repo_url or ""))
     llms.keep(page, text)
+    if site in ALONE:
+        page.meta["hide"] = ["navigation"]
+    if site in BOOSTS:
+        page.meta["search"] = {"boost": BOOSTS[site]}
     return text
 
 

@@ -7,6 +7,7 @@ memory: an object may be older than its row, or have an expression as a value.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -23,6 +24,8 @@ from eric_sse_django.database.channel import known_channel, publish_to
 from eric_sse_django.database.rows import channel_row
 from eric_sse_django.exception import InvalidChannelException
 from eric_sse_django.models import Channel
+
+logger = logging.getLogger(__name__)
 
 # Rows of one operation that are published one by one to a channel that is the same for all rows;
 # of more, pages load all rows again.
@@ -42,12 +45,20 @@ class Batch:
         # Whether it is new, and where it was published before.
         self.rows: dict[tuple[Any, Any], tuple[bool, Before | None]] = {}
         self.reloads: dict[Any, None] = {}
+        # Where rows that will change are published, read for many of them at once.
+        self.states_before: dict[tuple[Any, Any], Before] = {}
+
+    def read_before(self, model: Any, keys: Sequence[Any]) -> None:
+        """Find where rows are published, before an operation changes them one by one."""
+        for key, found in before(model, self.using, keys).items():
+            self.states_before[model._meta.concrete_model, key] = found
 
     def note(
         self, model: Any, key: Any, is_new: bool = False, before: Before | None = None
     ) -> None:
         """Record a row. What is known of it from before stays."""
-        place = (model._meta.concrete_model, key)
+        # An object may have its key as it was given: "7", or the text of a UUID.
+        place = (model._meta.concrete_model, model._meta.pk.to_python(key))
         was_new, known = self.rows.get(place, (is_new, None))
         self.rows[place] = (was_new and is_new, before if known is None else known)
 
@@ -127,10 +138,38 @@ def changing(using: str) -> Iterator[Batch]:
         batch = open_batches[using] = Batch(using)
         try:
             yield batch
-        finally:
+        except Exception:
             del open_batches[using]
+            if is_within:
+                _publish_what_stays(batch)
+            raise
+        del open_batches[using]
         with transaction.atomic(using=using, savepoint=False):
             batch.publish()
+
+
+def _publish_what_stays(batch: Batch) -> None:
+    """
+    Publish what an operation changed before its error, if the caller's transaction may continue.
+
+    An error of another receiver of post_save, for example, leaves the row in the transaction.
+    """
+    if connections[batch.using].needs_rollback:
+        return
+    try:
+        with transaction.atomic(using=batch.using, savepoint=False):
+            batch.publish()
+    except Exception:
+        # The transaction cannot commit any more; the caller gets the operation's own error.
+        logger.debug("not published after an error of the operation", exc_info=True)
+
+
+def before_of(model: Any, using: str, key: Any) -> Before | None:
+    """Return where a row is published now, None if it is not there. Locks it."""
+    batch: Batch | None = _local.__dict__.get("batches", {}).get(using)
+    if batch is not None and (model._meta.concrete_model, key) in batch.states_before:
+        return batch.states_before[model._meta.concrete_model, key]
+    return next(iter(before(model, using, [key]).values()), None)
 
 
 def locked(model: Any, using: str, keys: Sequence[Any]) -> list[Any]:
@@ -159,23 +198,26 @@ def before(model: Any, using: str, keys: Sequence[Any]) -> dict[Any, Before]:
 # Publishing ---------------------------------------------------------------------------
 
 
-class _Once:
+class _Mark:
     """Marks in a transaction that a message was published; rolled back with its savepoint."""
-
-    def __init__(self, key: Any) -> None:
-        self.key = key
 
     def __call__(self) -> None:
         pass
 
 
-def _is_first(using: str, key: Any) -> bool:
-    """Return whether this is the first call with the key in the transaction."""
+# Messages by which pages load rows, and their marks, in the order of the transaction.
+Marks = list[tuple[Content, _Mark]]
+
+
+def _is_first(using: str, marks: Marks, content: Content) -> bool:
+    """Return whether no mark of the transaction is of this content; mark it."""
     # Django drops what a savepoint registered when it is rolled back, as its messages are.
-    for registered in connections[using].run_on_commit:
-        if isinstance(registered[1], _Once) and registered[1].key == key:
-            return False
-    transaction.on_commit(_Once(key), using=using)
+    registered = {id(each[1]) for each in connections[using].run_on_commit}
+    marks[:] = [each for each in marks if id(each[1]) in registered]
+    if any(known == content for known, _ in marks):
+        return False
+    marks.append((content, _Mark()))
+    transaction.on_commit(marks[-1][1], using=using)
     return True
 
 
@@ -186,24 +228,40 @@ def _publish(using: str, found: Iterable[tuple[Broadcast, Recipient, Content]]) 
             "transaction cannot change both. Route them to the same database, or publish in "
             "transaction.on_commit()."
         )
-    wanted = [each for each in found if _is_wanted(using, *each)]
-    channels = {
-        each.channel: _channel(broadcast, each.channel, is_one=len(wanted) == 1)
-        for broadcast, each, _ in wanted
-    }
-    drafts = [
-        log.draft(channels[to.channel], *content, owner=to.owner, is_html=each.as_html)
-        for each, to, content in wanted
-    ]
+    wanted = [each for each in found if _is_wanted(using, *each[1:])]
+    channels: dict[tuple[str, bool], Channel] = {}
+    drafts = []
+    for broadcast, to, content in wanted:
+        place = to.channel, broadcast.as_html
+        if place not in channels:
+            channels[place] = _channel(broadcast, to.channel, is_one=len(wanted) == 1)
+        drafts.append(
+            log.draft(
+                *(channels[place], content.type, content.payload),
+                owner=to.owner,
+                is_html=broadcast.as_html,
+            )
+        )
     if len(drafts) == 1:
         publish_to(next(iter(channels.values())), drafts[0], None, None)
     elif drafts:
         notifier.publish(drafts)
 
 
-def _is_wanted(using: str, broadcast: Broadcast, to: Recipient, content: Content) -> bool:
-    """Return whether it has to be published: a refresh once for each transaction."""
-    return not broadcast.refresh or _is_first(using, (to, content))
+def _is_wanted(using: str, to: Recipient, content: Content) -> bool:
+    """
+    Return whether it has to be published: one that loads rows once for each transaction.
+
+    Again after another message to the recipient: pages apply that to what they have loaded, and
+    it may be older than the last change.
+    """
+    marks: dict[tuple[str, Recipient], Marks] = _local.__dict__.setdefault("marks", {})
+    if not content.loads_rows:
+        marks.pop((using, to), None)
+        return True
+    if not connections[using].run_on_commit:
+        marks.clear()  # of earlier transactions
+    return _is_first(using, marks.setdefault((using, to), []), content)
 
 
 def _channel(broadcast: Broadcast, name: str, is_one: bool) -> Channel:

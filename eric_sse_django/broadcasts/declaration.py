@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from operator import attrgetter
 from typing import Any, NamedTuple
 
 from django.core.exceptions import ImproperlyConfigured
@@ -26,10 +25,11 @@ class Recipient(NamedTuple):
 
 
 class Content(NamedTuple):
-    """The type and payload of a message."""
+    """The type and payload of a message, and whether it makes pages load rows again."""
 
     type: str
     payload: Any
+    loads_rows: bool = False
 
 
 class Broadcast:
@@ -72,7 +72,7 @@ class Broadcast:
         self.fields = (fields,) if isinstance(fields, str) else tuple(fields or ())
         self.serializer, self.template, self.target = serializer, template, target
         self.refresh, self.when, self.library = refresh, when, library
-        self.owner = attrgetter(owner) if isinstance(owner, str) else owner
+        self.owner = _getter(owner) if isinstance(owner, str) else owner
         self.name = name
 
     @property
@@ -122,7 +122,7 @@ class Broadcast:
         if self.refresh:
             return self.reload(model)
         if self.template:
-            library, target = self._library(), f"#{dom_id(model, key)}"
+            library, target = self._library(), hypermedia.selector_of(dom_id(model, key))
             return _contents(hypermedia.operations(library, "remove", target))
         return [Content(self._type(model, DELETED), {"id": key})]
 
@@ -132,11 +132,11 @@ class Broadcast:
             found = hypermedia.operations(
                 self._library(), "refresh", self.target, channel=self._place()
             )
-            return _contents(found)
-        return [Content(self._type(model, RELOAD), None)]
+            return _contents(found, loads_rows=True)
+        return [Content(self._type(model, RELOAD), None, loads_rows=True)]
 
     def _rendered(self, row: models.Model, is_new: bool) -> list[Content]:
-        element = f"#{dom_id(type(row), row.pk)}"
+        element = hypermedia.selector_of(dom_id(type(row), row.pk))
         context = {"object": row, str(row._meta.model_name): row}
         html = hypermedia.render(str(self.template), context)
         library = self._library()
@@ -164,8 +164,19 @@ class Broadcast:
         return hypermedia.library_of(self.library, is_needed=bool(self.template))
 
 
-def _contents(operations: list[hypermedia.Operation]) -> list[Content]:
-    return [Content(each.type, each.text) for each in operations]
+def _getter(path: str) -> Callable[[Any], Any]:
+    """Return a function that follows attributes such as "customer.user", up to a None."""
+
+    def get(row: Any) -> Any:
+        for name in path.split("."):
+            row = None if row is None else getattr(row, name)
+        return row
+
+    return get
+
+
+def _contents(operations: list[hypermedia.Operation], loads_rows: bool = False) -> list[Content]:
+    return [Content(each.type, each.text, loads_rows) for each in operations]
 
 
 def dom_id(model: Any, key: Any = None) -> str:

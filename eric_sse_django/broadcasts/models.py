@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ from django.db import models, router
 from django.db.models.signals import class_prepared, post_delete, post_save, pre_delete, pre_save
 
 from eric_sse_django.broadcasts import registry
-from eric_sse_django.broadcasts.batch import before, changing
+from eric_sse_django.broadcasts.batch import before_of, changing
 from eric_sse_django.broadcasts.declaration import Broadcast
 from eric_sse_django.broadcasts.queryset import managing
 
@@ -52,11 +52,16 @@ def publish_changed(*rows: models.Model, using: str | None = None) -> None:
     """
     Publish rows as they are in the database now: after raw SQL, or a change of related rows.
 
-    A row that is not there any more is published as deleted. In the caller's transaction.
+    A row that is not there any more is published as deleted. In the caller's transaction. Raises
+    ValueError for a row without a key.
     """
     for row in rows:
         if not registry.broadcasts_of(type(row)):
             raise ImproperlyConfigured(f"{type(row).__name__} has no broadcasts.")
+        if row.pk is None:
+            raise ValueError(
+                f"This {type(row).__name__} has no key, as after its delete(), which is published."
+            )
     for alias in {using or _alias(row) for row in rows}:
         with changing(alias) as batch:
             for row in rows:
@@ -164,8 +169,7 @@ def _before_change(sender: Any, instance: Any, using: str, **_: Any) -> None:
     """Find where the row is published, if that depends on the row."""
     instance.__dict__.pop(_BEFORE, None)
     if instance.pk is not None and not registry.all_are_static(sender):
-        found: Iterable[Any] = before(sender, using, [instance.pk]).values()
-        instance.__dict__[_BEFORE] = next(iter(found), None)
+        instance.__dict__[_BEFORE] = before_of(sender, using, instance.pk)
 
 
 def _on_saved(sender: Any, instance: Any, created: bool, raw: bool, using: str, **_: Any) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from django.db import models
+from django.db import connections, models
 
 from eric_sse_django.broadcasts.batch import MAX_ROWS, Batch, before, changing, locked
 from eric_sse_django.broadcasts.registry import all_are_static, broadcasts_of
@@ -27,15 +27,21 @@ class BroadcastQuerySet(models.QuerySet[Any]):
                 batch.note_all(self.model)
                 return super().update(**values)
             _note(batch, self.model, self.db, keys)
-            # Of no other rows: which may match since the keys were read.
-            return super(BroadcastQuerySet, self.filter(pk__in=keys)).update(**values)
+            rows = self
+            if connections[self.db].features.has_select_for_update:
+                # Of no other rows: which may match since the keys were read.
+                rows = self.filter(pk__in=keys)
+            return super(BroadcastQuerySet, rows).update(**values)
 
     update.alters_data = True  # type: ignore[attr-defined]
 
     def delete(self) -> tuple[int, dict[str, int]]:
         """As QuerySet.delete(), with one INSERT for the messages of all rows."""
         self._for_write = True
-        with changing(self.db):
+        with changing(self.db) as batch:
+            # Django refuses a slice; and its own error is the right one.
+            if not self.query.is_sliced and not all_are_static(self.model):
+                batch.read_before(self.model, _keys(self) or [])
             return super().delete()
 
     delete.alters_data = True  # type: ignore[attr-defined]
@@ -55,13 +61,13 @@ class BroadcastQuerySet(models.QuerySet[Any]):
         if not broadcasts_of(self.model):
             return super().bulk_create(objs, *args, **options)
         with changing(self.db) as batch:
-            # Before: an object with a key may be a row that is there, with other recipients.
             asked = options.get("ignore_conflicts") or options.get("update_conflicts")
-            if (asked or any(args[1:])) and not all_are_static(self.model):
+            if asked or any(args[1:]):  # then nobody knows which of the rows are new
                 batch.note_all(self.model)
+                return super().bulk_create(objs, *args, **options)
             found = super().bulk_create(objs, *args, **options)
             keys = [each.pk for each in found]
-            if None in keys:  # the database does not return the keys of rows that it ignored
+            if None in keys:  # a database that does not return them
                 batch.note_all(self.model)
                 return found
             for key in keys:

@@ -20,8 +20,8 @@ from typing import Any
 from celery import signals, states
 
 from eric_sse_django import notifier, wakes
+from eric_sse_django.closing import close_all
 from eric_sse_django.contrib.tasks import MAX_FLUSH_S, StateReport
-from eric_sse_django.testing import close_all
 
 # The dispatch_uid of receivers: install() may be called twice.
 UID = "eric_sse_django"
@@ -61,6 +61,6 @@ def report_states(channel: Any, *, names: Any = None) -> StateReport:
         report.publish(state or states.FAILURE, task_id, task.name)
         flush()  # the other receiver of this signal may have been called before
 
-    signals.task_prerun.connect(started, weak=False, dispatch_uid=(UID, report.channel, "started"))
-    signals.task_postrun.connect(ended, weak=False, dispatch_uid=(UID, report.channel, "ended"))
+    signals.task_prerun.connect(started, weak=False, dispatch_uid=(UID, report.key, "started"))
+    signals.task_postrun.connect(ended, weak=False, dispatch_uid=(UID, report.key, "ended"))
     return report

@@ -118,17 +118,18 @@ class ChannelHandler(logging.Handler):
         self.fields = tuple(fields)
         self._capacity = capacity
         self._bucket = TokenBucket(rate_per_s, burst)
-        self._is_emitting = False
         self._outage = Outage(logger, f"publishing records to the channel {channel!r}")
         self._begin()
 
     def _begin(self) -> None:
         """Begin with an empty queue and no thread: also in a fork, which has the parent's."""
         self._process = os.getpid()
+        self._is_emitting = False  # a thread of the parent may have been, which is not here
         self._waiting: deque[_Waiting] = deque()
         # What only the logging threads write, with the handler's lock, and what only its own does.
         self._dropped = self._refused = self._reported = 0
         self._is_planned = False
+        self._ends_at = float("inf")  # of the last flush, a time.monotonic()
         self._closing = threading.Event()
         self._workers = Workers(
             f"{THREADS}logging", lambda: float("inf"), Counter(), idle_s=IDLE_S
@@ -146,6 +147,8 @@ class ChannelHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue a record. Never waits, and never raises."""
+        if self._process != os.getpid():
+            self._begin()
         if self._is_emitting:
             return  # to format a record, or a signal meanwhile, has logged another one
         self._is_emitting = True
@@ -157,8 +160,6 @@ class ChannelHandler(logging.Handler):
             self._is_emitting = False
 
     def _emit(self, record: logging.LogRecord) -> None:
-        if self._process != os.getpid():
-            self._begin()
         if len(self._waiting) >= self._capacity or not self._bucket.take():
             self._dropped += 1
             return
@@ -195,12 +196,17 @@ class ChannelHandler(logging.Handler):
                 self._is_planned = False
 
     def flush(self) -> None:
-        """Wait until what was logged is published, FLUSH_S at most. Never raises."""
+        """
+        Wait until what was logged is published, FLUSH_S at most. Never raises.
+
+        When the process ends, logging calls it once more: both together take FLUSH_S at most.
+        """
         if self._process != os.getpid() or not self._waiting:
             return
         with contextlib.suppress(Exception):
             self._plan()
-            self._workers.submit(LAST, lambda: None).result(FLUSH_S)
+            left_s = min(FLUSH_S, max(0.0, self._ends_at - time.monotonic()))
+            self._workers.submit(LAST, lambda: None).result(left_s)
 
     def close(self) -> None:
         """Stop the thread; what is not published yet is dropped: call flush() before."""
@@ -266,6 +272,7 @@ class ChannelHandler(logging.Handler):
 def _flush(handler: weakref.ref[ChannelHandler]) -> None:
     found = handler()
     if found is not None:
+        found._ends_at = time.monotonic() + FLUSH_S
         found.flush()
 
 

@@ -27,8 +27,8 @@ TICKET = re.compile(r"\b(ticket=)[^&\s\"'#]+")
 # The namespace of the HTTP API's URLs, and the modules of views whose bodies are messages.
 NAMESPACE = "eric_sse_api"
 VIEWS = (f"{PACKAGE}.api.", f"{PACKAGE}.contrib.drf.")
-# The parts of an event that contain URLs.
-WITH_URLS = ("request", "breadcrumbs", "spans", "contexts", "logentry", "extra", "tags")
+# What PostgreSQL adds to an error: the values of a row that it refuses.
+DETAIL = re.compile(r"\bDETAIL:.*", re.DOTALL)
 
 
 def scrub(event: dict[str, Any], hint: Any = None) -> dict[str, Any]:
@@ -37,30 +37,57 @@ def scrub(event: dict[str, Any], hint: Any = None) -> dict[str, Any]:
 
     It removes the variables of this app's functions and of what these call, the bodies of requests
     that publish by this app's views or failed in this app, and the values of `ticket` in URLs. The
+    exceptions that caused one of this app's are scrubbed too: that of a database's driver, whose
+    stack begins below this app, has the statement's parameters among its variables. The
     variables of the functions that call this app stay: see Sentry's `include_local_variables`.
     """
-    is_own = False
-    for frames in _stacks(event):
-        is_within = False
-        for frame in frames:  # the outermost first
-            is_within = is_within or _is_own(frame)
-            if is_within:
-                frame.pop("vars", None)
-        is_own = is_own or is_within
+    is_own = _scrub_exceptions(event)
+    for frames in _other_stacks(event):
+        is_own = _scrub_frames(frames) or is_own
     request = event.get("request")
     if isinstance(request, dict) and (is_own or _publishes(request.get("url"))):
         request.pop("data", None)
-    for name in WITH_URLS:
-        if name in event:
-            event[name] = _without_tickets(event[name])
+    for name, value in event.items():
+        event[name] = _without_tickets(value)
     return event
 
 
-def _stacks(event: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:
-    for part in ("exception", "threads"):
-        for value in (event.get(part) or {}).get("values") or ():
-            yield (value.get("stacktrace") or {}).get("frames") or []
-    yield (event.get("stacktrace") or {}).get("frames") or []
+def _scrub_exceptions(event: dict[str, Any]) -> bool:
+    """Scrub an exception and its causes; return whether this app's functions are in a stack."""
+    is_own = False
+    for value in reversed(_values(event, "exception")):  # the causes come after what they caused
+        frames = _frames(value)
+        if _scrub_frames(frames):
+            is_own = True
+        elif is_own:
+            for frame in frames:
+                frame.pop("vars", None)
+        if is_own and isinstance(value.get("value"), str):
+            value["value"] = DETAIL.sub(f"DETAIL: {FILTERED}", value["value"])
+    return is_own
+
+
+def _scrub_frames(frames: list[dict[str, Any]]) -> bool:
+    """Scrub this app's frames and what they call; return whether there are any."""
+    is_within = False
+    for frame in frames:  # the outermost first
+        is_within = is_within or _is_own(frame)
+        if is_within:
+            frame.pop("vars", None)
+    return is_within
+
+
+def _other_stacks(event: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:
+    yield from map(_frames, _values(event, "threads"))
+    yield _frames(event)
+
+
+def _values(event: dict[str, Any], part: str) -> list[dict[str, Any]]:
+    return list((event.get(part) or {}).get("values") or ())
+
+
+def _frames(value: dict[str, Any]) -> list[dict[str, Any]]:
+    return (value.get("stacktrace") or {}).get("frames") or []
 
 
 def _is_own(frame: dict[str, Any]) -> bool:

@@ -41,8 +41,15 @@ class StateReport:
     """
 
     def __init__(self, channel: Any, names: Collection[str] | None = None) -> None:
+        if isinstance(names, str):
+            raise TypeError(f"names is {names!r}: give a list of names, [{names!r}].")
         self.channel = channel_id_of(channel)
         self._names = None if names is None else frozenset(names)
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What two reports have in common if one is enough."""
+        return (self.channel, self._names)
 
     def publish(self, state: str, task_id: str, name: str) -> None:
         """Publish the state of a task, if its name is one of those that are reported."""
@@ -77,7 +84,7 @@ def report_states(channel: Any, *, names: Collection[str] | None = None) -> Stat
 
     signals = _signals()
     for signal in (signals.task_enqueued, signals.task_started, signals.task_finished):
-        signal.connect(changed, weak=False, dispatch_uid=("eric_sse_django", report.channel))
+        signal.connect(changed, weak=False, dispatch_uid=("eric_sse_django", report.key))
     return report
 
 

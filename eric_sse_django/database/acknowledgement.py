@@ -26,17 +26,20 @@ def change_acknowledgement(row: Listener, value: str | None) -> None:
         row.save(update_fields=["acknowledgement"])
 
 
-def acknowledge(row: Listener, position: int) -> int:
+def acknowledge(row: Listener, position: int, replays: int | None = None) -> int:
     """
     Move the listener's cursor up to a position; return the cursor.
 
     It never moves back, nor to a position that the log does not have: above its head, or of a
-    history that it no longer has. Two queries, three if the cursor is not moved. Raises
-    InvalidListenerException when the listener was removed.
+    history that it no longer has. With `replays`, the number that the listener had when the
+    messages were read, it does not move either if an operator has replayed since. Two queries,
+    three if the cursor is not moved. Raises InvalidListenerException if the listener was removed.
     """
     listeners = Listener.objects.filter(pk=row.pk)
     if log.is_known(position):
         behind = listeners.filter(cursor__lt=position)
+        if replays is not None:
+            behind = behind.filter(replays=replays)
         if behind.update(cursor=position, last_seen=timezone.now()):
             return position
     cursor = listeners.values_list("cursor", flat=True).first()

@@ -31,7 +31,7 @@ from eric_sse_django.exception import InvalidChannelException, InvalidListenerEx
 from eric_sse_django.hub import Hub
 from eric_sse_django.listener import MessageQueueListener
 from eric_sse_django.message import MessageContract
-from eric_sse_django.models import Channel, Listener, OpenStream
+from eric_sse_django.models import Channel, Listener, OpenStream, PresentListener
 
 Self = TypeVar("Self", bound="DatabaseChannel")
 
@@ -162,10 +162,16 @@ class DatabaseChannel(AbstractChannel):
             page = list(rows.filter(name__gt=page[-1].name)[:PAGE_ROWS])
 
     def online(self) -> list[DatabaseListener]:
-        """Return the listeners that have an open stream now, on any server. One query."""
-        streams = OpenStream.objects.online().values("listener")
-        rows = Listener.objects.filter(channel=self.row, pk__in=streams)
-        found = [DatabaseListener(row) for row in rows.order_by("name")]
+        """
+        Return the listeners that have an open stream now, on any server. One query.
+
+        With receivers of the signals of listeners or users, also those whose last stream ended
+        less than GRACE_S seconds ago: they have not left, and a reload does not remove them.
+        """
+        rows = Listener.objects.filter(channel=self.row)
+        streams = rows.filter(pk__in=OpenStream.objects.online().values("listener"))
+        leaving = rows.filter(pk__in=PresentListener.objects.leaving().values("pk"))
+        found = [DatabaseListener(row) for row in streams.union(leaving).order_by("name")]
         for listener in found:
             listener.row.channel = self.row
         return found

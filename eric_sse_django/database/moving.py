@@ -9,10 +9,22 @@ from itertools import chain
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.timezone import now
 
 from eric_sse_django import log
+from eric_sse_django.database.lines import (
+    CHANNEL,
+    LISTENER,
+    Line,
+    channel_of,
+    fields_of,
+    head_of,
+    listener_of,
+    message_of,
+)
+from eric_sse_django.exception import InvalidMessageFormat
 from eric_sse_django.log import moving
 from eric_sse_django.models import (
     Channel,
@@ -28,15 +40,11 @@ FORMAT = "eric-sse-django log"
 VERSION = 1
 # Rows that are read or inserted at once, within every database's limit of parameters.
 PAGE_ROWS = 500
-
-_CHANNEL = ("name", "format", "access", "retention_s", "expires_in_s", "floor", "created_at")
-_LISTENER = (
-    *("name", "running", "acknowledgement", "start", "cursor", "floor"),
-    *("replays", "created_at", "last_seen"),
+# What a line that eric_export did not write may cause.
+REFUSED = (
+    *(KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError),
+    *(ValidationError, InvalidMessageFormat),
 )
-_TIMES = frozenset({"created_at", "last_seen", "expires_at", "revoked_at"})
-
-Line = dict[str, Any]
 
 
 class NotMovable(Exception):
@@ -48,6 +56,12 @@ def serving() -> list[str]:
     since = now() - timedelta(seconds=LEASE_S)
     rows = ServerProcess.objects.filter(renewed_at__gt=since)
     return list(rows.values_list("name", flat=True))
+
+
+def left_behind() -> list[str]:
+    """Return the names of what other apps have stored of listeners, which is not exported."""
+    kinds = [each.related_model for each in Listener._meta.related_objects if each.one_to_one]
+    return [str(kind._meta.verbose_name_plural) for kind in kinds if kind._base_manager.exists()]
 
 
 # Exporting --------------------------------------------------------------------------
@@ -83,7 +97,7 @@ class _Names:
     def channels(self) -> Iterator[Line]:
         for row in Channel.objects.order_by("pk"):
             self._channels[row.pk] = row.name
-            yield {"channel": row.name, **{name: getattr(row, name) for name in _CHANNEL}}
+            yield {"channel": row.name, **{name: getattr(row, name) for name in CHANNEL}}
 
     def listeners(self) -> Iterator[Line]:
         for row in _pages(Listener.objects.order_by("pk")):
@@ -91,7 +105,7 @@ class _Names:
             if channel is None:
                 continue  # it was created after the channels were read
             self._listeners[row.pk] = channel, row.name
-            fields = {name: getattr(row, name) for name in _LISTENER}
+            fields = {name: getattr(row, name) for name in LISTENER}
             yield {"listener": channel, **fields, "owner": self._user(row.owner_id)}
 
     def revocations(self) -> Iterator[Line]:
@@ -163,12 +177,14 @@ class Import:
         self._new: list[Listener] = []  # that are not inserted yet
         self._users: dict[str, Any] = {}
         self._number = 0  # of the line that is being read
+        self._head = self._last = 0  # positions: of the log, and of the last message
+        self._read = 0  # messages
 
     def run(self, lines: Iterable[str]) -> None:
         """Store all of it, or nothing. Raises NotMovable."""
         try:
             self._run(self._parsed(lines))
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except REFUSED as error:
             why = f"{type(error).__name__}: {error}"
             text = f"Line {self._number} is not what eric_export writes ({why})."
             raise NotMovable(text) from error
@@ -177,16 +193,19 @@ class Import:
         head = next(parsed, {})
         if head.get("format") != FORMAT or head.get("version") != VERSION:
             raise NotMovable("This is not what eric_export of this version writes.")
+        self._head, trimmed = head_of(head)
+        moving.prepare()
         with transaction.atomic(using=log.database()):
+            moving.lock()
             self._check_empty()
             self.counts["messages"] = moving.store(self._messages(parsed))
-            moving.continue_from(head["position"], head["trimmed"])
+            moving.continue_from(self._head, trimmed)
 
     def _parsed(self, lines: Iterable[str]) -> Iterator[Line]:
         for self._number, line in enumerate(lines, start=1):
             try:
                 parsed = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 raise NotMovable(f"Line {self._number} is not JSON.") from None
             yield parsed
 
@@ -219,18 +238,26 @@ class Import:
                 self._listener(line)
             elif "end" in line:
                 self._insert_listeners()
+                self._check_end(line)
                 return
         raise NotMovable("The file has no end: the export was cut off.")
 
+    def _check_end(self, line: Line) -> None:
+        if line["end"] != self._read:
+            raise NotMovable(
+                f"The file has {self._read} messages, and {line['end']!r} were exported: lines "
+                "are missing."
+            )
+
     def _channel(self, line: Line) -> None:
-        fields = _fields(line, _CHANNEL)
+        fields = channel_of(line, self._head)
         # Those of ERIC_SSE["CHANNELS"] exist since the migration.
         row, _ = Channel.objects.update_or_create(name=fields["name"], defaults=fields)
         self._channels[row.name] = row
         self.counts["channels"] += 1
 
     def _listener(self, line: Line) -> None:
-        fields = _fields(line, _LISTENER)
+        fields = listener_of(line, self._head)
         if (name := line["owner"]) is not None:
             if self._user(name) is None:
                 self.without_owner.append(f"{line['listener']}/{fields['name']} ({name})")
@@ -263,13 +290,13 @@ class Import:
         elif kind in ("channel", "watchers"):
             key = getattr(self._channels.get(names[0]), "pk", None)
         if key is not None:
-            times = _fields(line, ("revoked_at", "expires_at"))
+            times = fields_of(line, ("revoked_at", "expires_at"))
             Revocation.objects.update_or_create(subject=f"{kind}:{key}", defaults=times)
 
     def _addressed(self, line: Line) -> Line | None:
         """Return a message's columns, None if its recipient is not here."""
-        columns = _fields(line, ("position", "type", "payload", "sender", "uid", "perishable"))
-        columns |= _fields(line, ("created_at", "expires_at"))
+        columns = message_of(line, self._last, self._head)
+        self._last, self._read = columns["position"], self._read + 1
         name = line["message"]
         channel = self._channels.get(name) if name is not None else None
         if channel is None:
@@ -289,11 +316,3 @@ class Import:
         if name not in self._users:
             self._users |= {name: None, **users_named([name])}
         return self._users[name]
-
-
-def _fields(line: Line, names: Iterable[str]) -> Line:
-    return {
-        name: datetime.fromisoformat(line[name]) if name in _TIMES and line[name] else line[name]
-        for name in names
-        if name in line
-    }

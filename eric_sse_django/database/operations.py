@@ -13,7 +13,7 @@ from django.utils import timezone
 from eric_sse_django import log, notifier
 from eric_sse_django.entry import CLOSE, REPLAY, STOP
 from eric_sse_django.message import MessageContract
-from eric_sse_django.models import Channel, Listener, OpenStream, deleted_with
+from eric_sse_django.models import Channel, Listener, OpenStream, deleted_with, of_programs
 
 # Time after which a listener is recorded as seen again.
 SEEN_AFTER = timedelta(days=1)
@@ -124,11 +124,13 @@ def away(since: datetime, channel_id: str | None = None) -> QuerySet[Listener]:
     Return the listeners, of one channel or of all, that were offline since a time.
 
     These were created before that time, have no open stream, and since then nothing was
-    delivered to them and listen() was not called for them.
+    delivered to them and listen() was not called for them. Those of runs and webhooks, which are
+    removed with these, are never among them.
     """
     online = OpenStream.objects.online().exclude(listener=None).values("listener")
     rows = Listener.objects.filter(created_at__lt=since)
     rows = rows.filter(Q(last_seen=None) | Q(last_seen__lt=since)).exclude(pk__in=online)
+    rows = rows.exclude(of_programs())
     return rows if channel_id is None else rows.filter(channel__name=channel_id)
 
 

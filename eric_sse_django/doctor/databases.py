@@ -14,11 +14,14 @@ from django.db.migrations.executor import MigrationExecutor
 
 from eric_sse_django.conf import database
 from eric_sse_django.doctor import project
+from eric_sse_django.doctor.deadline import within
 from eric_sse_django.doctor.finding import Finding, error, good, note, warning
 from eric_sse_django.log.dialect import MySQL, PostgreSQL, SQLite, dialect_of
 
 # Findings after which there is no log to look at.
 WITHOUT_LOG = frozenset({"database.unreachable", "database.tables", "database.not_examined"})
+# Seconds for connecting to it: drivers wait for minutes, where a firewall drops the packets.
+CONNECT_S = 15.0
 # Seconds from which on a transaction counts as open for long.
 LONG_S = 300
 # Bytes of SQLite's write-ahead log from which on a reader keeps it from being emptied.
@@ -37,8 +40,10 @@ def examine() -> Iterator[Finding]:
     alias = database()
     connection = connections[alias]
     try:
+        if connection.connection is None:
+            within(CONNECT_S, lambda: _connect(alias))
         connection.ensure_connection()
-    except DatabaseError as failed:
+    except (DatabaseError, TimeoutError) as failed:
         text = f"The database {alias!r} cannot be reached: {str(failed).strip()}"
         step = f"Start it, and check DATABASES[{alias!r}], the network and the password."
         yield error("database.unreachable", text, step)
@@ -54,6 +59,15 @@ def examine() -> Iterator[Finding]:
     kind = type(dialect_of(connection))
     found = [*project.database_messages(), *_LOOKS.get(kind, _nothing)(connection)]
     yield from found or [good("database.works", f"The database {alias!r} works.")]
+
+
+def _connect(alias: str) -> None:
+    """Connect once, and close it: on a separate thread, which has its own connections."""
+    connection = connections[alias]
+    try:
+        connection.ensure_connection()
+    finally:
+        connection.close()
 
 
 def _unapplied(connection: Any) -> list[str]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeoutError
 
 from eric_sse_django import conf, wakes
+from eric_sse_django.doctor.deadline import within
 from eric_sse_django.doctor.finding import Finding, error, good, warning
 
 # Seconds that it has for its answer.
@@ -30,10 +29,9 @@ def examine() -> Iterator[Finding]:
         yield good("fabric.none", f"No fabric is configured: {without}.")
         return
     name = fabric.name[:1].upper() + fabric.name[1:]
-    pool = ThreadPoolExecutor(1)  # a library that hangs must not hang the doctor
     try:
-        crosses = pool.submit(fabric.probe).result(ANSWER_S)
-    except (Exception, FutureTimeoutError) as failed:  # noqa: BLE001 - any error is the result
+        crosses = within(ANSWER_S, fabric.probe)
+    except Exception as failed:  # noqa: BLE001 - any error is the result
         why = f"{type(failed).__name__}: {failed}".removesuffix(": ")
         yield warning(
             "fabric.unreachable",
@@ -41,8 +39,6 @@ def examine() -> Iterator[Finding]:
             "Start its server, and check its address, password and firewall.",
         )
         return
-    finally:
-        pool.shutdown(wait=False)
     if crosses:
         yield good("fabric.answers", f"{name} answers.")
     else:

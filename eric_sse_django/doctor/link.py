@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import http.client
+import io
 import socket
 import ssl
 import time
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from urllib.parse import SplitResult, urlsplit
+from typing import Any
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from eric_sse_django.sse import Event, SSEReader
 
@@ -36,12 +39,44 @@ def site_of(url: str) -> SplitResult:
     return parts
 
 
+class _Reads(io.RawIOBase):
+    """What a socket receives, until a deadline: also if it comes byte by byte."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._link.limit()
+        return self._link.socket.recv_into(buffer)
+
+
+class _Bounded:
+    """A socket for http.client. The link closes it: an answer may end with its connection."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_Reads(self._link))
+
+    def sendall(self, data: bytes) -> None:
+        self._link.limit()
+        self._link.socket.sendall(data)
+
+    def close(self) -> None:
+        pass
+
+
 class Link:
     """A connection with one request; `status`, `version` (10, 11) and `headers` of its answer."""
 
     def __init__(self, site: SplitResult, insecure: bool = False, last_event_id: str = "") -> None:
         self._site, self._last_event_id = site, last_event_id
         self._context = context(insecure) if site.scheme == "https" else None
+        self._until = 0.0  # a time.monotonic()
         self.reader = SSEReader(last_event_id)
         self.events: list[Event] = []
         self.received = 0
@@ -49,8 +84,19 @@ class Link:
         self.status = self.version = 0
         self.headers: Mapping[str, str] = {}
 
+    def limit(self) -> None:
+        """Let the next call of the socket end at the deadline. Raises TimeoutError after it."""
+        left_s = self._until - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError("the deadline is over")
+        self.socket.settimeout(left_s)
+
     def open(self, target: str, timeout_s: float, method: str = "GET") -> None:
-        """Send a request, and return at the answer's headers. Raises OSError, HTTPException."""
+        """
+        Send a request, and return at the answer's headers.
+
+        Those have `timeout_s`, after the connection. Raises OSError, HTTPException.
+        """
         host, port = str(self._site.hostname), self._site.port
         if self._context is None:
             self._connection = http.client.HTTPConnection(host, port, timeout=CONNECT_S)
@@ -61,9 +107,14 @@ class Link:
         headers = {"Accept": "text/event-stream", "Accept-Encoding": "gzip, br"}
         if self._last_event_id:
             headers["Last-Event-ID"] = self._last_event_id
+        if self._site.username is not None:
+            pair = f"{unquote(self._site.username)}:{unquote(self._site.password or '')}"
+            headers["Authorization"] = f"Basic {b64encode(pair.encode()).decode()}"
         self._connection.connect()
-        self._socket: socket.socket = self._connection.sock
-        self._socket.settimeout(timeout_s)
+        self.socket: socket.socket = self._connection.sock
+        self._until = time.monotonic() + timeout_s
+        bounded: Any = _Bounded(self)
+        self._connection.sock = bounded
         self._connection.request(method, target, headers=headers)
         self._response = self._connection.getresponse()
         self.status, self.version = self._response.status, self._response.version
@@ -85,7 +136,7 @@ class Link:
 
     def read(self, until: float) -> None:
         """Read what comes next, until a time.monotonic() at most."""
-        self._socket.settimeout(max(0.01, until - time.monotonic()))
+        self._until = max(until, time.monotonic() + 0.01)
         try:
             piece = self._response.read1(READ_BYTES)
         except TimeoutError:
@@ -112,6 +163,8 @@ class Link:
             if response is not None:
                 response.close()
             connection.close()
+        if hasattr(self, "socket"):
+            self.socket.close()
 
 
 def context(insecure: bool) -> ssl.SSLContext:

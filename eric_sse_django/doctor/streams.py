@@ -113,9 +113,13 @@ class Visit:
         where = f"{self._site.scheme}://{self._site.netloc}"
         try:
             link.open(self._target, BEGIN_S)
-        except ssl.SSLError as failed:
+        except ssl.SSLCertVerificationError as failed:
             text = f"The certificate of {where} is refused: {failed}"
             return error("stream.certificate", text, "Renew it, with its whole chain.")
+        except ssl.SSLError as failed:
+            text = f"{where} gives no TLS that this machine takes: {failed}"
+            step = "If no TLS is there, give the address with http://; else look at the proxy's "
+            return error("stream.tls", text, f"{step}versions and ciphers of TLS.")
         except TimeoutError:
             return self._silent_beginning(where)
         except (OSError, http.client.HTTPException) as failed:

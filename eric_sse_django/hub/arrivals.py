@@ -5,7 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -107,6 +115,19 @@ def note_missing(listeners: Collection[int] | None = None) -> None:
     for some in (keys[first : first + MAX_ROWS] for first in range(0, len(keys), MAX_ROWS)):
         missing = rows.filter(pk__in=some, missing_since=None).without_stream()
         missing.update(missing_since=timezone.now())
+
+
+def note_leaving(ended: Mapping[int, int]) -> None:
+    """
+    Note which listeners lose their last stream with these, as {key: listener}.
+
+    It is called before the streams are removed: at no moment is a listener without a stream and
+    without this note, so users_online() has the listener until it has left.
+    """
+    streams = sorted(ended)
+    for keys in (streams[first : first + MAX_ROWS] for first in range(0, len(streams), MAX_ROWS)):
+        rows = _rows().filter(pk__in={ended[key] for key in keys}, missing_since=None)
+        rows.without_stream(keys).update(missing_since=timezone.now())
 
 
 def left() -> Iterator[Change]:

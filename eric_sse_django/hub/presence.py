@@ -211,6 +211,8 @@ class Presence:
         _check_thread()
         new = [key for key in todo.new if key in todo.streams]
         _insert(process, [(key, *todo.streams[key]) for key in new])
+        if _are_wanted():
+            arrivals.note_leaving(todo.ended)
         for keys in _batches(sorted(todo.ended)):
             OpenStream.objects.filter(pk__in=keys).delete()
         _check_thread()

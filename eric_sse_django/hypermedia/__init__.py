@@ -5,7 +5,12 @@ HTML for the pages of htmx, Turbo, Datastar, Unpoly and Alpine AJAX: sent in wha
 """
 
 from eric_sse_django.hypermedia.elements import element
-from eric_sse_django.hypermedia.operations import LIBRARIES, Operation, operations
+from eric_sse_django.hypermedia.operations import (
+    LIBRARIES,
+    Operation,
+    operations,
+    selector_of,
+)
 from eric_sse_django.hypermedia.templates import (
     abroadcast_template,
     broadcast_template,
@@ -23,5 +28,6 @@ __all__ = [
     "library_of",
     "operations",
     "render",
+    "selector_of",
     "with_text",
 ]

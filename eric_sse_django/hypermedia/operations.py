@@ -18,6 +18,7 @@ ACTIONS = ("append", "prepend", "replace", "update", "before", "after", "remove"
 REFRESH_DELAY_MS = 200
 
 _LINE_END = re.compile("\r\n|\n|\r")
+_NOT_IN_IDENTIFIERS = re.compile(r"[^a-zA-Z0-9_\-\u0080-\U0010ffff]")
 _FIRST_TAG = re.compile(r"\s*(?:<!--.*?-->\s*)*<([a-zA-Z][\w-]*)", re.DOTALL)
 # In what an HTML parser keeps an element that is allowed only there; others in a div.
 _PARENTS = {
@@ -75,7 +76,23 @@ def operations(
 
 
 def _selector(target: str) -> str:
-    return target if target[0] in "#.[:" or " " in target else f"#{target}"
+    if not target.isprintable():  # what Datastar reads has a line for each field
+        raise ValueError(f"{target!r} is no target: it has a line end or control character.")
+    return target if target[0] in "#.[:" or " " in target else selector_of(target)
+
+
+def selector_of(element_id: str) -> str:
+    """Return the selector of the element with an id, which may have any characters."""
+    # An identifier of CSS begins with no digit, also not after a hyphen.
+    start = re.match("-?[0-9]|-$", element_id)
+    at = 0 if start is None else len(start[0])
+    first = element_id[: at - 1] + f"\\{ord(element_id[at - 1]):x} " if at else ""
+    return f"#{first}{_NOT_IN_IDENTIFIERS.sub(_escaped, element_id[at:])}"
+
+
+def _escaped(found: re.Match[str]) -> str:
+    # A space after the number, which ends it.
+    return f"\\{found[0]}" if found[0].isprintable() else f"\\{ord(found[0]):x} "
 
 
 # htmx ---------------------------------------------------------------------------------

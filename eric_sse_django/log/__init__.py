@@ -19,6 +19,7 @@ from eric_sse_django.log.dialect import (
     moment_of,
 )
 from eric_sse_django.log.history import (
+    MAX_POSITION,
     base_of,
     begin_history,
     connect,
@@ -112,6 +113,7 @@ DATABASE: Log = DatabaseLog()
 __all__ = [
     "DATABASE",
     "END",
+    "MAX_POSITION",
     "SEGMENT_MESSAGES",
     "SEQUENCE_BATCH",
     "Address",

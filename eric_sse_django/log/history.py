@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 POSITION_BITS = 36
 BELOW_BASE = 2**POSITION_BITS - 1
 MAX_NUMBER = 2 ** (53 - POSITION_BITS) - 1
+# The highest position of a history that another one can follow.
+MAX_POSITION = (MAX_NUMBER << POSITION_BITS) - 1
 # The numbers follow the hours since then, until 2040: a backup that is restored twice
 # gets two numbers, though it has no record of the first time.
 FIRST_HOUR = 1_767_225_600 // 3_600  # 2026-01-01

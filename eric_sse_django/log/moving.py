@@ -7,9 +7,10 @@ from itertools import islice
 from typing import Any
 
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 
-from eric_sse_django.log.history import identity
+from eric_sse_django.log.history import identity, make_head
 from eric_sse_django.log.sequencer import head, sequence
 from eric_sse_django.models import LogHead, QueuedMessage, database
 
@@ -41,6 +42,16 @@ def top() -> dict[str, int]:
     found = LogHead.objects.filter(pk=LogHead.THE_ONE).values("position", "trimmed")
     columns: Any = found.first()
     return columns or {"position": 0, "trimmed": 0}
+
+
+def prepare() -> None:
+    """Create the head if there is none, before the transaction that locks it."""
+    make_head(database())
+
+
+def lock() -> None:
+    """Let nothing else give positions until the transaction ends."""
+    LogHead.objects.filter(pk=LogHead.THE_ONE).update(position=F("position"))
 
 
 def is_empty() -> bool:

@@ -19,6 +19,8 @@ class OperatorCommand(BaseCommand):
         except DatabaseError as error:
             why = str(error).strip() or type(error).__name__
             raise CommandError(f"The database fails: {why}. Run manage.py eric_doctor.") from error
+        except UnicodeEncodeError as error:
+            raise CommandError(f"An argument is not UTF-8: {error.object!r}.") from error
         except BrokenPipeError:
             # What reads the output has ended, as `head` does. Python would flush it once more.
             if options.get("stdout") is None:

@@ -12,6 +12,8 @@ from typing import Any
 from django.core.management.base import CommandError, OutputWrapper
 from django.utils import timezone
 
+# What a time before now may be.
+MAX_DURATION = timedelta(days=36_500)
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -21,7 +23,16 @@ def duration(option: str, text: str, units: str = "mhd") -> timedelta:
     if not found or not int(found[1]):
         named = f"{', '.join(units[:-1])} or {units[-1]}"
         raise CommandError(f"{option} is {text!r}: give a number and {named}, for example 30d.")
-    return timedelta(**{UNITS[found[2]]: int(found[1])})
+    time = timedelta(**{UNITS[found[2]]: int(found[1])})
+    if time > MAX_DURATION:
+        raise CommandError(f"{option} is {text!r}: that is more than {MAX_DURATION.days} days.")
+    return time
+
+
+def check_interval(option: str, seconds: float) -> None:
+    """Raise CommandError for what a command cannot sleep for."""
+    if not 0 < seconds <= MAX_DURATION.total_seconds():  # false for NaN too
+        raise CommandError(f"{option} is {seconds:g}: it must be a number of seconds over 0.")
 
 
 def ago(moment: datetime | None) -> str:

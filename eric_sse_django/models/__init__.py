@@ -12,7 +12,7 @@ from eric_sse_django.models.base import (
     note_deletion,
 )
 from eric_sse_django.models.channel import Channel
-from eric_sse_django.models.listener import Listener
+from eric_sse_django.models.listener import Listener, of_programs
 from eric_sse_django.models.log import TYPE_MAX_LENGTH, LogHead, QueuedMessage
 from eric_sse_django.models.presence import (
     Monitor,
@@ -64,6 +64,7 @@ __all__ = [
     "deleted_with",
     "is_identifier",
     "note_deletion",
+    "of_programs",
     "subject_of_auth",
     "subject_of_channel",
     "subject_of_listener",

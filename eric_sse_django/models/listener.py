@@ -109,3 +109,16 @@ class Listener(LogColumnsModel):
     def is_online(self) -> bool:
         """Whether it has an open stream now. One query each time."""
         return self.open_streams.online().exists()
+
+
+def of_programs() -> models.Q:
+    """
+    Return which listeners exist for a row of another app, such as a run or a webhook's endpoint.
+
+    No person's device has them. The model of such rows has `owns_listener = True`.
+    """
+    found = models.Q(pk__in=())
+    for relation in Listener._meta.related_objects:
+        if getattr(relation.related_model, "owns_listener", False):
+            found |= models.Q(**{f"{relation.name}__isnull": False})
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from eric_sse_django.models.base import LogManager, LogQuerySet
 from eric_sse_django.models.channel import Channel
 from eric_sse_django.models.listener import Listener
 from eric_sse_django.models.users import UserKey
+from eric_sse_django.signals import GRACE_S
 
 # Seconds for which a process and its streams count as alive after a renewal.
 LEASE_S = 45.0
@@ -125,16 +127,21 @@ class Watchers(models.Model):
 class PresentQuerySet(LogQuerySet["PresentListener"]):
     """Listeners that have joined."""
 
-    def without_stream(self) -> PresentQuerySet:
-        """Return those that have no stream open now, on any server."""
-        return self.exclude(self._is_online())
+    def without_stream(self, ending: Collection[int] = ()) -> PresentQuerySet:
+        """Return those that have no stream open now, on any server, but those that end."""
+        return self.exclude(self._is_online(ending))
 
     def with_stream(self) -> PresentQuerySet:
         """Return the others."""
         return self.filter(self._is_online())
 
-    def _is_online(self) -> models.Exists:
-        streams = OpenStream.objects.online()
+    def leaving(self) -> PresentQuerySet:
+        """Return those that had a stream GRACE_S seconds ago or later, and have none now."""
+        since = timezone.now() - timedelta(seconds=GRACE_S)
+        return self.filter(missing_since__gt=since)
+
+    def _is_online(self, ending: Collection[int] = ()) -> models.Exists:
+        streams = OpenStream.objects.online().exclude(pk__in=ending)
         return models.Exists(streams.filter(listener=models.OuterRef("pk")))
 
 

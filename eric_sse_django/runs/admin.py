@@ -137,6 +137,7 @@ class RunAdmin(PagesAdmin):
     list_filter = (StatusFilter,)
     ordering = ("-pk",)
     sortable_by = ()
+    search_fields = ("name",)  # shows the box; get_search_results() finds
     search_help_text = gettext_lazy(
         "The exact id of a run, the exact thread, or the exact user name of an owner."
     )

@@ -14,10 +14,9 @@ class EricSseRunsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        # Here: models are ready only now. Importing checks registers them.
+        # Here: models are ready only now.
         from eric_sse_django import conf, log, routing  # noqa: PLC0415
-        from eric_sse_django.runs import (  # noqa: F401, PLC0415
-            checks,
+        from eric_sse_django.runs import (  # noqa: PLC0415
             compaction,
             doors,
             ending,

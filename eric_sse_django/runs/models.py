@@ -52,6 +52,8 @@ class Run(LogColumnsModel):
         STOPPED = "stopped", _("stopped")
         LOST = "lost", _("lost")
 
+    owns_listener = True  # it is removed with its run, not with those of users
+
     listener = models.OneToOneField(
         Listener,
         models.CASCADE,

@@ -26,7 +26,7 @@ from functools import partial, wraps
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.utils.module_loading import import_string
 
 from eric_sse_django import conf
@@ -146,10 +146,15 @@ def _send(run: Run, its_task: Any) -> None:
     """
     Enqueue a package's task with the id of its run, and the arguments.
 
-    Until then the run has a lease: if this process is killed before, reap() enqueues it.
+    Until then the run has a lease: if this process is killed before, reap() enqueues it. It may
+    then be enqueued twice: only one of the tasks produces the run.
     """
     _enqueue(run, its_task)
-    Run.objects.filter(pk=run.pk, status=Run.Status.WAITING).update(lease_until=0)
+    try:
+        Run.objects.filter(pk=run.pk, status=Run.Status.WAITING).update(lease_until=0)
+    except DatabaseError:
+        # The queue has the task: this must not fail its run.
+        logger.exception("a run that was enqueued keeps its lease run=%s", run.id)
 
 
 def _enqueue(run: Run, its_task: Any) -> None:

@@ -1,9 +1,9 @@
 """For the tests of projects that publish or stream: see docs/testing.md."""
 
+from eric_sse_django.closing import close_all
 from eric_sse_django.hub import Hub
 from eric_sse_django.sse import Event
 from eric_sse_django.testing.clock import FakeClock, fake_clock
-from eric_sse_django.testing.closing import close_all
 from eric_sse_django.testing.listeners import amake_listener, make_listener
 from eric_sse_django.testing.live import LiveStreamTestCase
 from eric_sse_django.testing.published import (

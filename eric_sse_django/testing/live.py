@@ -10,10 +10,10 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.test import TransactionTestCase, modify_settings
 
+from eric_sse_django.closing import close_all
 from eric_sse_django.conf import database
 from eric_sse_django.hub import Hub
 from eric_sse_django.log import log_dialect
-from eric_sse_django.testing.closing import close_all
 from eric_sse_django.testing.stream import project_application
 
 HOST = "127.0.0.1"

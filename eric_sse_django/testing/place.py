@@ -17,6 +17,8 @@ from eric_sse_django.workers import in_place
 
 # Seconds between two looks whether what a test waits for is there.
 LOOK_S = 0.001
+# Seconds in which tasks that are cancelled end.
+CANCEL_S = 2.0
 # Turns of the loop in which the last events come from the log to the client.
 FLUSH_TURNS = 20
 
@@ -114,7 +116,8 @@ async def _cancel_others() -> None:
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
+    if others:
+        await asyncio.wait(others, timeout=CANCEL_S)  # some may ignore it
 
 
 def check_thread() -> None:

@@ -157,7 +157,11 @@ class StreamClient:
     def wait_for_comment(self, count: int = 1, timeout_s: float | None = None) -> None:
         """Return when `count` more comments have come: heartbeats."""
         wanted = len(self.comments) + count
-        self._until(lambda: len(self.comments) >= wanted, "No comment came.", timeout_s)
+        self._until(
+            lambda: len(self.comments) >= wanted or self.ended, "No comment came.", timeout_s
+        )
+        if len(self.comments) < wanted:
+            raise NoEvent(f"The stream has ended. {self._state()}")
 
     # Async twins ------------------------------------------------------------------
 
@@ -231,9 +235,12 @@ class StreamClient:
         if self._task is None or self._receive is None:
             return
         self._receive.put_nowait({"type": "http.disconnect"})
-        await asyncio.wait({self._task}, timeout=TIMEOUT_S)
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        for ask in (self._task.cancel, lambda: None):
+            # An application that ignores both is abandoned: nothing runs it any longer.
+            await asyncio.wait({self._task}, timeout=min(TIMEOUT_S, self.timeout_s))
+            ask()
+        if self._task.done() and not self._task.cancelled():
+            self._task.exception()  # it was asked for: asyncio does not report it
         self._task = None
 
     # Running it ---------------------------------------------------------------------

@@ -4,13 +4,15 @@ import { report } from "./report.js";
 import type { Acknowledge } from "./types.js";
 
 const WAIT_MS = 1_000;
-const RETRY_MS = 5_000;
+const RETRY_MS = 5_000; // after a first failure, and up to MAX_RETRY_MS after several
+const MAX_RETRY_MS = 300_000;
 
 export class Acknowledger {
   #send: Acknowledge;
   #isMine: () => boolean;
   #processed = 0;
   #sent = 0;
+  #failures = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   /** `isMine` returns whether this tab, of those that share a stream, is the one that sends. */
@@ -32,9 +34,11 @@ export class Acknowledger {
     try {
       await this.#send(position, { keepalive });
       this.#sent = position;
+      this.#failures = 0;
     } catch (error) {
       report(error);
-      this.#timer ??= setTimeout(() => void this.flush(), RETRY_MS);
+      const pauseMs = Math.min(MAX_RETRY_MS, RETRY_MS * 2 ** this.#failures++);
+      this.#timer ??= setTimeout(() => void this.flush(), pauseMs);
     }
   }
 }

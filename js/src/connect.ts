@@ -1,6 +1,6 @@
 import { Acknowledger, pathsOf, poster } from "./acknowledger.js";
 import { report } from "./report.js";
-import { reload } from "./reset.js";
+import { persist, reload } from "./reset.js";
 import { type Frame, positionOf, Source } from "./source.js";
 import { canShare, type Tab, Tabs } from "./tabs.js";
 import type { Acknowledge, Message, Options, Reset, State, Stream } from "./types.js";
@@ -11,6 +11,8 @@ const MAX_WAITING = 10_000;
 type Any = Message;
 type AnyOptions = Options<Record<string, unknown>>;
 type Consumer = (message: Any) => unknown;
+/** A message that waits; `done` is called when it is processed, if a loop had it before. */
+type Waiting = { message: Any; done?: () => void };
 
 /**
  * Open a stream, and keep it open. Messages wait until the first on() or loop, or are given to
@@ -36,7 +38,9 @@ class Client implements Tab {
   #link: Tabs | Source | null = null;
   #consumers = new Set<Consumer>();
   #isStarted = false; // by the first consumer
-  #waiting: Any[] | null = []; // until then, or until the end of an onreset()
+  #isLoading = false; // by onreset()
+  #waiting: Waiting[] | null = []; // while it is not started, or is loading
+  #left: (() => void) | null = null; // ends the message at which a loop was left
   #acknowledger: Acknowledger | null;
   #processed: string | null;
   #inOrder = Promise.resolve();
@@ -160,31 +164,42 @@ class Client implements Tab {
     this.#deliver({ type, data, id });
   }
 
-  #deliver(message: Any): void {
+  #deliver(message: Any, done?: () => void): void {
     if (this.#waiting) {
-      this.#waiting.push(message);
-      if (this.#waiting.length > MAX_WAITING) this.#waiting = [gone(this.#waiting)];
+      this.#waiting.push(done ? { message, done } : { message });
+      if (this.#waiting.length > MAX_WAITING) this.#waiting = [{ message: gone(this.#waiting) }];
       return;
     }
     const results = [...this.#consumers].map((consumer) => call(() => consumer(message)));
     if (isReset(message.type)) results.push(this.#reset(message as Message<Reset>));
-    this.#done(message.id, results);
+    if (done) Promise.all(results).then(done, report);
+    else this.#done(message.id, results);
   }
 
   #reset({ type, data }: Message<Reset>): unknown {
     const { onreset } = this.#options;
     if (!onreset) return console.error("eric-sse: messages are gone; give an onreset", data);
     const reset = type === RESET ? data : { ...data, channel: type.slice(0, -RESET.length - 1) };
-    const result = call(() => (onreset === "reload" ? reload() : onreset(reset)));
+    const load = () => (onreset === "reload" ? reload() : onreset(reset));
+    const result = call(load);
     if (!(result instanceof Promise)) return result;
     this.#waiting = [];
-    return result.finally(() => this.#resume());
+    this.#isLoading = true;
+    const loaded = result.catch((error: unknown) => {
+      report(error);
+      return persist(() => this.state === "closed" || load(), 1);
+    });
+    return loaded.finally(() => {
+      this.#isLoading = false;
+      this.#resume();
+    });
   }
 
   #resume(): void {
+    if (this.#isLoading || !this.#isStarted) return;
     const waiting = this.#waiting ?? [];
     this.#waiting = null;
-    for (const message of waiting) this.#deliver(message);
+    for (const { message, done } of waiting) this.#deliver(message, done);
   }
 
   // A message is processed when all that it was given to have ended, and those before it have.
@@ -207,18 +222,28 @@ class Client implements Tab {
     this.#consumers.add(consumer);
     if (!this.#isStarted) queueMicrotask(() => this.#resume());
     this.#isStarted = true;
+    this.#left?.();
+    this.#left = null;
     return () => this.#consumers.delete(consumer);
   }
 
+  // What a loop that was left has not taken, and what comes, waits for the next loop or listener.
+  #leave(queue: Waiting[], done: (() => void) | undefined): void {
+    this.#isStarted = false;
+    this.#waiting = [...queue, ...(this.#waiting ?? [])];
+    this.#left = done ?? null;
+  }
+
   async *[Symbol.asyncIterator](): AsyncGenerator<Any> {
-    const queue: { message: Any; done: () => void }[] = [];
+    const queue: Required<Waiting>[] = [];
+    let taken: Required<Waiting> | undefined;
     let wake = () => {};
     const end = () => wake();
     const remove = this.#add((message) => {
       if (queue.length >= MAX_WAITING) {
         const dropped = queue.splice(0);
         for (const { done } of dropped) done();
-        message = gone([...dropped.map((each) => each.message), message]);
+        message = gone([...dropped, { message }]);
       }
       const done = new Promise<void>((resolve) => queue.push({ message, done: resolve }));
       wake();
@@ -227,16 +252,17 @@ class Client implements Tab {
     this.#ends.add(end);
     try {
       for (;;) {
-        const next = queue.shift();
-        if (next) {
-          yield next.message;
-          next.done();
+        taken = queue.shift();
+        if (taken) {
+          yield taken.message;
+          taken.done();
         } else if (this.state === "closed" || this.state === "ended") return;
         else await new Promise<void>((resolve) => (wake = resolve));
       }
     } finally {
       remove();
       this.#ends.delete(end);
+      if (!this.#consumers.size) this.#leave(queue, taken?.done);
     }
   }
 }
@@ -254,8 +280,8 @@ function call(run: () => unknown): unknown {
 }
 
 /** A reset in place of messages that were dropped. */
-function gone(messages: Any[]): Any {
-  const [first, last] = [messages[0], messages.at(-1)];
+function gone(messages: Waiting[]): Any {
+  const [first, last] = [messages[0]?.message, messages.at(-1)?.message];
   const data = { after: Number(first?.id) - 1, floor: Number(last?.id) };
   return { type: RESET, data, id: last?.id ?? "" };
 }

@@ -15,6 +15,7 @@ const LINE_END = /\r\n|\n|\r(?!$)/;
 export class Parser {
   #handlers: Handlers;
   #rest = "";
+  #endsInCr = false; // what is left does
   #data: string[] = [];
   #type = "";
   #id: string | null = null;
@@ -24,8 +25,11 @@ export class Parser {
   }
 
   feed(text: string): void {
+    // Of a long line, only what is new is searched.
+    if (!this.#endsInCr && !/[\r\n]/.test(text)) return void (this.#rest += text);
     const lines = (this.#rest + text).split(LINE_END);
     this.#rest = lines.pop() ?? "";
+    this.#endsInCr = this.#rest.endsWith("\r");
     for (const line of lines) this.#line(line);
   }
 

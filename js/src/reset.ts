@@ -12,16 +12,26 @@ const TRIES = 4;
  * same time; and not again and again.
  */
 export async function reload(): Promise<never> {
-  const wait = Number(sessionStorage.getItem(RELOADED) ?? 0) + REST_MS - Date.now();
+  const wait = Number(stored() ?? 0) + REST_MS - Date.now();
   await sleep(Math.max(Math.random() * SPREAD_MS, Math.min(wait, REST_MS)));
   while (document.hidden) {
     await new Promise((resolve) =>
       document.addEventListener("visibilitychange", resolve, { once: true }),
     );
   }
-  sessionStorage.setItem(RELOADED, `${Date.now()}`);
+  stored(`${Date.now()}`);
   location.reload();
   return new Promise(() => {}); // later messages are for the next page
+}
+
+// The time of the last reload, which is set to `text` if given. A page may have no storage.
+function stored(text?: string): string | null {
+  try {
+    if (text) sessionStorage.setItem(RELOADED, text);
+    return sessionStorage.getItem(RELOADED);
+  } catch {
+    return null;
+  }
 }
 
 /**
@@ -29,17 +39,20 @@ export async function reload(): Promise<never> {
  * is inside of the elements of a selector. If it cannot, it reloads the page.
  */
 export function refetch(selector: string, url?: string | URL): () => Promise<void> {
-  return async () => {
-    for (let tries = 0; tries < TRIES; tries++) {
-      await sleep((2 ** tries - 1) * 1_000 * Math.random());
-      try {
-        if (await replace(selector, url ?? location.href)) return;
-      } catch (error) {
-        report(error);
-      }
+  return () => persist(() => replace(selector, url ?? location.href));
+}
+
+/** Call `load` until it does not fail or return false. If it always does, reload the page. */
+export async function persist(load: () => unknown, tries = 0): Promise<void> {
+  for (; tries < TRIES; tries++) {
+    await sleep((2 ** tries - 1) * 1_000 * Math.random());
+    try {
+      if ((await load()) !== false) return;
+    } catch (error) {
+      report(error);
     }
-    await reload();
-  };
+  }
+  await reload();
 }
 
 async function replace(selector: string, url: string | URL): Promise<boolean> {

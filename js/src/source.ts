@@ -5,12 +5,15 @@ import { report } from "./report.js";
 import type { State } from "./types.js";
 
 const RETRY_MS = 3_000; // until the server sends a `retry:`
+const MIN_RETRY_MS = 100; // whatever it sends
+const MAX_RETRY_MS = 2 ** 31 - 1; // a timer that is set to more ends at once
 const MIN_PAUSE_MS = 1_000; // after a first failure, and up to MAX_PAUSE_MS after several
 const MAX_PAUSE_MS = 30_000;
 const HEARTBEAT_S = 15; // until the server sends its own
 const HEARTBEATS = 3; // that may be missing before a connection counts as broken
 const TICK_MS = 1_000;
 const REFUSED_MS = 300_000; // after an answer that a later one may contradict, such as 403
+const REFRESH_MS = 30_000; // for a new path
 const PASSING = [408, 425, 429]; // and those of a server or proxy that is unavailable
 
 /** A message, or without a type the position up to which there is none. */
@@ -39,6 +42,9 @@ export interface Host {
 
 export const positionOf = (id: string | null): number | null =>
   id !== null && /^\d+$/.test(id) ? Number(id) : null;
+
+/** Streams that were cut at one time must not reconnect at one time. */
+const spread = (ms: number): number => ms * (1 + Math.random() / 2);
 
 export class Source {
   /** The id up to which this stream was received. */
@@ -106,6 +112,7 @@ export class Source {
     const request = (this.#request = new AbortController());
     const endWatch = this.#watch();
     this.#isLive = this.#isMoved = false;
+    let isCut = false;
     try {
       const response = await this.#fetch(request.signal);
       const isStream = response.headers.get("content-type")?.startsWith("text/event-stream");
@@ -118,12 +125,13 @@ export class Source {
       }
     } catch {
       if (!this.#isLive && !this.#isMoved && this.#isOpen) return this.#failed();
+      isCut = true;
     } finally {
       endWatch();
     }
     if (!this.#isOpen || this.#isMoved) return 0;
     this.#host.setState("reconnecting");
-    return this.#retryMs;
+    return isCut ? spread(this.#retryMs) : this.#retryMs; // the server spreads what it ends
   }
 
   #fetch(signal: AbortSignal): Promise<Response> {
@@ -144,7 +152,7 @@ export class Source {
     const parser = new Parser({
       event: (type, data, id) => this.#receive(type, data, id),
       position: (id) => this.#receive(null, "", id),
-      retry: (ms) => (this.#retryMs = ms),
+      retry: (ms) => (this.#retryMs = Math.max(MIN_RETRY_MS, Math.min(ms, MAX_RETRY_MS / 2))),
       comment: (text) => this.#comment(text),
     });
     const reader = body.getReader();
@@ -189,10 +197,10 @@ export class Source {
     const timer = setInterval(() => {
       const now = Date.now();
       // After a sleep, what has arrived meanwhile is read before the connection is judged.
-      wasLate = now - checkedAt > 3 * TICK_MS && !wasLate;
+      wasLate = Math.abs(now - checkedAt) > 3 * TICK_MS && !wasLate; // or a clock that was set
       checkedAt = now;
       const limit = this.#host.silence ?? HEARTBEATS * Math.max(1, this.#heartbeatS);
-      if (!limit || wasLate || now - this.#heardAt <= limit * 1_000) return;
+      if (!limit || wasLate || Math.abs(now - this.#heardAt) <= limit * 1_000) return;
       this.#host.setState("reconnecting");
       this.restart(this.reached);
     }, TICK_MS);
@@ -215,27 +223,25 @@ export class Source {
 
   #failed(leastMs = 0): number {
     this.#host.setState("reconnecting");
-    return Math.max(Math.min(leastMs || 0, MAX_PAUSE_MS), this.#backOff());
+    return Math.max(spread(Math.min(leastMs || 0, REFUSED_MS)), this.#backOff(MAX_PAUSE_MS));
   }
 
-  #backOff(): number {
-    const longest = Math.min(MAX_PAUSE_MS, MIN_PAUSE_MS * 2 ** this.#failures++);
+  #backOff(maxMs: number): number {
+    const longest = Math.min(maxMs, MIN_PAUSE_MS * 2 ** this.#failures++);
     return longest * (0.5 + Math.random() / 2);
   }
 
   async #refused(): Promise<number> {
     const { refresh } = this.#host;
-    const pauseMs = this.#backOff();
+    const pauseMs = this.#backOff(REFUSED_MS);
     const isFirst = this.#failures === 1; // then a new path usually has access
     this.#host.setState(refresh && isFirst ? "reconnecting" : "refused");
     if (!refresh) return REFUSED_MS * (0.5 + Math.random() / 2); // or until hasten()
     await this.#pause(pauseMs);
     if (!this.#isOpen) return 0;
-    try {
-      this.#host.url = await refresh();
-    } catch (error) {
-      report(error);
-    }
+    const fresh = refresh().then((url) => void (this.#host.url = url), report);
+    await Promise.race([fresh, this.#pause(REFRESH_MS)]);
+    this.#endPause?.();
     return 0;
   }
 }

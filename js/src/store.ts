@@ -79,13 +79,15 @@ export function useRun<Result = unknown, Value = unknown>(
   options: RunOptions<Result, Value> = {},
 ): Store<Run<Result, Value>> {
   const initial = runBefore<Result, Value>();
-  return useStream<RunEvents<Result, Value>, Run<Result, Value>>(url, {
+  const run: Store<Run<Result, Value>> = useStream<RunEvents<Result, Value>, typeof initial>(url, {
     share: false, // a later tab needs the output from its beginning too
-    load: () => initial, // after a reset, what is left comes from its beginning
+    // After a reset the output comes from its beginning; the progress came before.
+    load: () => ({ ...initial, progress: run.get().value.progress }),
     ...options,
     initial,
     reduce: reduceRun,
   });
+  return run;
 }
 
 /** The path to continue at, for somebody who subscribes again. */

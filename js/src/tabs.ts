@@ -31,7 +31,7 @@ type Word =
   | ({ kind: "frame" } & Frame)
   | { kind: "state"; state: State; href: string }
   | { kind: "who" } // a new leader asks
-  | { kind: "hello"; tab: string; last: string | null; isNew: boolean; href: string }
+  | { kind: "hello"; tab: string; last: string | null; isNew: boolean; href: string; now: boolean }
   | { kind: "here"; tab: string; previous: number | null; reached: string | null };
 
 type Hello = Extract<Word, { kind: "hello" }>;
@@ -64,7 +64,7 @@ export class Tabs {
     this.#channel = new BroadcastChannel(this.#name);
     this.#channel.onmessage = ({ data }) => this.#on(data as Word);
     this.#ticks = setInterval(() => {
-      if (Date.now() - this.#heardAt > QUIET_MS) this.#ask();
+      if (Math.abs(Date.now() - this.#heardAt) > QUIET_MS) this.#ask();
     }, TICK_MS);
     void this.#requestLock();
     this.#ask();
@@ -85,7 +85,7 @@ export class Tabs {
 
   hasten(renew = false): void {
     if (this.#leads) this.#source?.hasten(renew);
-    else this.#ask();
+    else this.#ask(true);
   }
 
   // The leader -----------------------------------------------------------------------
@@ -103,7 +103,8 @@ export class Tabs {
     try {
       await navigator.locks.request(this.#name, steal ? { steal } : { signal }, hold);
     } catch (error) {
-      if ((error as Error).name !== "AbortError") throw error;
+      // Of a page that may not use locks: it has its own stream, as if they did not exist.
+      if ((error as Error).name !== "AbortError") return this.#lock === lock ? this.#lead() : void 0;
     }
     if (this.#lock !== lock) return; // close(), or a later request
     this.#follow(); // another tab took the lock
@@ -173,12 +174,13 @@ export class Tabs {
     if (this.#tab.take(frame) && !this.#question) this.#ask();
   }
 
-  // Sends where this tab is. A leader that has passed this position goes back to it.
-  #ask(): void {
+  // Sends where this tab is. A leader that has passed this position goes back to it, and one that
+  // waits tries `now`: not whenever a tab asks, or many tabs would make it hammer the server.
+  #ask(now = false): void {
     if (this.#leads) return;
     clearTimeout(this.#question);
     const { last, url, isNew } = this.#tab;
-    this.#post({ kind: "hello", tab: this.#id, last, isNew, href: url.href });
+    this.#post({ kind: "hello", tab: this.#id, last, isNew, href: url.href, now: now || isNew });
     this.#tab.isNew = false;
     this.#question = setTimeout(() => {
       this.#question = 0;
@@ -186,7 +188,7 @@ export class Tabs {
     }, ANSWER_MS) as unknown as number;
   }
 
-  #onHello({ tab, last, isNew, href }: Hello): void {
+  #onHello({ tab, last, isNew, href, now }: Hello): void {
     if (!this.#leads) return;
     const source = this.#source;
     if (isNew) this.#tab.url = new URL(href);
@@ -195,7 +197,7 @@ export class Tabs {
     this.#post({ kind: "state", state: this.#tab.state, href: this.#tab.url.href });
     if (isBehind(last, positionOf(this.#from)) || this.#from === null) this.#from = last;
     if (isBehind(last, previous)) source?.restart(last);
-    source?.hasten();
+    if (now) source?.hasten();
   }
 
   #onHere(previous: number | null, reached: string | null): void {

@@ -1,5 +1,6 @@
 // What a user writes: it must compile, and the lines that are marked must not.
 
+import { useRun } from "eric-sse/store";
 import { connect, type AnyMessage, type Options, refetch, type State } from "eric-sse";
 
 interface Order {
@@ -69,3 +70,19 @@ const acknowledge = (position: number, { keepalive }: { keepalive: boolean }) =>
   console.log(position, keepalive);
 connect("/events/orders/till-7/", { acknowledge });
 untyped.close();
+
+// A run with its result and its values.
+const run = useRun<{ words: number }, { step: string }>("/events/runs/5d1c/", {
+  onstate: (state) => console.log(state),
+});
+run.subscribe(() => {
+  const { status, text, values, result, error, index, progress } = run.get().value;
+  console.log(status === "lost", text.length, values[0]?.step, result?.words, error?.length);
+  console.log(index + (progress?.done ?? 0));
+  // @ts-expect-error: no status
+  console.log(status === "ended");
+  // @ts-expect-error: no such value
+  console.log(values[0]?.name);
+});
+// @ts-expect-error: what is done after a message is known
+useRun("/events/runs/5d1c/", { onmessage: console.log });

@@ -21,3 +21,22 @@ def page(channel):
     from tests.shop.models import Order
 
     return Page("orders", "order", lambda: list(Order.objects.values(*FIELDS)))
+
+
+@pytest.fixture
+def table():
+    """Return a function that returns the table's rows by id."""
+    from tests.shop.models import Order
+
+    return lambda: {row["id"]: row for row in Order.objects.values(*FIELDS)}
+
+
+@pytest.fixture
+def orders(page, table):
+    """Return three orders that the page shows."""
+    from tests.shop.models import Order
+
+    found = [Order.objects.create(number=f"n{n}", total=n) for n in range(3)]
+    page.update()
+    assert page.rows == table()
+    return found

@@ -24,23 +24,7 @@ from tests.router import SelectedDatabaseRouter
 from tests.shop.models import Cheap, Customer, Line, Order
 
 
-def table():
-    return {
-        row["id"]: row
-        for row in Order.objects.values("id", "number", "total", "is_open", "customer_id")
-    }
-
-
-@pytest.fixture
-def orders(page):
-    """Return three orders that the page shows."""
-    found = [Order.objects.create(number=f"n{n}", total=n) for n in range(3)]
-    page.update()
-    assert page.rows == table()
-    return found
-
-
-def test_create_change_and_delete_are_published(page, database):
+def test_create_change_and_delete_are_published(page, table, database):
     order = Order.objects.create(number="a")
     assert page.update() == ["order-created"]
     order.total = 3
@@ -135,7 +119,7 @@ OPERATIONS = {
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_after_each_operation_the_page_equals_the_table(name, page, orders, database):
+def test_after_each_operation_the_page_equals_the_table(name, page, table, orders, database):
     OPERATIONS[name](orders)
     assert page.update() != []
     assert page.rows == table()
@@ -157,7 +141,9 @@ def test_what_is_rolled_back_is_not_published(page, orders, database):
     assert page.update() == []
 
 
-def test_a_failed_change_in_a_savepoint_leaves_the_transaction_usable(page, orders, database):
+def test_a_failed_change_in_a_savepoint_leaves_the_transaction_usable(
+    page, table, orders, database
+):
     with transaction.atomic(using=database):
         with pytest.raises(IntegrityError), transaction.atomic(using=database):
             Order.objects.create(number="n0")
@@ -175,7 +161,7 @@ def test_a_change_that_cannot_be_published_is_not_made(page, orders, database):
     assert sorted(Order.objects.values_list("total", flat=True)) == [0, 1, 2]
 
 
-def test_many_rows_are_one_message(page, database, monkeypatch):
+def test_many_rows_are_one_message(page, table, database, monkeypatch):
     monkeypatch.setattr(batches, "MAX_ROWS", 10)
     monkeypatch.setattr("eric_sse_django.broadcasts.queryset.MAX_ROWS", 10)
     Order.objects.bulk_create([Order(number=f"n{n}") for n in range(11)])
@@ -187,7 +173,22 @@ def test_many_rows_are_one_message(page, database, monkeypatch):
     assert page.rows == table() == {}
 
 
-def test_raw_sql_is_published_by_publish_changed(page, orders, database):
+def test_a_page_loads_rows_again_after_a_message_that_came_between(
+    page, table, database, monkeypatch
+):
+    monkeypatch.setattr(batches, "MAX_ROWS", 10)
+    monkeypatch.setattr("eric_sse_django.broadcasts.queryset.MAX_ROWS", 10)
+    with transaction.atomic(using=database):
+        first, *_ = Order.objects.bulk_create([Order(number=f"n{n}") for n in range(11)])
+        Order.objects.update(total=1)
+        Order.objects.filter(pk=first.pk).update(total=2)  # older than what pages will load
+        Order.objects.update(total=3)
+        Order.objects.update(total=4)
+    assert page.update() == ["order-reload", "order-changed", "order-reload"]
+    assert page.rows == table()
+
+
+def test_raw_sql_is_published_by_publish_changed(page, table, orders, database):
     with connections[database].cursor() as cursor:
         cursor.execute("UPDATE shop_order SET total = 77")
         cursor.execute("DELETE FROM shop_order WHERE number = 'n2'")
@@ -196,7 +197,7 @@ def test_raw_sql_is_published_by_publish_changed(page, orders, database):
     assert page.rows == table()
 
 
-def test_two_writers_of_the_same_rows_agree_with_the_page(page, orders, database):
+def test_two_writers_of_the_same_rows_agree_with_the_page(page, table, orders, database):
     def write(amount):
         try:
             for _ in range(5):

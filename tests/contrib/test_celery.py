@@ -85,6 +85,21 @@ def test_the_states_of_tasks_are_published_without_arguments(channel, listener, 
     assert "secret" not in str(found)
 
 
+def test_reports_of_other_tasks_add_to_each_other(channel, listener, taken, app):
+    for names in (["pay"], ["refund"], ["pay"]):  # the same one twice counts once
+        report_states("orders", names=names)
+
+    def work():
+        pass
+
+    for name in ("pay", "refund"):
+        app.task(work, name=name).delay()
+    names = [payload["name"] for _, payload in taken(channel, listener)]
+    assert names == ["pay", "pay", "refund", "refund"]
+    with pytest.raises(TypeError, match="give a list"):
+        report_states("orders", names="pay")
+
+
 def test_a_report_that_cannot_be_published_fails_no_task(channel, app, caplog):
     report_states("unknown")
 

@@ -143,6 +143,17 @@ def test_a_queue_is_read_as_json_and_acknowledged_by_the_last_event_id(client, a
     assert [each["payload"] for each in client.get(path).json()] == [2]
 
 
+@pytest.mark.parametrize("accepted", ["application/json", "text/html", "text/event-stream"])
+def test_every_payload_that_was_published_can_be_read(client, ada, accepted):
+    """File names that are not UTF-8 become halves of surrogate pairs: JSON has these."""
+    listener = listen("orders", ada)
+    publish("orders", "file", "\udcff")
+    path = f"/api/channels/orders/listeners/{listener.id}/messages/"
+    response = client.get(path, HTTP_ACCEPT=accepted)
+    assert response.status_code == 200
+    assert "\\udcff" in response.content.decode()
+
+
 def test_an_event_source_reads_a_queue_as_events(client, ada):
     listener = listen("orders", ada)
     path = f"/api/channels/orders/listeners/{listener.id}/messages/"

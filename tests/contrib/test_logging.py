@@ -3,6 +3,7 @@
 import logging
 import logging.config
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -224,6 +225,7 @@ def test_a_fork_publishes_with_its_own_thread(log, handler, channel, listener, t
     log.info("parent")
     handler.flush()
     notifier.close()  # a thread that is in SQLite during the fork would block it in the child
+    handler._is_emitting = True  # as during a fork while another thread logs
     child = os.fork()
     if not child:
         try:
@@ -232,9 +234,40 @@ def test_a_fork_publishes_with_its_own_thread(log, handler, channel, listener, t
         finally:
             os._exit(0)
     os.waitpid(child, 0)
+    handler._is_emitting = False
     found = taken(channel, listener)
     assert [payload["message"] for _, payload in found] == ["parent", "child"]
     assert found[1][1]["process"] == child
+
+
+ENDS = """
+import logging, socket, time
+import django
+from django.conf import settings
+
+silent = socket.create_server(("127.0.0.1", 0))
+database = {
+    "ENGINE": "django.db.backends.postgresql", "NAME": "x",
+    "HOST": "127.0.0.1", "PORT": silent.getsockname()[1],
+}
+live = {"class": "eric_sse_django.contrib.logging.ChannelHandler", "channel": "log"}
+settings.configure(
+    INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "eric_sse_django"],
+    DATABASES={"default": database},
+    LOGGING={"version": 1, "handlers": {"live": live}, "root": {"handlers": ["live"]}},
+)
+django.setup()
+logging.warning("before the end")
+time.sleep(0.2)  # the thread waits for the database
+print(time.time(), flush=True)
+"""
+
+
+def test_a_process_whose_database_gives_no_answer_ends_after_two_seconds(database):
+    done = subprocess.run(
+        [sys.executable, "-c", ENDS], stdout=subprocess.PIPE, text=True, timeout=PATIENCE_S
+    )
+    assert time.time() - float(done.stdout) < 2 * contrib.FLUSH_S
 
 
 def test_values_without_a_meaning_are_refused(database):

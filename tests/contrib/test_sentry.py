@@ -4,6 +4,7 @@ import json
 
 import pytest
 import sentry_sdk
+from django.db import OperationalError, connection
 from django.test import RequestFactory
 from django.urls import include, path
 from ninja import NinjaAPI
@@ -13,8 +14,9 @@ from eric_sse_django.contrib.ninja import mount
 from eric_sse_django.contrib.sentry import FILTERED, scrub
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.exception import InvalidMessageFormat
+from eric_sse_django.models import QueuedMessage
 from eric_sse_django.shortcuts import publish
-from tests.databases import sqlite_rolled_back
+from tests.databases import sqlite_only, sqlite_rolled_back
 
 SECRET = "4111-1111"
 api = NinjaAPI(urls_namespace="sentry")
@@ -78,6 +80,45 @@ def test_variables_of_the_apps_functions_are_removed(database, sentry):
     assert "InvalidMessageFormat" in sentry.text
 
 
+@sqlite_only
+def test_variables_of_what_caused_a_failure_are_removed(database, sentry):
+    """The driver's exception: its stack begins below this app, with the statement's parameters."""
+    DatabaseChannel.create("orders")
+    table = QueuedMessage._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {table} RENAME TO elsewhere")
+        try:
+            publish("orders", "paid", {"card": SECRET})
+        except OperationalError:
+            sentry_sdk.capture_exception()
+        finally:
+            cursor.execute(f"ALTER TABLE elsewhere RENAME TO {table}")
+    assert (SECRET in without_own_frame(sentry.events)) is not sentry.is_scrubbed
+    assert "no such table" in sentry.text
+
+
+def test_values_of_a_refused_row_are_removed(sentry):
+    frame = {"module": "eric_sse_django.log.publishing"}
+    text = f"null value in column\nDETAIL:  Failing row contains (1, paid, {SECRET})."
+    value = {"type": "IntegrityError", "value": text, "stacktrace": {"frames": [frame]}}
+    scope = sentry_sdk.get_current_scope()
+    scope.add_event_processor(lambda event, hint: {**event, "exception": {"values": [value]}})
+    sentry_sdk.capture_message("failed")
+    assert (SECRET in sentry.text) is not sentry.is_scrubbed
+    assert "null value in column" in sentry.text
+
+
+def test_variables_of_what_a_failure_of_this_app_caused_stay():
+    def value(module):
+        return {"stacktrace": {"frames": [{"module": module, "vars": {"a": 1}}]}}
+
+    event = {
+        "exception": {"values": [value("psycopg"), value("eric_sse_django.log"), value("shop")]}
+    }
+    scrubbed = scrub(event)["exception"]["values"]
+    assert ["vars" in each["stacktrace"]["frames"][0] for each in scrubbed] == [False, False, True]
+
+
 def without_own_frame(events):
     """Return the events as text, without this module's own variables and code."""
     for event in events:
@@ -97,7 +138,11 @@ def test_tickets_are_removed_from_urls_and_breadcrumbs(sentry):
         lambda event, hint: {**event, "request": {"query_string": url, "url": "https://x/events/"}}
     )
     sentry_sdk.capture_message("a page failed")
-    assert (SECRET in sentry.text) is not sentry.is_scrubbed
+    try:
+        raise ConnectionError(f"no answer from https://x{url}")
+    except ConnectionError:
+        sentry_sdk.capture_exception()
+    assert (SECRET in without_own_frame(sentry.events)) is not sentry.is_scrubbed
     assert "cursor=7" in sentry.text
     if sentry.is_scrubbed:
         assert f"ticket={FILTERED}&ticket={FILTERED}&cursor=7" in sentry.text

@@ -66,6 +66,15 @@ def test_the_states_of_tasks_are_published_without_arguments(channel, listener, 
     assert names == {f"{__name__}.pay", f"{__name__}.fail"}
 
 
+def test_reports_of_other_tasks_add_to_each_other(channel, listener, taken, task):
+    report_states("orders", names=[f"{__name__}.pay"])
+    report_states("orders", names=[f"{__name__}.fail"])
+    task(pay).enqueue(0)
+    task(fail).enqueue()
+    names = {payload["name"] for _, payload in taken(channel, listener)}
+    assert names == {f"{__name__}.pay", f"{__name__}.fail"}
+
+
 def test_without_tasks_the_error_names_what_to_install(database, monkeypatch):
     monkeypatch.setattr(contrib, "PACKAGES", ("django_no_tasks",))
     with pytest.raises(ImportError, match="install the package django-tasks"):

@@ -9,9 +9,11 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 from django.utils import timezone
 
+from eric_sse_django import runs
 from eric_sse_django.contrib.undelivered.models import Absence
 from eric_sse_django.contrib.undelivered.notifying import notify
 from eric_sse_django.contrib.undelivered.signals import undelivered
+from eric_sse_django.contrib.webhooks.endpoints import register
 from eric_sse_django.database import operations
 from eric_sse_django.message import Message
 from eric_sse_django.models import Listener, OpenStream, QueuedMessage, ServerProcess
@@ -65,6 +67,19 @@ def test_the_signal_has_the_listener_with_its_messages(channel, listener, publis
     assert payloads == [1, 2, 3]
     assert not has_more
     assert timezone.now() - since > AFTER
+
+
+@on("sqlite", "postgres", "mariadb")
+def test_no_one_is_notified_of_a_run_or_a_webhook(channel, listener, publish_earlier, sent):
+    ada = get_user_model().objects.create_user("ada")
+    run = runs.start(ada, channel=channel)
+    endpoint = register(channel, "https://shop.example/", owner=ada)
+    publish_earlier(1, listener_id=run.listener.name)
+    publish_earlier(2, listener_id=endpoint.listener.name)
+    assert notify(AFTER) == 0
+    publish_earlier(3)
+    assert notify(AFTER) == 1
+    assert sent[0][0].name == listener.id
 
 
 @on("sqlite", "postgres", "mariadb")
@@ -203,6 +218,7 @@ def test_the_command_refuses_what_cannot_work(channel, sent):
     for options, text in (
         ({"after": "soon"}, "'soon'"),
         ({"after": "0m"}, "'0m'"),
+        ({"after": "999999d"}, "more than"),
         ({"after": "15m", "channel": "unknown"}, "'unknown'"),
     ):
         with pytest.raises(CommandError, match=text):

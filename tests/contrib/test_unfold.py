@@ -4,6 +4,7 @@ import re
 
 import pytest
 from django.contrib import admin
+from django.contrib.admin import helpers
 from django.contrib.auth import get_user_model
 from django.test import Client
 from django.urls import path, reverse
@@ -26,8 +27,10 @@ STYLED = "border-base-200"
 
 
 @pytest.fixture
-def site(settings, database):
+def site(settings, database, monkeypatch):
     """Return a site with the admins of this app and others, as unfold shows it."""
+    for name in ("AdminForm", "Fieldline"):  # unfold replaces them when a page is shown
+        monkeypatch.setattr(helpers, name, getattr(helpers, name))
     settings.INSTALLED_APPS = ["unfold.apps.BasicAppConfig", *settings.INSTALLED_APPS]
     made = UnfoldAdminSite(name="admin")
     for model, found in admin.site._registry.items():

@@ -1,6 +1,7 @@
 """Webhooks: posted in order, signed, at least once, and never to internal addresses."""
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
@@ -22,8 +24,10 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from eric_sse_django import log, notifier
 from eric_sse_django.contrib.webhooks import checks, delivery, endpoints, sending
 from eric_sse_django.contrib.webhooks.addresses import Refused, places_of, target_of
+from eric_sse_django.contrib.webhooks.admin import EndpointAdmin
 from eric_sse_django.contrib.webhooks.delivery import delay_of, take_turn
 from eric_sse_django.contrib.webhooks.endpoints import register
 from eric_sse_django.contrib.webhooks.models import DeadLetter, Endpoint
@@ -32,7 +36,7 @@ from eric_sse_django.database import DatabaseChannel, operations
 from eric_sse_django.database.operations import away
 from eric_sse_django.hub import Hub
 from eric_sse_django.message import Message
-from eric_sse_django.models import Listener
+from eric_sse_django.models import Listener, QueuedMessage
 from eric_sse_django.shortcuts import publish
 from tests import certificates, databases
 from tests.contrib.receiver import receiving
@@ -299,6 +303,113 @@ def test_a_receiver_that_drips_its_answer_costs_the_timeout_too(settings, channe
     assert endpoint.last_error == "no answer within 0.5 s"
 
 
+@contextmanager
+def answering(answer):
+    """Serve any bytes on a port of loopback, also those that are no answer; yield the URL."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            peer, _ = server.accept()
+            with peer:
+                peer.recv(65_536)
+                peer.sendall(answer)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/"
+        thread.join(PATIENCE_S)
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 500 a\x00b\x1b[2J\r\n\r\n", b"\x00\x00\r\n\r\n"])
+@on("sqlite", "postgres", "mariadb")
+def test_an_answer_that_no_database_stores_counts_as_an_attempt_too(settings, channel, answer):
+    settings.ERIC_SSE_WEBHOOKS = LOOPBACK
+    with answering(answer) as url:
+        endpoint = register(channel, url)
+        publish(channel, "paid")
+        assert turn(endpoint) == 0
+    endpoint.refresh_from_db()
+    assert endpoint.attempts == 1
+    assert endpoint.last_error.isprintable()
+
+
+@sqlite_only
+def test_what_retention_removed_is_reported_whatever_types_are_wanted(settings, channel, receiver):
+    settings.ERIC_SSE_WEBHOOKS = LOOPBACK
+    endpoint = register(channel, receiver.url, types=["paid"])
+    publish(channel, "paid", 1)
+    notifier.settle()
+    QueuedMessage.objects.update(expires_at=timezone.now() - timedelta(days=1))
+    assert log.trim() == 1
+    publish(channel, "paid", 2)
+    assert turn(endpoint) == 2
+    assert [json.loads(each.body)["type"] for each in receiver.requests] == ["eric-reset", "paid"]
+
+
+@sqlite_only
+def test_a_replay_during_a_request_is_sent(endpoint, receiver, channel):
+    payloads_to_be(channel, 3)
+    replayed = []
+
+    def replay_once(request):
+        if request.data == 1 and not replayed:
+            replayed.append(request)
+            listener = Listener.objects.get(pk=endpoint.listener_id)
+            operations.replay([listener], timezone.now() - timedelta(hours=1))
+            connections.close_all()  # of the receiver's thread
+        return 204, {}
+
+    receiver.respond = replay_once
+    assert turn(endpoint) == 2
+    assert turn(endpoint) == 3
+    assert receiver.payloads == [0, 1, 0, 1, 2]
+
+
+@sqlite_only
+def test_a_clock_that_was_set_back_delays_nothing(endpoint, receiver, channel):
+    publish(channel, "paid", 1)
+    assert endpoints.claim(endpoint.pk, "of a worker that was killed") is not None
+    tomorrow = timezone.now() + timedelta(days=1)
+    Endpoint.objects.update(lease_until=tomorrow, next_attempt_at=tomorrow)
+    assert turn(endpoint) == 1
+
+
+@sqlite_only
+def test_a_worker_whose_lease_has_ended_decides_nothing(settings, endpoint, receiver, channel):
+    settings.ERIC_SSE_WEBHOOKS = {**LOOPBACK, "MAX_ATTEMPTS": 1}
+    publish(channel, "paid", 1)
+    statuses = iter((400, 410))
+
+    def taken(request):
+        Endpoint.objects.update(lease="another")
+        connections.close_all()  # of the receiver's thread
+        return next(statuses), {}
+
+    receiver.respond = taken
+    for _ in range(2):
+        turn(endpoint)
+        Endpoint.objects.update(lease="")
+    assert len(receiver.requests) == 2
+    assert not DeadLetter.objects.exists()
+    assert Listener.objects.get(pk=endpoint.listener_id).running
+
+
+@sqlite_only
+def test_a_dead_letter_that_was_removed_while_it_is_sent_again_stays_removed(endpoint, receiver):
+    DeadLetter.objects.create(endpoint=endpoint, position=7, type="paid", body='{"data": 1}')
+    endpoints.send_again(DeadLetter.objects.all())
+
+    def removed(request):
+        DeadLetter.objects.all().delete()
+        connections.close_all()  # of the receiver's thread
+        return 500, {}
+
+    receiver.respond = removed
+    turn(endpoint)
+    assert len(receiver.requests) == 1
+    assert not DeadLetter.objects.exists()
+
+
 # Where requests go ------------------------------------------------------------------
 
 
@@ -319,6 +430,8 @@ def test_a_redirect_is_not_followed(endpoint, receiver, channel):
         *("127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.0"),
         *("100.64.0.1", "224.0.0.1", "255.255.255.255", "[::1]", "[::]", "[fd00::1]"),
         *("[fe80::1]", "[::ffff:10.0.0.1]", "[64:ff9b::a00:1]", "[2002:a00:1::]"),
+        *("[fec0::1]", "[64:ff9b:1::a00:1]", "[2001:0:1::1]", "[3fff::1]", "[::ffff:0:a00:1]"),
+        *("192.0.0.8", "192.88.99.1", "198.18.0.1", "240.0.0.1", "[5f00::1]", "[::a00:1]"),
         *("2130706433", "0x7f.1", "localhost"),
     ],
 )
@@ -428,6 +541,8 @@ def test_a_message_whose_answer_was_lost_is_sent_again_with_the_same_id(
         patch.setattr(delivery, "acknowledge", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             turn(endpoint)
+    assert turn(endpoint) == 0  # an error is not tried again at once
+    later(endpoint)
     assert turn(endpoint) == 1
     first, second = receiver.requests
     assert first.headers["webhook-id"] == second.headers["webhook-id"]
@@ -489,7 +604,6 @@ def test_the_command_serves_until_sigterm(settings, endpoint, receiver, channel,
 def test_the_listener_of_an_endpoint_is_never_away(endpoint):
     old = timezone.now() - timedelta(days=90)
     Listener.objects.update(created_at=old, last_seen=old)
-    find(None)
     assert not away(timezone.now() - timedelta(days=30)).exists()
 
 
@@ -528,6 +642,25 @@ def test_the_admin_adds_an_endpoint_and_shows_its_secret(settings, browser):
     browser.post(changed, {"url": "https://shop.example/new", "types": '["paid"]'})
     endpoint.refresh_from_db()
     assert (endpoint.url, endpoint.types) == ("https://shop.example/new", ["paid"])
+
+
+@sqlite_only
+def test_the_admin_changes_nothing_that_a_worker_writes_meanwhile(endpoint, browser, monkeypatch):
+    real = EndpointAdmin.save_model
+    ends = timezone.now() + timedelta(seconds=40)
+
+    def save_late(self, request, *args):
+        Endpoint.objects.update(lease="a worker", lease_until=ends, accepted_at=ends)
+        real(self, request, *args)
+
+    monkeypatch.setattr(EndpointAdmin, "save_model", save_late)
+    Endpoint.objects.update(next_attempt_at=ends, attempts=2)
+    page = reverse("admin:eric_sse_webhooks_endpoint_change", args=[endpoint.pk])
+    browser.post(page, {"url": "https://shop.example/new", "types": "[]"})
+    endpoint.refresh_from_db()
+    assert (endpoint.lease, endpoint.lease_until, endpoint.accepted_at) == ("a worker", ends, ends)
+    # The new URL is tried at once.
+    assert (endpoint.url, endpoint.next_attempt_at) == ("https://shop.example/new", None)
 
 
 @sqlite_only

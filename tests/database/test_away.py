@@ -7,6 +7,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
+from eric_sse_django import runs
+from eric_sse_django.contrib.webhooks.endpoints import register
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.models import Listener, OpenStream, QueuedMessage, ServerProcess
 from eric_sse_django.shortcuts import listen
@@ -65,6 +67,17 @@ def test_they_are_removed_and_their_streams_end(names):
     assert stops.count() == 2
     assert run("--away", "720h", "--remove") == "1 listeners removed.\n"
     assert names() == "cde"
+
+
+def test_runs_and_webhooks_are_not_removed_with_unused_listeners(names):
+    """A run with its result is kept until it is removed itself; so is an endpoint."""
+    made = runs.start(), register("orders", "https://shop.example/")
+    for each in made:
+        age(each.listener.name, made=400)
+    run("--away", "30d", "--remove")
+    for each in made:
+        each.refresh_from_db()
+    assert Listener.objects.count() == 3 + len(made)
 
 
 def test_a_listener_that_a_page_has_just_asked_for_is_kept(names):

@@ -3,16 +3,21 @@
 import gzip
 import io
 import json
+import os
+import stat
 import sys
+import time
+from threading import Thread
 
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, connections
 from django.utils import timezone
 
-from eric_sse_django import log, notifier
+from eric_sse_django import log, notifier, runs
 from eric_sse_django.authorization import revoke
+from eric_sse_django.database import moving
 from eric_sse_django.database.operations import remove_channel
 from eric_sse_django.management.command import OperatorCommand
 from eric_sse_django.models import (
@@ -27,7 +32,8 @@ from eric_sse_django.models import (
 from eric_sse_django.shortcuts import channel, publish, stream_url
 from eric_sse_django.testing import StreamClient, close_all, make_listener, published
 from tests import databases
-from tests.databases import sqlite_only
+from tests.databases import on, sqlite_only
+from tests.patience import PATIENCE_S
 from tests.router import SelectedDatabaseRouter
 
 
@@ -198,6 +204,26 @@ def test_a_tail_lets_no_message_control_the_terminal(database):
 
 
 @sqlite_only
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("eric_tail", "--interval", "inf"), "--interval is inf"),
+        (("eric_tail", "--since", "999999d"), "more than 36500 days"),
+        (("eric_tail", "\udcff"), "not UTF-8"),
+        (("eric_stats", "--watch", "nan"), "--watch is nan"),
+        (("eric_listeners", "--away", "999999d"), "more than 36500 days"),
+        (("eric_publish", "orders", "paid", "[" * 100_000), "is not JSON"),
+        (("eric_restored", "--seen", "-1"), "--seen is -1"),
+        (("eric_restored", "--seen", str(2**60)), "positions are from 0 to"),
+    ],
+    ids=lambda value: None,
+)
+def test_a_value_that_no_command_can_use_is_named(some, arguments, problem):
+    with pytest.raises(CommandError, match=problem):
+        run(*arguments)
+
+
+@sqlite_only
 def test_a_tail_that_does_not_follow_shows_the_whole_log(some):
     assert len(run("eric_tail", "--no-follow").splitlines()) == 4
 
@@ -339,9 +365,11 @@ def test_stats_of_an_empty_log(database):
 
 
 def empty():
-    for model in (QueuedMessage, OpenStream, Listener, Channel, LogHead):
+    for model in (OpenStream, Listener, Channel):
         model.objects.all().delete()
-    QueuedMessage.objects.all().delete()
+    notifier.flush()  # of the streams that end; later it would begin the log again
+    for model in (QueuedMessage, LogHead):
+        model.objects.all().delete()
 
 
 def test_a_log_moves_with_its_positions(some, tmp_path):
@@ -376,6 +404,7 @@ def test_what_is_of_missing_users_stays_out_and_is_named(some, tmp_path):
     make_listener("orders", get_user_model().objects.get(username="ann"), "anns")
     file = str(tmp_path / "log.jsonl")
     run("eric_export", file)
+    assert stat.filemode(os.stat(file).st_mode) == "-rw-------"  # it has all payloads
     with pytest.raises(CommandError, match="exists: remove it"):
         run("eric_export", file)
     with pytest.raises(CommandError, match="cannot be written"):
@@ -429,6 +458,15 @@ def test_a_log_does_not_move_while_servers_run(some, tmp_path):
 
 
 @sqlite_only
+def test_what_is_not_exported_is_named(some, tmp_path):
+    runs.start()
+    errors = io.StringIO()
+    run("eric_export", str(tmp_path / "log"), stderr=errors)
+    assert "Not exported" in errors.getvalue()
+    assert "runs" in errors.getvalue()
+
+
+@sqlite_only
 def test_a_log_that_is_not_empty_is_not_overwritten(some, tmp_path):
     file = tmp_path / "log.jsonl"
     run("eric_export", str(file))
@@ -456,6 +494,124 @@ def test_a_file_that_is_no_export_changes_nothing(some, tmp_path, change, proble
     with pytest.raises(CommandError, match=problem):
         run("eric_import", str(file))
     assert not Channel.objects.exists()
+
+
+def changed(key, **fields):
+    """Return a function that changes fields of the first line with a key."""
+
+    def change(lines):
+        number = next(number for number, line in enumerate(lines) if key in json.loads(line))
+        lines[number] = json.dumps(json.loads(lines[number]) | fields)
+        return lines
+
+    return change
+
+
+@sqlite_only
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (changed("format", position=10**30), "position is 1000"),
+        (changed("format", position=0), "Line 5 .*from 0 to 0"),
+        (changed("message", position=-5), "Line 5 .*position is -5"),
+        (changed("message", position=1.5), "position is 1.5"),
+        (changed("message", position=True), "position is True"),
+        (changed("message", position=None), "position is None"),
+        (changed("message", position=3), "the position 2 is not above 3"),
+        (changed("message", payload='{"a":\n1}'), "not one line"),
+        (changed("message", payload="{'a'}"), "the payload is not JSON"),
+        (changed("message", payload={}), "not one line"),
+        (changed("message", type="a\nid: 5"), "contains a CR, LF"),
+        (changed("message", type="a" * 256), "its type has 256"),
+        (changed("message", uid="a" * 256), "its uid has 256"),
+        (changed("message", perishable="no"), "perishable"),
+        (changed("message", created_at="now"), "isoformat"),
+        (changed("listener", cursor="1"), "cursor is '1'"),
+        (changed("listener", acknowledgement="never"), "acknowledgement"),
+        (changed("listener", owner=["ann"]), "unhashable"),
+        (changed("channel", name="../orders"), "Use 1 to 128"),
+        (changed("channel", access="all"), "access"),
+        (changed("channel", retention_s="long"), "retention_s"),
+        (lambda lines: [*lines[:6], *lines[7:]], "has 5 messages, and 6 were exported"),
+        (lambda lines: [lines[0], "[" * 100_000], "Line 2 is not JSON"),
+    ],
+)
+def test_a_line_that_this_app_does_not_write_changes_nothing(some, tmp_path, change, problem):
+    """Positions, cursors and frames rely on what is in the log."""
+    notifier.flush()
+    publish("news", "n", 5)
+    lines = run("eric_export", "-").splitlines()
+    empty()
+    file = tmp_path / "log.jsonl"
+    file.write_text("\n".join(change(lines)))
+    with pytest.raises(CommandError, match=problem):
+        run("eric_import", str(file))
+    assert not Channel.objects.exists()
+    assert not log.head().position
+
+
+@sqlite_only
+def test_a_listener_that_was_served_during_the_export_misses_nothing(some, tmp_path):
+    """Its cursor is above the head of the file: what is published here comes after that head."""
+    lines = run("eric_export", "-").splitlines()
+    head = json.loads(lines[0])["position"]
+    empty()
+    file = tmp_path / "log.jsonl"
+    file.write_text("\n".join(changed("listener", cursor=head + 9, start=head + 9)(lines)))
+    run("eric_import", str(file))
+    row = Listener.objects.get(name="one")
+    assert (row.cursor, row.start) == (head, head)
+
+
+@pytest.mark.parametrize("uses_time_zones", [False, True])
+@sqlite_only
+def test_times_are_those_of_a_project_with_other_time_zones(
+    some, tmp_path, settings, uses_time_zones
+):
+    settings.USE_TZ = not uses_time_zones
+    lines = run("eric_export", "-")
+    before = QueuedMessage.objects.order_by("position").first().created_at
+    empty()
+    settings.USE_TZ = uses_time_zones
+    file = tmp_path / "log.jsonl"
+    file.write_text(lines)
+    run("eric_import", str(file))
+    after = QueuedMessage.objects.order_by("position").first().created_at
+    assert timezone.is_aware(after) == uses_time_zones
+    assert after.timestamp() == before.timestamp()
+
+
+@on("postgres", "mariadb")
+def test_what_is_published_during_an_import_comes_after_it(some, tmp_path, monkeypatch):
+    file = str(tmp_path / "log.jsonl")
+    run("eric_export", file)
+    head = log.head().position
+    empty()
+    others = []
+
+    def publish_elsewhere():
+        channel("late")
+        publish("late", "n", 6)
+        notifier.flush()
+        connections.close_all()
+
+    check = moving.Import._check_empty
+
+    def check_empty(self):
+        check(self)
+        others.append(Thread(target=publish_elsewhere))
+        others[0].start()
+        while not QueuedMessage.objects.exists():  # it is committed, and waits for its position
+            time.sleep(0.01)
+
+    monkeypatch.setattr(moving.Import, "_check_empty", check_empty)
+    run("eric_import", file)
+    others[0].join(PATIENCE_S)
+    notifier.settle()
+    late = QueuedMessage.objects.get(channel__name="late")
+    assert late.position > head
+    positions = list(QueuedMessage.objects.values_list("position", flat=True))
+    assert len(positions) == len(set(positions))
 
 
 @sqlite_only

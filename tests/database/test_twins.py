@@ -19,7 +19,7 @@ from eric_sse_django.shortcuts import (
 from tests import databases
 
 NAMES = ["channel", "publish", "listen", "cursor", "stream_url", "watch_url", "streams_url"]
-NAMES += ["users_online"]
+NAMES += ["users_online", "watchers_online"]
 
 
 def test_the_shortcuts_are_these():

@@ -1,6 +1,10 @@
 """The doctor finds what tests set up in settings, databases, the fabric, the log and clocks."""
 
 import json
+import os
+import socket
+import subprocess
+import sys
 import time
 from contextlib import closing
 from datetime import timedelta
@@ -24,6 +28,7 @@ from eric_sse_django.doctor import (
     project,
     replica,
 )
+from eric_sse_django.doctor.finding import error
 from eric_sse_django.doctor.link import site_of
 from eric_sse_django.log import Draft
 from eric_sse_django.models import LogHead, QueuedMessage, ServerProcess
@@ -31,6 +36,7 @@ from eric_sse_django.shortcuts import channel, publish
 from tests import copies
 from tests.databases import mariadb_only, on, postgres_only, sqlite_only
 from tests.doctor.nginx import nginx
+from tests.patience import PATIENCE_S
 from tests.server import free_port
 
 PUBSUB = "channels_redis.pubsub.RedisPubSubChannelLayer"
@@ -91,6 +97,20 @@ def test_a_database_that_cannot_be_reached_is_found(database):
         assert bad(databases.examine()) == ["database.unreachable"]
     finally:
         connection.settings_dict["PORT"] = port
+
+
+@postgres_only
+def test_a_database_that_gives_no_answer_is_found(database, monkeypatch):
+    monkeypatch.setattr(databases, "CONNECT_S", 0.5)
+    connection = connections["postgres"]
+    connection.close()
+    port = connection.settings_dict["PORT"]
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        connection.settings_dict["PORT"] = str(silent.getsockname()[1])
+        try:
+            assert bad(databases.examine()) == ["database.unreachable"]
+        finally:
+            connection.settings_dict["PORT"] = port
 
 
 @sqlite_only
@@ -195,6 +215,36 @@ def test_a_server_of_wakes_that_does_not_run_is_found(settings, kind):
         config = {"hosts": [("127.0.0.1", port)]}
         settings.CHANNEL_LAYERS = {"default": {"BACKEND": PUBSUB, "CONFIG": config}}
     assert bad(fabric.examine()) == ["fabric.unreachable"]
+
+
+HANGS = """
+import threading, django; django.setup()
+from unittest import mock
+from eric_sse_django.doctor import fabric
+layer = mock.Mock(probe=threading.Event().wait)
+layer.name = "a layer"
+fabric.ANSWER_S = 0.1
+with mock.patch("eric_sse_django.wakes.configured", lambda: layer):
+    print([each.id for each in fabric.examine()])
+"""
+
+
+def test_a_library_that_hangs_does_not_keep_the_process_from_its_end():
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
+    command = [sys.executable, "-c", HANGS]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S
+    )
+    assert done.stdout == "['fabric.unreachable']\n", done.stderr
+
+
+def test_findings_show_no_password_of_a_url(settings):
+    location = f"nats://ann:4111@127.0.0.1:{free_port()}"
+    settings.ERIC_SSE = {"FABRIC": {"BACKEND": NATS, "LOCATION": location}}
+    assert "4111" not in str([*fabric.examine()])
+    found = error("a.b", f"{location} fails: 'redis://:4111@x/0' \x9b2J", f"Look at {location}.")
+    assert "4111" not in str(found)
+    assert found.text.isprintable()
 
 
 def test_redis_and_nats_that_run_are_good(settings, redis_server, nats_server):

@@ -1,11 +1,19 @@
 """The doctor opens a real stream through a real nginx, and finds what is wrong with it."""
 
+import os
 import re
 import socket
+import socketserver
+import subprocess
+import threading
+import time
+from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from django.db import connections
 
@@ -16,8 +24,9 @@ from eric_sse_django.shortcuts import channel, watch_url
 from tests import certificates
 from tests.doctor.nginx import RECIPE, nginx
 from tests.doctor.relay import relay
+from tests.live.test_other_proxies import caddy, traefik
 from tests.patience import PATIENCE_S
-from tests.server import free_port
+from tests.server import free_port, is_free, until
 
 HIDE = "proxy_hide_header Content-Encoding; gzip on; gzip_proxied any; gzip_min_length 0;"
 CUT = RECIPE.replace("60s", "1s")
@@ -53,6 +62,31 @@ def test_nginx_as_recommended_is_healthy(eric_live_server, settings):
     settings.ERIC_SSE = {"HEARTBEAT_S": 1}
     with nginx(eric_live_server) as url:
         assert visit(url) == {}
+
+
+@pytest.mark.parametrize("kind", [caddy, traefik], ids=lambda kind: kind.__name__)
+def test_caddy_and_traefik_with_the_files_of_the_page_are_healthy(
+    eric_live_server, settings, tmp_path, kind
+):
+    settings.ERIC_SSE = {"HEARTBEAT_S": 1}
+    port = free_port()
+    command, environment = kind(tmp_path, port, urlsplit(eric_live_server).port)
+    process = subprocess.Popen(command, cwd=tmp_path, env={**os.environ, **environment})
+    try:
+        url = f"http://127.0.0.1:{port}"
+        assert until(lambda: not is_free(port) and passes_on(f"{url}/events/none/"), PATIENCE_S)
+        assert visit(url) == {}
+    finally:
+        process.terminate()
+        process.wait(PATIENCE_S)
+
+
+def passes_on(url):
+    """Return whether a proxy passes requests on: the server refuses one without a ticket."""
+    try:
+        return httpx.get(url, timeout=PATIENCE_S).status_code == 403
+    except httpx.HTTPError:
+        return False
 
 
 def test_the_server_itself_is_healthy(eric_live_server):
@@ -127,6 +161,69 @@ def test_a_server_that_gives_no_answer_is_found(transactional_db, impatient):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         assert list(visit(url)) == ["stream.no_answer"]
+
+
+@contextmanager
+def answering(*pieces, pause_s=0.0):
+    """Serve these bytes to each client, one after another; yield the URL and what clients sent."""
+    sent, over = [], threading.Event()
+
+    class Answer(socketserver.BaseRequestHandler):
+        def handle(self):
+            sent.append(self.request.recv(65_536))
+            for piece in pieces:
+                try:
+                    self.request.sendall(piece)
+                except OSError:
+                    return
+                over.wait(pause_s)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Answer) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=[0.05], daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}", sent
+        finally:
+            over.set()
+            server.shutdown()
+
+
+STREAM = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n3\r\n:a\n\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("begin", "id"),
+    [(b"HTTP/1.1 200 OK\r\nX-Slow: ", "stream.no_answer"), (STREAM, "stream.not_delivered")],
+    ids=["headers", "body"],
+)
+def test_an_answer_that_comes_byte_by_byte_takes_no_longer(
+    transactional_db, settings, impatient, begin, id
+):
+    settings.ERIC_SSE = {"CURSOR_WRITE_S": 0.1}
+    began = time.monotonic()
+    with answering(begin, *[b"0"] * 600, pause_s=0.1) as (url, _):
+        assert list(visit(url, waits=False)) == [id]
+    assert time.monotonic() - began < 30  # of 60
+
+
+def test_a_server_without_tls_has_no_certificate_to_renew(transactional_db):
+    with answering(b"HTTP/1.1 400 Bad Request\r\n\r\n") as (url, _):
+        found = visit(url.replace("http:", "https:"))
+    assert list(found) == ["stream.tls"]
+    assert "http://" in found["stream.tls"].next_step
+
+
+def test_a_password_of_the_address_is_sent_and_never_shown(transactional_db):
+    with answering(b"HTTP/1.1 302 Found\r\nLocation: /\x1b[2J\r\n\r\n") as (url, sent):
+        found = visit(url.replace("http://", "http://ann:4%3111@"))
+    assert b"Authorization: Basic " + b64encode(b"ann:4111") in sent[0]
+    assert "\x1b" not in str(found)
+    found = visit(f"http://ann:4111@127.0.0.1:{free_port()}")
+    assert list(found) == ["stream.unreachable"]
+    assert "4111" not in str(found)
 
 
 def test_a_certificate_that_browsers_refuse_is_found(eric_live_server, tmp_path):

@@ -2,7 +2,8 @@
 A site whose pages use the libraries of tests/live/clients, and change with a stream.
 
 `/page?library=turbo&channel=c` shows the orders and opens a stream of the channel;
-`&source=listener` is a listener's, `&shared=1` is shared. `/npm/…` are the libraries' files.
+`&source=listener` is a listener's, `&shared=1` is shared, `&late=1` loads the library `async`.
+`/npm/…` are the libraries' files.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def _page(query: dict[str, str]) -> str:
         "library": library,
         "shared": "shared" in query,
         "scripts": SCRIPTS[library],
-        "attributes": ATTRIBUTES.get(library, "defer"),
+        "attributes": "async" if "late" in query else ATTRIBUTES.get(library, "defer"),
         "orders": Order.objects.order_by("pk"),
     }
     return str(PAGE.render(Context(context)))

@@ -34,6 +34,7 @@ def commands(text: str) -> list[str]:
 COMMANDS = commands(SECTION)
 CODE = re.findall(r"^```\w+\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 [PUBLISHING] = [block for block in CODE if "order.customer" in block]
+[WITH_CURL] = [block for block in CODE if "curl" in block]
 
 NAME, PASSWORD = "ada", "tea at half past 4"
 PATIENCE_S = 60.0

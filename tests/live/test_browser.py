@@ -93,6 +93,32 @@ async def test_a_deploy_during_which_the_proxy_answers_502(browser, channel, ser
         await until_state(page, "live")
 
 
+async def test_it_waits_as_long_as_a_server_without_room_asks_and_tries_again_after_504_and_429(
+    browser, channel
+):
+    page = await browser.page("/elsewhere")
+    answers = [(503, {"Retry-After": "3"}), (504, {}), (429, {})]
+    asked_at = []
+
+    async def answer(route):
+        asked_at.append(asyncio.get_running_loop().time())
+        if answers:
+            status, headers = answers.pop(0)
+            await route.fulfill(status=status, headers=headers)
+        else:
+            await route.continue_()
+
+    await page.route("**/events/**", answer)
+    await page.goto(f"{browser.url}/tab")
+    await until_state(page, "live")
+    await publish(channel, 1)
+    await got(page, 1)
+    assert await page.evaluate("states") == ["reconnecting", "live"]
+    first, second, third, fourth = asked_at
+    assert second - first >= 3
+    assert 0.5 <= third - second < fourth - second
+
+
 async def test_an_expired_ticket_is_replaced_by_a_view(browser, channel):
     """Its answer is JSON here; that of docs/browser.md is text."""
     page = await browser.tab('ticket_s=2&options={"refresh":"/url.json"}')
@@ -102,7 +128,7 @@ async def test_an_expired_ticket_is_replaced_by_a_view(browser, channel):
 
 
 async def test_without_a_new_path_it_is_refused_until_the_page_is_shown(browser, channel):
-    page = await browser.tab('ticket_s=1&options={"refresh":null}')
+    page = await browser.page('/tab?ticket_s=1&options={"refresh":null}')
     await until_state(page, "refused")
     count = len(browser.statuses)
     other = await browser.tab('options={"refresh":null}')  # with a valid ticket
@@ -242,6 +268,43 @@ async def test_tabs_that_do_not_share_have_a_stream_each(browser, channel):
     for page in pages:
         await got(page, 1, 2)
     await browser.has_streams(4)
+
+
+async def test_a_page_that_may_not_use_locks_has_its_own_stream(browser, channel):
+    """As in a sandboxed frame, or where the user blocks all storage."""
+    await browser.context.add_init_script("""
+        const refused = new DOMException("", "SecurityError");
+        LockManager.prototype.request = () => Promise.reject(refused);
+    """)
+    pages = [await browser.tab() for _ in range(2)]
+    await publish(channel, 1, 2)
+    for page in pages:
+        await got(page, 1, 2)
+    await browser.has_streams(2)
+    await pages[0].evaluate("stream.close()")
+    await browser.has_streams(1)
+
+
+async def test_tabs_that_ask_who_leads_do_not_make_a_refused_stream_try_again(browser, channel):
+    await browser.context.add_init_script("""
+        const interval = setInterval;
+        globalThis.setInterval = (call, ms) => interval(call, ms / 20);
+    """)
+    path = '/tab?ticket_s=1&options={"refresh":null}'
+    pages = [await browser.page(path) for _ in range(2)]
+    for page in pages:
+        await until_state(page, "refused")
+    count = len(browser.statuses)
+    await pages[1].evaluate("""() => {  // half a minute later
+        const url = new URL("/events/orders/", location);
+        const channel = new BroadcastChannel(`eric-sse 1 ${url}`);
+        channel.onmessage = ({ data }) => (window.isAnswered ||= data.kind === "here");
+        const now = Date.now;
+        Date.now = () => now() + 31_000;
+    }""")
+    await pages[1].wait_for_function("window.isAnswered")
+    await browser.tab()  # with a valid ticket: then it tries again
+    assert 403 not in browser.statuses[count:]
 
 
 async def test_no_tab_misses_or_repeats_a_message_whatever_happens(link, channel, server):
@@ -399,8 +462,51 @@ async def test_a_reset_is_given_to_onreset_and_what_follows_waits_for_it(link, c
     await got(page, 3, "loaded", 4)
 
 
-async def test_a_reset_reloads_the_page(link, channel):
+@pytest.mark.parametrize("failures", [2, 99])
+async def test_an_onreset_that_fails_is_called_again_before_the_page_is_reloaded(
+    link, channel, failures
+):
+    """As while a server is replaced, which is when messages may be gone."""
     proxy, browser = link
+    await browser.context.add_init_script("""
+        const timeout = setTimeout;
+        globalThis.setTimeout = (call, ms, ...rest) => timeout(call, ms / 20, ...rest);
+    """)
+    page = await browser.blank()
+    await page.evaluate(
+        """(failures) => {
+        window.isOld = true;
+        window.stream = client.connect(url, {
+            onstate: state => states.push(state),
+            async onreset() {
+                if (failures--) throw new Error("not loaded");
+                got.push("loaded");
+            },
+        });
+        stream.on("n", (number) => got.push(number));
+    }""",
+        failures,
+    )
+    await until_state(page, "live")
+    await broken(proxy, page, channel, 1)
+    if failures == 2:
+        await publish(channel, 2)
+        await got(page, "loaded", 2)
+    else:
+        await page.wait_for_function("window.client && !window.isOld")
+        assert len(browser.problems) == 4
+    assert set(browser.problems) == {"not loaded"}
+    browser.problems.clear()
+
+
+@pytest.mark.parametrize("storage", [True, False])
+async def test_a_reset_reloads_the_page(link, channel, storage):
+    proxy, browser = link
+    if not storage:  # the user blocks it
+        await browser.context.add_init_script("""
+            const get = () => { throw new DOMException("", "SecurityError"); };
+            Object.defineProperty(window, "sessionStorage", { get });
+        """)
     page = await browser.tab('options={"onreset":"reload"}')
     await page.evaluate("window.isOld = true")
     await broken(proxy, page, channel, 1)

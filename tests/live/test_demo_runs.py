@@ -14,6 +14,7 @@ import httpx
 import psutil
 import pytest
 
+from tests.live import nginx
 from tests.live.test_demo import Demo, browser, demo, demo_with, running_browser
 from tests.live.test_demo import tables as tables
 from tests.patience import PATIENCE_MS, PATIENCE_S
@@ -132,6 +133,32 @@ def test_a_question_appears_in_the_other_tab_and_stops_there(demo, tab):
     expect(tab.page.locator(".answer")).to_have_count(2)
 
 
+def test_an_answer_continues_after_an_outage_during_which_nginx_answers_502(
+    demo, browser, tmp_path
+):
+    proxy, url = nginx.start(tmp_path, demo.port)
+    tab = Tab(browser.new_context().new_page(), f"{url}/")
+    statuses: list[int] = []
+    tab.page.on("response", lambda response: statuses.append(response.status))
+    tab.ask()
+    demo.interrupt()  # the worker ends, too
+
+    def is_502() -> bool:
+        tab.page.evaluate("0")  # Playwright calls its handlers only during a call
+        return 502 in statuses
+
+    assert until(is_502, PATIENCE_S)
+    before = tab.lines()
+    demo.start()
+    tab.is_over()
+    status, _, found, wanted = answer_of(demo)
+    assert (status, found) == ("finished", wanted)
+    assert tab.lines() == shown(wanted)
+    assert len(before) < len(tab.lines())
+    proxy.terminate()
+    proxy.wait(PATIENCE_S)
+
+
 def test_only_one_answer_at_a_time_is_started(tab):
     tab.ask()
     tab.page.fill("#ask-text", "another")
@@ -156,7 +183,10 @@ def test_an_export_continues_after_a_killed_worker_and_has_each_message_once(dem
     assert header == ["position", "channel", "type", "payload", "created_at"]
     assert positions == sorted(set(positions))
     assert f"{len(rows)} messages" in tab.page.inner_text("#export-text")
-    assert all(isinstance(json.loads(row[3]), (dict, list)) for row in rows)
+    # The channel "orders" has text, the others JSON.
+    kinds = [str if row[1] == "orders" else (dict, list) for row in rows]
+    payloads = [json.loads(row[3]) for row in rows]
+    assert all(map(isinstance, payloads, kinds))
 
 
 def test_the_runs_of_another_session_are_not_found(demo, tab):
@@ -174,3 +204,18 @@ def test_the_worker_ends_with_the_demo(demo_with, browser):
     worker = psutil.Process(int(tab.page.inner_text("#worker-pid")))
     os.kill(demo.process.pid, 9)
     assert until(lambda: not worker.is_running() or worker.status() == "zombie", PATIENCE_S)
+
+
+def test_the_element_imports_no_file_of_another_origin(demo, tab):
+    imported: list[Any] = []
+    tab.page.route("https://attacker.example/**", lambda route: imported.append(route))
+    with tab.page.expect_event("pageerror"):
+        tab.page.evaluate("""() => {
+            const element = document.createElement("eric-run");
+            element.setAttribute("client", "https://attacker.example/x.js");
+            element.setAttribute("src", "/events/");
+            element.setAttribute("status", "running");
+            document.body.append(element);
+        }""")
+    assert imported == []
+    assert "another origin" in tab.problems.pop()

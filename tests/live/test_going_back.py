@@ -188,7 +188,9 @@ def load(alias, file):
         copy_sqlite(file, where)
         return
     if vendor == "postgresql":
-        command = [postgres_tool("pg_restore"), "--clean", "-h", "127.0.0.1", "-p", port]
+        # Else servers write between the creation of a table and that of its keys.
+        how = ["--clean", "--single-transaction"]
+        command = [postgres_tool("pg_restore"), *how, "-h", "127.0.0.1", "-p", port]
         command += ["-U", "postgres", "-d", where, str(file)]
         subprocess.run(command, check=True, timeout=PATIENCE_S)
         return

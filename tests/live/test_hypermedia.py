@@ -10,10 +10,12 @@ from typing import NamedTuple
 
 import psutil
 import pytest
+from asgiref.sync import sync_to_async
+from django.db import transaction
 
 from eric_sse_django.broadcasts import Broadcast, registry
 from eric_sse_django.database import DatabaseChannel
-from eric_sse_django.hypermedia import abroadcast_template
+from eric_sse_django.hypermedia import abroadcast_template, broadcast_template
 from tests import databases
 from tests.faults.proxy import Proxy
 from tests.live import site as sites
@@ -176,11 +178,105 @@ async def test_a_page_follows_the_rows_of_a_model(site, broadcasting):
     assert site.problems == []
 
 
-async def publish(case, action, target, number=None):
-    order = Order(pk=900 + len(number or ""), number=number)
+@pytest.mark.parametrize("library", ["plain", "unpoly"])
+async def test_a_refresh_survives_an_error_and_keeps_what_came_after_the_page_was_rendered(
+    site, broadcasting, library
+):
+    case = Case(library)
+    await Order.objects.acreate(number="a")
+    page, other = await site.page(case), await site.page(case)
+    rendered, released = asyncio.Event(), asyncio.Event()
+    tries = []
+
+    async def answer(route):
+        tries.append(route)
+        if len(tries) == 1:
+            await route.fulfill(status=502)
+        else:
+            response = await route.fetch()
+            rendered.set()
+            await released.wait()
+            await route.fulfill(response=response)
+
+    await page.route("**/page?*", answer)
+    await publish(case, "refresh", "rows")
+    await asyncio.wait_for(rendered.wait(), PATIENCE_S)
+    await Order.objects.acreate(number="b")
+    await shows(other, ("a", "0"), ("b", "0"))
+    await page.evaluate("1")  # it has received as much
+    released.set()
+    await shows(page, ("a", "0"), ("b", "0"))
+    await Order.objects.acreate(number="c")
+    await shows(page, ("a", "0"), ("b", "0"), ("c", "0"))
+
+
+async def test_a_page_that_is_morphed_into_an_older_one_gets_what_came_since(site, broadcasting):
+    page = await site.page(Case("plain"))
+    await Order.objects.acreate(number="a")
+    await shows(page, ("a", "0"))
+    await page.evaluate("""() => {  // as it was rendered
+        document.getElementById("rows").replaceChildren();
+        const element = document.querySelector("eric-stream");
+        element.setAttribute("src", `${element.getAttribute("src")}&morphed=1`);
+    }""")
+    await shows(page, ("a", "0"))
+    await Order.objects.acreate(number="b")
+    await shows(page, ("a", "0"), ("b", "0"))
+    await open_streams(site, 1)
+    assert site.problems == []
+
+
+async def test_messages_wait_for_a_library_that_loads_late(site, broadcasting):
+    case, context = Case("turbo", shared=True), await site.browser.new_context()
+    released = asyncio.Event()
+
+    async def hold(route):
+        await released.wait()
+        await route.continue_()
+
+    await context.route("**/npm/**", hold)
+    page = await context.new_page()
+    page.on("pageerror", lambda error: site.problems.append((case, str(error))))
+    url = f"{site.url}/page?library=turbo&channel={case.channel}&shared=1&late=1"
+    await page.goto(url, wait_until="commit")
+    await page.wait_for_function("Boolean(customElements.get('eric-stream'))")
+    await Order.objects.acreate(number="a")
+    other = await site.page(Case("plain"))
+    await Order.objects.acreate(number="b")
+    await shows(other, ("a", "0"), ("b", "0"))
+    released.set()
+    await shows(page, ("a", "0"), ("b", "0"))
+    assert site.problems == []
+
+
+async def test_an_element_imports_no_file_of_another_origin(site):
+    page = await site.page(Case("plain"))
+    imported = []
+    await page.route("https://attacker.example/**", lambda route: imported.append(route))
+    await page.evaluate("""() => {
+        const element = document.createElement("eric-stream");
+        element.setAttribute("client", "https://attacker.example/x.js");
+        element.setAttribute("src", "/events/");
+        document.body.append(element);
+    }""")
+    await sites.until(lambda: site.problems, PATIENCE_S)
+    assert imported == []
+    assert "another origin" in site.problems[0][1]
+
+
+async def publish(case, action, target, number=None, key=None):
+    order = Order(pk=key or 900 + len(number or ""), number=number)
     template = None if number is None else "shop/row.html"
     options = {"target": target, "action": action, "library": case.library}
     await abroadcast_template(case.channel, template, {"order": order}, **options)
+
+
+@sync_to_async
+def refresh_together(case, count):
+    with transaction.atomic():
+        for _ in range(count):
+            options = {"target": "rows", "action": "refresh", "library": case.library}
+            broadcast_template(case.channel, **options)
 
 
 async def test_each_action_changes_the_page_and_a_refresh_shows_what_the_server_has(site, silent):
@@ -197,11 +293,19 @@ async def test_each_action_changes_the_page_and_a_refresh_shows_what_the_server_
         await send("remove", f"order-{c.pk}")
         names = ["first1", "new", "before b", "b", "after2b", "last"]
         await shows(page, *[(name, "0") for name in names], case=case)
+        await send("append", "rows", "odd", key="9:a.b#c")
+        await send("replace", "order-9:a.b#c", "even", key="7,'")
+        await shows(page, *[(name, "0") for name in [*names, "even"]], case=case)
+        await send("remove", "order-7,'")
+        await shows(page, *[(name, "0") for name in names], case=case)
         await send("update", "rows", "only")
         await shows(page, ("only", "0"), case=case)
-        for _ in range(5):
-            await send("refresh", "rows")
+        fetched = []
+        page.on("request", lambda request, fetched=fetched: fetched.append(request.url))
+        await refresh_together(case, 5)
         await shows(page, *[(name, "0") for name in "abc"], case=case)
+        if case.library in ("unpoly", "alpine", "plain"):  # the others do it in their own way
+            assert len([url for url in fetched if "/page" in url]) == 1
     assert site.problems == []
 
 

@@ -14,6 +14,7 @@ import pytest
 from eric_sse_django.models import QueuedMessage
 from eric_sse_django.shortcuts import channel
 from tests.databases import sqlite_only
+from tests.live.first_event import MAX_LINES, lines_of_code
 from tests.live.quick_start import (
     BLOCKS,
     CODE,
@@ -23,6 +24,7 @@ from tests.live.quick_start import (
     PUBLISHING,
     README,
     SECTION,
+    WITH_CURL,
     Project,
     command,
     commands,
@@ -72,13 +74,14 @@ def test_the_quick_start_has_these_files():
     assert sorted(path for path, _, _ in BLOCKS) == sorted(
         [*(f"mysite/{name}" for name in files), "templates/orders.html"]
     )
-    assert SECTION.count("```") // 2 == len(BLOCKS) + 1  # and the block that publishes
+    assert SECTION.count("```") // 2 == len(BLOCKS) + 2  # and those that publish, and call curl
+    assert lines_of_code() < MAX_LINES
     assert len(COMMANDS) == 5  # install, migrate, createsuperuser, runserver, publish
 
 
 def test_every_block_and_command_of_readme_is_tested():
-    python = [block for block in CODE if block not in [text for _, _, text in BLOCKS]]
-    assert python == [PUBLISHING]
+    others = [block for block in CODE if block not in [text for _, _, text in BLOCKS]]
+    assert others == [PUBLISHING, WITH_CURL]
     checkout, demo, gate = (
         "python3 -m venv .venv && .venv/bin/",
         "manage.py demo",
@@ -170,3 +173,13 @@ def test_a_browser_shows_what_is_published(project, chromium):
 def test_a_visitor_without_a_session_is_refused_the_stream(project):
     with project.serve(LINES["uvicorn"]) as url:
         assert httpx.get(f"{url}/events/orders/user-1/").status_code == 403
+
+
+def test_curl_opens_a_stream_with_a_ticket(project):
+    script, curl = WITH_CURL.rstrip().rsplit("\n", 1)
+    assert curl == 'curl -N "http://127.0.0.1:8000$path"'
+    with project.serve(LINES["uvicorn"]) as url:
+        path = project.run(f'{script}\nprintf %s "$path"')
+        with httpx.stream("GET", url + path, timeout=PATIENCE_S) as stream:
+            assert stream.status_code == 200
+            assert next(stream.iter_lines()).startswith("retry:")

@@ -15,10 +15,10 @@ pytest.importorskip("playwright.sync_api")
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "docs" / "images"
 # kB of all images: a clone of the repository contains every version of them.
-MAX_KB = 900
+MAX_KB = 1_000
 # Created by other commands: see benchmarks/README.md and docs/reliability.md.
 PLOTS = {"growth.svg", "scaling.svg", "soak.png", "benchmarks.svg"}
-TIMEOUT_S = 120
+TIMEOUT_S = 240
 
 
 @pytest.mark.slow

@@ -37,7 +37,7 @@ async def test_the_first_bytes_are_sent_at_once_and_a_disconnect_is_noticed(
         await client.until_body_has(b"\n\n")
         assert time.monotonic() - began < 1
         assert client.reader.retry_ms >= 3_000
-        assert client.reader.comments == [" ok"]
+        assert client.reader.comments == [" ok heartbeat=15"]
         client.abort() if server == "granian" else client.close()
         await site.until(lambda: closed(process), 1)
     await asyncio.sleep(0.05)

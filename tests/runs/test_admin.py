@@ -95,6 +95,7 @@ def test_a_search_finds_by_thread_owner_and_id(superuser, answered, term):
     text = shown(superuser.get(url(), {"q": term or answered.id}))
     assert "Why?" in text
     assert "Another" not in text
+    assert 'id="searchbar"' in text
 
 
 def test_a_filter_selects_by_status(superuser, answered):

@@ -5,12 +5,14 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 
 import pytest
+from django.db import OperationalError, connections
 
 from eric_sse_django import runs
+from eric_sse_django.log import database
 from eric_sse_django.runs import tasks
 from eric_sse_django.runs.models import Run
 from tests import databases
@@ -279,6 +281,28 @@ def test_a_producer_that_was_killed_before_it_enqueued_its_next_attempt_is_repea
     assert fresh(run).status == "waiting"
     late(run)
     runs.reap()
+    assert (fresh(run).status, text_of(run)) == ("finished", "one two three")
+
+
+def test_a_run_whose_task_was_enqueued_does_not_fail_by_the_database(
+    django_jobs, monkeypatch, caplog
+):
+    def refuse(execute, sql, *args):
+        if sql.startswith("UPDATE"):
+            raise OperationalError("away")
+        return execute(sql, *args)
+
+    with ExitStack() as refusing:
+        enqueued = lambda run, its_task: refusing.enter_context(  # noqa: E731
+            connections[database()].execute_wrapper(refuse)
+        )
+        monkeypatch.setattr(tasks, "_enqueue", enqueued)
+        run = runs.enqueue(django_jobs.answer, [WORDS])
+    assert f"a run that was enqueued keeps its lease run={run.id}" in caplog.messages
+    assert fresh(run).status == "waiting"
+    monkeypatch.undo()
+    late(run)
+    runs.reap()  # enqueues it once more: it could also have been killed before the first time
     assert (fresh(run).status, text_of(run)) == ("finished", "one two three")
 
 

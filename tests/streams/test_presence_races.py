@@ -192,6 +192,7 @@ async def test_a_process_that_died_before_the_clock_was_set_back_is_found_dead(d
     for renewals in range(1, 6):
         assert len(await sync_to_async(users_online)()) == 1
         await alive.flush(run, 1 + renewals * RENEW_S, FACTS)
+    await shift(PresentListener.objects, "missing_since", -GRACE_S)
     assert await sync_to_async(users_online)() == []
     assert await ServerProcess.objects.acount() == 1
 

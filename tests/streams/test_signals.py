@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -14,7 +15,7 @@ from django.utils import timezone
 from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.hub import Hub, arrivals
 from eric_sse_django.hub.presence import LATE_S, RENEW_S, Presence
-from eric_sse_django.models import PresentListener, ServerProcess
+from eric_sse_django.models import Listener, PresentListener, ServerProcess
 from eric_sse_django.models.presence import LEASE_S
 from eric_sse_django.shortcuts import ausers_online, users_online
 from eric_sse_django.signals import GRACE_S, listener_joined, listener_left
@@ -127,6 +128,47 @@ async def test_a_reload_is_neither_a_leave_nor_a_join(wanted, listeners):
     await let_pass(GRACE_S - 1)  # the time before the reload does not count
     await presence.flush(run, 100, FACTS)
     assert new_changes(presence) == []
+
+
+async def test_a_reload_changes_at_no_moment_who_is_online(wanted, listeners, database):
+    ann = await get_user_model().objects.acreate(username="ann")
+    await Listener.objects.filter(pk=listeners[0]).aupdate(owner=ann.pk)
+    presence, found = Presence(), []
+
+    def online():
+        names = [user.username for user in users_online()]
+        return names, [listener.id for listener in DatabaseChannel.load("orders").online()]
+
+    def watched(function, *args):
+        """Look after each statement of the hub, as a view of another process may do."""
+        connection = connections[database]
+
+        def look(execute, *statement):
+            result = execute(*statement)
+            hooks, connection.execute_wrappers = connection.execute_wrappers, []
+            found.append(online())
+            connection.execute_wrappers = hooks
+            return result
+
+        with connection.execute_wrapper(look):
+            return function(*args)
+
+    async def flush(now):
+        await presence.flush(partial(run, watched), now, FACTS)
+
+    key = presence.opened(listeners[0])
+    await presence.flush(run, 1, FACTS)
+    for now in (2, 3):
+        presence.ended(key)
+        await flush(now)
+        key = presence.opened(listeners[0])
+        await flush(now + 0.5)
+    assert len(found) > 10
+    assert [each for each in found if each != (["ann"], ["a"])] == []
+    presence.ended(key)
+    await presence.flush(run, 4, FACTS)
+    await let_pass(GRACE_S)
+    assert await sync_to_async(online)() == ([], [])
 
 
 async def test_listeners_of_a_process_that_died_leave_by_another(wanted, listeners):

@@ -1,6 +1,9 @@
 """StreamClient: the project's application in the test's own transaction, without a thread."""
 
+import asyncio
+import contextlib
 import threading
+import time
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -20,6 +23,7 @@ from eric_sse_django.shortcuts import (
 )
 from eric_sse_django.testing import NoEvent, StreamClient, make_listener
 from tests.databases import rolled_back
+from tests.patience import PATIENCE_S
 
 
 class StreamTest(TestCase):
@@ -103,8 +107,24 @@ class StreamTest(TestCase):
             stream.next()
             self.listener.stop()
             stream.wait_for_end()
-            with pytest.raises(NoEvent, match="has ended"):
-                stream.next()
+            for wait in (stream.next, lambda: stream.wait_for_comment(timeout_s=PATIENCE_S)):
+                with pytest.raises(NoEvent, match="has ended"):
+                    wait()
+
+    def test_an_application_that_hangs_costs_the_timeout(self):
+        ends = []
+
+        async def hangs(scope, receive, send):
+            while not ends:  # not even the end of the test is one for it
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.sleep(PATIENCE_S)
+
+        began = time.monotonic()
+        client = StreamClient(self.url, application=hangs, timeout_s=0.1)
+        with pytest.raises(NoEvent, match="gave no response"):
+            client.open()
+        assert time.monotonic() - began < PATIENCE_S / 3
+        ends.append(True)
 
     async def test_a_coroutine_reads_too(self):
         async with StreamClient(await awatch_url("orders")) as stream:

@@ -1,27 +1,31 @@
 // Questions and their answers, oldest first. All content is set as text, never as markup.
 
 import { element } from "./element.js";
-import { RunStream } from "./run.js";
+import { runElement } from "./run.js";
 
 export class Answers {
   #list;
   #empty;
   #scroll;
   #stop;
+  #client;
+  #announced; // what is read out: not each word
   #shown = new Map(); // the id of a run: its element
 
-  // `stop` stops the run with an id.
-  constructor(root, stop) {
+  // `stop` stops the run with an id; `client` is the module that runs are received with.
+  constructor(root, stop, client) {
     this.#list = root.querySelector("#answers");
     this.#empty = root.querySelector("#chat-empty");
     this.#scroll = root.querySelector("#chat-scroll");
     this.#stop = stop;
+    this.#client = client;
+    this.#announced = root.querySelector("#chat-announced");
   }
 
-  add({ id, title }) {
+  add({ id, title, ended }) {
     if (this.#shown.has(id)) return;
     this.#empty.hidden = true;
-    const item = element("li", { class: "answer", "data-run": id });
+    const item = element("li", { class: "answer", "data-run": id, tabindex: -1 });
     const foot = element("p", { class: "meta" });
     const state = element("span", { class: "state", "data-state": "connecting" }, "waiting");
     const stop = element("button", { type: "button", class: "plain stop" }, "Stop");
@@ -32,7 +36,8 @@ export class Answers {
     this.#shown.set(id, item);
     this.#list.append(item);
     this.#follow(() => {}, true);
-    this.#receive(id, item, new Writing(text), state, stop);
+    if (!ended) this.#announced.textContent = `Answering: ${title}`;
+    this.#receive(id, item, new Writing(text), state, stop, !ended);
   }
 
   // Notes in the answer that another worker continued it.
@@ -45,22 +50,25 @@ export class Answers {
     });
   }
 
-  #receive(id, item, writing, state, stop) {
-    const stream = new RunStream(id);
+  #receive(id, item, writing, state, stop, isNew) {
     const show = (status, text) => {
       state.dataset.state = status;
       state.textContent = text;
     };
-    stream.addEventListener("chunk", ({ detail: { text } }) => {
+    const run = runElement(id, this.#client);
+    run.addEventListener("run-text", ({ detail: text }) => {
       show("live", "writing");
       this.#follow(() => writing.write(text));
     });
-    stream.addEventListener("lost", () => show("reconnecting", "its worker is gone"));
-    stream.addEventListener("end", ({ detail: { status } }) => {
+    run.addEventListener("run-end", ({ detail: { status } }) => {
+      if (status === "lost") return show("reconnecting", "its worker is gone");
       show(status, status);
       item.dataset.ended = status;
+      if (isNew) this.#announced.textContent = `The answer is ${status}.`;
+      if (stop === document.activeElement) item.focus();
       stop.remove();
     });
+    item.append(run);
   }
 
   // Scrolls down after a change only if the end of the list is visible.
@@ -96,11 +104,12 @@ class Writing {
     this.#text += text;
     if (!this.#text) return;
     const isHeading = this.#text.startsWith("#");
+    const shown = this.#text.replace(isHeading ? /^#+ ?/ : /^[-*] /, isHeading ? "" : "• ");
+    if (!shown) return;
     if (!this.#line) {
       this.#line = element(isHeading ? "h3" : "p");
       this.#place.append(this.#line);
     }
-    const shown = this.#text.replace(isHeading ? /^#+ ?/ : /^[-*] /, isHeading ? "" : "• ");
     this.#line.replaceChildren(...shown.split(MARKED).map(marked));
   }
 }

@@ -5,3 +5,11 @@ export function element(name, attributes = {}, text = null) {
   if (text !== null) made.textContent = text;
   return made;
 }
+
+const HISTORY_MS = 500;
+
+// Makes a region live once what the page begins with is in it: history is not read out.
+export async function announceFromNow(region) {
+  await new Promise((resolve) => setTimeout(resolve, HISTORY_MS));
+  region.setAttribute("aria-live", "polite");
+}

@@ -1,13 +1,16 @@
 // The export: its bar, and the link to its file.
 
-import { RunStream } from "./run.js";
+import { runElement } from "./run.js";
 
 export class Export {
   #find;
+  #client;
+  #run = null;
   #id = null;
 
-  constructor(find, { start, stop }) {
+  constructor(find, { start, stop }, client) {
     this.#find = find;
+    this.#client = client;
     find("export-start").addEventListener("click", start);
     find("export-stop").addEventListener("click", () => stop(this.#id));
   }
@@ -18,21 +21,20 @@ export class Export {
     this.#state("connecting", "waiting");
     this.#bar(0, 1, "Waits for the worker.");
     this.#buttons(true);
-    const stream = new RunStream(id);
-    const current = (receive) => (event) => id === this.#id && receive(event.detail);
-    stream.addEventListener("state", current(({ progress }) => this.#progress(progress)));
-    stream.addEventListener("progress", current((progress) => this.#progress(progress)));
-    stream.addEventListener("lost", current(() => this.#state("reconnecting", "its worker is gone")));
-    stream.addEventListener("end", current((end) => this.#end(end)));
+    this.#run?.remove(); // its stream ends with it
+    this.#run = runElement(id, this.#client);
+    this.#run.addEventListener("run-progress", ({ detail }) => this.#progress(detail));
+    this.#run.addEventListener("run-end", ({ detail }) => this.#end(detail));
+    this.#find("export-text").after(this.#run);
   }
 
   #progress(progress) {
-    if (!progress) return;
     this.#state("live", "running");
     this.#bar(progress.done, progress.total, progress.text);
   }
 
   #end({ status, result }) {
+    if (status === "lost") return this.#state("reconnecting", "its worker is gone");
     this.#state(status, status);
     this.#buttons(false);
     if (status !== "finished") return;
@@ -44,8 +46,11 @@ export class Export {
   }
 
   #buttons(isActive) {
-    this.#find("export-start").hidden = isActive;
-    this.#find("export-stop").hidden = !isActive;
+    const [start, stop] = ["export-start", "export-stop"].map(this.#find);
+    const hadFocus = [start, stop].includes(document.activeElement);
+    start.hidden = isActive;
+    stop.hidden = !isActive;
+    if (hadFocus) (isActive ? stop : start).focus();
     if (isActive) this.#find("export-file").hidden = true;
   }
 

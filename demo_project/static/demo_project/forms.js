@@ -2,14 +2,15 @@
 
 export function wire(form, done) {
   const status = form.querySelector(".done");
-  const button = form.querySelector("button[type=submit]");
+  let isSending = false; // a button that is disabled would lose the focus
 
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
+    if (isSending) return;
+    isSending = true;
     showErrors(form, {});
     status.textContent = "";
     status.classList.remove("failed");
-    button.disabled = true;
     try {
       const answer = await send(form);
       if (answer.errors) {
@@ -22,7 +23,7 @@ export function wire(form, done) {
       status.classList.add("failed");
       status.textContent = error.message;
     } finally {
-      button.disabled = false;
+      isSending = false;
     }
   });
 

@@ -1,7 +1,7 @@
 // The messages of this browser's listener, oldest first. All content is set as text, never as
 // markup.
 
-import { element } from "./element.js";
+import { announceFromNow, element } from "./element.js";
 
 const MAX_SHOWN = 200;
 
@@ -31,6 +31,7 @@ export class Inbox {
     }
     this.#scroll.scrollTop = this.#scroll.scrollHeight;
     this.endReplay();
+    announceFromNow(this.#scroll);
   }
 
   add(type, payload, { position, replayed }) {

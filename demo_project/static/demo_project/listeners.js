@@ -48,7 +48,10 @@ export class Listeners {
     });
     // If the listeners are the same, the rows are not replaced: the focus stays.
     const same = rows.every((row, at) => row === this.#rows.children[at]);
-    if (!same || rows.length !== this.#rows.children.length) this.#rows.replaceChildren(...rows);
+    if (same && rows.length === this.#rows.children.length) return;
+    const focused = document.activeElement;
+    this.#rows.replaceChildren(...rows);
+    if (this.#rows.contains(focused)) focused.focus();
   }
 
   #newRow({ id }) {

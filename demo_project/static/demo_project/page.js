@@ -102,5 +102,6 @@ find("copy").addEventListener("click", async ({ target }) => {
     getSelection().selectAllChildren(find("command"));
     target.textContent = "Selected";
   }
+  find("copied").textContent = target.textContent; // a button's own text is not read out
   setTimeout(() => (target.textContent = "Copy"), 2000);
 });

@@ -36,6 +36,8 @@ export class Vitals {
       const chart = new Chart(svg, { ...common, ...options });
       svg.addEventListener("pointermove", (event) => this.#point(chart.ageAt(event.clientX)));
       svg.addEventListener("pointerleave", () => this.#point(null));
+      svg.addEventListener("keydown", (event) => this.#step(event, svg, options.series));
+      svg.addEventListener("blur", () => this.#point(null));
       new ResizeObserver(() => this.#schedule()).observe(svg);
       return chart;
     });
@@ -58,6 +60,21 @@ export class Vitals {
   #point(age) {
     this.#pointed = age;
     this.#schedule();
+  }
+
+  // By the arrow keys a second at a time; Home and End for the first sample and now.
+  #step(event, svg, series) {
+    const age = Math.round(this.#pointed ?? 0);
+    const ages = { ArrowLeft: age + 1, ArrowRight: age - 1, Home: WINDOW_S, End: 0, Escape: 0 };
+    if (!(event.key in ages) || !this.#samples.length) return;
+    event.preventDefault();
+    const oldest = Math.ceil(this.now - this.#samples[0].t);
+    const wanted = Math.max(0, Math.min(ages[event.key], oldest));
+    this.#point(wanted || null);
+    const sample = this.#nearest(this.now - wanted);
+    const values = series.map((key) => `${key} ${FORMATS[key](sample[key])}`);
+    svg.setAttribute("aria-valuenow", -wanted);
+    svg.setAttribute("aria-valuetext", `${wanted ? `${wanted} s ago` : "now"}: ${values.join(", ")}`);
   }
 
   // Draws once for many samples: a hundred earlier ones arrive at once.

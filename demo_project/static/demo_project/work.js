@@ -20,8 +20,9 @@ async function post(path) {
 // The runs ------------------------------------------------------------------------
 
 const stop = (id) => post(`/runs/${id}/stop/`);
-const answers = new Answers(document, stop);
-const exported = new Export(find, { start: () => post("/runs/export/").then(show), stop });
+const answers = new Answers(document, stop, state.client);
+const start = () => post("/runs/export/").then(show);
+const exported = new Export(find, { start, stop }, state.client);
 
 function show(run) {
   if (run.sent) run = run.sent;
@@ -34,6 +35,7 @@ wire(find("ask"), () => "");
 for (const idea of document.querySelectorAll(".idea")) {
   idea.addEventListener("click", () => {
     find("ask-text").value = idea.textContent;
+    find("ask-text").focus(); // the button is hidden
     find("ask").requestSubmit();
   });
 }
@@ -51,7 +53,7 @@ function showWorker(worker) {
   place.dataset.state = isRunning ? "live" : "reconnecting";
   place.textContent = isRunning ? `process ${worker.pid}` : "none, the next one starts";
   find("worker-pid").textContent = worker?.pid ?? "…";
-  find("kill").disabled = !isRunning;
+  find("kill").setAttribute("aria-disabled", !isRunning); // disabled, it would lose the focus
 }
 
 function note(text, kind = "") {
@@ -61,7 +63,7 @@ function note(text, kind = "") {
 
 workerId = state.worker?.pid ?? null;
 showWorker(state.worker);
-find("kill").addEventListener("click", () => post("/runs/kill/"));
+find("kill").addEventListener("click", () => workerId && post("/runs/kill/"));
 
 // The stream ----------------------------------------------------------------------
 

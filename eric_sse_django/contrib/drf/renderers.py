@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rest_framework.renderers import BaseRenderer
+from rest_framework.renderers import BaseRenderer, JSONRenderer
 
 from eric_sse_django import conf, wire
 from eric_sse_django.log import payload_text
@@ -45,6 +45,12 @@ class EventStreamRenderer(BaseRenderer):
             is_error = response is not None and response.status_code >= 400
             frames.append(_event(ERROR if is_error else OTHER, data))
         return b"".join(frames)
+
+
+class ASCIIRenderer(JSONRenderer):
+    """JSON in ASCII, as payloads are stored: UTF-8 has no half of a surrogate pair, JSON has."""
+
+    ensure_ascii = True
 
 
 def _frame(message: Mapping[str, Any]) -> bytes:

@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
 from rest_framework.permissions import IsAuthenticated
-from rest_framework.renderers import BrowsableAPIRenderer, JSONRenderer
+from rest_framework.renderers import BrowsableAPIRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
@@ -22,7 +22,7 @@ from eric_sse_django.contrib.drf.permissions import (
     channel_of,
     listener_of,
 )
-from eric_sse_django.contrib.drf.renderers import EventStreamRenderer
+from eric_sse_django.contrib.drf.renderers import ASCIIRenderer, EventStreamRenderer
 from eric_sse_django.contrib.drf.serializers import (
     ChannelSerializer,
     ListenSerializer,
@@ -112,7 +112,7 @@ class ChannelViewSet(GenericViewSet):
     @action(
         detail=True,
         url_path=f"listeners/(?P<listener_id>{ID})/messages",
-        renderer_classes=[JSONRenderer, BrowsableAPIRenderer, EventStreamRenderer],
+        renderer_classes=[ASCIIRenderer, BrowsableAPIRenderer, EventStreamRenderer],
     )
     def messages(self, request: Request, channel_id: str, listener_id: str) -> Response:
         """

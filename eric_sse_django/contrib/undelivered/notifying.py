@@ -15,7 +15,7 @@ from eric_sse_django.contrib.undelivered.signals import MAX_MESSAGES, undelivere
 from eric_sse_django.database.events import message_of
 from eric_sse_django.entry import CONTROLS, RESET, Entry
 from eric_sse_django.log import Recipient
-from eric_sse_django.models import Listener, OpenStream, with_user
+from eric_sse_django.models import Listener, OpenStream, of_programs, with_user
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ def notify(after: timedelta, channel_id: str | None = None) -> int:
     Send the signal for the listeners, of one channel or of all, with older messages than `after`.
 
     Returns for how many. Several processes may do this at the same time: each signal is sent by
-    one. A few queries for each listener that is offline and behind, about 1 ms.
+    one. A few queries for each listener that is found: 1 ms on SQLite, 3 to 4 ms on others.
     """
     notifier.settle()
     upto = log.position_at(timezone.now() - after)
@@ -42,7 +42,7 @@ def _behind(upto: int, channel_id: str | None) -> Iterator[Listener]:
     )
     online = OpenStream.objects.online().filter(listener=OuterRef("pk"))
     rows = Listener.objects.filter(running=True, cursor__lt=upto)
-    rows = rows.exclude(Exists(known)).exclude(Exists(online))
+    rows = rows.exclude(Exists(known)).exclude(Exists(online)).exclude(of_programs())
     if channel_id is not None:
         rows = rows.filter(channel__name=channel_id)
     last = 0

@@ -14,6 +14,13 @@ IP: TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
 PORTS = {"http": 80, "https": 443}
 # Addresses of IPv6 that a gateway translates to those of IPv4 in their last 32 bits (RFC 6052).
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+# What is not public and older versions of Python take for it, of each version of IP.
+NOT_PUBLIC = tuple(
+    ipaddress.ip_network(each)
+    for each in ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "2001:db8::/32", "3fff::/20")
+)
+# All public addresses of IPv6: others are local (fec0::/10), or mean something else.
+UNICAST = ipaddress.IPv6Network("2000::/3")
 MAX_URL_CHARACTERS = 2_048
 
 
@@ -83,6 +90,10 @@ def is_allowed(address: IP) -> bool:
     networks = [ipaddress.ip_network(each) for each in conf.get("ALLOWED_NETWORKS")]
     if any(meant in network for network in networks if network.version == meant.version):
         return True
+    if meant.version == 6 and meant not in UNICAST:
+        return False
+    if any(meant in network for network in NOT_PUBLIC if network.version == meant.version):
+        return False
     return meant.is_global and not meant.is_multicast and not meant.is_reserved
 
 

@@ -76,7 +76,12 @@ class EndpointAdmin(EricAdmin):
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         if change:
-            super().save_model(request, obj, form, change)
+            # No others: a worker may have written them since the page was read.
+            fields = [name for name in form.changed_data if name in ("url", "types")]
+            if "url" in fields:
+                obj.next_attempt_at, obj.attempts = None, 0
+                fields += ["next_attempt_at", "attempts"]
+            obj.save(update_fields=fields)
             return
         made = register(form.cleaned_data["channel"], obj.url, types=obj.types)
         obj.__dict__.update(made.__dict__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import random
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from django.db import Error as DatabaseError
 from django.db import transaction
 from django.utils import timezone
 
@@ -19,7 +21,7 @@ from eric_sse_django.contrib.webhooks.models import ERROR_MAX_LENGTH, DeadLetter
 from eric_sse_django.contrib.webhooks.sending import Answer, post
 from eric_sse_django.database import operations
 from eric_sse_django.database.acknowledgement import acknowledge
-from eric_sse_django.entry import CONTROLS, Entry
+from eric_sse_django.entry import CONTROLS, RESET, Entry
 from eric_sse_django.exception import InvalidListenerException
 from eric_sse_django.log import Recipient
 from eric_sse_django.models import Listener
@@ -37,7 +39,8 @@ def take_turn(key: int, is_over: Callable[[], bool] = lambda: False) -> int:
     Send what waits for an endpoint; return how many messages it accepted.
 
     Returns 0 at once if another worker has its lease. Ends after TURN_S, at the first message
-    that is not accepted, and before the next message if `is_over()`.
+    that is not accepted, and before the next message if `is_over()`. After an error, such as one
+    of the database, the next turn is as late as after a message that was not accepted.
     """
     endpoint = endpoints.claim(key, endpoints.new_lease())
     if endpoint is None:
@@ -48,6 +51,9 @@ def take_turn(key: int, is_over: Callable[[], bool] = lambda: False) -> int:
         turn.send()
     except InvalidListenerException:
         logger.debug("an endpoint was removed during its turn endpoint=%s", key)
+    except Exception:
+        turn.postpone()
+        raise
     finally:
         endpoints.release(endpoint)
     return turn.accepted
@@ -61,6 +67,13 @@ class _Turn:
         self._endpoint = endpoint
         self._is_over = is_over
         self._ends_at = time.monotonic() + TURN_S
+        self._replays = 0  # of the listener, when the page was read
+
+    def postpone(self) -> None:
+        """Wait before the next turn, as far as the database allows to write that."""
+        at = timezone.now() + timedelta(seconds=delay_of(1))
+        with contextlib.suppress(DatabaseError):
+            endpoints.leased(self._endpoint).update(next_attempt_at=at)
 
     def _continues(self) -> bool:
         """Return whether one more request may be sent; renew the lease for it."""
@@ -71,8 +84,7 @@ class _Turn:
 
     def send(self) -> None:
         """Send the messages that wait, in their order."""
-        now = timezone.now()
-        if self._endpoint.next_attempt_at is not None and self._endpoint.next_attempt_at > now:
+        if not endpoints.is_due(self._endpoint, timezone.now()):
             return
         while (page := self._page()) is not None:
             for entry in page:
@@ -80,14 +92,15 @@ class _Turn:
                     continue
                 if not self._continues() or not self._send(entry):
                     return
-            if page:
-                self._skip_to(page[-1].position)
+            if page and not self._skip_to(page[-1].position):
+                return
 
     def _page(self) -> log.Page | None:
         """Return the next messages; None if there are none, or the listener is stopped."""
         listener = self._listener()
         if listener is None or not listener.running or self._is_over():
             return None
+        self._replays = listener.replays
         head, _ = log.head()
         page = log.read([Recipient.of(listener)], head, PAGE)
         if not page:
@@ -99,10 +112,13 @@ class _Turn:
 
     def _is_posted(self, entry: Entry) -> bool:
         types = self._endpoint.types
+        if entry.type == RESET:  # of whatever types the messages were that are gone
+            return True
         return entry.type not in CONTROLS and (not types or entry.type in types)
 
-    def _skip_to(self, position: int) -> None:
-        acknowledge(self._endpoint.listener, position)
+    def _skip_to(self, position: int) -> bool:
+        """Move the cursor; return False if an operator has replayed since the page was read."""
+        return acknowledge(self._endpoint.listener, position, self._replays) >= position
 
     def _send(self, entry: Entry) -> bool:
         """Post a message; return whether the next one may follow."""
@@ -112,25 +128,26 @@ class _Turn:
         body = body_of(endpoint.listener.channel.name, entry)
         answer = self._post(entry.position, body)
         if answer.is_accepted:
-            self._skip_to(entry.position)
+            continues = self._skip_to(entry.position)
             self._note(answer, 0, 0, accepted_at=timezone.now())
             self.accepted += 1
-            return True
+            return continues
+        if not endpoints.renew(endpoint):
+            return False  # another worker has it: what becomes of the message is decided there
         if answer.is_gone:
             logger.warning("an endpoint is gone, its listener is stopped endpoint=%s", endpoint.pk)
             operations.stop([endpoint.listener])
             self._note(answer, 0, 0)
             return False
         if attempts >= conf.get("MAX_ATTEMPTS"):
-            self._bury(entry, body, answer, attempts)
-            return True
+            return self._bury(entry, body, answer, attempts)
         delay_s = max(delay_of(attempts), min(answer.retry_after_s, conf.get("MAX_DELAY_S")))
         at = timezone.now() + timedelta(seconds=delay_s)
         self._note(answer, attempts, entry.position, next_attempt_at=at)
         return False
 
-    def _bury(self, entry: Entry, body: bytes, answer: Answer, attempts: int) -> None:
-        """Keep a message as a dead letter, and continue with the next one."""
+    def _bury(self, entry: Entry, body: bytes, answer: Answer, attempts: int) -> bool:
+        """Keep a message as a dead letter; return whether the next one may follow."""
         endpoint = self._endpoint
         logger.error(
             "a webhook's message is a dead letter endpoint=%s position=%s attempts=%s",
@@ -147,8 +164,9 @@ class _Turn:
         with transaction.atomic(using=log.database()):
             # After a replay there may be one of the same message.
             DeadLetter.objects.bulk_create([letter], ignore_conflicts=True)
-            self._skip_to(entry.position)
+            continues = self._skip_to(entry.position)
             self._note(answer, 0, 0)
+        return continues
 
     # Dead letters -------------------------------------------------------------------
 
@@ -163,11 +181,13 @@ class _Turn:
                 letter.delete()
                 self.accepted += 1
             else:
-                letter.again_at, letter.failed_at = None, timezone.now()
-                letter.attempts += 1
-                for name, value in _outcome(answer).items():
-                    setattr(letter, name, value)
-                letter.save()
+                # Not save(): that would store it again, if an operator has removed it meanwhile.
+                DeadLetter.objects.filter(pk=letter.pk).update(
+                    again_at=None,
+                    failed_at=timezone.now(),
+                    attempts=letter.attempts + 1,
+                    **_outcome(answer),
+                )
 
     # Both ---------------------------------------------------------------------------
 
@@ -189,7 +209,7 @@ class _Turn:
 
 
 def _outcome(answer: Answer) -> dict[str, Any]:
-    return {"last_status": answer.status, "last_error": answer.error[:ERROR_MAX_LENGTH]}
+    return {"last_status": answer.status, "last_error": answer.shown_error()[:ERROR_MAX_LENGTH]}
 
 
 def body_of(channel: str, entry: Entry) -> bytes:

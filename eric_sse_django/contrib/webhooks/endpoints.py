@@ -22,8 +22,8 @@ from eric_sse_django.models import Listener
 
 # Seconds of a lease beside the time that a request may take: for the queries around it.
 LEASE_MARGIN_S = 30.0
-# Seconds after which a listener counts as seen again, so that it is not removed as unused.
-SEEN_AFTER = timedelta(days=1)
+# Seconds by which the clocks of workers may differ, so that none takes the lease of another.
+MAX_SKEW_S = LEASE_MARGIN_S
 
 
 def register(
@@ -85,10 +85,22 @@ def due(channels: Collection[int] | None, now: datetime) -> list[int]:
     if channels is not None:
         new &= Q(listener__channel__in=channels)
     again = DeadLetter.objects.filter(again_at__lte=now).values("endpoint")
-    found = rows.filter(new | Q(next_attempt_at__lte=now) | Q(pk__in=again))
+    retry = Q(next_attempt_at__lte=now) | Q(next_attempt_at__gt=_latest_attempt(now))
+    found = rows.filter(new | retry | Q(pk__in=again))
     return list(
         found.order_by(F("lease_until").asc(nulls_first=True)).values_list("pk", flat=True)
     )
+
+
+def is_due(endpoint: Endpoint, now: datetime) -> bool:
+    """Return whether the time of the endpoint's next attempt has come."""
+    at = endpoint.next_attempt_at
+    return at is None or at <= now or at > _latest_attempt(now)
+
+
+def _latest_attempt(now: datetime) -> datetime:
+    """Return the latest time of an attempt; a later one is of a clock that was set back since."""
+    return now + timedelta(seconds=conf.get("MAX_DELAY_S") + MAX_SKEW_S)
 
 
 def claim(key: int, lease: str) -> Endpoint | None:
@@ -116,15 +128,10 @@ def leased(endpoint: Endpoint) -> QuerySet[Endpoint]:
     return Endpoint.objects.filter(pk=endpoint.pk, lease=endpoint.lease)
 
 
-def keep_seen() -> None:
-    """Count the listeners of all endpoints as seen: `eric_listeners` removes none of them."""
-    now = timezone.now()
-    old = Q(last_seen=None) | Q(last_seen__lt=now - SEEN_AFTER)
-    Listener.objects.filter(old, webhook__isnull=False).update(last_seen=now)
-
-
 def _is_free(now: datetime) -> Q:
-    return Q(lease="") | Q(lease_until__lt=now)
+    # One that would end later than a lease can is of a clock that was set back since.
+    latest = _until(now) + timedelta(seconds=MAX_SKEW_S)
+    return Q(lease="") | Q(lease_until__lt=now) | Q(lease_until__gt=latest)
 
 
 def _until(now: datetime) -> datetime:

@@ -39,6 +39,8 @@ class Endpoint(models.Model):
     starting are the listener's. `lease` names the worker that serves it now.
     """
 
+    owns_listener = True  # it is removed with its endpoint, not with those of users
+
     listener = models.OneToOneField(
         Listener, models.CASCADE, related_name="webhook", verbose_name=_("listener")
     )
@@ -101,7 +103,7 @@ class DeadLetter(models.Model):
     attempts = models.PositiveIntegerField(_("attempts"), default=0)
     last_status = models.PositiveIntegerField(_("last status"), null=True)
     last_error = models.CharField(_("last error"), max_length=ERROR_MAX_LENGTH, blank=True)
-    failed_at = models.DateTimeField(_("failed"), default=timezone.now)
+    failed_at = models.DateTimeField(_("failed at"), default=timezone.now)
     again_at = models.DateTimeField(_("sent again from"), null=True, db_index=True)
 
     objects = LogManager["DeadLetter"]()

@@ -23,7 +23,11 @@ BUSY = (429, 503)
 
 
 class Answer(NamedTuple):
-    """What became of a request: its status, None without one; an error if it was not accepted."""
+    """
+    What became of a request: its status, None without one; an error if it was not accepted.
+
+    The error is for people, and may contain anything that a receiver sent: see shown_error().
+    """
 
     status: int | None
     error: str
@@ -33,6 +37,10 @@ class Answer(NamedTuple):
     def is_accepted(self) -> bool:
         """Whether the receiver has it: any 2xx."""
         return not self.error
+
+    def shown_error(self) -> str:
+        """Return the error as every database stores it, and a terminal shows it."""
+        return "".join(each if each.isprintable() else "\ufffd" for each in self.error)
 
     @property
     def is_gone(self) -> bool:

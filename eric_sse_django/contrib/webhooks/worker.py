@@ -43,7 +43,6 @@ def find(channels: Collection[int] | None) -> Found:
     due = endpoints.due(channels, timezone.now())
     if channels is not None:
         return Found(due, None)
-    endpoints.keep_seen()
     running = Endpoint.objects.filter(listener__running=True)
     return Found(due, list(running.values_list("listener__channel", flat=True).distinct()))
 

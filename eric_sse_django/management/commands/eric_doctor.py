@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from eric_sse_django.doctor import ERROR, GOOD, NOTE, WARNING, Finding, examine
+from eric_sse_django.doctor.finding import shown
 from eric_sse_django.doctor.link import site_of
+from eric_sse_django.management.command import OperatorCommand
 
 MARKS = {GOOD: "✓", NOTE: "·", WARNING: "!", ERROR: "✗"}
 # The lowest level that gives the exit status 1, by the value of --fail-level.
 FAILING = {"error": {ERROR}, "warning": {ERROR, WARNING}, "never": set[str]()}
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = "Examines the settings, the database, the log, the clocks and what connects processes; "
     help += "with --url also a real stream through the site's public address, on a channel that "
     help += "exists for that time only. Each finding names the next step. Exit status 1 if one is "
@@ -30,7 +32,12 @@ class Command(BaseCommand):
             "--fast", action="store_true", help="Do not wait for a heartbeat (HEARTBEAT_S)."
         )
         parser.add_argument("--insecure", action="store_true", help="Accept any certificate.")
-        parser.add_argument("--fail-level", choices=FAILING, default="error")
+        parser.add_argument(
+            "--fail-level",
+            choices=FAILING,
+            default="error",
+            help="From which level on the exit status is 1 (default: %(default)s).",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         found: list[Finding] = []
@@ -75,5 +82,5 @@ def _check_url(url: str | None) -> None:
     try:
         site_of(url)
     except ValueError:
-        text = f"--url is {url!r}: give an address such as https://www.example.com."
+        text = f"--url is {shown(url)!r}: give an address such as https://www.example.com."
         raise CommandError(text) from None

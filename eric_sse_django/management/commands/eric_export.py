@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gzip
-from typing import Any
+import os
+from typing import IO, Any
 
 from django.core.management.base import CommandError, CommandParser
 
@@ -24,14 +25,15 @@ class Command(OperatorCommand):
         if running := moving.serving():
             text = f"Server processes run ({', '.join(running)}): what is published meanwhile is "
             self.stderr.write(self.style.WARNING(f"{text}not exported. Stop them first."))
+        if left := moving.left_behind():
+            text = f"Not exported, but their listeners and messages are: {', '.join(left)}."
+            self.stderr.write(self.style.WARNING(text))
         if name == "-":
             for line in moving.export():
                 self.stdout.write(line)
             return
-        opened: Any = gzip.open if name.endswith(".gz") else open
         try:
-            # Exclusive: an earlier export is not overwritten.
-            with opened(name, "xt", encoding="utf-8") as file:
+            with _created(name) as file:
                 for line in moving.export():
                     file.write(f"{line}\n")
                     count += 1
@@ -40,3 +42,13 @@ class Command(OperatorCommand):
         except OSError as error:
             raise CommandError(f"{name} cannot be written: {error}") from error
         self.stdout.write(self.style.SUCCESS(f"{count} lines written to {name}."))
+
+
+def _created(name: str) -> IO[str]:
+    """Return a new file, which only its owner reads: it has the payloads of all messages."""
+    # Exclusive: an earlier export is not overwritten.
+    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    os.close(descriptor)
+    opened: Any = gzip.open if name.endswith(".gz") else open
+    file: IO[str] = opened(name, "wt", encoding="utf-8")
+    return file

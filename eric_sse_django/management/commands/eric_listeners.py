@@ -22,6 +22,11 @@ AT_ONCE = 500
 
 COLUMNS = ("channel", "listener", "owner", "state", "waiting", "oldest", "last_seen")
 ACTIONS = {"stop": "stopped", "start": "started", "disconnect": "disconnected"}
+ACTION_HELP = {
+    "stop": "Stop them: their messages wait, and their clients do not reconnect.",
+    "start": "Start those that were stopped.",
+    "disconnect": "End their streams; their clients reconnect.",
+}
 
 
 class Command(OperatorCommand):
@@ -38,9 +43,11 @@ class Command(OperatorCommand):
         parser.add_argument("--limit", type=int, default=100, help="How many are listed.")
         parser.add_argument("--json", action="store_true", help="Print the list as JSON.")
         actions = parser.add_mutually_exclusive_group()
-        actions.add_argument("--remove", action="store_true")
-        for name in ACTIONS:
-            actions.add_argument(f"--{name}", action="store_true")
+        actions.add_argument(
+            "--remove", action="store_true", help="Remove them and their waiting messages."
+        )
+        for name, meaning in ACTION_HELP.items():
+            actions.add_argument(f"--{name}", action="store_true", help=meaning)
 
     def handle(self, *args: Any, **options: Any) -> None:
         rows = self._chosen(options)

@@ -22,9 +22,11 @@ class Command(OperatorCommand):
     help += "input, one on each line, and publishes each as it comes."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("channel")
-        parser.add_argument("type")
-        parser.add_argument("payload", nargs="?", default="null", help="JSON, or - (see above).")
+        parser.add_argument("channel", help="The id of the channel.")
+        parser.add_argument("type", help="The type of the message: the event of the stream.")
+        parser.add_argument(
+            "payload", nargs="?", default="null", help="JSON; null without it; or -."
+        )
         parser.add_argument("--text", action="store_true", help="Payloads are text, not JSON.")
         to = parser.add_mutually_exclusive_group()
         to.add_argument("--listener", help="Only to the listener with this id.")
@@ -48,7 +50,7 @@ class Command(OperatorCommand):
                 )
                 count += 1
         except InvalidChannelException as error:
-            raise CommandError(f"{error} Create it with --create.") from error
+            raise CommandError(f"{error} To create it now, add --create.") from error
         except (EricError, ValueError) as error:
             done = f" {count} were published before." if count else ""
             raise CommandError(f"{error}{done}") from error
@@ -77,6 +79,7 @@ class Command(OperatorCommand):
             elif line.strip():
                 try:
                     yield json.loads(line)
-                except ValueError as error:
-                    text = f"{line[:80]!r} is not JSON ({error}): use --text."
+                except (ValueError, RecursionError) as error:
+                    text = f"{line[:80]!r} is not JSON ({error}): "
+                    text += "put texts in double quotes, or add --text."
                     raise ValueError(text) from None

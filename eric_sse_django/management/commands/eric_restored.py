@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from eric_sse_django import log, notifier
 
@@ -23,6 +23,9 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if not 0 <= options["seen"] <= log.MAX_POSITION:
+            text = f"--seen is {options['seen']}: positions are from 0 to {log.MAX_POSITION}."
+            raise CommandError(text)
         before, _ = log.head()
         lowered = log.lower_what_is_beyond()
         begun = log.begin_history(above=options["seen"])

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 from django.db.models import Count, Sum
 
 from eric_sse_django import log, reports
 from eric_sse_django.management.command import OperatorCommand
-from eric_sse_django.management.terminal import ago, write_json, write_table
+from eric_sse_django.management.terminal import ago, check_interval, write_json, write_table
 from eric_sse_django.models import Channel, Listener, OpenStream, QueuedMessage, Watchers
 from eric_sse_django.monitor.snapshot import Rates, live_processes
 
@@ -29,13 +29,13 @@ class Command(OperatorCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--top", type=int, default=20, help="How many channels are shown.")
-        parser.add_argument("--json", action="store_true")
+        parser.add_argument("--json", action="store_true", help="Print a JSON object.")
         parser.add_argument("--watch", type=float, metavar="S", help="Repeat it every S seconds.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         every_s = options["watch"]
-        if every_s is not None and every_s <= 0:
-            raise CommandError("--watch must be over 0.")
+        if every_s is not None:
+            check_interval("--watch", every_s)
         rates = Rates()
         try:
             while True:

@@ -15,7 +15,7 @@ from django.utils import timezone
 from eric_sse_django import log
 from eric_sse_django.entry import CONTROLS, NO_CHANNEL, Entry
 from eric_sse_django.management.command import OperatorCommand
-from eric_sse_django.management.terminal import duration, highlighted, printable
+from eric_sse_django.management.terminal import check_interval, duration, highlighted, printable
 from eric_sse_django.models import Channel, Listener, usernames
 
 # Entries that are read at once, and the characters of a payload that are shown.
@@ -44,8 +44,7 @@ class Command(OperatorCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if options["interval"] <= 0:
-            raise CommandError("--interval must be over 0.")
+        check_interval("--interval", options["interval"])
         if options["count"] is not None and options["count"] <= 0:
             raise CommandError("--count must be over 0.")
         self._options = options

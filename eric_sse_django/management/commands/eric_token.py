@@ -17,7 +17,7 @@ class Command(BaseCommand):
     help += "The token is not stored and cannot be shown again."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("username")
+        parser.add_argument("username", help="The name of the user whose permissions it has.")
         parser.add_argument("--name", default="eric_token", help="What the token is for.")
         parser.add_argument("--days", type=int, help="Days until it expires; default: never.")
 

@@ -9,24 +9,30 @@
 const REFRESH_DELAY_MS = 200; // several refreshes within that time are one
 const LONGEST_DELAY_MS = 2_000; // after that a refresh does not wait for a pause any more
 
+const TRIES = 7; // to fetch what a refresh names, within two minutes
+
 // Alpine initializes what is put in the page by itself.
 const appliers = { unpoly, alpine: plain, plain, turbo, htmx2, htmx4 };
+const globals = { unpoly: "up", turbo: "Turbo", htmx2: "htmx", htmx4: "htmx" };
 
 class EricStream extends HTMLElement {
   #stream = null;
   #last = null; // an element that is moved continues after its last message
+  static observedAttributes = ["src"];
 
   async connectedCallback() {
-    const { connect } = await import(new URL(this.getAttribute("client"), document.baseURI));
+    const { connect } = await import(clientOf(this));
+    const library = this.getAttribute("library");
+    await scripts(globals[library]);
     if (!this.isConnected || this.#stream) return;
-    const apply = appliers[this.getAttribute("library")] ?? plain;
+    const apply = appliers[library] ?? plain;
     const path = pathOf(this);
     if (this.#last) path.searchParams.set("last_event_id", this.#last);
     this.#stream = connect(path, {
       parse: String,
       refresh: () => freshPath(path.pathname),
       onreset: "reload",
-      onmessage: ({ type, data }) => type === "message" && apply(data, this),
+      onmessage: ({ type, data }) => type === "message" && inTurn(() => apply(data, this)),
       onstate: (state) => this.#show(state),
     });
   }
@@ -37,10 +43,33 @@ class EricStream extends HTMLElement {
     this.#stream = null;
   }
 
+  // A page that was loaded again and morphed into this one begins where it was rendered: what came
+  // since then was replaced by it. Without a cursor, the server's decides.
+  attributeChangedCallback(_, before) {
+    if (!this.#stream || before === this.getAttribute("src")) return;
+    if (!pathOf(this).searchParams.has("last_event_id")) return;
+    this.disconnectedCallback();
+    this.#last = null;
+    void this.connectedCallback();
+  }
+
   #show(state) {
     this.setAttribute("state", state);
     this.dispatchEvent(new CustomEvent("eric-state", { detail: state, bubbles: true }));
   }
+}
+
+// The file of connect(). HTML that others write must not be able to name another one.
+function clientOf(element) {
+  const url = new URL(element.getAttribute("client"), document.baseURI);
+  if (url.origin === new URL(import.meta.url).origin) return url.href;
+  throw new Error(`not imported: ${url} has another origin than ${import.meta.url}`);
+}
+
+// A library may load after this script, which could not apply a message until then.
+async function scripts(name) {
+  if (!name || window[name] || document.readyState === "complete") return;
+  await new Promise((resolve) => addEventListener("load", resolve, { once: true }));
 }
 
 const pathOf = (element) => new URL(element.getAttribute("src"), document.baseURI);
@@ -70,7 +99,7 @@ function changes(html, change) {
   for (const each of message.content.querySelectorAll("template[data-action]")) {
     const { action, target } = each.dataset;
     if (action === "refresh") refresh(target);
-    else change(action, target, each.content);
+    else keepingFocus(() => change(action, target, each.content));
   }
 }
 
@@ -119,33 +148,74 @@ function swap(action, selector, content, discard = (element) => element.remove()
   return added;
 }
 
+// If the element with the focus is replaced, the new one with its id gets it; without that, the
+// next one around it that can have it. Else people with a keyboard begin at the top again.
+function keepingFocus(change) {
+  const focused = document.activeElement;
+  const ids = [];
+  for (let each = focused; each; each = each.parentElement) if (each.id) ids.push(each.id);
+  change();
+  if (focused?.isConnected) return;
+  for (const id of ids) {
+    const found = document.getElementById(id);
+    found?.focus();
+    if (found && document.activeElement === found) return;
+  }
+}
+
 // Refreshing -----------------------------------------------------------------------------
 
 const wanted = new Set();
 let since = null;
 let timer = null;
+let loading = null; // until what is fetched is in the page
+
+// What is fetched may be older than a message that comes meanwhile: it is applied afterwards.
+function inTurn(change) {
+  return loading ? loading.then(change) : change();
+}
 
 // Fetches targets from the page's own path, "" for the whole page.
 function refresh(target) {
   wanted.add(target);
   since ??= Date.now();
-  clearTimeout(timer);
   const longest = since + LONGEST_DELAY_MS - Date.now();
-  timer = setTimeout(load, Math.max(0, Math.min(REFRESH_DELAY_MS, longest)));
+  loadAfter(Math.max(0, Math.min(REFRESH_DELAY_MS, longest)));
 }
 
-async function load() {
-  const targets = [...wanted];
-  wanted.clear();
-  since = null;
+function loadAfter(ms, tries = 0) {
+  clearTimeout(timer);
+  timer = setTimeout(() => {
+    const targets = [...wanted];
+    wanted.clear();
+    since = null;
+    const own = Promise.resolve(loading)
+      .then(() => load(targets))
+      .catch((error) => again(error, targets, tries + 1))
+      .finally(() => loading === own && (loading = null));
+    loading = own;
+  }, ms);
+}
+
+// The server may be unavailable for some minutes: while it is replaced, for example.
+function again(error, targets, tries) {
+  reportError(error);
+  if (tries === TRIES) return;
+  targets.forEach((target) => wanted.add(target));
+  loadAfter(1_000 * 2 ** tries * (0.5 + Math.random() / 2), tries);
+}
+
+async function load(targets) {
   if (targets.includes("")) return location.reload();
   if (window.up) return window.up.reload(targets.join(", "));
   const page = await fetchPage();
   for (const target of targets) {
     const found = [...page.querySelectorAll(target)];
-    [...document.querySelectorAll(target)].forEach((old, index) => {
-      if (found[index]) old.replaceWith(document.importNode(found[index], true));
-    });
+    keepingFocus(() =>
+      document.querySelectorAll(target).forEach((old, index) => {
+        if (found[index]) old.replaceWith(document.importNode(found[index], true));
+      }),
+    );
   }
 }
 

@@ -9,10 +9,9 @@ const me = find("me").textContent;
 const stream = connect(find("lines").dataset.stream, { onreset: "reload", onstate: showState });
 
 stream.on("chat/line-created", ({ author, text }, { id }) => {
-  const line = append(find("lines"), ` ${text}`, id);
   const name = document.createElement("b");
   name.textContent = author;
-  line.prepend(name);
+  const line = append(find("lines"), id, name, ` ${text}`);
   line.classList.toggle("mine", author === me);
   forget(author);
 });

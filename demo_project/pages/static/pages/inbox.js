@@ -6,4 +6,4 @@ const list = document.getElementById("notes");
 
 // All tabs of this browser share one stream. After it has lost messages, the page is loaded again.
 const stream = connect(list.dataset.stream, { onreset: "reload", onstate: showState });
-stream.on("note", ({ text }, { id }) => append(list, text, id));
+stream.on("note", ({ text }, { id }) => append(list, id, text));

@@ -5,12 +5,13 @@ export function showState(state) {
   place.textContent = place.dataset.state = state;
 }
 
-// Adds an entry to a list, and scrolls down if its end was visible. Text is never markup.
-export function append(list, text, position) {
+// Adds an entry to a list, and scrolls down if its end was visible. Text is never markup. The entry
+// is complete when it comes into the page: a screen reader reads it out at once.
+export function append(list, position, ...content) {
   const scroll = list.closest(".scroll");
   const follows = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 60;
   const entry = document.createElement("li");
-  entry.textContent = text;
+  entry.append(...content);
   entry.dataset.position = position;
   list.append(entry);
   if (follows) scroll.scrollTop = scroll.scrollHeight;

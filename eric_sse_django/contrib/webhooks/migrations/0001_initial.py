@@ -131,7 +131,9 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "failed_at",
-                    models.DateTimeField(default=django.utils.timezone.now, verbose_name="failed"),
+                    models.DateTimeField(
+                        default=django.utils.timezone.now, verbose_name="failed at"
+                    ),
                 ),
                 (
                     "again_at",

@@ -17,6 +17,13 @@ const parsed =
         window.addEventListener("load", resolve, { once: true });
       });
 
+// The file of connect(). HTML that others write must not be able to name another one.
+function clientOf(element) {
+  const url = new URL(element.getAttribute("client"), document.baseURI);
+  if (url.origin === new URL(import.meta.url).origin) return url.href;
+  throw new Error(`not imported: ${url} has another origin than ${import.meta.url}`);
+}
+
 class EricRun extends HTMLElement {
   #next = 0;
   #isShown = false;
@@ -30,7 +37,7 @@ class EricRun extends HTMLElement {
     this.#next = Number(this.getAttribute("index") ?? 0);
     const status = this.getAttribute("status");
     if (!this.#isShown) this.#show(status);
-    if (["waiting", "running"].includes(status)) void this.#open();
+    if (["waiting", "running"].includes(status)) void this.#open(change);
   }
 
   // What the page was rendered with, as events.
@@ -51,13 +58,12 @@ class EricRun extends HTMLElement {
     this.#close();
   }
 
-  async #open() {
+  async #open(change) {
     const url = new URL(this.getAttribute("src"), document.baseURI);
     url.searchParams.set("index", this.#next);
-    const client = this.getAttribute("client");
-    if (client) {
-      const { connect } = await import(client);
-      if (!this.isConnected) return;
+    if (this.getAttribute("client")) {
+      const { connect } = await import(clientOf(this));
+      if (change !== this.#changes) return;
       const onmessage = ({ type, data }) => this.#take(type, data);
       // A compaction sends again what this element drops by its index.
       const stream = connect(url, { onmessage, onreset() {}, share: false });

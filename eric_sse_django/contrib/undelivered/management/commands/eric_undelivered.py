@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from eric_sse_django.contrib.undelivered.notifying import notify
 from eric_sse_django.contrib.undelivered.signals import undelivered
+from eric_sse_django.management.terminal import duration
 from eric_sse_django.models import Channel
-
-UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 class Command(BaseCommand):
@@ -24,7 +21,7 @@ class Command(BaseCommand):
         parser.add_argument("--channel", help="Only the listeners of the channel with this id.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        after, channel = _duration(options["after"]), options["channel"]
+        after, channel = duration("--after", options["after"], "smhd"), options["channel"]
         if channel is not None and not Channel.objects.filter(name=channel).exists():
             raise CommandError(f"There is no channel {channel!r}.")
         if not undelivered.has_listeners():
@@ -33,12 +30,3 @@ class Command(BaseCommand):
             )
         count = notify(after, channel)
         self.stdout.write(self.style.SUCCESS(f"The signal was sent for {count} listeners."))
-
-
-def _duration(text: str) -> timedelta:
-    found = re.fullmatch(r"(\d{1,6})([smhd])", text)
-    if not found or not int(found[1]):
-        raise CommandError(
-            f"--after is {text!r}: give a number and s, m, h or d, for example 15m."
-        )
-    return timedelta(**{UNITS[found[2]]: int(found[1])})

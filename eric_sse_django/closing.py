@@ -1,4 +1,4 @@
-"""Ending the app's threads, before a test database is removed."""
+"""Ending the threads of this process: of a worker that ends, before a test database is removed."""
 
 from __future__ import annotations
 
