@@ -14,7 +14,7 @@ Environment variables make a server process use what the running test uses:
 
 import os
 
-from tests import databases
+from tests import addresses
 
 SECRET_KEY = "tests only: signs nothing that leaves this machine"
 DEBUG = False
@@ -46,7 +46,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    *databases.from_environment("ERIC_SSE_TEST_MIDDLEWARE", []),
+    *addresses.from_environment("ERIC_SSE_TEST_MIDDLEWARE", []),
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -71,13 +71,15 @@ TEMPLATES = [
 ]
 
 if "ERIC_SSE_TEST_DB" in os.environ:
-    DATABASES = {"default": databases.entry_from_address(os.environ["ERIC_SSE_TEST_DB"])}
+    DATABASES = {"default": addresses.entry_from_address(os.environ["ERIC_SSE_TEST_DB"])}
 else:
+    from tests import databases  # not in a server process: it imports pytest
+
     DATABASES = databases.all_entries()
     _router = "SelectedDatabaseRouter" if databases.USERS is None else "UsersElsewhereRouter"
     DATABASE_ROUTERS = [f"tests.router.{_router}"]
 if any(entry["ENGINE"].endswith(".mysql") for entry in DATABASES.values()):
-    databases.teach_mysql_driver()
+    addresses.teach_mysql_driver()
 
 FORCE_SCRIPT_NAME = os.environ.get("ERIC_SSE_TEST_SCRIPT_NAME")
 if "ERIC_SSE_TEST_REDIS" in os.environ:
@@ -87,7 +89,7 @@ if "ERIC_SSE_TEST_REDIS" in os.environ:
     }
 else:
     _layer = {"BACKEND": "channels.layers.InMemoryChannelLayer"}
-CHANNEL_LAYERS = {"default": databases.from_environment("ERIC_SSE_TEST_LAYER", _layer)}
+CHANNEL_LAYERS = {"default": addresses.from_environment("ERIC_SSE_TEST_LAYER", _layer)}
 
 if "ERIC_SSE_TEST_DB" in os.environ:
     # A server process: its tests read in its output what it logs about streams and outages.
@@ -100,4 +102,4 @@ if "ERIC_SSE_TEST_DB" in os.environ:
         },
     }
 
-ERIC_SSE = databases.from_environment("ERIC_SSE_TEST_SETTINGS", {})
+ERIC_SSE = addresses.from_environment("ERIC_SSE_TEST_SETTINGS", {})

@@ -2,13 +2,13 @@
 
 import os
 
-from tests import databases
+from tests import addresses
 
 SECRET_KEY = "benchmarks only: signs nothing that leaves this machine"
 USE_TZ = True
 INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "eric_sse_django"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-DATABASES = {"default": databases.entry_from_address(os.environ["ERIC_SSE_GROWTH_DB"])}
+DATABASES = {"default": addresses.entry_from_address(os.environ["ERIC_SSE_GROWTH_DB"])}
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 LOGGING_CONFIG = None
 ERIC_SSE = {

@@ -45,6 +45,8 @@ class Supervisor:
         self._stop.set()
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()  # the worker ends
+            if not self._is_ready:
+                self._process.kill()  # it still imports, and has no work
         self._thread.join(STOP_S)
 
     def state(self) -> dict[str, Any]:

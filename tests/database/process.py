@@ -1,13 +1,12 @@
 """Separate Python processes on the database that a test uses."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests import databases
+from tests import databases, forking
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,16 +31,8 @@ def run(script: str, alias: str) -> str:
         "DJANGO_SETTINGS_MODULE": "tests.settings",
         "ERIC_SSE_TEST_DB": databases.address(alias),
     }
-    done = subprocess.run(
-        [sys.executable, "-c", PREAMBLE + script],
-        cwd=ROOT,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
+    command = [sys.executable, "-c", PREAMBLE + script]
+    done = forking.run(command, cwd=ROOT, env=environment, timeout_s=TIMEOUT_S)
     if done.returncode or done.stderr:
         pytest.fail(f"{script}\nended with {done.returncode}\n{done.stderr}", pytrace=False)
     return done.stdout

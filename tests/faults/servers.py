@@ -31,9 +31,7 @@ class Servers:
 
     def serve(self, server: str, **options: Any) -> ASGIServer:
         """Return an ASGI server that uses them, not started yet; it ends with this process."""
-        made = ASGIServer(server, environment=self.environment, **options)
-        made.command = ending_with_parent(made.command)
-        return made
+        return ASGIServer(server, environment=self.environment, dies_with_us=True, **options)
 
 
 @contextmanager

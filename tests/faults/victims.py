@@ -9,10 +9,9 @@ import sys
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 
-from tests.faults.ending import ending_with_parent
+from tests import forking
 from tests.faults.ledger import Ledger
 from tests.faults.servers import Servers
 from tests.live.asgi_servers import ROOT, ASGIServer
@@ -128,13 +127,11 @@ class WriterVictim(Victim):
     async def start(self) -> None:
         self.starts += 1
         name = f"{self.name}.{self.starts}"
-        self.process = await asyncio.create_subprocess_exec(
-            *ending_with_parent([sys.executable, *self._command(name)]),
+        self.process = await forking.start(
+            [sys.executable, *self._command(name)],
             cwd=ROOT,
             env={**self.servers.environment, "PYTHONPATH": str(ROOT)},
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            start_new_session=True,
+            pipes=True,
         )
         self._ready.clear()
         self._reading = asyncio.create_task(self._read(name))
@@ -149,15 +146,13 @@ class WriterVictim(Victim):
             await asyncio.sleep(self.chance.uniform(0, TRANSACTION_S))
 
     async def kill(self) -> None:
-        with suppress(ProcessLookupError):
-            self.process.kill()
+        self.process.kill()
         await self._reading
         await self.process.wait()
 
     async def finish(self) -> int:
         """End it cleanly; return its exit status."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
+        self.process.end_input()
         await self._reading
         return await self.process.wait()
 
@@ -168,8 +163,7 @@ class WriterVictim(Victim):
         waiting.cancel()
 
     async def _read(self, name: str) -> None:
-        assert self.process.stdout is not None
-        async for line in self.process.stdout:
+        async for line in self.process.output:
             if line.endswith(b"\n"):
                 self._take(name, json.loads(line))
 

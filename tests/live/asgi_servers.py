@@ -19,10 +19,12 @@ from typing import Any
 
 import psutil
 
-from tests import databases
+from tests import databases, forking
 from tests.server import free_port, until
 
 ROOT = Path(__file__).parents[2]
+# The others start separate processes.
+FORKED = ("daphne", "uvicorn", "hypercorn")
 SERVERS = ("daphne", "uvicorn", "hypercorn", "granian")
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 20.0
@@ -63,13 +65,18 @@ class ASGIServer:
         environment: Mapping[str, str] | None = None,
         application: str = "tests.asgi:application",
         port: int | None = None,
+        fresh: bool = False,
+        dies_with_us: bool = False,
     ) -> None:
         """
         Start nothing yet. `database` is the alias in the running test: what the fixture
         `database` returned. `settings` go into ERIC_SSE; `redis_port` means channels_redis;
-        `layer` is a whole CHANNEL_LAYERS["default"]; `options` are for the command line.
+        `layer` is a whole CHANNEL_LAYERS["default"]; `options` are for the command line. `fresh`:
+        it shares no memory with others (tests/forking).
         """
         self.server = server
+        self.fresh = fresh
+        self.dies_with_us = dies_with_us
         self.port = port or free_port()
         self.command = [*command(server, application, self.port), *options]
         self.environment = {
@@ -88,7 +95,7 @@ class ASGIServer:
         handle, name = tempfile.mkstemp(prefix=f"eric_sse_{server}_", suffix=".log")
         os.close(handle)
         self.log = Path(name)
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | forking.Forked | None = None
 
     @property
     def url(self) -> str:
@@ -106,14 +113,13 @@ class ASGIServer:
     def start(self) -> None:
         """Start and return once it accepts connections. Raises AssertionError after 30 s."""
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
+            self.process = forking.popen(
                 self.command,
                 cwd=ROOT,
                 env=self.environment,
-                stdin=subprocess.DEVNULL,
                 stdout=log,
-                stderr=log,
-                start_new_session=True,
+                dies_with_us=self.dies_with_us,
+                fork=self.server in FORKED and not self.fresh,
             )
         process = self.process
         atexit.register(self.kill)

@@ -15,6 +15,7 @@ from eric_sse_django.database import DatabaseChannel
 from eric_sse_django.log import retention
 from eric_sse_django.models import QueuedMessage
 from eric_sse_django.shortcuts import listen, stream_url
+from tests import forking
 from tests.client import StreamClient
 from tests.live.asgi_servers import ROOT, ASGIServer
 from tests.patience import PATIENCE_S
@@ -31,16 +32,11 @@ async def new_listener(channel: DatabaseChannel, owner: Any = None) -> str:
 
 async def publisher(
     server: ASGIServer, channel: DatabaseChannel, count: int, interval_s: float = 0, first: int = 0
-) -> asyncio.subprocess.Process:
+) -> forking.Running:
     """Return a started process that publishes `count` numbers with the server's settings."""
     arguments = [channel.id, str(first), str(count), str(interval_s)]
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "tests.live.publisher"),
-        *arguments,
-        cwd=ROOT,
-        env=server.environment,
-    )
+    command = [sys.executable, "-m", "tests.live.publisher", *arguments]
+    return await forking.start(command, cwd=ROOT, env=server.environment)
 
 
 def lose() -> None:

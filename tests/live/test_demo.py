@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from tests import forking
 from tests.live.quick_start import README, clean_environment, commands, serving
-from tests.patience import PATIENCE_MS
+from tests.patience import PATIENCE_MS, PATIENCE_S
 from tests.server import free_port, until
 
 if TYPE_CHECKING:
@@ -50,36 +51,21 @@ class Demo:
         self.log = directory / "demo.log"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | forking.Forked | None = None
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-W", "error", "manage.py", *arguments]
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run another `manage.py …` with the same database, for 30 s at most."""
-        return subprocess.run(
-            self.command(*arguments),
-            cwd=ROOT,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=START_TIMEOUT_S,
-            check=False,
-        )
+        command = self.command(*arguments)
+        return forking.run(command, cwd=ROOT, env=self.environment, timeout_s=START_TIMEOUT_S)
 
     def start(self) -> None:
         """Start it, and return when it accepts connections. Raises AssertionError after 30 s."""
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self.command("demo", "--port", str(self.port)),
-                cwd=ROOT,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+            command = self.command("demo", "--port", str(self.port))
+            self.process = forking.popen(command, cwd=ROOT, env=self.environment, stdout=log)
         process = self.process
         until(lambda: process.poll() is not None or self._answers(), START_TIMEOUT_S)
         assert process.poll() is None, self.logged()
@@ -132,9 +118,14 @@ def demo_with(tmp_path: Path, tables: Path) -> Iterator[Callable[..., Demo]]:
         yield start
 
 
-@pytest.fixture
-def demo(demo_with: Callable[..., Demo]) -> Demo:
-    return demo_with()
+@pytest.fixture(scope="module")
+def demo(tables: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """Return the demo of all tests: a new visitor sees no older message."""
+    demo = Demo(tmp_path_factory.mktemp("demo"))
+    shutil.copy(tables, demo.database)
+    demo.start()
+    yield demo
+    demo.kill()
 
 
 @pytest.fixture(scope="module")
@@ -298,7 +289,8 @@ def test_the_chart_moves_and_keeps_its_history_over_a_reload(demo, browser):
     assert ann.problems == []
 
 
-def test_the_slow_worker_takes_its_messages_and_answers(demo, browser):
+def test_the_slow_worker_takes_its_messages_and_answers(demo_with, browser):
+    demo = demo_with()  # else what other tests have broadcast waits for it, too
     ann = Visitor(browser, demo.url)
     ann.dispatch("slow-worker", "one job")
     ann.receives("Done: one job")
@@ -331,7 +323,8 @@ def test_a_form_shows_an_error_beside_its_field(demo, browser):
     expect(ann.page.locator("#broadcast-text-error")).to_contain_text("at most 500 characters")
 
 
-def test_a_chosen_listener_that_was_removed_is_not_replaced_by_another(demo, browser):
+def test_a_chosen_listener_that_was_removed_is_not_replaced_by_another(demo_with, browser):
+    demo = demo_with()
     ann = Visitor(browser, demo.url)
     ann.page.select_option("#dispatch-listener", "night-shift")
     remove = "from eric_sse_django.database import DatabaseChannel as C; "
@@ -359,11 +352,13 @@ def test_an_unknown_listener_and_a_missing_csrf_token_are_refused(demo):
 def test_a_page_outlives_its_ticket(demo_with, browser):
     demo = demo_with(DEMO_TICKET_S="1")
     ann = Visitor(browser, demo.url)
+    ended = time.monotonic() + 1.1
     ann.broadcast("before")
     ann.receives("before")
     demo.interrupt()
     expect(ann.page.locator("#inbox-state")).to_have_text("reconnecting")
-    demo.start()  # which takes longer than a second
+    assert until(lambda: time.monotonic() > ended, PATIENCE_S)
+    demo.start()
     ann.is_live()
     ann.broadcast("after")
     ann.receives("before", "after")
@@ -380,7 +375,8 @@ def test_the_page_fits_the_window(demo, browser, width):
     assert ann.problems == []
 
 
-def test_ctrl_c_stops_it_quickly_and_the_next_start_continues(demo, browser):
+def test_ctrl_c_stops_it_quickly_and_the_next_start_continues(demo_with, browser):
+    demo = demo_with()
     first = demo.logged()
     assert "printed only this once" in first
     ann = Visitor(browser, demo.url)

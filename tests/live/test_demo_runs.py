@@ -7,9 +7,7 @@ import io
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -17,7 +15,7 @@ import psutil
 import pytest
 
 from tests.live import nginx
-from tests.live.test_demo import Demo, browser, demo_with, running_browser
+from tests.live.test_demo import Demo, browser, demo, demo_with, running_browser
 from tests.live.test_demo import tables as tables
 from tests.patience import PATIENCE_MS, PATIENCE_S
 from tests.server import until
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
 
 expect = pytest.importorskip("playwright.sync_api").expect
 
-__all__ = ["browser", "demo_with", "running_browser"]
+__all__ = ["browser", "demo", "demo_with", "running_browser"]
 QUESTION = "How do I deploy behind nginx with Redis?"
 # An answer has 300 words, each after 35 ms; a worker that was killed costs 3 s more.
 ANSWER_MS = 2 * PATIENCE_MS
@@ -72,16 +70,6 @@ class Tab:
     def is_over(self, status: str = "finished") -> None:
         answer = self.page.locator(f'.answer[data-ended="{status}"]')
         expect(answer).to_have_count(1, timeout=ANSWER_MS)
-
-
-@pytest.fixture(scope="module")
-def demo(tables: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """Return the demo of all tests: each has its own session, and finds only its runs."""
-    demo = Demo(tmp_path_factory.mktemp("demo"))
-    shutil.copy(tables, demo.database)
-    demo.start()
-    yield demo
-    demo.kill()
 
 
 @pytest.fixture

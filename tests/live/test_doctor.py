@@ -1,14 +1,13 @@
 """The doctor gives no false alarm on the deployments that docs/deployment.md recommends."""
 
 import json
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from django.db import connections
 
 from eric_sse_django.doctor import project
-from tests import certificates
+from tests import certificates, forking
 from tests.databases import on, postgres_only
 from tests.doctor.nginx import RECIPE, nginx
 from tests.live.asgi_servers import ROOT
@@ -29,16 +28,7 @@ NATS = "eric_sse_django.wakes.nats.NatsFabric"
 def examined(server, url, *options):
     """Return what the command finds, run with the settings of a server."""
     command = [sys.executable, "-m", "django", "eric_doctor", "--json", "--url", url, *options]
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=server.environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = forking.run(command, cwd=ROOT, env=server.environment, timeout_s=60)
     assert done.stdout, done.stderr
     return json.loads(done.stdout)["findings"]
 

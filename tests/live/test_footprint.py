@@ -44,7 +44,7 @@ async def test_500_idle_streams_take_two_connections_of_their_hub_and_one_poll(d
     channel = await DatabaseChannel.acreate("orders")
     path = await site.new_listener(channel)
     environment = {"PGAPPNAME": "served"}
-    process = serve("uvicorn", database=database, environment=environment)
+    process = serve("uvicorn", database=database, environment=environment, fresh=True)
     async with AsyncExitStack() as stack:
         await open_all(stack, process.url + path)
         await asyncio.sleep(2)  # cursors and presence are written
@@ -65,7 +65,7 @@ async def test_500_idle_streams_take_two_connections_of_their_hub_and_one_poll(d
 async def test_500_connects_and_disconnects_leak_nothing(database, serve, server):
     channel = await DatabaseChannel.acreate("orders")
     path = await site.new_listener(channel)
-    process = serve(server)
+    process = serve(server, fresh=True)
 
     async def rounds():
         for number in (1, 2):
@@ -89,7 +89,7 @@ async def test_500_connects_and_disconnects_leak_nothing(database, serve, server
 async def test_an_idle_stream_takes_little_memory(database, serve, server):
     channel = await DatabaseChannel.acreate("orders")
     path = await site.new_listener(channel)
-    process = serve(server)
+    process = serve(server, fresh=True)
     async with AsyncExitStack() as stack:
         await open_all(stack, process.url + path, 50)
         before = await site.counters(process)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import databases
+from tests import addresses, databases
 from tests.databases import on
 from tests.faults.scale import LONG_S
 from tests.live.asgi_servers import ROOT
@@ -72,7 +72,7 @@ def project(tmp_path, database, database_servers):
     name = {alias: name for name, alias in databases.ALIASES.items()}[database]
     port = str(database_servers[name].port) if name in database_servers else ""
     where = str(tmp_path / "db.sqlite3") if name == "sqlite" else "recipes"
-    entry = databases.entry(name, where, port)
+    entry = addresses.entry(name, where, port)
     for path, text in SCAFFOLD.items():
         (tmp_path / path).write_text(text.format(entry=entry))
     for path, text in FILES.items():

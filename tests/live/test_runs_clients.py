@@ -7,8 +7,8 @@ byte.
 
 import asyncio
 import json
+import os
 import random
-import subprocess
 import sys
 from contextlib import AsyncExitStack, ExitStack
 from uuid import uuid4
@@ -20,11 +20,10 @@ from django.contrib.auth import get_user_model
 
 from eric_sse_django import runs
 from eric_sse_django.authorization import make_ticket
-from tests import emptying, npm
+from tests import emptying, forking, npm
 from tests.conftest import missing
 from tests.databases import sqlite_only
 from tests.event_source import EventSourceClient
-from tests.faults.ending import ending_with_parent
 from tests.faults.proxy import Proxy
 from tests.faults.scale import LONG_S
 from tests.live import node_clients
@@ -66,13 +65,15 @@ class Processes:
         if self.server.process.poll() is not None:
             self.server.start()
         if self.worker is None or self.worker.poll() is not None:
-            self.worker = subprocess.Popen(
-                ending_with_parent([sys.executable, "-m", "tests.live.runs_worker"]),
-                cwd=ROOT,
-                env=self.server.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-            )
+            with open(os.devnull, "wb") as nothing:
+                self.worker = forking.popen(
+                    [sys.executable, "-m", "tests.live.runs_worker"],
+                    cwd=ROOT,
+                    env=self.server.environment,
+                    stdout=nothing,
+                    stderr=sys.__stderr__.fileno(),
+                    dies_with_us=True,
+                )
 
     def kill_worker(self):
         if self.worker is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 import sys
 
 import pytest
@@ -14,8 +13,8 @@ from django.contrib.auth import get_user_model
 
 from eric_sse_django import runs
 from eric_sse_django.runs import compaction
+from tests import forking
 from tests.databases import sqlite_only
-from tests.faults.ending import ending_with_parent
 from tests.faults.proxy import Proxy
 from tests.live import tabs
 from tests.live.asgi_servers import ROOT
@@ -53,10 +52,13 @@ class Site:
         self.worker = None
 
     def start_worker(self):
-        self.worker = subprocess.Popen(
-            ending_with_parent([sys.executable, "-m", "tests.live.runs_worker"]),
+        self.worker = forking.popen(
+            [sys.executable, "-m", "tests.live.runs_worker"],
             cwd=ROOT,
             env=self.server.environment,
+            stdout=1,
+            stderr=2,
+            dies_with_us=True,
         )
 
     def kill_worker(self):

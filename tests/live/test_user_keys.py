@@ -1,11 +1,11 @@
 """A project whose users have keys of any text, as identity providers give them."""
 
 import os
-import subprocess
 import sys
 
 import pytest
 
+from tests import forking
 from tests.live.asgi_servers import ROOT
 
 MODELS = """
@@ -66,15 +66,9 @@ def test_users_with_other_keys_own_listeners_and_get_their_messages(tmp_path, ke
     (tmp_path / "people" / "__init__.py").touch()
     (tmp_path / "people" / "models.py").write_text(MODELS)
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("DJANGO")}
-    done = subprocess.run(
-        [sys.executable, "-c", SITE, key],
-        cwd=tmp_path,
-        env=inherited | {"PYTHONPATH": f"{ROOT}:{tmp_path}"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    environment = inherited | {"PYTHONPATH": f"{ROOT}:{tmp_path}"}
+    command = [sys.executable, "-c", SITE, key]
+    done = forking.run(command, cwd=tmp_path, env=environment, timeout_s=60)
     assert done.returncode == 0, done.stderr
     payloads, url = done.stdout.splitlines()
     assert payloads == "[7, 8]"

@@ -4,7 +4,7 @@ import importlib
 import os
 import subprocess
 import sys
-import threading
+import time
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 
@@ -165,6 +165,11 @@ def test_a_task_of_a_run_that_was_removed_is_done(django_jobs):
     assert not django_jobs.answer.enqueue(run.id, WORDS).errors
 
 
+def late_after(seconds, run):
+    time.sleep(seconds)
+    late(run)
+
+
 def test_a_task_waits_for_the_lease_of_a_producer_that_was_killed(django_jobs, settings):
     run = runs.start()
     with threads() as started:
@@ -172,10 +177,8 @@ def test_a_task_waits_for_the_lease_of_a_producer_that_was_killed(django_jobs, s
         out = gone.__enter__()
         out.write("one ")
         out.flush()
-        woken = threading.Timer(0.7, late, [run])
-        woken.start()
+        started.start(late_after, 0.7, run)
         started.start(django_jobs.answer.enqueue, run.id, WORDS)
-    woken.join()
     assert text_of(run) == "one two three"
     with pytest.raises(runs.RunTaken):
         gone.__exit__(None, None, None)

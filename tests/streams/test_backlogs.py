@@ -178,12 +178,12 @@ async def test_a_stream_that_ends_leaves_the_replica_alone(site, replica):
     listener = await behind(site, 1)
     replica.may_answer.clear()
     first, second = [await site.read(listener, listener.start) for _ in range(2)]
-    while len(site.hub.backlogs._asked) < 2:
+    while len(site.hub.backlogs._asked) < 2 or not replica.asked:
         await asyncio.sleep(0)
+    asked = set(site.hub.backlogs._asked)
     for reader in (first, second):
         reader.stream.close()
-    while site.hub.backlogs._asked:
-        await asyncio.sleep(0)
+    await asyncio.wait(asked)  # else the thread may begin the second read before its end
     replica.may_answer.set()
     assert replica.asked == 1
 

@@ -58,17 +58,17 @@ def link_of(send: Any, receive: Any = None, scope: Any = None) -> tuple[Link, bo
 
 
 def _searched(send: Any, receive: Any, scope: Any) -> Link:
+    may_be_test = "asgiref.testing" in sys.modules
     for roots in ((send,), (receive,), ()):
         found = within(*roots) if roots else within(*among_callers())
         for one in found:
             link = _recognize(one)
             if link is not None and (scope is None or link.belongs_to(scope)):
                 return link
+            if may_be_test and roots and roots[0] is send and _is_queue(one):
+                return NoServer()  # without the search of 3,000 objects for what is not there
     link = daphne.by_scope(scope) if scope is not None else None
-    if link is not None:
-        return link
-    in_test = "asgiref.testing" in sys.modules and any(map(_is_queue, within(send)))
-    return NoServer() if in_test else Link()
+    return Link() if link is None else link
 
 
 def _recognize(one: Any) -> Link | None:
