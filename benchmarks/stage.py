@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.client import Crowd
+from benchmarks.cpu import Cpu
 from benchmarks.scale import Scale
 from benchmarks.server import CLIENT_CORE, SERVER_CORE, Server
 from benchmarks.servers import Servers
@@ -45,7 +46,7 @@ class Stage:
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         """`settings` are added to this app's ERIC_SSE."""
-        self.subject, self.scale = subject, scale
+        self.subject, self.scale, self._servers = subject, scale, servers
         fabric, given = None if apart is None else apart.fabric, dict(settings or {})
         self._environment = servers.environment(subject, python, redis=fabric == "Redis")
         if fabric == "NATS":
@@ -90,8 +91,15 @@ class Stage:
                 self.publish("each", 0, 1)
                 crowd.until(1, self.scale.patience_s)
                 crowd.read_for(0.2)
+                crowd.digest()
                 del crowd.delays_ns[:]
             yield crowd
+
+    def cpu(self) -> Cpu:
+        """Return the CPU time so far of all processes that serve, publish and keep."""
+        used = [self.subject.database, self._apart.fabric if self._apart else None]
+        processes = {self.server, self.publisher}
+        return Cpu(sum(each.cpu_s() for each in processes), self._servers.cpu_s(*used))
 
     def publish(self, how: str, first: int, count: int, per_s: float = 0) -> float:
         """Publish, and return the seconds that the calls took."""
