@@ -52,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 for work in works:
                     _do(work, servers, pythons, run, progress)
                     run.save()
+    run.draw()
     run.save()
     if options.write:
         run.write(options.write)
@@ -111,11 +112,16 @@ class Run:
         return found, self.scale, versions
 
     def save(self) -> None:
-        """Write table, JSON and picture."""
+        """Write table and JSON."""
         whole = self.whole()
-        plot.draw(whole[0], self._out / "results.svg")
         (self._out / "results.json").write_text(report.as_json(*whole))
         (self._out / "results.md").write_text(report.markdown(*whole))
+
+    def draw(self) -> None:
+        """Write the picture; without matplotlib record that."""
+        results, *_ = self.whole()
+        plot.draw(results, self._out / "results.svg")
+        self.results.skipped |= results.skipped
 
     def write(self, page: Path) -> None:
         """Replace the tables of a page, and the picture beside it."""

@@ -48,7 +48,8 @@ def _lines(text: str, rows: Sequence[Row]) -> Iterator[str]:
 
 def _line(text: str, rows: Sequence[Row]) -> str:
     ours = [row for row in rows if row.subject.name == OURS]
-    targets = sorted({row.target for row in ours if row.target})
+    of = rows[0].measure.target_for
+    targets = sorted({row.target + (f" on {of}" if of else "") for row in ours if row.target})
     cells = [text, ", ".join(targets), *_ours(ours)]
     cells += [_figures(rows, name) for name in (BARE, JOINING)]
     rivals = [row for row in rows if row.subject.name not in (BARE, JOINING, OURS)]

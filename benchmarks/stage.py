@@ -18,6 +18,8 @@ from benchmarks.servers import Servers
 from benchmarks.subject import Subject
 
 CHANNEL = "ticks"
+# Seconds that one listener may take to create, on a busy machine: it takes 1 to 2 ms.
+LISTENER_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,9 @@ class Stage:
 
     def prepare(self, listeners: int) -> list[str]:
         """Create the channel and its listeners; return the paths of their streams."""
-        paths: list[str] = json.loads(self.server.ask(f"/prepare/{CHANNEL}/{listeners}"))
+        patience_s = max(self.scale.patience_s, listeners * LISTENER_S)
+        found = self.server.ask(f"/prepare/{CHANNEL}/{listeners}", patience_s)
+        paths: list[str] = json.loads(found)
         return paths
 
     @contextmanager
