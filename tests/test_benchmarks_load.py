@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import document, machine
+from benchmarks import document, machine, picture
 from benchmarks.soak import report as soak
 from benchmarks.soak.sample import Sample
 from benchmarks.streams import report as streams
@@ -49,6 +49,12 @@ def test_both_are_drawn(tmp_path):
     assert "open streams of one process" in drawn.read_text()
     drawn = soak.draw([sample(minute) for minute in range(4)], tmp_path / "soak.svg")
     assert "minutes" in drawn.read_text()
+
+
+def test_a_picture_has_no_more_digits_than_can_be_seen():
+    assert picture.compact('<g>\n   <use x="12.3456" y="7.8"/>\n</g>') == (
+        '<g>\n<use x="12.34" y="7.8"/>\n</g>'
+    )
 
 
 def test_the_page_has_a_place_for_every_table():
