@@ -75,10 +75,24 @@ class Stage:
 
     def prepare(self, listeners: int) -> list[str]:
         """Create the channel and its listeners; return the paths of their streams."""
+        return self._prepare(self.server, listeners)
+
+    def prepare_elsewhere(self, listeners: int) -> list[str]:
+        """
+        As prepare(), by another process where there is a database.
+
+        In the memory that creating listeners leaves behind streams would cost nothing.
+        """
+        if self.subject.database is None:
+            return self.prepare(listeners)
+        of = (self.subject, self._python, self._environment)
+        with Server(*of, core=CLIENT_CORE) as another:
+            return self._prepare(another, listeners)
+
+    def _prepare(self, server: Server, listeners: int) -> list[str]:
         patience_s = max(self.scale.patience_s, listeners * LISTENER_S)
-        found = self.server.ask(f"/prepare/{CHANNEL}/{listeners}", patience_s)
-        paths: list[str] = json.loads(found)
-        return paths
+        found: list[str] = json.loads(server.ask(f"/prepare/{CHANNEL}/{listeners}", patience_s))
+        return found
 
     @contextmanager
     def crowd(

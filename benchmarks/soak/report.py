@@ -56,7 +56,7 @@ def draw(samples: Sequence[Sample], path: Path) -> Path:
             axes.plot(minutes, values, color=color, linewidth=1.2)
         axes.set_title(title, fontsize=9, loc="left")
         axes.set_xlabel("minutes")
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, axes.get_ylim()[1] * 1.1)
         tidy(axes)
     return save(figure, path)
 

@@ -50,7 +50,7 @@ def points(
     stage: Stage, sizes: Sequence[int], idle_s: float, messages: int, per_s: float
 ) -> Iterator[Point]:
     """Open more and more streams of one server, and measure it with each of these numbers."""
-    paths = stage.prepare(FIRST + max(sizes))
+    paths = stage.prepare_elsewhere(FIRST + max(sizes))
     with stage.crowd(paths[:FIRST], 1, timed=True) as crowd:
         crowd.read_for(SETTLE_S)
         before_kib, opened = stage.server.resident_kib(), 0

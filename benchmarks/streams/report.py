@@ -47,6 +47,7 @@ def _line(point: Point) -> str:
 def draw(points: Sequence[Point], path: Path) -> Path:
     """Write an SVG or PNG, by the path's suffix. Raises ImportError without matplotlib."""
     figure, grid = pyplot().subplots(1, len(PANELS), figsize=(13, 3.4))
+    sizes = sorted({point.streams for point in points})
     by_subject = groupby(points, attrgetter("subject"))
     for color, (subject, its_points) in zip(COLORS, by_subject, strict=False):
         found = list(its_points)
@@ -57,6 +58,8 @@ def draw(points: Sequence[Point], path: Path) -> Path:
     for axes, title in zip(grid, PANELS, strict=True):
         axes.set_title(title, fontsize=9, loc="left")
         axes.set_xscale("log")
+        axes.set_xticks(sizes, [f"{size:,}" for size in sizes], fontsize=8)
+        axes.minorticks_off()
         axes.set_xlabel("open streams of one process")
         axes.set_ylim(bottom=0)
         tidy(axes)

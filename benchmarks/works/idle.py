@@ -16,7 +16,7 @@ SETTLE_S = 2.0
 
 def run(stage: Stage) -> Found:
     count = stage.scale.listeners
-    paths = stage.prepare(FIRST + count)
+    paths = stage.prepare_elsewhere(FIRST + count)
     with stage.crowd(paths[:FIRST], 1, warm=False) as crowd:
         crowd.read_for(SETTLE_S)
         before = stage.server.resident_kib()
