@@ -6,6 +6,8 @@ import asyncio
 import time
 from collections.abc import Callable
 
+# Each payload has it once, and nothing else that a server sends.
+MARK = b"#"
 # CLOCK_MONOTONIC is the same for all processes of a machine.
 now_ns = time.monotonic_ns
 

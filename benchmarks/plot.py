@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import number
+from benchmarks.picture import pyplot, save
+from benchmarks.report import number, wrong_of
 from benchmarks.result import Results, Row
-from benchmarks.subject import BARE, OURS
+from benchmarks.subject import BARE, JOINING, OURS
 
-COLORS = {BARE: "#9aa5b1", OURS: "#0b7a75"}
+COLORS = {BARE: "#9aa5b1", JOINING: "#6b7783", OURS: "#0b7a75"}
 RIVAL = "#d9a441"
 # Inches: the width of a panel, the space around its bars, and the height of a bar.
 WIDTH, AROUND, BAR = 7.2, 0.9, 0.3
@@ -19,22 +20,17 @@ WIDTH, AROUND, BAR = 7.2, 0.9, 0.3
 def draw(results: Results, path: Path) -> Path | None:
     """Write an SVG or PNG, by the path's suffix; return its path, None without matplotlib."""
     try:
-        import matplotlib as mpl  # noqa: PLC0415 - of the extra `bench`
+        plots = pyplot()
     except ImportError:
         results.skip("plots", "matplotlib is not installed: pip install -e '.[bench]'")
         return None
-    mpl.use("Agg")
-    # The same picture has the same bytes, and its text can be searched.
-    mpl.rcParams |= {"svg.hashsalt": "benchmarks", "svg.fonttype": "none", "font.size": 9}
-    from matplotlib import pyplot  # noqa: PLC0415
-
     # A single bar compares nothing.
     panels = [rows for work in results.works if len(rows := _first(results, work)) > 1]
     pairs = [panels[index : index + 2] for index in range(0, len(panels), 2)]
     if not pairs:
         return None
     heights = [AROUND + BAR * max(len(rows) for rows in pair) for pair in pairs]
-    figure, grid = pyplot.subplots(
+    figure, grid = plots.subplots(
         *(len(pairs), 2),
         figsize=(2 * WIDTH, sum(heights)),
         height_ratios=heights,
@@ -45,10 +41,7 @@ def draw(results: Results, path: Path) -> Path | None:
             _draw(rows, axes)
         for axes in places[len(pair) :]:
             axes.set_visible(False)
-    figure.tight_layout()
-    figure.savefig(path, dpi=110, metadata={"Date": None} if path.suffix == ".svg" else None)
-    pyplot.close(figure)
-    return path
+    return save(figure, path)
 
 
 def _first(results: Results, work: Any) -> list[Row]:
@@ -73,9 +66,5 @@ def _draw(rows: Sequence[Row], axes: Any) -> None:
 
 
 def _label(row: Row) -> str:
-    parts = [number(row.figure, row.measure.digits)]
-    if row.wrong:
-        wrong = row.wrong
-        counts = {"lost": wrong.lost, "repeated": wrong.repeated, "disordered": wrong.disordered}
-        parts += [f"{count:,} {what}" for what, count in counts.items() if count]
-    return ", ".join(parts)
+    wrong = wrong_of(row)
+    return number(row.figure, row.measure.digits) + (f", {wrong}" if wrong else "")

@@ -1,100 +1,89 @@
-"""The results as a Markdown table, and as JSON."""
+"""The results as a Markdown report, and as JSON."""
 
 from __future__ import annotations
 
 import json
-import os
-import platform
-import sqlite3
-import time
-from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from benchmarks import machine
 from benchmarks.result import Results, Row
 from benchmarks.scale import Scale
-from benchmarks.subject import BARE, OURS
+from benchmarks.subject import BARE, JOINING, OURS
 from benchmarks.work import Work
 
 HEAD = "| | {} | min–max | ratio | target | lost | repeated | disordered |"
 RULE = "| --- | ---: | ---: | ---: | --- | ---: | ---: | ---: |"
-PACKAGES = (
-    *("django", "channels", "daphne", "twisted", "uvicorn", "uvloop", "httptools"),
-    *("psycopg", "channels_redis", "redis"),
-)
+
+# The versions of the packages of each subject, by its name.
+Versions = Mapping[str, Mapping[str, str]]
 
 
-def markdown(results: Results, scale: Scale) -> str:
+def markdown(results: Results, scale: Scale, versions: Versions) -> str:
     """Return the whole report."""
-    lines = [f"{_in_words(machine())}", "", f"{_in_words(scale.__dict__)}"]
+    lines = [f"{_in_words(machine.facts())}.", "", f"{_in_words(scale.__dict__)}.", ""]
+    lines += _versions(versions)
     for work in results.works:
-        lines += ["", f"## {work.title}", *_tables(results, work), *_beside(results, work)]
+        lines += ["", f"### {work.title}", *_tables(results, work), *_beside(results, work)]
     if results.skipped:
-        lines += ["", "## Not measured", ""]
+        lines += ["", "### Not measured", ""]
         lines += [f"- {what}: {reason}" for what, reason in results.skipped.items()]
     return "\n".join([*lines, ""])
 
 
-def as_json(results: Results, scale: Scale) -> str:
-    """Return the figures of every round, for other programs."""
+def as_json(results: Results, scale: Scale, versions: Versions) -> str:
+    """Return the figures of every round, for other programs and for later runs."""
     rows = [_row(row) for work in results.works for row in results.rows(work)]
     whole = {
-        "machine": machine(),
+        "machine": machine.facts(),
         "scale": scale.__dict__,
+        "versions": versions,
         "rows": rows,
+        "works": results.as_dict(),
         "skipped": results.skipped,
     }
     return json.dumps(whole, indent=1, ensure_ascii=False)
-
-
-def machine() -> dict[str, str]:
-    """Return the machine and the versions that the figures depend on."""
-    found = {
-        "date": time.strftime("%Y-%m-%d"),
-        "processor": _processor(),
-        "cores": str(os.cpu_count()),
-        "system": platform.platform(),
-        "Python": platform.python_version(),
-        "SQLite": sqlite3.sqlite_version,
-    }
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def number(value: float, digits: int) -> str:
     return f"{value:,.{digits}f}"
 
 
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
+def wrong_of(row: Row) -> str:
+    """Return what was lost, repeated and disordered, in words; "" for nothing."""
+    counts = row.wrong.__dict__.items()
+    return ", ".join(f"{count:,} {what}" for what, count in counts if count)
 
 
-def _in_words(facts: dict[str, Any]) -> str:
+def _in_words(facts: Mapping[str, Any]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in facts.items())
+
+
+def _versions(versions: Versions) -> Iterator[str]:
+    """Yield a line for each set of packages, with the subjects that have it."""
+    names: dict[str, list[str]] = {}
+    for subject, packages in versions.items():
+        name = subject.partition(", ")[0]
+        of = names.setdefault(_in_words(packages), [])
+        if name not in of:
+            of.append(name)
+    for packages_in_words, subjects in names.items():
+        yield f"- {', '.join(subjects)}: {packages_in_words}"
 
 
 def _tables(results: Results, work: Work) -> Iterator[str]:
     rows = results.rows(work)
     for measure in work.measures:
-        yield from ("", HEAD.format(measure.name), RULE)
-        for row in rows:
-            if row.measure is measure:
-                yield line(row)
+        found = [row for row in rows if row.measure is measure]
+        if found:
+            yield from ("", HEAD.format(measure.name), RULE, *map(line, found))
 
 
 def line(row: Row) -> str:
     """Return the table's line of one row."""
     digits = row.measure.digits
     ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
-    target = row.target if row.met is None else f"{row.target} {'✔' if row.met else '✘'}"
+    target = row.target if row.met is None else f"{row.target} {mark(row)}"
     span = f"{number(min(row.rounds), digits)}–{number(max(row.rounds), digits)}"
     wrong = row.wrong
     cells = [str(row.subject), number(row.figure, digits), span, ratio, target]
@@ -102,19 +91,30 @@ def line(row: Row) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def mark(row: Row) -> str:
+    """Return whether this app reaches its target, as a sign; "" for the others."""
+    return "" if row.met is None else "✔" if row.met else "✘"
+
+
 def _beside(results: Results, work: Work) -> Iterator[str]:
     """Yield this app's ratio to each rival on the same server, for the first measure."""
     rows = [row for row in results.rows(work) if row.measure is work.measures[0]]
-    rivals = [row for row in rows if row.subject.name not in (BARE, OURS)]
+    rivals = [row for row in rows if row.subject.name not in (BARE, JOINING, OURS)]
     for ours in (row for row in rows if row.subject.name == OURS):
         parts = [
             f"{ours.figure / rival.figure:.2f} × {rival.subject.name}'s"
             for rival in rivals
-            if rival.figure and rival.subject.server == ours.subject.server
+            if rival.figure and _are_alike(rival, ours)
         ]
         if parts:
             yield ""
             yield f"{ours.subject}: {work.measures[0].name} {', '.join(parts)}."
+
+
+def _are_alike(rival: Row, ours: Row) -> bool:
+    """Whether they have the same server, and the rival no other database."""
+    databases = (None, ours.subject.database)
+    return rival.subject.server == ours.subject.server and rival.subject.database in databases
 
 
 def _row(row: Row) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from statistics import median
+from typing import Any
 
 from benchmarks.subject import BARE, OURS, Subject
 from benchmarks.tally import Wrong
@@ -63,12 +65,31 @@ class Results:
         self._works[work.name] = work
         self._found.setdefault((work.name, subject), []).append(found)
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the figures of every round, by work and subject, for from_dict()."""
+        works: dict[str, dict[str, Any]] = {}
+        for (name, subject), rounds in self._found.items():
+            works.setdefault(name, {})[str(subject)] = [asdict(found) for found in rounds]
+        return works
+
+    def take(
+        self, found: Mapping[str, Any], works: Iterable[Work], subjects: Iterable[Subject]
+    ) -> None:
+        """Add what as_dict() returned, in the order of the works."""
+        by_name = {str(subject): subject for subject in subjects}
+        for work in works:
+            for name, rounds in found.get(work.name, {}).items():
+                for each in rounds if name in by_name else ():
+                    wrong = Wrong(**each["wrong"])
+                    self.add(work, by_name[name], Found(each["figures"], wrong))
+
     def skip(self, what: object, reason: str) -> None:
         """Record what was not measured, or not completely."""
         self.skipped[str(what)] = reason
 
     @property
     def works(self) -> list[Work]:
+        """The works that have figures."""
         return list(self._works.values())
 
     def rows(self, work: Work) -> list[Row]:

@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 
+from benchmarks import cpu
 from benchmarks.subject import Subject
 from tests.server import free_port, until
 
@@ -122,7 +123,7 @@ class Server:
 
     def cpu_s(self) -> float:
         """Return the CPU seconds that it has used so far."""
-        return float(sum(sum(process.cpu_times()[:2]) for process in self._family()))
+        return cpu.cpu_s(self._family())
 
     def resident_kib(self) -> float:
         resident: int = sum(process.memory_info().rss for process in self._family())
@@ -135,7 +136,7 @@ class Server:
 
     def _family(self) -> list[Any]:
         assert self._process is not None, "enter it first"
-        return [self._process, *self._process.children(recursive=True)]
+        return cpu.family(self._process)
 
     def _answers(self) -> bool:
         try:

@@ -9,7 +9,10 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.database import VARIABLE
+import psutil
+
+from benchmarks import cpu
+from benchmarks.database import SYNCHRONOUS, VARIABLE
 from benchmarks.server import ROOT, ServerError, environment_of
 from benchmarks.subject import Subject
 from tests import servers
@@ -50,6 +53,14 @@ class Servers:
         self._templates: dict[Subject, str] = {}
         self._numbers = itertools.count(1)
 
+    def cpu_s(self, *names: str | None) -> float:
+        """Return the CPU seconds of those of these servers that run: PostgreSQL, Redis, NATS."""
+        servers: dict[str, Guarded | None]
+        servers = {"PostgreSQL": self._postgres, "Redis": self._redis, "NATS": self._nats}
+        running = [server for name in names if (server := servers.get(name or "")) is not None]
+        found = [psutil.Process(server.process.pid) for server in running if server.process]
+        return sum(cpu.cpu_s(cpu.family(process)) for process in found)
+
     def __enter__(self) -> Servers:
         self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
         return self
@@ -69,6 +80,7 @@ class Servers:
             if subject not in self._templates:
                 self._templates[subject] = self._template(subject, python)
             found[VARIABLE] = self._copy(subject, self._templates[subject])
+            found[SYNCHRONOUS] = subject.synchronous
         if redis:
             found["ERIC_SSE_BENCH_REDIS"] = str(self._running_redis().port)
         return found

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.client import Crowd
+from benchmarks.cpu import Cpu
 from benchmarks.scale import Scale
 from benchmarks.server import CLIENT_CORE, SERVER_CORE, Server
 from benchmarks.servers import Servers
 from benchmarks.subject import Subject
 
 CHANNEL = "ticks"
+# Seconds that one listener may take to create, on a busy machine: it takes 1 to 2 ms.
+LISTENER_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Stage:
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         """`settings` are added to this app's ERIC_SSE."""
-        self.subject, self.scale = subject, scale
+        self.subject, self.scale, self._servers = subject, scale, servers
         fabric, given = None if apart is None else apart.fabric, dict(settings or {})
         self._environment = servers.environment(subject, python, redis=fabric == "Redis")
         if fabric == "NATS":
@@ -72,8 +75,24 @@ class Stage:
 
     def prepare(self, listeners: int) -> list[str]:
         """Create the channel and its listeners; return the paths of their streams."""
-        paths: list[str] = json.loads(self.server.ask(f"/prepare/{CHANNEL}/{listeners}"))
-        return paths
+        return self._prepare(self.server, listeners)
+
+    def prepare_elsewhere(self, listeners: int) -> list[str]:
+        """
+        As prepare(), by another process where there is a database.
+
+        In the memory that creating listeners leaves behind streams would cost nothing.
+        """
+        if self.subject.database is None:
+            return self.prepare(listeners)
+        of = (self.subject, self._python, self._environment)
+        with Server(*of, core=CLIENT_CORE) as another:
+            return self._prepare(another, listeners)
+
+    def _prepare(self, server: Server, listeners: int) -> list[str]:
+        patience_s = max(self.scale.patience_s, listeners * LISTENER_S)
+        found: list[str] = json.loads(server.ask(f"/prepare/{CHANNEL}/{listeners}", patience_s))
+        return found
 
     @contextmanager
     def crowd(
@@ -90,8 +109,15 @@ class Stage:
                 self.publish("each", 0, 1)
                 crowd.until(1, self.scale.patience_s)
                 crowd.read_for(0.2)
+                crowd.digest()
                 del crowd.delays_ns[:]
             yield crowd
+
+    def cpu(self) -> Cpu:
+        """Return the CPU time so far of all processes that serve, publish and keep."""
+        used = [self.subject.database, self._apart.fabric if self._apart else None]
+        processes = {self.server, self.publisher}
+        return Cpu(sum(each.cpu_s() for each in processes), self._servers.cpu_s(*used))
 
     def publish(self, how: str, first: int, count: int, per_s: float = 0) -> float:
         """Publish, and return the seconds that the calls took."""

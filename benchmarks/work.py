@@ -32,6 +32,18 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Rival:
+    """What this app's figure should be beside a rival's, on the same server and database."""
+
+    name: str
+    times: float
+    database: str
+
+    def __str__(self) -> str:
+        return f"≥ {self.times:g} × on {self.database}"
+
+
+@dataclass(frozen=True)
 class Measure:
     """
     A figure of a work. Its ceiling is the bare app's figure of the same name on the same server,
@@ -44,6 +56,9 @@ class Measure:
     digits: int = 0
     # The database that the target applies to; None: all.
     target_for: str | None = None
+    # Its line in the table of docs/benchmarks.md; None: it has none.
+    short: str | None = None
+    rival: Rival | None = None
 
 
 @dataclass
@@ -72,7 +87,10 @@ class Work:
     apart: Apart | None = None
     # Added to this app's ERIC_SSE.
     settings: Mapping[str, Any] = field(default_factory=dict)
+    # Rounds at most, where one is exact and long; None: as many as are asked for.
+    rounds: int | None = None
 
     def suits(self, subject: Subject) -> bool:
         """Whether this subject supports it."""
-        return subject.name in self.names and subject.database in self.databases
+        is_able = subject.only is None or self.name in subject.only
+        return is_able and subject.name in self.names and subject.database in self.databases

@@ -13,18 +13,19 @@ class ChunkedDecoder:
     def __init__(self) -> None:
         self.complete = False
         self._raw = b""
+        self._at = 0  # in _raw: what is before it is done
         self._left = 0
 
     def feed(self, piece: bytes) -> bytes:
         """Return the body bytes found so far. Raises ValueError where the coding is broken."""
-        self._raw += piece
+        self._raw, self._at = self._raw[self._at :] + piece, 0
         body = []
         while not self.complete:
             if self._left > 2:
                 # Up to the CRLF that closes the chunk.
-                data = self._raw[: self._left - 2]
+                data = self._raw[self._at : self._at + self._left - 2]
                 body.append(data)
-                self._raw = self._raw[len(data) :]
+                self._at += len(data)
                 self._left -= len(data)
                 if self._left > 2:
                     break
@@ -34,24 +35,25 @@ class ChunkedDecoder:
 
     def _close_chunk(self) -> bool:
         """Take the CRLF after a chunk. Returns False if it has not come yet."""
-        if len(self._raw) < 2:
+        end = self._raw[self._at : self._at + 2]
+        if len(end) < 2:
             return False
-        if not self._raw.startswith(b"\r\n"):
-            raise ValueError(f"A chunk ends with {self._raw[:2]!r} instead of CRLF.")
-        self._raw = self._raw[2:]
+        if end != b"\r\n":
+            raise ValueError(f"A chunk ends with {end!r} instead of CRLF.")
+        self._at += 2
         self._left = 0
         return True
 
     def _open_chunk(self) -> bool:
         """Take a size line; the size 0 with its empty line completes the body."""
-        line, found, rest = self._raw.partition(b"\r\n")
-        if not found:
+        end = self._raw.find(b"\r\n", self._at)
+        if end < 0:
             return False
-        size = int(line.split(b";")[0], 16)
+        size = int(self._raw[self._at : end].split(b";")[0], 16)
         if size == 0:
-            if len(rest) < 2:
+            if len(self._raw) < end + 4:
                 return False
             self.complete = True
-        self._raw = rest
+        self._at = end + 2
         self._left = size + 2
         return True

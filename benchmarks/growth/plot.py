@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmarks.growth.figures import FLAT, Cost, quietest_ms
 from benchmarks.growth.sizes import Size
+from benchmarks.picture import pyplot, save, tidy
 
 # The order of the legend; colors that color-blind people can distinguish.
 COLORS = ("#0072b2", "#56b4e9", "#009e73", "#d55e00", "#cc79a7", "#e69f00", "#555555")
@@ -14,14 +15,7 @@ COLORS = ("#0072b2", "#56b4e9", "#009e73", "#d55e00", "#cc79a7", "#e69f00", "#55
 
 def draw(costs: Mapping[str, Mapping[Size, Cost]], path: Path) -> None:
     """Write an SVG or PNG, by the path's suffix. Raises ImportError without matplotlib."""
-    import matplotlib as mpl  # noqa: PLC0415 - only the plot needs it
-
-    mpl.use("Agg")
-    # The same picture has the same bytes, and its text can be searched.
-    mpl.rcParams |= {"svg.hashsalt": "growth", "svg.fonttype": "none", "font.size": 10}
-    from matplotlib import pyplot  # noqa: PLC0415
-
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4.2))
+    figure, (left, right) = pyplot(font_size=10).subplots(1, 2, figsize=(10, 4.2))
     sizes = list(next(iter(costs.values())))
     places = range(len(sizes))
     for color, (what, by_size) in zip(COLORS, costs.items(), strict=False):
@@ -38,12 +32,10 @@ def draw(costs: Mapping[str, Mapping[Size, Cost]], path: Path) -> None:
     for axes in (left, right):
         axes.set_xticks(places, [f"{_short(s.rows)}\n{_short(s.listeners)}" for s in sizes])
         axes.set_xlabel("messages stored / listeners offline")
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(axis="y", color="#eeeeee")
+        tidy(axes)
     left.legend(frameon=False, fontsize=9, ncols=2, loc="upper left")
     left.set_ylim(top=left.get_ylim()[1] * 1.4)
-    figure.tight_layout()
-    figure.savefig(path, dpi=110, metadata={"Date": None} if path.suffix == ".svg" else None)
+    save(figure, path)
 
 
 def _short(number: int) -> str:

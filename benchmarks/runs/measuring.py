@@ -19,7 +19,6 @@ from typing import Any
 import psutil
 
 from benchmarks.client import Crowd, Reader
-from benchmarks.payload import now_ns
 from benchmarks.processes.fleet import cpu_s
 from benchmarks.runs.ways import Way
 from benchmarks.server import PR_SET_PDEATHSIG, ROOT, SERVER_CORE, Server, _libc, environment_of
@@ -57,16 +56,15 @@ class RunCrowd(Crowd):
         self.firsts_ns, self.gaps_ns = array("q"), array("q")
         self._last: dict[Reader, int] = {}
 
-    def _take(self, reader: Reader, upto: int) -> int:
+    def _take(self, reader: Reader, at_ns: int, piece: bytes) -> int:
         before = len(self.delays_ns)
-        found = super()._take(reader, upto)
+        found = super()._take(reader, at_ns, piece)
         if found:
-            now = now_ns()
             if reader not in self._last:
                 self.firsts_ns.append(self.delays_ns[before])
             else:
-                self.gaps_ns.append(now - self._last[reader])
-            self._last[reader] = now
+                self.gaps_ns.append(at_ns - self._last[reader])
+            self._last[reader] = at_ns
         return found
 
     def __enter__(self) -> RunCrowd:

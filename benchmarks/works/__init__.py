@@ -15,6 +15,6 @@ WORKS: tuple[Work, ...] = (
     publish.BESIDE,
     batch.WORK,
     backlog.WORK,
-    backlog.FIRST,
+    backlog.AT_ONCE,
     dispatch.WORK,
 )

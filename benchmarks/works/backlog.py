@@ -1,48 +1,53 @@
-"""Many messages that wait for one listener, which then connects."""
+"""
+Many messages that wait for one listener, which then connects.
+
+It is the first client of its process: nothing of the subject has served a stream before.
+"""
 
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from benchmarks.stage import Stage
-from benchmarks.subject import BARE, ERIC, EVENTSTREAM, OURS
+from benchmarks.subject import BARE, ERIC, EVENTSTREAM, JOINING, OURS
 from benchmarks.work import Found, Measure, Target, Work
+from benchmarks.works.figures import cpu_per
 
 
-def run(stage: Stage) -> Found:
-    return _run(stage, first=False)
-
-
-def run_first(stage: Stage) -> Found:
-    return _run(stage, first=True)
-
-
-def _run(stage: Stage, first: bool) -> Found:
+def run(stage: Stage, rests: bool) -> Found:
     count = stage.scale.waiting
-    path, other = stage.prepare(2)
+    (path,) = stage.prepare(1)
     stage.publish("many", 0, count)
-    if stage.subject.name == OURS and not first:
-        # A stream that is already open, because the first stream waits until the hub has started.
-        with stage.crowd([other], count, warm=False) as crowd:
-            crowd.until(count, stage.scale.patience_s)
-    began = time.monotonic()
+    if rests:
+        time.sleep(stage.scale.rest_s)
+    before, began = stage.cpu(), time.monotonic()
     with stage.crowd([path], count, warm=False) as crowd:
         ended = crowd.until(count, stage.scale.patience_s)
+        used = stage.cpu().since(before)
         crowd.until_silent()
-        return Found({"messages/s": count / (ended - began)}, crowd.wrong())
+        figures = {"messages/s": count / (ended - began), **cpu_per("message", used, count)}
+        return Found(figures, crowd.wrong())
 
 
+CPU = (
+    Measure("µs CPU per message", digits=1),
+    Measure("µs CPU per message, PostgreSQL's", digits=1),
+)
 WORK = Work(
     "backlog",
-    "Waiting messages to one listener",
-    (Measure("messages/s", Target(1)),),
-    frozenset({BARE, OURS, EVENTSTREAM, ERIC}),
-    run,
+    "Waiting messages to the first client of a process",
+    (
+        Measure("messages/s", Target(1), short="{waiting} waiting messages to one: messages/s"),
+        *CPU,
+    ),
+    frozenset({BARE, JOINING, OURS, EVENTSTREAM, ERIC}),
+    partial(run, rests=True),
 )
-FIRST = Work(
-    "backlog-first",
-    "Waiting messages to the first listener of a process",
-    (Measure("messages/s", Target(0.8), target_for="PostgreSQL"),),
-    frozenset({BARE, OURS}),
-    run_first,
+AT_ONCE = Work(
+    "backlog-at-once",
+    "Waiting messages to the first client of a process, which connects as they are published",
+    (Measure("messages/s", short="… at once after they are published"), *CPU),
+    frozenset({BARE, JOINING, OURS, ERIC}),
+    partial(run, rests=False),
 )

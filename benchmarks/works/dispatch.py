@@ -17,23 +17,23 @@ def run(stage: Stage) -> Found:
         alone = _cpu_us(stage, one, 1, count)
         others.open(paths[1:], stage.subject.greets)
         others.until_silent()
-        before = others.bytes()
+        before = others.received()
         among_many = _cpu_us(stage, one, 1 + count, count)
         others.read_for(0.1)
         figures = {
             "µs CPU each among many": among_many,
             "µs CPU each alone": alone,
-            "bytes to the others": others.bytes() - before,
+            "bytes to the others": others.received() - before,
         }
         return Found(figures, one.wrong())
 
 
 def _cpu_us(stage: Stage, one: Crowd, first: int, count: int) -> float:
-    cpu_s = stage.server.cpu_s()
+    before = stage.cpu()
     published = stage.publish_meanwhile("dispatch", first, count)
     one.until(first + count, stage.scale.patience_s)
     published.result(stage.scale.patience_s)
-    return (stage.server.cpu_s() - cpu_s) / count * 1e6
+    return stage.cpu().since(before).total_s / count * 1e6
 
 
 WORK = Work(
@@ -41,7 +41,8 @@ WORK = Work(
     "Dispatches to one of the listeners online",
     (
         Measure(
-            "µs CPU each among many", Target(1.2, at_least=False), ceiling="µs CPU each alone"
+            *("µs CPU each among many", Target(1.2, at_least=False), "µs CPU each alone"),
+            short="dispatch to one of {listeners} online: µs of CPU",
         ),
         Measure("µs CPU each alone", ceiling=None),
         Measure("bytes to the others", Target(0, times=False, at_least=False), ceiling=None),

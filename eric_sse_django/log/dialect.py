@@ -19,7 +19,7 @@ from django.db import DatabaseError, connections, transaction
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from eric_sse_django.entry import Entry
+from eric_sse_django.entry import Addressed, Entry
 from eric_sse_django.models import Channel, Listener, LogHead, QueuedMessage, database
 
 # In the order of Entry's arguments; the last of these, `time_of`, is not a column.
@@ -29,6 +29,8 @@ ENTRY_FIELDS = (
 )
 CHANNEL, _OWNER = ENTRY_FIELDS.index("channel"), ENTRY_FIELDS.index("owner")
 PAYLOAD = ENTRY_FIELDS.index("payload")
+# The payload's place in a row without the address's three columns.
+PAYLOAD_TO = PAYLOAD - 3
 CREATED_AT, _EXPIRES_AT = ENTRY_FIELDS.index("created_at"), ENTRY_FIELDS.index("expires_at")
 
 # SELECTs in one statement: SQLite's limit is 500.
@@ -163,6 +165,14 @@ class Dialect:
 
     def columns(self, payload: str = "payload", position: str = "position", when: str = "") -> str:
         """Return what to select for entries(): all of it is null where `when` is false."""
+        return ", ".join(self._columns(payload, position, when))
+
+    def columns_to(self, payload: str) -> str:
+        """Return what to select for entries_to(): as columns(), without the address."""
+        position, _, _, _, *others = self._columns(payload)
+        return ", ".join([position, *others])
+
+    def _columns(self, payload: str, position: str = "position", when: str = "") -> list[str]:
         names = [self.column(name) for name in ENTRY_FIELDS]
         names[0], names[PAYLOAD] = position, payload
         for index in (CREATED_AT, _EXPIRES_AT):
@@ -171,7 +181,7 @@ class Dialect:
         names[_EXPIRES_AT] = f"CASE WHEN perishable THEN {names[_EXPIRES_AT]} END"
         if when:
             names = [f"CASE WHEN {when} THEN {name} END" for name in names]
-        return ", ".join(names)
+        return names
 
     def entries(self, rows: Iterable[Sequence[Any]]) -> list[Entry]:
         """Return the entries of rows with columns(), as the driver gave them."""
@@ -188,6 +198,20 @@ class Dialect:
             if values[_EXPIRES_AT] is not None:
                 values[_EXPIRES_AT] = time_of(values[_EXPIRES_AT]).timestamp()
             found.append(make(*values))
+        return found
+
+    def entries_to(self, to: Addressed, rows: Iterable[Sequence[Any]]) -> list[Entry]:
+        """
+        Return the entries of rows with columns_to(), which have one address.
+
+        To select the same keys in each row took a sixth of the time of a page's query.
+        """
+        channel, listener, owner = to.channel, to.listener, to.owner
+        time_of, found = time_converter(self.connection.alias), []
+        for position, type, payload, sender, uid, created_at, expires_at in rows:
+            ends = None if expires_at is None else time_of(expires_at).timestamp()
+            values = position, channel, listener, owner, type, payload, sender, uid
+            found.append(Entry(*values, created_at, ends, time_of))
         return found
 
     def type_of(self, column: str) -> str:
@@ -307,6 +331,10 @@ class SQLite(Dialect):
     greatest = "MAX"
     clock_ms = "CAST((JULIANDAY('now') - 2440587.5) * 86400000 AS INTEGER)"
     size = "LENGTH(payload)"  # characters: before 3.43 it has no OCTET_LENGTH()
+
+    def stamp(self, column: str) -> str:
+        """Return it as text: to parse a bare column took a fifth of the time of a page's query."""
+        return f"+{column}"
 
     def is_in_transaction(self) -> bool:
         return super().is_in_transaction() or bool(self.connection.connection.in_transaction)

@@ -265,7 +265,7 @@ def _inserted(using: str, insert: tuple[str, str, str, str]) -> str:
     into, columns, select, source = insert
     heads = dialect.heads
     marks = ", ".join(
-        f"(SELECT head.{column} FROM {heads} AS head WHERE {_ONE})"
+        f"(SELECT {column} FROM {heads} AS head WHERE {_ONE})"
         for column in mark(dialect).split(", ")
     )
     position = f"(SELECT position + 1 FROM {heads} WHERE {_ONE} AND NOT EXISTS({dialect.waits}))"

@@ -17,7 +17,14 @@ from django.db.models import Min
 
 from eric_sse_django.entry import CONTROLS, Entry
 from eric_sse_django.log.address import END, Address, Recipient, q, where
-from eric_sse_django.log.dialect import CREATED_AT, PAYLOAD, Dialect, dialect_of, log_dialect
+from eric_sse_django.log.dialect import (
+    CREATED_AT,
+    PAYLOAD,
+    PAYLOAD_TO,
+    Dialect,
+    dialect_of,
+    log_dialect,
+)
 from eric_sse_django.log.history import (
     Seen,
     base_of,
@@ -277,10 +284,10 @@ def page_of(dialect: Dialect, to: Address, after: int, upto: int, limit: int) ->
         cursor.execute(statement, values)
         found = list(cursor.fetchall())
     reached = found[-1][0] if len(found) == limit else upto
-    large = [row[0] for row in found if row[PAYLOAD] is None]
+    large = [row[0] for row in found if row[PAYLOAD_TO] is None]
     if large:
         found, reached = _with_large(dialect, found, large, reached)
-    return Page(dialect.entries(found), reached)
+    return Page(dialect.entries_to(to, found), reached)
 
 
 @lru_cache
@@ -289,7 +296,7 @@ def _select(using: str, to_listener: bool, to_owner: bool, shared: bool) -> str:
     payload = f"CASE WHEN {dialect.size} <= %s THEN payload END" if shared else "payload"
     to = where("= %s" if to_listener else None, "= %s" if to_owner else None)
     return (
-        f"SELECT {dialect.columns(payload)} FROM {dialect.log} WHERE channel_id = %s AND {to} "
+        f"SELECT {dialect.columns_to(payload)} FROM {dialect.log} WHERE channel_id = %s AND {to} "
         f"AND position > %s AND position <= %s AND {ALIVE} {dialect.order()} LIMIT %s"
     )
 
@@ -301,7 +308,7 @@ def _with_large(
     sizes = _at(dialect, large, dialect.size)
     count = fitting(
         (
-            sizes.get(row[0], 0) if row[PAYLOAD] is None else len(row[PAYLOAD])  # …
+            sizes.get(row[0], 0) if row[PAYLOAD_TO] is None else len(row[PAYLOAD_TO])  # …
             for row in found
         ),
         PAGE_BYTES,
@@ -311,12 +318,12 @@ def _with_large(
     payloads = _at(dialect, [position for position in large if position <= reached], "payload")
     filled = (
         row
-        if row[PAYLOAD] is not None
-        else (*row[:PAYLOAD], payloads.get(row[0]), *row[PAYLOAD + 1 :])
+        if row[PAYLOAD_TO] is not None
+        else (*row[:PAYLOAD_TO], payloads.get(row[0]), *row[PAYLOAD_TO + 1 :])
         for row in found
     )
     # None: trimmed meanwhile. The floor, which is read afterwards, has it.
-    return [row for row in filled if row[PAYLOAD] is not None], reached
+    return [row for row in filled if row[PAYLOAD_TO] is not None], reached
 
 
 def fitting(sizes: Iterable[int], most: int) -> int:

@@ -17,7 +17,7 @@ IMAGES = ROOT / "docs" / "images"
 # kB of all images: a clone of the repository contains every version of them.
 MAX_KB = 1_000
 # Created by other commands: see benchmarks/README.md and docs/reliability.md.
-PLOTS = {"growth.svg", "scaling.svg", "soak.png", "benchmarks.svg"}
+PLOTS = {"growth.svg", "scaling.svg", "soak.png", "benchmarks.svg", "streams.svg", "steady.svg"}
 TIMEOUT_S = 240
 
 

@@ -1,0 +1,1 @@
+"""Memory, CPU and delays of one server over half an hour of steady load."""
