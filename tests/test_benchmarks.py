@@ -246,7 +246,7 @@ def test_only_the_named_parts_of_a_page_are_replaced():
 
 
 def test_a_later_run_keeps_the_works_that_it_does_not_run(tmp_path):
-    first, second, subject = *WORKS[:2], SUBJECTS[0]
+    (first, second), subject = WORKS[:2], SUBJECTS[0]
     for work, speed in ((second, 1), (first, 2), (second, 3)):
         run = Run(Scale(), tmp_path)
         run.results.add(work, subject, Found({"deliveries/s": speed}, Wrong(lost=speed)))
