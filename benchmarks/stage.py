@@ -17,6 +17,7 @@ from benchmarks.server import CLIENT_CORE, SERVER_CORE, Server
 from benchmarks.servers import Servers
 from benchmarks.subject import Subject
 
+OTHER_CHANNEL = "before"
 CHANNEL = "ticks"
 # Seconds that one listener may take to create, on a busy machine: it takes 1 to 2 ms.
 LISTENER_S = 0.05
@@ -118,6 +119,11 @@ class Stage:
         used = [self.subject.database, self._apart.fabric if self._apart else None]
         processes = {self.server, self.publisher}
         return Cpu(sum(each.cpu_s() for each in processes), self._servers.cpu_s(*used))
+
+    def publish_elsewhere(self) -> None:
+        """Publish a message to another channel, so that the log is not one that never had any."""
+        self.server.ask(f"/prepare/{OTHER_CHANNEL}/0")
+        self.server.ask(f"/publish/{OTHER_CHANNEL}/each/0/1/{self.scale.payload_bytes}/0")
 
     def publish(self, how: str, first: int, count: int, per_s: float = 0) -> float:
         """Publish, and return the seconds that the calls took."""

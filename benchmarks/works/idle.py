@@ -17,6 +17,7 @@ SETTLE_S = 2.0
 def run(stage: Stage) -> Found:
     count = stage.scale.listeners
     paths = stage.prepare_elsewhere(FIRST + count)
+    stage.publish_elsewhere()
     with stage.crowd(paths[:FIRST], 1, warm=False) as crowd:
         crowd.read_for(SETTLE_S)
         before = stage.server.resident_kib()
