@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -13,7 +14,8 @@ from tests.server import free_port
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "scaling.md").read_text()
-BESIDE_PATH = "/usr/sbin:/usr/local/sbin"
+# Debian's servers, and the programs that pip installed.
+BESIDE_PATH = f"/usr/sbin:/usr/local/sbin:{Path(sys.executable).parent}"
 CERTIFICATE = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=x"
 
 

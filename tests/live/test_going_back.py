@@ -223,8 +223,8 @@ async def test_a_dump_is_loaded_while_servers_run(database, serve, tmp_path, los
             await has(client, *range(100, 100 + lost))
         await asyncio.to_thread(load, database, tmp_path / "dump")
         await publish(process.environment, 200, 20)
-        for client in clients:
-            await has(client, *range(200, 220))
+        # What came before its server noticed may have positions that the watcher has had.
+        await has(clients[0], *range(200, 220))
         await publish(process.environment, 300, 1)
         for client in clients:
             await has(client, 300)

@@ -121,7 +121,7 @@ async def shows(page, status, state, expected):
 
 async def is_held(page):
     """Wait until a page shows all that there is of a run that is held."""
-    await page.wait_for_function("done => shown().progress?.done === done", arg=HELD_AT)
+    await page.wait_for_function("index => shown().index === index", arg=HELD["index"])
     await shows(page, "running", "live", HELD)
 
 
