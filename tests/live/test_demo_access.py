@@ -471,6 +471,7 @@ def fill(page: Page, name: str) -> None:
         expect(entries(page).last).to_contain_text("W" * 120)
     elif name == "":
         page.press("#dispatch-text", "Enter")
+        expect(page.locator("#dispatch-text-error")).not_to_be_empty()  # it then has the focus
         page.fill("#broadcast-text", "W" * 120)
         page.press("#broadcast-text", "Enter")
         expect(page.locator(".note .text")).to_have_text("W" * 120)
