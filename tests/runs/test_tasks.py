@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.db import OperationalError, connections
 
 from eric_sse_django import runs
@@ -340,7 +341,9 @@ def procrastinate(database):
 
 
 def work(found):
-    found.app.run_worker(wait=False, install_signal_handlers=False, listen_notify=False)
+    options = {"wait": False, "install_signal_handlers": False, "listen_notify": False}
+    # A coroutine's queries are on this thread: another would leave its connection open.
+    async_to_sync(found.app.run_worker_async)(**options)
 
 
 @pytest.mark.parametrize("name", ["answer", "aanswer"])

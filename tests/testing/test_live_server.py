@@ -7,7 +7,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from eric_sse_django.log import dialect as dialect_module
 from eric_sse_django.models import Channel, OpenStream
-from eric_sse_django.shortcuts import publish, stream_url, watch_url
+from eric_sse_django.shortcuts import apublish, stream_url, watch_url
 from eric_sse_django.testing import LiveStreamTestCase, live, make_listener
 from tests.client import StreamClient
 
@@ -20,7 +20,7 @@ class LiveTest(LiveStreamTestCase):
             async with await StreamClient.open(self.live_server_url + url) as client:
                 await client.until_body_has(b"retry:")
                 for payload in payloads:
-                    await asyncio.to_thread(publish, "orders", "n", payload)
+                    await apublish("orders", "n", payload)
                 return [event.json() for event in await client.events(len(payloads))]
 
         return asyncio.run(reading())
