@@ -150,7 +150,7 @@ def test_the_tests_of_the_sdist_run(unpacked):
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *some],
         cwd=unpacked,
-        env=environment | {"PYTHONPATH": str(unpacked)},
+        env=environment | {"PYTHONPATH": str(unpacked), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         timeout=120,
