@@ -121,7 +121,10 @@ async def shows(page, status, state, expected):
 
 async def is_held(page):
     """Wait until a page shows all that there is of a run that is held."""
-    await page.wait_for_function("index => shown().index === index", arg=HELD["index"])
+    # In a page that attaches later the progress is first, in others the text.
+    both = "count => { const run = shown(); return run.index === count"
+    both += " && run.progress?.done === count; }"
+    await page.wait_for_function(both, arg=HELD_AT)
     await shows(page, "running", "live", HELD)
 
 
