@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import chain
 from typing import Any
 
@@ -53,9 +53,7 @@ class NotMovable(Exception):
 
 def serving() -> list[str]:
     """Return the names of the processes that serve streams now."""
-    since = now() - timedelta(seconds=LEASE_S)
-    rows = ServerProcess.objects.filter(renewed_at__gt=since)
-    return list(rows.values_list("name", flat=True))
+    return list(ServerProcess.objects.alive().values_list("name", flat=True))
 
 
 def left_behind() -> list[str]:

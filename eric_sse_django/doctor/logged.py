@@ -12,7 +12,6 @@ from eric_sse_django import conf
 from eric_sse_django.database.configured import differences
 from eric_sse_django.doctor.finding import Finding, error, good, note, warning
 from eric_sse_django.models import Channel, QueuedMessage, ServerProcess
-from eric_sse_django.models.presence import LEASE_S
 
 # Seconds after which a committed message must have its position: a pass takes 20 ms.
 SEQUENCED_IN_S = 10.0
@@ -92,8 +91,7 @@ def _channels() -> Iterator[Finding]:
 
 
 def _processes() -> Iterator[Finding]:
-    since = timezone.now() - timedelta(seconds=LEASE_S)
-    rows = list(ServerProcess.objects.filter(renewed_at__gt=since))
+    rows = list(ServerProcess.objects.alive())
     slow = [row for row in rows if row.delay_p99_ms > SLOW_MS]
     for row in slow:
         yield warning(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from eric_sse_django.models.base import LogManager, LogQuerySet
+from eric_sse_django.models.base import LogQuerySet
 from eric_sse_django.models.channel import Channel
 from eric_sse_django.models.listener import Listener
 from eric_sse_django.models.users import UserKey
@@ -18,6 +18,19 @@ from eric_sse_django.signals import GRACE_S
 
 # Seconds for which a process and its streams count as alive after a renewal.
 LEASE_S = 45.0
+
+
+def _last_renewal() -> datetime:
+    """Return since when a process that is alive has renewed its lease."""
+    return timezone.now() - timedelta(seconds=LEASE_S)
+
+
+class ProcessQuerySet(LogQuerySet["ServerProcess"]):
+    """Server processes, including those that were killed."""
+
+    def alive(self) -> ProcessQuerySet:
+        """Return those that have renewed their lease within LEASE_S seconds."""
+        return self.filter(renewed_at__gt=_last_renewal())
 
 
 class ServerProcess(models.Model):
@@ -39,7 +52,7 @@ class ServerProcess(models.Model):
     delay_p50_ms = models.FloatField(_("delay, median (ms)"), default=0)
     delay_p99_ms = models.FloatField(_("delay, 99th percentile (ms)"), default=0)
 
-    objects = LogManager["ServerProcess"]()
+    objects = ProcessQuerySet.as_manager()
 
     class Meta:
         base_manager_name = "objects"
@@ -55,7 +68,7 @@ class OnlineQuerySet(LogQuerySet[Any]):
 
     def online(self) -> OnlineQuerySet:
         """Return those whose process has renewed its lease within LEASE_S seconds."""
-        return self.filter(process__renewed_at__gt=timezone.now() - timedelta(seconds=LEASE_S))
+        return self.filter(process__renewed_at__gt=_last_renewal())
 
 
 class OpenStream(models.Model):

@@ -6,14 +6,13 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.utils import timezone
 
 from eric_sse_django import conf, log, reports
 from eric_sse_django.models import OpenStream, ServerProcess, Watchers, usernames
-from eric_sse_django.models.presence import LEASE_S
 
 # What one snapshot shows: about 50 kB of JSON.
 MAX_PROCESSES = 200
@@ -149,8 +148,7 @@ class Process:
 
 def live_processes(rates: Rates, now: float) -> list[Process]:
     """Return the processes with a valid lease, by name. One query."""
-    since = timezone.now() - timedelta(seconds=LEASE_S)
-    rows = ServerProcess.objects.filter(renewed_at__gt=since).order_by("-renewed_at")
+    rows = ServerProcess.objects.alive().order_by("-renewed_at")
     found = [
         Process(
             row.pk,
