@@ -19,9 +19,9 @@ from typing import Any
 
 from celery import signals, states
 
-from eric_sse_django import notifier, wakes
+from eric_sse_django import wakes
 from eric_sse_django.closing import close_all
-from eric_sse_django.contrib.tasks import MAX_FLUSH_S, StateReport
+from eric_sse_django.contrib.tasks import StateReport, flush
 
 # The dispatch_uid of receivers: install() may be called twice.
 UID = "eric_sse_django"
@@ -34,14 +34,9 @@ def install() -> None:
     signals.worker_shutdown.connect(close, dispatch_uid=UID)
 
 
-def flush(**_: Any) -> None:
-    """Wait until what this process has published is in the log's order, MAX_FLUSH_S at most."""
-    notifier.flush(MAX_FLUSH_S)
-
-
 def close(**_: Any) -> None:
     """Flush, then end the threads and connections of this process."""
-    notifier.flush(MAX_FLUSH_S)
+    flush()
     wakes.flush()
     close_all()
 

@@ -61,6 +61,11 @@ class Change(NamedTuple):
     load: Callable[[Any], tuple[Any, dict[str, Any]]]
 
 
+def batches(keys: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Yield keys in parts of MAX_ROWS."""
+    return (keys[first : first + MAX_ROWS] for first in range(0, len(keys), MAX_ROWS))
+
+
 def joined(process: int, listeners: Collection[int]) -> Iterator[Change]:
     """
     Note that streams of these are open; yield those that no other process has noted before.
@@ -68,7 +73,7 @@ def joined(process: int, listeners: Collection[int]) -> Iterator[Change]:
     If two processes do this at the same time, one inserts the row, and that one yields it.
     """
     keys = sorted(set(listeners))
-    for some in (keys[first : first + MAX_ROWS] for first in range(0, len(keys), MAX_ROWS)):
+    for some in batches(keys):
         rows, now = _rows(), timezone.now()
         known = dict(rows.filter(pk__in=some).values_list("pk", "missing_since"))
         again = [key for key, missing_since in known.items() if missing_since is not None]
@@ -112,7 +117,7 @@ def note_missing(listeners: Collection[int] | None = None) -> None:
         rows.filter(missing_since__gt=late).update(missing_since=now)
         return
     keys = sorted(set(listeners))
-    for some in (keys[first : first + MAX_ROWS] for first in range(0, len(keys), MAX_ROWS)):
+    for some in batches(keys):
         missing = rows.filter(pk__in=some, missing_since=None).without_stream()
         missing.update(missing_since=timezone.now())
 
@@ -124,8 +129,7 @@ def note_leaving(ended: Mapping[int, int]) -> None:
     It is called before the streams are removed: at no moment is a listener without a stream and
     without this note, so users_online() has the listener until it has left.
     """
-    streams = sorted(ended)
-    for keys in (streams[first : first + MAX_ROWS] for first in range(0, len(streams), MAX_ROWS)):
+    for keys in batches(sorted(ended)):
         rows = _rows().filter(pk__in={ended[key] for key in keys}, missing_since=None)
         rows.without_stream(keys).update(missing_since=timezone.now())
 
@@ -138,8 +142,8 @@ def left() -> Iterator[Change]:
         due = _rows().filter(missing_since__lte=before).without_stream()
         due = due.select_for_update(skip_locked=_skips_locked(using))
         keys = list(due.values_list("pk", flat=True)[:MAX_LEAVING])
-        for first in range(0, len(keys), MAX_ROWS):
-            _rows().filter(pk__in=keys[first : first + MAX_ROWS]).delete()
+        for some in batches(keys):
+            _rows().filter(pk__in=some).delete()
         found = list(_changes(listener_left, keys))
     yield from found
 
@@ -168,7 +172,7 @@ def _of_listener(listener: Listener) -> tuple[Any, dict[str, Any]]:
 def users_came(process: int, users: Iterable[Any]) -> Iterator[Change]:
     """Note that users are online; yield those that no other process has noted before."""
     keys, rows, using = sorted(set(users)), PresentUser.objects, database()
-    for some in (keys[first : first + MAX_ROWS] for first in range(0, len(keys), MAX_ROWS)):
+    for some in batches(keys):
         with transaction.atomic(using=using):
             # The lock waits for a process that removes them just now, in users_went().
             noted = rows.filter(user__in=some).order_by("pk").select_for_update()
@@ -200,8 +204,7 @@ def users_went() -> Iterator[Change]:
         # Again, with the lock: a listener may have joined meanwhile.
         rows = PresentUser.objects.filter(pk__in=keys).without_listener() if keys else None
         gone = [] if rows is None else list(rows.values_list("pk", "user_id"))
-        for first in range(0, len(gone), MAX_ROWS):
-            some = [pk for pk, _ in gone[first : first + MAX_ROWS]]
+        for some in batches([pk for pk, _ in gone]):
             PresentUser.objects.filter(pk__in=some).delete()
         found = list(_user_changes(user_offline, [user for _, user in gone]))
     yield from found

@@ -7,7 +7,7 @@ import secrets
 import socket
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from datetime import timezone as zones
@@ -17,7 +17,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from eric_sse_django.hub import arrivals
-from eric_sse_django.hub.arrivals import MAX_ROWS
+from eric_sse_django.hub.arrivals import MAX_ROWS, batches
 from eric_sse_django.models import OpenStream, ServerProcess, Watchers
 from eric_sse_django.models.presence import LEASE_S
 from eric_sse_django.signals import (
@@ -206,14 +206,14 @@ class Presence:
             _check_thread()
             self._process = process  # now: also if the rest fails
             # What a write that hung has left of another row, whose lease is not renewed.
-            for keys in _batches(sorted(todo.streams)):
+            for keys in batches(sorted(todo.streams)):
                 OpenStream.objects.filter(pk__in=keys).delete()
         _check_thread()
         new = [key for key in todo.new if key in todo.streams]
         _insert(process, [(key, *todo.streams[key]) for key in new])
         if _are_wanted():
             arrivals.note_leaving(todo.ended)
-        for keys in _batches(sorted(todo.ended)):
+        for keys in batches(sorted(todo.ended)):
             OpenStream.objects.filter(pk__in=keys).delete()
         _check_thread()
         _count(process, {channel: todo.watched.get(channel, 0) for channel in todo.changed})
@@ -286,7 +286,7 @@ def _insert(process: int, streams: list[tuple[int, int, datetime]]) -> None:
 def _count(process: int, watched: dict[int, int]) -> None:
     """Write how many streams of the process watch each of these channels."""
     rows = Watchers.objects
-    for channels in _batches(sorted(watched)):
+    for channels in batches(sorted(watched)):
         rows.filter(process=process, channel__in=channels).delete()
         rows.bulk_create(
             Watchers(process_id=process, channel_id=channel, streams=watched[channel])
@@ -297,10 +297,6 @@ def _count(process: int, watched: dict[int, int]) -> None:
 
 def _forget(process: int) -> None:
     ServerProcess.objects.filter(pk=process).delete()
-
-
-def _batches(keys: list[int]) -> Iterable[list[int]]:
-    return (keys[first : first + MAX_ROWS] for first in range(0, len(keys), MAX_ROWS))
 
 
 def _are_wanted() -> bool:
