@@ -7,12 +7,9 @@ import subprocess
 import httpx
 import pytest
 
-from eric_sse_django.database import DatabaseChannel
-from eric_sse_django.message import Message
 from tests import test_hosting as hosting
-from tests.client import StreamClient
 from tests.databases import sqlite_only
-from tests.live import site
+from tests.live.test_proxies import passes_each_on_at_once
 from tests.patience import PATIENCE_S
 from tests.server import free_port, is_free, until
 
@@ -82,16 +79,4 @@ def _status(url):
 @sqlite_only
 @pytest.mark.parametrize("kind", [caddy, traefik], ids=lambda kind: kind.__name__)
 async def test_a_proxy_that_compresses_passes_each_message_on_at_once(database, proxied, kind):
-    channel = await DatabaseChannel.acreate("orders")
-    path = await site.new_listener(channel)
-    url = proxied(kind)
-    headers = {"Accept-Encoding": "gzip"}
-    page = {"Accept": "*/*", "Connection": "close", **headers}
-    async with await StreamClient.open(f"{url}/counters", headers=page) as client:
-        assert client.headers["content-encoding"] == "gzip"  # it is one that compresses
-    async with await StreamClient.open(url + path, headers=headers) as client:
-        assert client.headers.get("content-encoding", "identity") == "identity"
-        await client.until_body_has(b"ok")
-        for number in range(3):
-            await channel.abroadcast(Message("number", number))
-            assert (await client.event(2)).data == str(number)
+    await passes_each_on_at_once(proxied(kind))

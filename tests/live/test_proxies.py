@@ -10,14 +10,10 @@ from tests.databases import sqlite_only
 from tests.live import site
 
 
-@sqlite_only
-@pytest.mark.parametrize("server", ["daphne", "uvicorn"])
-async def test_a_proxy_that_compresses_passes_each_message_on_at_once(
-    database, serve, proxy, server
-):
+async def passes_each_on_at_once(url):
+    """Check that a proxy, which compresses pages, does not hold back the messages of a stream."""
     channel = await DatabaseChannel.acreate("orders")
     path = await site.new_listener(channel)
-    url = proxy(serve(server))
     headers = {"Accept-Encoding": "gzip"}
     page = {"Accept": "*/*", "Connection": "close", **headers}
     async with await StreamClient.open(f"{url}/counters", headers=page) as client:
@@ -28,6 +24,14 @@ async def test_a_proxy_that_compresses_passes_each_message_on_at_once(
         for number in range(3):
             await channel.abroadcast(Message("number", number))
             assert (await client.event(2)).data == str(number)
+
+
+@sqlite_only
+@pytest.mark.parametrize("server", ["daphne", "uvicorn"])
+async def test_a_proxy_that_compresses_passes_each_message_on_at_once(
+    database, serve, proxy, server
+):
+    await passes_each_on_at_once(proxy(serve(server)))
 
 
 @sqlite_only

@@ -15,12 +15,7 @@ from eric_sse_django.models import OpenStream, ServerProcess, Watchers
 from eric_sse_django.models.presence import LEASE_S
 from eric_sse_django.streaming import Stream, Subscription
 from eric_sse_django.workers import Hung
-
-FACTS = {"streams": 0, "delivered": 0, "delay_p50_ms": 0.0, "delay_p99_ms": 0.0}
-
-
-async def run(function, *args):
-    return await sync_to_async(function)(*args)
+from tests.streams.presence_tools import FACTS, run
 
 
 @sync_to_async

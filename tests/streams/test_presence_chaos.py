@@ -24,8 +24,8 @@ from eric_sse_django.signals import (
 )
 from tests.databases import on
 from tests.patience import PATIENCE_S
+from tests.streams.presence_tools import FACTS
 
-FACTS = {"streams": 0, "delivered": 0, "delay_p50_ms": 0.0, "delay_p99_ms": 0.0}
 PAIRS = {listener_joined: listener_left, user_online: user_offline}
 SHORT = {"LEASE_S": 1.5, "RENEW_S": 0.5, "GRACE_S": 0.2, "LATE_S": 0.05}
 PROCESSES = 4

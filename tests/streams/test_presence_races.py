@@ -26,8 +26,8 @@ from eric_sse_django.signals import (
 from tests.databases import on
 from tests.patience import PATIENCE_S
 from tests.server import until
+from tests.streams.presence_tools import FACTS, run
 
-FACTS = {"streams": 0, "delivered": 0, "delay_p50_ms": 0.0, "delay_p99_ms": 0.0}
 WORDS = {
     listener_joined: "joined",
     listener_left: "left",
@@ -40,10 +40,6 @@ WAITING = {
     "mariadb": "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS "
     "WHERE VARIABLE_NAME = 'Innodb_row_lock_current_waits'",
 }
-
-
-async def run(function, *args):
-    return await sync_to_async(function)(*args)
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,6 @@
 import asyncio
 import threading
 import time
-from contextlib import contextmanager
 from functools import partial
 
 import pytest
@@ -20,22 +19,9 @@ from eric_sse_django.models.presence import LEASE_S
 from eric_sse_django.shortcuts import ausers_online, users_online
 from eric_sse_django.signals import GRACE_S, listener_joined, listener_left
 from eric_sse_django.streaming import Stream, Subscription
+from tests.streams.presence_tools import FACTS, let_pass, received, run
 
-FACTS = {"streams": 0, "delivered": 0, "delay_p50_ms": 0.0, "delay_p99_ms": 0.0}
 WORDS = {listener_joined: "joined", listener_left: "left"}
-
-
-async def run(function, *args):
-    return await sync_to_async(function)(*args)
-
-
-@contextmanager
-def received(signal, receiver):
-    signal.connect(receiver, weak=False)
-    try:
-        yield
-    finally:
-        signal.disconnect(receiver)
 
 
 @pytest.fixture
@@ -45,7 +31,7 @@ def wanted():
     def ignore(**_):
         pass
 
-    with received(listener_joined, ignore), received(listener_left, ignore):
+    with received(ignore, listener_joined, listener_left):
         yield
 
 
@@ -63,14 +49,6 @@ def new_changes(*presences):
         found += [f"{WORDS[signal]} {listener.name}" for signal, listener, _ in presence.changes]
         presence.changes.clear()
     return found
-
-
-@sync_to_async
-def let_pass(seconds):
-    """Move the time since when listeners are missing into the past."""
-    for row in PresentListener.objects.filter(missing_since__isnull=False):
-        row.missing_since -= timezone.timedelta(seconds=seconds)
-        row.save()
 
 
 async def test_a_listener_joins_once_over_all_processes(wanted, listeners):
@@ -255,7 +233,7 @@ async def test_receivers_are_called_off_the_loop_with_the_listener(hub):
         thread = threading.current_thread().name
         calls.append((thread, listener.name, listener.channel.name, listener.owner.username))
 
-    with received(listener_joined, receive):
+    with received(receive, listener_joined):
         async with Stream(hub, [Subscription(channel.row, listener.row)]):
             await hub.records.write()
             await until(lambda: calls)
@@ -278,7 +256,7 @@ async def test_a_receiver_that_raises_or_hangs_affects_no_other(hub, settings, c
         if listener.name == "b":
             release.wait(30)
 
-    with received(listener_joined, receive):
+    with received(receive, listener_joined):
         async with (
             Stream(hub, [Subscription(channel.row, first.row)]),
             Stream(hub, [Subscription(channel.row, second.row)]),

@@ -1,7 +1,6 @@
 """user_online and user_offline: once for each change over all processes; and streams' signals."""
 
 import asyncio
-from contextlib import ExitStack, contextmanager
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -32,22 +31,9 @@ from eric_sse_django.signals import (
 from eric_sse_django.streaming import Stream, Subscription
 from eric_sse_django.testing import StreamClient
 from tests.databases import sqlite_only
+from tests.streams.presence_tools import FACTS, let_pass, received, run
 
-FACTS = {"streams": 0, "delivered": 0, "delay_p50_ms": 0.0, "delay_p99_ms": 0.0}
 WORDS = {user_online: "online", user_offline: "offline"}
-
-
-async def run(function, *args):
-    return await sync_to_async(function)(*args)
-
-
-@contextmanager
-def received(receiver, *signals):
-    with ExitStack() as stack:
-        for signal in signals:
-            signal.connect(receiver, weak=False)
-            stack.callback(signal.disconnect, receiver)
-        yield
 
 
 @pytest.fixture
@@ -76,13 +62,6 @@ def new_changes(*presences):
         found += [f"{WORDS[each.signal]} {each.subject.username}" for each in changes]
         presence.changes.clear()
     return found
-
-
-@sync_to_async
-def let_pass(seconds):
-    for row in PresentListener.objects.filter(missing_since__isnull=False):
-        row.missing_since -= timezone.timedelta(seconds=seconds)
-        row.save()
 
 
 async def test_a_user_is_online_with_the_first_device_over_all_processes(wanted, devices):
